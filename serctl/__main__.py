@@ -1,0 +1,5 @@
+"""``python -m serctl``."""
+
+from serctl.cli import app
+
+app()

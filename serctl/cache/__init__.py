@@ -1,0 +1,1 @@
+"""The feature cache: one Zarr store of frames per encoder key."""

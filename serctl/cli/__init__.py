@@ -1,0 +1,70 @@
+"""The `serctl` command: one thin module per subcommand, errors turned into one line each."""
+
+import os
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from serctl import __version__
+from serctl.cli import console
+from serctl.errors import SerctlError
+
+
+class ErrorHandlingGroup(TyperGroup):
+    """Print a `SerctlError` as one line on stderr and exit with its code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the subcommand; ``SERCTL_DEBUG=1`` keeps the traceback."""
+        try:
+            return super().invoke(ctx)
+        except SerctlError as error:
+            if os.environ.get("SERCTL_DEBUG"):
+                raise
+            console.err.print(f"[bold red]Error:[/] {_escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            console.say("Interrupted. Finished work is kept; the same command continues from there.")
+            raise typer.Exit(130) from None
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+app = typer.Typer(
+    cls=ErrorHandlingGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"serctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Speech emotion recognition from frozen encoders, step by step.
+
+    A manifest of utterances flows one way: transcribe writes words, extract writes frames, train
+    writes runs, export-logits writes logits, stack writes a stacker, evaluate writes a report.
+    """
+
+
+COMMANDS = ("extract",)
+"""Subcommands in the order of the road; each is ``serctl.cli.<name>:<name>``."""
+
+for _name in COMMANDS:
+    _module = import_module(f"serctl.cli.{_name}")
+    app.command(_name.replace("_", "-"))(getattr(_module, _name))

@@ -1,0 +1,1 @@
+"""What is on disk and what it means: labels, manifests, folds, audio, corpora."""

@@ -1,0 +1,1 @@
+"""Frozen pretrained networks: waveform or text in, frames (T, D) out."""

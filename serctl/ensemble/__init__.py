@@ -1,0 +1,1 @@
+"""From the logits of many models to one decision; no torch."""

@@ -1,0 +1,78 @@
+"""Every error a user can cause, each with its exit code.
+
+A message is one line: the value at fault, what was expected, and the next command.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SerctlError(Exception):
+    """Base of all errors a user can cause and mend."""
+
+    exit_code = 1
+
+
+class UsageError(SerctlError):
+    """Flags that contradict each other or make no sense together."""
+
+    exit_code = 2
+
+
+class ConfigError(SerctlError):
+    """A project, recipe or run file that cannot be read or holds an unknown key."""
+
+
+class ManifestError(SerctlError):
+    """A manifest that is malformed or inconsistent."""
+
+
+class CorpusError(SerctlError):
+    """A corpus folder that does not look like the official release."""
+
+
+class AudioError(SerctlError):
+    """Audio that is missing, unreadable, empty, silent or not finite."""
+
+
+class WeightsError(SerctlError):
+    """Weights that cannot be found, do not fit the architecture or are damaged."""
+
+
+class CacheError(SerctlError):
+    """A feature store that is damaged, locked or of another format."""
+
+
+class MissingFeaturesError(CacheError):
+    """Frames that training or export needs and no store holds."""
+
+
+class CheckpointError(SerctlError):
+    """A run or stacker directory that is incomplete or does not fit."""
+
+
+class LogitsError(SerctlError):
+    """Logits that cannot be joined: other utterances, labels or values."""
+
+
+class UnknownNameError(SerctlError):
+    """A name that is not in a catalogue."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        known = sorted(known)
+        close = get_close_matches(name, known, n=1)
+        guess = f" Did you mean '{close[0]}'?" if close else ""
+        hint = f" {hint}" if hint else ""
+        super().__init__(f"Unknown {kind} '{name}'.{guess} Known: {', '.join(known)}.{hint}")
+
+
+def first_few(items: Iterable[object], limit: int = 3) -> str:
+    """Return the first offenders and a count of the rest, for an error message.
+
+    Example:
+        >>> first_few(["a", "b", "c", "d", "e"])
+        'a, b, c and 2 more'
+    """
+    listed = [str(item) for item in items]
+    rest = len(listed) - limit
+    return ", ".join(listed[:limit]) + (f" and {rest} more" if rest > 0 else "")

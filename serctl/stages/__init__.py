@@ -1,0 +1,1 @@
+"""The verbs: one module, one function and one result each."""

@@ -1,0 +1,1 @@
+"""Dataset, batches, loop and checkpoints of one training."""
