@@ -1,18 +1,71 @@
+# Everything a developer or a user's CI types. Variables in CAPITALS are the commands' flags.
 PYTHON ?= python3
 VENV   ?= .venv
-BIN     = $(VENV)/bin
+BIN    := $(VENV)/bin
+SERCTL := $(abspath $(BIN))/serctl
 
 .DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow test-gpu lint types docs clean paper \
+        transcribe extract train export-logits stack evaluate report
+
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 setup: $(VENV)/.installed  ## make .venv and install everything, once
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@echo "setup: making $(VENV) with $$($(PYTHON) --version) (about 3 GB, a few minutes)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "setup: serctl needs Python 3.11 or newer; name one with PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "setup: serctl needs Python 3.11 or newer; name one with: make setup PYTHON=python3.12")'
+	@echo "setup: making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
-	@echo "setup: installing serctl[demo,report,dev] with the versions of constraints.txt"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo,report,dev]' 2>&1 | { grep -v 'is ignored: it is neither' || true; }
-	@$(BIN)/python -c 'import serctl, torch, transformers, zarr'
+	@echo "setup: installing serctl[demo,report,dev] in the versions of constraints.txt (about 3 GB, a few minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,report,dev]'
+	@$(BIN)/python -c 'import serctl.cli'
 	@touch $@
 	@echo "setup: done"
+
+demo: setup  ## the whole road on synthetic speech, about eight minutes; resumable
+	@mkdir -p demo
+	@cd demo && { test -f serctl.toml || $(SERCTL) init --corpus demo --root corpus; } && $(SERCTL) run demo
+
+test: lint types  ## lint, types and the default tests (under five minutes)
+	$(BIN)/python -m pytest
+
+test-slow: setup  ## the long trials (kills, sweeps)
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: setup  ## five-minute self-check for whoever has a CUDA card
+	$(BIN)/python -m pytest -m gpu
+
+lint: setup  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## mypy
+	$(BIN)/mypy
+
+bench-%: setup  ## bench-cache, -extract, -train, -evaluate: tables, last line JSON
+	$(BIN)/python tests/benchmarks/bench_$(subst -,_,$*).py
+
+docs: setup  ## regenerate docs/cli.md from the commands
+	$(BIN)/python -m typer serctl.cli utils docs --name serctl --output docs/cli.md
+
+clean:  ## remove the demo and what tools left; keeps .venv
+	rm -rf demo build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# One target per subcommand, for a project folder's CI: make -f path/to/Makefile extract ENCODER=wavlm-large
+flag = $(if $($1),--$2 $($1))
+transcribe: setup  ## MODEL=whisper-large-v3
+	$(SERCTL) transcribe $(call flag,MODEL,model) $(ARGS)
+extract: setup  ## ENCODER=wavlm-large
+	$(SERCTL) extract $(call flag,ENCODER,encoder) $(ARGS)
+train: setup  ## SPEECH=whisper TEXT=roberta PARALINGUISTIC=facodec LOSS=wce+sml
+	$(SERCTL) train $(call flag,SPEECH,speech) $(call flag,TEXT,text) $(call flag,PARALINGUISTIC,paralinguistic) $(call flag,LOSS,loss) $(ARGS)
+export-logits: setup  ## RUN=name
+	$(SERCTL) export-logits $(RUN) $(ARGS)
+stack: setup  ## STACK_ON=oof
+	$(SERCTL) stack $(call flag,STACK_ON,stack-on) $(ARGS)
+evaluate: setup  ## SPLIT=test
+	$(SERCTL) evaluate $(call flag,SPLIT,split) $(ARGS)
+report: setup  ## OUTPUT=report.html
+	$(SERCTL) report $(call flag,OUTPUT,output) $(ARGS)
+paper: setup  ## the paper's twelve models, stack and table, in a project folder
+	$(SERCTL) run paper $(ARGS)
