@@ -9,7 +9,7 @@ SERCTL := $(abspath $(BIN))/serctl
         transcribe extract train export-logits stack evaluate report
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 setup: $(VENV)/.installed  ## make .venv and install everything, once
 $(VENV)/.installed: pyproject.toml constraints.txt
