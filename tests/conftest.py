@@ -4,12 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # Set before any test imports transformers: a test never asks a hub.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+settings.register_profile("serctl", deadline=None, max_examples=30)
+settings.load_profile("serctl")
 
 
 @pytest.fixture(scope="session")

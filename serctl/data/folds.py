@@ -1,0 +1,90 @@
+"""Speaker-disjoint, class-stratified folds: a pure function of utterances and seed.
+
+The order of the utterances does not matter. An utterance whose speaker is unknown is its own
+group: it may share its speaker with any other fold, which `Folds.warning` says.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from serctl.data.manifest import Utterance
+from serctl.errors import ManifestError
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The fold (0 … K-1) of each utterance; ``warning`` is '' where folds are speaker-disjoint."""
+
+    fold_of: dict[str, int]
+    num_folds: int
+    warning: str = ""
+
+    def ids(self, fold: int) -> frozenset[str]:
+        """Return the ids of one fold."""
+        return frozenset(name for name, found in self.fold_of.items() if found == fold)
+
+
+def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> Folds:
+    """Divide utterances into K folds that share no speaker and have like class proportions.
+
+    Raises:
+        ManifestError: There are fewer speakers (or utterances) than folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    rows = sorted(utterances, key=lambda row: row.utterance_id)
+    groups = _groups(rows)
+    if num_folds < 2 or len(set(groups)) < num_folds:
+        raise ManifestError(
+            f"{len(rows)} utterances of {len(set(groups))} speakers cannot make {num_folds} "
+            f"speaker-disjoint folds. Use between 2 and {max(2, len(set(groups)))} folds."
+        )
+    fold_of: dict[str, int] = {}
+    splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():  # a class with fewer members than folds misses some of them
+        warnings.simplefilter("ignore", UserWarning)
+        for fold, (_, members) in enumerate(splitter.split(rows, _strata(rows, num_folds), groups)):
+            fold_of |= {rows[i].utterance_id: fold for i in members}
+    return Folds(fold_of, num_folds, _warning(rows))
+
+
+def hold_out(utterances: Iterable[Utterance], fraction: float, seed: int) -> Folds:
+    """Choose a speaker-disjoint, class-stratified part: fold 0 is the part, fold 1 the rest.
+
+    With few speakers the part is the nearest that whole speakers allow (one of six is a sixth).
+    Of the possible parts it is the one with most classes, then with the size nearest to wanted.
+    """
+    rows = list(utterances)
+    num_folds = min(round(1 / fraction), len(set(_groups(rows))))
+    folds = assign_folds(rows, num_folds, seed)
+    emotion_of = {row.utterance_id: row.emotion for row in rows}
+
+    def unfitness(fold: int) -> tuple[float, ...]:
+        ids = folds.ids(fold)
+        return -len({emotion_of[name] for name in ids}), abs(len(ids) / len(rows) - fraction), fold
+
+    best = folds.ids(min(range(num_folds), key=unfitness))
+    return Folds({name: int(name not in best) for name in folds.fold_of}, 2, folds.warning)
+
+
+def _groups(rows: Sequence[Utterance]) -> list[str]:
+    """Return one group per speaker; the prefixes keep ids and speakers apart."""
+    return [f"s:{row.speaker}" if row.speaker else f"u:{row.utterance_id}" for row in rows]
+
+
+def _strata(rows: Sequence[Utterance], num_folds: int) -> list[str]:
+    """Return the emotions; one stratum where no class is large enough for scikit-learn."""
+    emotions = [row.emotion for row in rows]
+    return emotions if max(Counter(emotions).values()) >= num_folds else [""] * len(rows)
+
+
+def _warning(rows: Sequence[Utterance]) -> str:
+    unknown = sum(not row.speaker for row in rows)
+    if not unknown:
+        return ""
+    return (
+        f"{unknown} of {len(rows)} utterances have no speaker; their folds are not "
+        "speaker-disjoint, so out-of-fold results may be too good."
+    )

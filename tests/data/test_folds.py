@@ -1,0 +1,81 @@
+"""Folds: disjoint in speakers, like in classes, blind to the order of the manifest."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serctl.data.folds import assign_folds, hold_out
+from serctl.data.labels import EMOTIONS
+from serctl.data.manifest import Utterance
+from serctl.errors import ManifestError
+
+
+def utterance(i: int, speaker: str, emotion: str) -> Utterance:
+    return Utterance(f"u{i:04}", Path(f"u{i}.wav"), "train", emotion, speaker)
+
+
+@st.composite
+def corpora(draw):
+    speakers = draw(st.integers(5, 12))
+    size = draw(st.integers(speakers, 80))
+    pick = random.Random(draw(st.integers(0, 999)))
+    return [
+        utterance(i, f"s{i if i < speakers else pick.randrange(speakers)}", pick.choice(EMOTIONS))
+        for i in range(size)
+    ]
+
+
+@given(rows=corpora(), seed=st.integers(0, 9))
+def test_every_utterance_has_one_fold_and_no_speaker_has_two(rows, seed):
+    folds = assign_folds(rows, 5, seed)
+    assert set(folds.fold_of) == {row.utterance_id for row in rows}
+    assert sum(len(folds.ids(k)) for k in range(5)) == len(rows)
+    speakers = [
+        {row.speaker for row in rows if folds.fold_of[row.utterance_id] == k} for k in range(5)
+    ]
+    assert sum(map(len, speakers)) == len(set.union(*speakers))
+    assert folds.warning == ""
+
+
+@given(rows=corpora(), seed=st.integers(0, 9), order=st.randoms())
+def test_the_order_of_the_manifest_changes_nothing(rows, seed, order):
+    shuffled = order.sample(rows, len(rows))
+    assert assign_folds(rows, 4, seed) == assign_folds(shuffled, 4, seed)
+    assert hold_out(rows, 0.1, seed) == hold_out(shuffled, 0.1, seed)
+
+
+def test_classes_are_spread_evenly_and_the_seed_matters():
+    rows = [utterance(i, f"s{i % 20}", EMOTIONS[i // 20 % 8]) for i in range(640)]
+    folds = assign_folds(rows, 5, 0)
+    for emotion in EMOTIONS:
+        counts = [
+            sum(row.emotion == emotion and folds.fold_of[row.utterance_id] == k for row in rows)
+            for k in range(5)
+        ]
+        assert counts == [16] * 5
+    assert folds != assign_folds(rows, 5, 1)
+
+
+def test_the_held_out_tenth_is_a_tenth_of_whole_speakers_with_every_class():
+    rows = [utterance(i, f"s{i % 20}", EMOTIONS[i // 20 % 8]) for i in range(640)]
+    held = hold_out(rows, 0.1, 3).ids(0)
+    assert len(held) == 64
+    assert {row.emotion for row in rows if row.utterance_id in held} == set(EMOTIONS)
+    assert {row.speaker for row in rows if row.utterance_id in held}.isdisjoint(
+        row.speaker for row in rows if row.utterance_id not in held
+    )
+
+
+def test_few_speakers_make_a_larger_held_out_part_and_few_for_folds_are_refused():
+    rows = [utterance(i, f"s{i % 4}", "happy" if i % 3 else "neutral") for i in range(40)]
+    assert len(hold_out(rows, 0.1, 0).ids(0)) == 10
+    with pytest.raises(ManifestError, match="40 utterances of 4 speakers cannot make 5"):
+        assign_folds(rows, 5, 0)
+
+
+def test_unknown_speakers_are_told():
+    rows = [utterance(i, "" if i < 7 else f"s{i % 5}", EMOTIONS[i % 2]) for i in range(40)]
+    assert "7 of 40 utterances have no speaker" in assign_folds(rows, 4, 0).warning
