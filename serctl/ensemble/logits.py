@@ -1,0 +1,278 @@
+"""Logits on disk and in memory: one row per utterance, joined on the utterance id, never on order.
+
+A file is a CSV ``utterance_id,in_sample,<labels…>`` and, where serctl wrote it, a JSON sidecar of
+the same stem that says what made it. An outside system's CSV needs no sidecar: its columns may use
+any spelling of the emotions that `serctl.data.labels` knows, in any order.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.data.labels import EMOTIONS, parse_emotion
+from serctl.data.manifest import ATTRIBUTES
+from serctl.errors import LogitsError, first_few
+from serctl.files import read_json, write_atomic, write_json
+
+FORMAT_VERSION = 1
+SMALLEST_PROBABILITY = 1e-9
+"""Probabilities below it count as it, where logits are made of them (a tree may say 0)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """What one model says about some utterances.
+
+    Attributes:
+        ids: N utterance ids, unique.
+        values: ``(N, C)`` float64: logits, or probabilities where ``kind`` says so.
+        labels: C emotions, the meaning of the columns.
+        in_sample: ``(N,)`` bool: the model was trained on this very utterance.
+        name: The model's name in tables.
+        provenance: The sidecar: what made the file, for which split.
+        attributes: ``(N, 3)`` predicted arousal, valence, dominance, if the model has them.
+    """
+
+    ids: tuple[str, ...]
+    values: NDArray[np.float64]
+    labels: tuple[str, ...]
+    in_sample: NDArray[np.bool_]
+    name: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    attributes: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def kind(self) -> str:
+        """``logits`` or ``probabilities``."""
+        return str(self.provenance.get("kind", "logits"))
+
+    def logits(self) -> NDArray[np.float64]:
+        """Return ``(N, C)`` logits; of probabilities their logarithm."""
+        if self.kind == "logits":
+            return self.values
+        return np.log(np.maximum(self.values, SMALLEST_PROBABILITY))
+
+    def probabilities(self) -> NDArray[np.float64]:
+        """Return ``(N, C)`` probabilities; of logits their softmax."""
+        return softmax(self.values) if self.kind == "logits" else self.values
+
+    def select(self, ids: Iterable[str]) -> "Logits":
+        """Return the rows of these utterances, in this order.
+
+        Raises:
+            LogitsError: Some of them are not here.
+        """
+        ids = tuple(ids)
+        row_of = {name: row for row, name in enumerate(self.ids)}
+        missing = [name for name in ids if name not in row_of]
+        if missing:
+            raise LogitsError(
+                f"'{self.name}' has no logits for {len(missing)} of {len(ids)} utterances "
+                f"({first_few(missing)}). Export them again: serctl export-logits {self.name}"
+            )
+        rows = np.array([row_of[name] for name in ids], dtype=np.intp)
+        attributes = None if self.attributes is None else self.attributes[rows]
+        return replace(
+            self,
+            ids=ids,
+            values=self.values[rows],
+            in_sample=self.in_sample[rows],
+            attributes=attributes,
+        )
+
+    def reorder(self, labels: Sequence[str]) -> "Logits":
+        """Return the same with the columns in this order of labels.
+
+        Raises:
+            LogitsError: These are other labels.
+        """
+        if set(labels) != set(self.labels):
+            raise LogitsError(
+                f"'{self.name}' has the labels {', '.join(self.labels)}; "
+                f"expected {', '.join(labels)}. Leave it out or train it on the same labels."
+            )
+        columns = [self.labels.index(label) for label in labels]
+        return replace(self, values=self.values[:, columns], labels=tuple(labels))
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedLogits:
+    """The logits of M models on the same utterances: ``values (N, M, C)``."""
+
+    ids: tuple[str, ...]
+    values: NDArray[np.float64]
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    in_sample: NDArray[np.bool_]
+    """``(N,)``: at least one of the models was trained on this utterance."""
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return probabilities along the last axis."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> JoinedLogits:
+    """Put models side by side, joined on the utterance id, labels in the first model's order.
+
+    Args:
+        parts: One `Logits` per model, in the order the stacker shall see them.
+        ids: The utterances and their order; None: those of the models, sorted by id.
+
+    Raises:
+        LogitsError: There is no model, a name is given twice, or utterances or labels differ.
+    """
+    if not parts:
+        raise LogitsError("There are no logits to join.")
+    twice = [name for name, count in Counter(part.name for part in parts).items() if count > 1]
+    if twice:
+        raise LogitsError(f"Model names given twice: {first_few(twice)}.")
+    chosen_ids = tuple(sorted(parts[0].ids) if ids is None else ids)
+    if ids is None:
+        for part in parts[1:]:
+            strange = sorted(set(part.ids) ^ set(chosen_ids))
+            if strange:
+                raise LogitsError(
+                    f"'{parts[0].name}' and '{part.name}' hold other utterances: {len(strange)} "
+                    f"are in only one of them ({first_few(strange)}). Export both again."
+                )
+    labels = parts[0].labels
+    chosen = [part.select(chosen_ids).reorder(labels) for part in parts]
+    return JoinedLogits(
+        ids=chosen_ids,
+        values=np.stack([part.logits() for part in chosen], axis=1),
+        labels=labels,
+        names=tuple(part.name for part in chosen),
+        in_sample=np.any([part.in_sample for part in chosen], axis=0),
+    )
+
+
+def write_logits(path: Path, logits: Logits) -> None:
+    """Write the CSV and then its sidecar, both atomically."""
+    columns, numbers = [*logits.labels], logits.values
+    if logits.attributes is not None:
+        columns, numbers = [*columns, *ATTRIBUTES], np.hstack([numbers, logits.attributes])
+    with write_atomic(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["utterance_id", "in_sample", *columns])
+        for name, flag, row in zip(logits.ids, logits.in_sample, numbers, strict=True):
+            writer.writerow([name, int(flag), *(f"{x:.9g}" for x in row)])
+    document = {"serctl_logits": FORMAT_VERSION, "kind": logits.kind, "labels": logits.labels}
+    write_json(path.with_suffix(".json"), document | dict(logits.provenance))
+
+
+def read_logits(path: Path, name: str = "") -> Logits:
+    """Read one model's logits or probabilities; ``name`` defaults to the file's stem.
+
+    Raises:
+        LogitsError: The file is missing, malformed, holds an id twice, an unknown label or a value
+            that is not finite, or its sidecar does not fit it.
+    """
+    sidecar = path.with_suffix(".json")
+    provenance = read_json(sidecar, LogitsError) if sidecar.is_file() else {}
+    header, rows = _read_rows(path)
+    columns = _label_columns(path, header, provenance)
+    ids = tuple(row[header.index("utterance_id")] for row in rows)
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise LogitsError(f"'{path}' holds {len(twice)} utterances twice ({first_few(twice)}).")
+
+    def numbers(names: Iterable[str]) -> NDArray[np.float64]:
+        return _numbers(path, rows, [header.index(name) for name in names], ids)
+
+    values = _numbers(path, rows, [*columns.values()], ids)
+    known = "in_sample" in header
+    if not provenance:
+        provenance = {"kind": guess_kind(values), "in_sample_known": known}
+    return Logits(
+        ids=ids,
+        values=values,
+        labels=tuple(columns),
+        in_sample=numbers(["in_sample"])[:, 0] > 0 if known else np.zeros(len(ids), dtype=bool),
+        name=name or path.stem,
+        provenance=provenance,
+        attributes=numbers(ATTRIBUTES) if set(ATTRIBUTES) <= set(header) else None,
+    )
+
+
+def guess_kind(values: NDArray[np.float64]) -> str:
+    """Return ``probabilities`` where every row lies in [0, 1] and sums to one, else ``logits``."""
+    sums = np.abs(values.sum(axis=1) - 1.0)
+    return "probabilities" if values.min() >= 0 and sums.max() < 1e-3 else "logits"
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows, all of the same length."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header, *rows = csv.reader(file)
+    except FileNotFoundError:
+        raise LogitsError(
+            f"'{path}' does not exist. Make it with: serctl export-logits RUN"
+        ) from None
+    except (OSError, csv.Error, ValueError) as error:
+        raise LogitsError(f"'{path}' is not a CSV file of logits: {error}.") from error
+    ragged = [i for i, row in enumerate(rows, 2) if len(row) != len(header)]
+    if ragged:
+        raise LogitsError(f"'{path}' row {first_few(ragged)} has not {len(header)} fields.")
+    if not rows:
+        raise LogitsError(f"'{path}' holds no rows. Export it again.")
+    return header, rows
+
+
+def _label_columns(
+    path: Path, header: Sequence[str], provenance: Mapping[str, Any]
+) -> dict[str, int]:
+    """Return label → column, and refuse labels that are unknown, missing or given twice."""
+    if "utterance_id" not in header:
+        raise LogitsError(f"'{path}' has no column 'utterance_id'; it has {', '.join(header)}.")
+    beside = {"utterance_id", "in_sample", *ATTRIBUTES}
+    found = [(parse_emotion(name), i) for i, name in enumerate(header) if name not in beside]
+    columns = dict(found)
+    unknown = sorted(set(columns) - set(EMOTIONS))
+    wrong = (
+        f"unknown columns: {first_few(unknown)}"
+        if unknown
+        else "fewer than two labels"
+        if len(columns) < 2
+        else "a label given twice"
+        if len(columns) < len(found)
+        else ""
+    )
+    if wrong:
+        raise LogitsError(f"'{path}' has {wrong}. Expected utterance_id and {', '.join(EMOTIONS)}.")
+    expected = tuple(provenance.get("labels", columns))
+    if expected != tuple(columns):
+        raise LogitsError(
+            f"'{path}' has the columns {', '.join(columns)}, its sidecar says "
+            f"{', '.join(expected)}. Export it again."
+        )
+    return columns
+
+
+def _numbers(
+    path: Path, rows: list[list[str]], columns: list[int], ids: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return ``(N, len(columns))`` finite numbers."""
+    try:
+        values = np.array([[float(row[i]) for i in columns] for row in rows], dtype=np.float64)
+    except ValueError as error:
+        raise LogitsError(f"'{path}' holds a value that is not a number: {error}.") from error
+    fine = np.isfinite(values).all(axis=1)
+    bad = [name for name, good in zip(ids, fine, strict=True) if not good]
+    if bad:
+        raise LogitsError(
+            f"'{path}' holds NaN or infinite values for {len(bad)} utterances ({first_few(bad)}). "
+            "The model diverged: train it again with a lower --lr."
+        )
+    return values
