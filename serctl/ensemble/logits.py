@@ -268,7 +268,7 @@ def _numbers(
         values = np.array([[float(row[i]) for i in columns] for row in rows], dtype=np.float64)
     except ValueError as error:
         raise LogitsError(f"'{path}' holds a value that is not a number: {error}.") from error
-    fine = np.isfinite(values).all(axis=1)
+    fine = np.isfinite(values).all(axis=1).tolist()
     bad = [name for name, good in zip(ids, fine, strict=True) if not good]
     if bad:
         raise LogitsError(
