@@ -1,0 +1,84 @@
+"""The project file and the layering of options."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from serctl.config import Workspace, check_options, open_workspace, options_to_dict, resolve_options
+from serctl.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Options:
+    rate: float = 1.0
+    layers: tuple[int, ...] = ()
+    loss: Literal["wce", "wce+sml"] = "wce"
+    limit: int | None = None
+    keep: bool = False
+
+
+def project(folder: Path, text: str) -> Path:
+    (folder / "serctl.toml").write_text(text)
+    return folder
+
+
+def test_a_project_file_is_found_from_a_folder_below_it(tmp_path: Path) -> None:
+    project(tmp_path, '[paths]\ncache = "frames"\n[weights]\nwavlm-large = "w"\n')
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    workspace = open_workspace(below)
+    assert workspace.root == tmp_path
+    assert workspace.cache == tmp_path / "frames"
+    assert workspace.runs == tmp_path / "runs"
+    assert workspace.weights == {"wavlm-large": tmp_path / "w"}
+
+
+def test_no_project_file_names_the_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="serctl init"):
+        open_workspace(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "guess"),
+    [
+        ('[path]\ncache = "x"', "paths"),
+        ('[paths]\ncach = "x"', "cache"),
+        ("[trian]\nseed = 1", "train"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_a_suggestion(tmp_path: Path, text: str, guess: str) -> None:
+    with pytest.raises(ConfigError, match=f"Did you mean '{guess}'"):
+        open_workspace(project(tmp_path, text))
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not TOML"):
+        open_workspace(project(tmp_path, "[paths\n"))
+
+
+def test_defaults_are_beaten_by_project_then_config_then_flags(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, tables={"train": {"rate": 2, "layers": [1, 2], "limit": 3}})
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[train]\nrate = 4.5\nkeep = true\n")
+    options = resolve_options(Options, "train", workspace, recipe, limit=9, loss=None)
+    assert options == Options(rate=4.5, layers=(1, 2), loss="wce", limit=9, keep=True)
+
+
+def test_the_config_of_a_run_gives_the_same_options_again(tmp_path: Path) -> None:
+    options = Options(rate=0.5, layers=(3,), loss="wce+sml")
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"options": options_to_dict(options)}))
+    assert resolve_options(Options, "train", None, config) == options
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"rate": "fast"}, {"loss": "focal"}, {"layers": [1.5]}, {"limit": True}, {"keep": 1}],
+)
+def test_a_value_of_the_wrong_type_is_refused(values: dict[str, object]) -> None:
+    (name,) = values
+    with pytest.raises(ConfigError, match=f"'{name}' is .*, expected"):
+        check_options(Options, values, "here")
