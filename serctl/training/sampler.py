@@ -1,0 +1,118 @@
+"""Which utterances share a batch: a pure function of seed and epoch, so that it can be resumed.
+
+Utterances of like length share a batch, or most of a batch would be padding. What training needs
+of randomness stays: windows of batches are drawn at random, lengths are blurred before they are
+sorted, and batches come in random order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.errors import ConfigError
+
+Indices = NDArray[np.int64]
+Balance = Literal["off", "exact", "replacement"]
+
+BLUR = 0.05
+"""Lengths are multiplied by 1 ± BLUR before sorting, so that batch companions change."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws the batches of an epoch.
+
+    Args:
+        lengths: Cost of each utterance in frames ``(N,)``.
+        groups: Group of each utterance ``(N,)``; balancing gives each group present an equal share.
+        batch_size: Utterances a batch, at most.
+        balance: ``off``: every utterance once. ``exact``: the same number of each group in every
+            batch, drawn without replacement as far as the group goes. ``replacement``: drawn with
+            replacement, groups equal in expectation only, as the authors' code did.
+        window: Batches that are sorted by length together; 1 switches the sorting off.
+        seed: Seed of the whole run.
+    """
+
+    lengths: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    batch_size: int
+    balance: Balance = "off"
+    window: int = 64
+    seed: int = 0
+
+    def batches(self, epoch: int) -> list[Indices]:
+        """Return the batches of an epoch, N draws in all (fewer by a rest if ``exact``)."""
+        rng = np.random.default_rng([self.seed, epoch])
+        if self.balance == "exact":
+            batches = self._balanced_batches(rng)
+        else:
+            draws = self._draw(rng)
+            batches = [
+                batch
+                for window in _cut(draws, self.batch_size * self.window)
+                for batch in _cut(self._sort(window, rng), self.batch_size)
+            ]
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def _draw(self, rng: np.random.Generator) -> Indices:
+        size = len(self.groups)
+        if self.balance == "off":
+            return rng.permutation(size)
+        _, index, counts = np.unique(self.groups, return_inverse=True, return_counts=True)
+        weights = 1 / counts[index]
+        return rng.choice(size, size, p=weights / weights.sum())
+
+    def _balanced_batches(self, rng: np.random.Generator) -> list[Indices]:
+        pools = [np.flatnonzero(self.groups == group) for group in np.unique(self.groups)]
+        check_balance(len(pools), self.batch_size)
+        share = self.batch_size // len(pools)
+        draws = [_repeat(pool, len(self.groups) // len(pools), rng) for pool in pools]
+        batches = []
+        for window in zip(*(_cut(draw, share * self.window) for draw in draws), strict=True):
+            parts = [_cut(self._sort(part, rng), share) for part in window]
+            batches += [np.concatenate(batch) for batch in zip(*parts, strict=True)]
+        return batches
+
+    def _sort(self, indices: Indices, rng: np.random.Generator) -> Indices:
+        if self.window == 1:
+            return indices
+        blur = rng.uniform(1 - BLUR, 1 + BLUR, len(indices))
+        return indices[np.argsort(self.lengths[indices] * blur, kind="stable")]
+
+
+def check_balance(num_groups: int, batch_size: int) -> None:
+    """Refuse what cannot be balanced exactly.
+
+    Raises:
+        ConfigError: There is one group only, or the batch size is no multiple of their number.
+    """
+    if num_groups < 2:
+        raise ConfigError(
+            "Balanced batches need both neutral and expressive utterances in training, and there "
+            "is only one of the two. Use --balance off."
+        )
+    if batch_size % num_groups:
+        raise ConfigError(
+            f"--batch-size {batch_size} cannot hold {num_groups} groups in equal number; "
+            f"use a multiple of {num_groups}."
+        )
+
+
+def split_batch(batch: Indices, lengths: NDArray[np.int64], parts: int) -> list[Indices]:
+    """Cut a batch into parts of like length, shortest first; their gradients are summed."""
+    ordered = batch[np.argsort(lengths[batch], kind="stable")]
+    return [part for part in np.array_split(ordered, min(parts, len(batch))) if len(part)]
+
+
+def _cut(indices: Indices, size: int) -> list[Indices]:
+    """Cut into parts of ``size`` at most and of equal size: a small rest would weigh too much."""
+    return np.array_split(indices, -(-len(indices) // size)) if len(indices) else []
+
+
+def _repeat(pool: Indices, count: int, rng: np.random.Generator) -> Indices:
+    """Draw ``count``: whole shuffles of the pool, one after the other, and a part of the last."""
+    shuffles: Sequence[Indices] = [rng.permutation(pool) for _ in range(-(-count // len(pool)))]
+    return np.concatenate(shuffles)[:count]
