@@ -268,8 +268,7 @@ def _numbers(
         values = np.array([[float(row[i]) for i in columns] for row in rows], dtype=np.float64)
     except ValueError as error:
         raise LogitsError(f"'{path}' holds a value that is not a number: {error}.") from error
-    fine = np.isfinite(values).all(axis=1).tolist()
-    bad = [name for name, good in zip(ids, fine, strict=True) if not good]
+    bad = [ids[int(i)] for i in np.flatnonzero(~np.isfinite(values).all(axis=1))]
     if bad:
         raise LogitsError(
             f"'{path}' holds NaN or infinite values for {len(bad)} utterances ({first_few(bad)}). "
