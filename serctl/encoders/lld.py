@@ -1,0 +1,48 @@
+"""eGeMAPS low-level descriptors: 25 acoustic measures every 10 ms, computed by openSMILE."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
+
+SHORTEST = 960
+"""Samples of openSMILE's longest window, 60 ms; shorter audio would give no value at all."""
+
+
+class LLDEncoder:
+    """Raw descriptors: loudness, pitch, formants, voice quality. Not standardised here.
+
+    Source: Eyben et al. 2016, The Geneva Minimalistic Acoustic Parameter Set; eGeMAPSv02 of the
+    ``opensmile`` package.
+    """
+
+    frame_rate: float | None = 100.0
+
+    def __init__(self, path: Path, identity: EncoderIdentity, device: torch.device) -> None:
+        import opensmile
+
+        self.identity = identity
+        self._smile = opensmile.Smile(
+            feature_set=opensmile.FeatureSet.eGeMAPSv02,
+            feature_level=opensmile.FeatureLevel.LowLevelDescriptors,
+        )
+        self.dim: int = self._smile.num_features
+        self.windowed = 0
+        self.notes: tuple[str, ...] = ()
+
+    def cost(self, size: int) -> float:
+        """Return the seconds of an utterance of ``size`` samples."""
+        return size / SAMPLE_RATE
+
+    def encode(self, batch: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Describe 16 kHz waveforms ``(num_samples,)``; shorter than 60 ms get zeros behind.
+
+        Returns:
+            One ``(T, 25)`` float32 array each, about 100 frames a second.
+        """
+        padded = [np.pad(wave, (0, max(0, SHORTEST - len(wave)))) for wave in batch]
+        return [self._smile(wave, SAMPLE_RATE)[0].T.astype(np.float32) for wave in padded]

@@ -1,0 +1,138 @@
+"""From an encoder's name to its identity (cheap) and to the network itself (not cheap)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serctl.encoders.base import Encoder, EncoderIdentity, EncoderSpec, Modality
+from serctl.encoders.catalog import get_spec
+from serctl.encoders.weights import Weights, resolve_weights
+from serctl.errors import UsageError, WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+FAMILIES = {
+    "speech": "serctl.encoders.speech:SpeechEncoder",
+    "whisper": "serctl.encoders.whisper:WhisperEncoder.load",
+    "facodec": "serctl.encoders.facodec.encoder:FacodecEncoder.load",
+    "text": "serctl.encoders.text:TextEncoder",
+    "lld": "serctl.encoders.lld:LLDEncoder",
+}
+"""What builds an encoder of each family from ``(path, identity=..., device=...)``."""
+
+UNLAYERED = ("facodec", "lld")
+"""Families whose frames are not a hidden state."""
+
+
+def identify_encoder(
+    name: str,
+    *,
+    weights: Path | str | None = None,
+    mapping: Mapping[str, Path] | None = None,
+    layer: int = -1,
+    dtype: str = "float32",
+) -> EncoderIdentity:
+    """Return what makes an encoder's frames, without building the network.
+
+    Args:
+        name: Catalogue name, alias, Hugging Face id or local path.
+        weights: Checkpoint to use instead of the name's own (``--weights``).
+        mapping: ``[weights]`` of serctl.toml.
+        layer: N for ``hidden_states[N]``, -1 for ``last_hidden_state``.
+        dtype: Precision of the computation.
+
+    Raises:
+        UnknownNameError: There is no such encoder.
+        WeightsError: Its weights are not at hand or of another architecture.
+        UsageError: It has no such layer.
+    """
+    return _identify(*_locate(name, weights, mapping), layer, dtype)
+
+
+def load_encoder(
+    name: str,
+    *,
+    device: "torch.device | str" = "cpu",
+    weights: Path | str | None = None,
+    mapping: Mapping[str, Path] | None = None,
+    layer: int = -1,
+    dtype: str = "float32",
+) -> Encoder:
+    """Build an encoder and fill it with its weights; see `identify_encoder`."""
+    import torch
+
+    spec, found = _locate(name, weights, mapping)
+    identity = _identify(spec, found, layer, dtype)
+    module, _, builder = FAMILIES[spec.family].partition(":")
+    build = attrgetter(builder)(import_module(module))
+    return build(found.path, identity=identity, device=torch.device(device))
+
+
+def _locate(
+    name: str, weights: Path | str | None, mapping: Mapping[str, Path] | None
+) -> tuple[EncoderSpec, Weights]:
+    spec = get_spec(name, mapping)
+    found = resolve_weights(spec, weights, mapping)
+    if spec.family and not spec.model_type:
+        return spec, found
+    config = _read_config(found)
+    model_type = config.get("model_type", "")
+    if spec.model_type and model_type not in ("", spec.model_type):
+        raise WeightsError(
+            f"'{found.path}' holds a '{model_type}' model, but '{spec.name}' is a "
+            f"'{spec.model_type}' model. To encode with it: serctl extract --encoder {found.path}"
+        )
+    if spec.family:
+        return spec, found
+    family, modality = _recognise(config, found.path)
+    window = {"text": "max-tokens", "whisper": "30s"}.get(family, "whole")
+    return replace(spec, family=family, modality=modality, window=window), found
+
+
+def _recognise(config: Mapping[str, Any], path: Path) -> tuple[str, Modality]:
+    """Tell by its config.json what kind of encoder a checkpoint is."""
+    if config.get("model_type") == "whisper":
+        return "whisper", "speech"
+    if "conv_stride" in config and "feat_extract_norm" in config:
+        return "speech", "speech"
+    if "vocab_size" in config and not config.get("is_encoder_decoder"):
+        return "text", "text"
+    raise WeightsError(
+        f"'{path}' holds a '{config.get('model_type', 'nameless')}' model; serctl cannot run it. "
+        f"It knows wav2vec2-like models (WavLM, HuBERT, XLS-R), Whisper, FACodec and text encoders."
+    )
+
+
+def _read_config(weights: Weights) -> dict[str, Any]:
+    path = weights.path / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"'{path}' is not a readable config.json; a checkpoint folder holds one. ({error})"
+        ) from error
+
+
+def _identify(spec: EncoderSpec, weights: Weights, layer: int, dtype: str) -> EncoderIdentity:
+    if spec.family in UNLAYERED and layer != -1:
+        raise UsageError(f"'{spec.name}' has no layers to choose from; leave out --layer {layer}.")
+    if spec.family not in UNLAYERED:
+        config = _read_config(weights)
+        layers = config.get("encoder_layers", config.get("num_hidden_layers"))
+        if layer < -1 or (layers is not None and layer > layers):
+            raise UsageError(f"--layer {layer}: '{spec.name}' has layers 0 to {layers}, and -1.")
+    assert spec.modality is not None
+    return EncoderIdentity(
+        encoder=spec.name,
+        modality=spec.modality,
+        weights=weights.weights,
+        revision=weights.revision,
+        layer=layer,
+        compute_dtype="float32" if spec.family == "lld" else dtype,
+        window=spec.window,
+    )

@@ -1,0 +1,78 @@
+"""Filling a transformers network from a local checkpoint, strictly: nothing may be missing."""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch.nn.utils import parametrize
+from transformers import AutoModel
+from transformers.utils import logging
+
+from serctl.errors import WeightsError, first_few
+
+UNUSED = re.compile(
+    r"(^|\.)(masked_spec_embed|position_ids|pooler|lm_head|cls|classifier|projector|quantizer|score"
+    r"|project_q|project_hid|mask_predictions|lm_predictions|head|decoder|qa_outputs|logit_scale)(\.|$)"
+)
+"""Parameters that no frame depends on: training masks, poolers and heads on top."""
+
+DAMAGE = (
+    *(OSError, ValueError, KeyError, RuntimeError, EOFError),
+    *(SafetensorError, pickle.UnpicklingError),
+)
+"""What the loaders raise on a damaged or foreign file."""
+
+
+def load_network(path: Path, dtype: str, device: torch.device) -> Any:
+    """Return the bare encoder of a checkpoint folder, frozen, without heads.
+
+    Pickled checkpoints are opened with ``weights_only=True``; code that comes with a checkpoint
+    is never run.
+
+    Raises:
+        WeightsError: The checkpoint is damaged, incomplete or of another architecture.
+    """
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        network, report = AutoModel.from_pretrained(
+            path,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except DAMAGE as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"The checkpoint '{path}' cannot be loaded: {reason} Copy or download it again."
+        ) from error
+    check_report(report, path)
+    for module in network.modules():
+        if parametrize.is_parametrized(module):  # weight norm: the same weights, computed once
+            for name in list(module.parametrizations):
+                parametrize.remove_parametrizations(module, name)
+    return network.requires_grad_(False).eval().to(device)
+
+
+def check_report(report: dict[str, Any], path: Path) -> None:
+    """Refuse a checkpoint that lacks parameters of the network or holds those of another.
+
+    Raises:
+        WeightsError: With the first names.
+    """
+    problems = (
+        ("missing_keys", "lacks"),
+        ("unexpected_keys", "has"),
+        ("mismatched_keys", "misfits"),
+    )
+    for kind, word in problems:
+        names = sorted(str(name) for name in report[kind] if not UNUSED.search(str(name)))
+        if names:
+            raise WeightsError(
+                f"The checkpoint '{path}' does not fit the architecture of its config.json: it "
+                f"{word} {first_few(names)}."
+            )

@@ -1,0 +1,92 @@
+"""Speech encoders of the wav2vec 2.0 family: WavLM, HuBERT, wav2vec 2.0, XLS-R and their kin."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoFeatureExtractor
+
+from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
+from serctl.encoders.network import load_network
+from serctl.errors import WeightsError
+
+
+class SpeechEncoder:
+    """Waveform → convolutions → Transformer, one frame every 20 ms.
+
+    Source: Baevski et al. 2020 (wav2vec 2.0), Hsu et al. 2021 (HuBERT), Chen et al. 2022 (WavLM);
+    the networks are those of transformers.
+    """
+
+    def __init__(self, path: Path, identity: EncoderIdentity, device: torch.device) -> None:
+        try:
+            extractor = AutoFeatureExtractor.from_pretrained(path, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise WeightsError(
+                f"'{path}' has no readable preprocessor_config.json, which says whether audio is "
+                f"normalised. Copy that file from the model's page too."
+            ) from error
+        if extractor.sampling_rate != SAMPLE_RATE:
+            raise WeightsError(f"'{path}' wants {extractor.sampling_rate} Hz; serctl gives 16 kHz.")
+        self.identity = identity
+        self.device = device
+        self.network = load_network(path, identity.compute_dtype, device)
+        config = self.network.config
+        self.normalise = bool(extractor.do_normalize)
+        self.alone = config.feat_extract_norm == "group"
+        self.dim: int = config.hidden_size
+        self.frame_rate: float | None = SAMPLE_RATE / float(np.prod(config.conv_stride))
+        self.shortest = _receptive_field(config.conv_kernel, config.conv_stride)
+        self.windowed = 0
+        self.notes: tuple[str, ...] = ()
+        if self.alone:
+            self.notes = (
+                f"{identity.encoder} normalises over time in its first layer, where padding would "
+                "count: its utterances run one at a time.",
+            )
+
+    def cost(self, size: int) -> float:
+        """Return the seconds of an utterance of ``size`` samples."""
+        return max(size, self.shortest) / SAMPLE_RATE
+
+    def encode(self, batch: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Encode 16 kHz waveforms ``(num_samples,)``; see `serctl.encoders.base.Encoder`.
+
+        A waveform shorter than the receptive field (25 ms) gets zeros behind it.
+        """
+        waves = [self._prepare(wave) for wave in batch]
+        groups = [[wave] for wave in waves] if self.alone else [waves]
+        return [frames for group in groups for frames in self._encode(group)]
+
+    def _prepare(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.normalise:
+            wave = (wave - wave.mean()) / np.sqrt(wave.var() + 1e-7)
+        return np.pad(wave, (0, max(0, self.shortest - len(wave))))
+
+    @torch.inference_mode()
+    def _encode(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        sizes = torch.tensor([len(wave) for wave in waves])
+        padded = torch.zeros(len(waves), int(sizes.max()))
+        for row, wave in zip(padded, waves, strict=True):
+            row[: len(wave)] = torch.from_numpy(wave)
+        mask = torch.arange(padded.shape[1]) < sizes[:, None]
+        output = self.network(
+            padded.to(self.device, self.network.dtype),
+            attention_mask=None if mask.all() else mask.long().to(self.device),
+            output_hidden_states=self.identity.layer >= 0,
+        )
+        layer = self.identity.layer
+        frames = output.last_hidden_state if layer < 0 else output.hidden_states[layer]
+        lengths = self.network._get_feat_extract_output_lengths(sizes)
+        frames = frames.float().cpu().numpy()
+        return [row[:length] for row, length in zip(frames, lengths.tolist(), strict=True)]
+
+
+def _receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
+    """Return the fewest samples that give one frame."""
+    size = 1
+    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
+        size = (size - 1) * stride + kernel
+    return size

@@ -1,0 +1,99 @@
+"""Text encoders: transcript → tokens → one frame per token, special tokens included."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoTokenizer
+
+from serctl.encoders.base import EncoderIdentity
+from serctl.encoders.network import load_network
+from serctl.errors import WeightsError
+
+TOKENS_PER_SECOND = 50
+"""A token costs about what a frame of speech costs, so that batches have one measure."""
+
+
+class TextEncoder:
+    """BERT-like encoders: RoBERTa, DeBERTa, ModernBERT, MiniLM and their kin.
+
+    An empty transcript is its special tokens. A transcript that is longer than the network can
+    read is cut into windows, each with special tokens, whose frames are joined.
+
+    Source: the networks and tokenizers are those of transformers.
+    """
+
+    frame_rate: float | None = None
+
+    def __init__(self, path: Path, identity: EncoderIdentity, device: torch.device) -> None:
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(
+                path, local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise WeightsError(
+                f"'{path}' has no readable tokenizer ({reason}). Copy its tokenizer.json, "
+                f"vocabulary or spm.model from the model's page too."
+            ) from error
+        self.identity = identity
+        self.device = device
+        self.network = load_network(path, identity.compute_dtype, device)
+        self.dim: int = self.network.config.hidden_size
+        self.max_tokens = _max_tokens(self.tokenizer, self.network)
+        self.windowed = 0
+        self.notes: tuple[str, ...] = ()
+
+    def cost(self, size: int) -> float:
+        """Return the seconds that ``size`` tokens count for."""
+        return size / TOKENS_PER_SECOND
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of frames of each transcript, special tokens counted."""
+        return [sum(map(len, windows)) for windows in map(self._windows, texts)]
+
+    def encode(self, batch: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Encode transcripts; see `serctl.encoders.base.Encoder`."""
+        windows = [self._windows(text) for text in batch]
+        self.windowed += sum(len(parts) > 1 for parts in windows)
+        frames = iter(self._encode([part for parts in windows for part in parts]))
+        return [np.concatenate([next(frames) for _ in parts]) for parts in windows]
+
+    def _windows(self, text: str) -> list[list[int]]:
+        """Return token ids, with special tokens, of as few windows as hold the text."""
+        return self.tokenizer(
+            [text], truncation=True, max_length=self.max_tokens, return_overflowing_tokens=True
+        )["input_ids"]
+
+    @torch.inference_mode()
+    def _encode(self, windows: Sequence[list[int]]) -> list[NDArray[np.float32]]:
+        sizes = torch.tensor([len(window) for window in windows])
+        # RoBERTa counts positions by what is not the pad token, so padding must be that token.
+        tokens = torch.full((len(windows), int(sizes.max())), self.tokenizer.pad_token_id or 0)
+        for row, window in zip(tokens, windows, strict=True):
+            row[: len(window)] = torch.tensor(window)
+        mask = torch.arange(tokens.shape[1]) < sizes[:, None]
+        output = self.network(
+            input_ids=tokens.to(self.device),
+            attention_mask=mask.long().to(self.device),
+            output_hidden_states=self.identity.layer >= 0,
+        )
+        layer = self.identity.layer
+        frames = output.last_hidden_state if layer < 0 else output.hidden_states[layer]
+        frames = frames.float().cpu().numpy()
+        return [row[:size] for row, size in zip(frames, sizes.tolist(), strict=True)]
+
+
+def _max_tokens(tokenizer: Any, network: Any) -> int:
+    """Return how many tokens, special ones included, the network reads at once.
+
+    RoBERTa's position table begins with rows that no token uses (up to its padding index), and
+    tokenizers that state no length say a number beyond all sense.
+    """
+    positions = getattr(network.config, "max_position_embeddings", None) or 512
+    table = getattr(getattr(network, "embeddings", None), "position_embeddings", None)
+    unused = getattr(table, "padding_idx", None)
+    return min(tokenizer.model_max_length, positions - (0 if unused is None else unused + 1))

