@@ -1,0 +1,137 @@
+"""The head of a store, its key and shape: kept in the group's ``zarr.json`` and in segments."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from serctl import __version__
+from serctl.cache.key import FORMAT_VERSION, FeatureKey
+from serctl.cache.sealed import seal, unseal
+from serctl.errors import CacheError
+
+GROUP_FILE = "zarr.json"
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """What is true of every frame in a store.
+
+    ``frame_rate`` is in Hz, None for text; ``created`` is UTC; ``versions`` are those that encoded.
+    """
+
+    key: FeatureKey
+    dim: int
+    frame_rate: float | None
+    created: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, format version first."""
+        return {
+            "serctl_format": FORMAT_VERSION,
+            "key": self.key.to_dict(),
+            "dim": self.dim,
+            "frame_rate": self.frame_rate,
+            "created": self.created,
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], name: object) -> "StoreHeader":
+        """Return the header that `to_dict` wrote.
+
+        Raises:
+            CacheError: It is not a serctl store, or one of another format version.
+        """
+        found = values.get("serctl_format")
+        if found != FORMAT_VERSION:
+            raise CacheError(
+                f"'{name}' has store format {found!r}; this serctl reads {FORMAT_VERSION}. "
+                f"Extract again, or use the serctl that wrote it."
+            )
+        return cls(
+            key=FeatureKey.from_dict(values["key"]),
+            dim=int(values["dim"]),
+            frame_rate=values["frame_rate"],
+            created=values["created"],
+            versions=values["versions"],
+        )
+
+
+def new_header(
+    key: FeatureKey, dim: int, frame_rate: float | None, versions: Mapping[str, str]
+) -> StoreHeader:
+    """Return the header of a store that begins now."""
+    own = {"serctl": __version__, "zarr": version("zarr")}
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return StoreHeader(key, dim, frame_rate, created, {**own, **versions})
+
+
+def group_document(header: StoreHeader) -> bytes:
+    """Return the bytes of the group's ``zarr.json``."""
+    document = {"zarr_format": 3, "node_type": "group", "attributes": header.to_dict()}
+    return seal(document, indent=2)
+
+
+def parse_header(data: bytes, name: object) -> StoreHeader:
+    """Return the header in a group's ``zarr.json``.
+
+    Raises:
+        CacheError: It is damaged, or not a store of this format.
+    """
+    try:
+        attributes = json.loads(data)["attributes"]
+    except (ValueError, KeyError, TypeError):
+        attributes = {}
+    if attributes and "serctl_format" not in attributes and "document_crc32c" not in attributes:
+        raise CacheError(f"'{name}' is a Zarr group, but no feature store of serctl.")
+    return StoreHeader.from_dict(unseal(data, f"{name}/{GROUP_FILE}")["attributes"], name)
+
+
+def read_header(path: Path) -> StoreHeader:
+    """Return the header of a local store.
+
+    Raises:
+        CacheError: There is no store, it is damaged or of another format.
+    """
+    try:
+        return parse_header((path / GROUP_FILE).read_bytes(), path)
+    except OSError as error:
+        raise CacheError(f"'{path}' is no feature store: {error.strerror}.") from error
+
+
+def create_store(path: Path, header: StoreHeader) -> None:
+    """Make an empty store in one step; one that is there already is left as it is."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary.mkdir(parents=True, exist_ok=True)
+    write_synced(temporary / GROUP_FILE, group_document(header))
+    try:
+        temporary.rename(path)
+    except OSError:
+        (temporary / GROUP_FILE).unlink()
+        temporary.rmdir()
+        if not path.is_dir():
+            raise
+    sync_folder(path.parent)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file and wait until the disk has it."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the disk has the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

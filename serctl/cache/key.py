@@ -1,0 +1,70 @@
+"""What makes two sets of frames the same: everything that changes a number, in one key."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serctl.errors import CacheError
+
+FORMAT_VERSION = 1
+"""Version of the store's layout on disk; part of every digest."""
+
+
+@dataclass(frozen=True)
+class FeatureKey:
+    """Identity of the frames in one store.
+
+    Attributes:
+        encoder: Name of the frozen network, as the catalogue, the hub or the path has it.
+        modality: ``speech``, ``text`` or ``paralinguistic``.
+        weights: Where the weights came from (hub id, package, file).
+        revision: Commit or content hash of the weights.
+        layer: N of ``hidden_states[N]``; -1 is ``last_hidden_state``.
+        compute_dtype: Type the network computed in.
+        window: The encoder's rule for length and padding.
+        source: ``audio-16k-mono``, or ``text:<id of the transcripts>``.
+        storage: How the frames are kept; see `serctl.cache.storage`.
+    """
+
+    encoder: str
+    modality: str
+    weights: str
+    revision: str
+    layer: int
+    compute_dtype: str
+    window: str
+    source: str
+    storage: str = "float16"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "FeatureKey":
+        """Return the key that `to_dict` wrote.
+
+        Raises:
+            CacheError: A field is missing or unknown: the store is of another format.
+        """
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise CacheError(f"A feature key of another serctl: {error}.") from None
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits of the SHA-256 over the canonical JSON of format version and fields."""
+        document = {"format": FORMAT_VERSION, **self.to_dict()}
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def store_name(self) -> str:
+        """Folder name of the store below the cache: readable first, unique at the end."""
+        slug = re.sub(r"[^a-z0-9.]+", "-", self.encoder.lower()).strip("-.")
+        return f"{slug[-60:].strip('-.') or 'encoder'}-{self.digest}.zarr"

@@ -1,0 +1,125 @@
+"""One immutable segment of a store: a Zarr array of frames and the index of its utterances.
+
+Layout of the folder ``000000/`` (a Zarr v3 array of shape ``(rows, D)``)::
+
+    zarr.json    array metadata, sealed; its attributes repeat the index document
+    index.json   the index document, sealed: what opening a store reads
+    c/0/0        the one shard: inner chunks of 256 rows in order, then the shard index
+
+Without a compressor the rows lie in the file one after another, so an utterance is one range of
+bytes and needs no Zarr to be read.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.cache.sealed import check_seal, seal, unseal
+from serctl.cache.storage import Storage
+from serctl.errors import CacheError
+
+CHUNK_ROWS = 256
+SHARD = "c/0/0"
+COLUMNS = ("utterance_id", "num_frames", "crc32c", "source")
+
+
+@dataclass(frozen=True)
+class SegmentIndex:
+    """The utterances of a segment in the order of their rows, one list per column.
+
+    ``crc32c`` is over the bytes of an utterance's rows as stored, before compression.
+    """
+
+    utterance_id: Sequence[str]
+    num_frames: Sequence[int]
+    crc32c: Sequence[int]
+    source: Sequence[str]
+
+    @property
+    def rows(self) -> int:
+        """Number of frames of all utterances."""
+        return sum(self.num_frames)
+
+
+def array_metadata(rows: int, dim: int, storage: Storage) -> dict[str, Any]:
+    """Return the ``zarr.json`` of a segment as zarr-python writes it."""
+    import zarr
+    from zarr.core.buffer import default_buffer_prototype
+
+    array = zarr.create_array(
+        zarr.storage.MemoryStore(),
+        shape=(rows, dim),
+        dtype=storage.dtype,
+        chunks=(CHUNK_ROWS, dim),
+        shards=(-(-rows // CHUNK_ROWS) * CHUNK_ROWS, dim),
+        compressors=storage.compressor,
+        fill_value=0,
+    )
+    files = array.metadata.to_buffer_dict(default_buffer_prototype())
+    document: dict[str, Any] = json.loads(files["zarr.json"].to_bytes())
+    return document
+
+
+def shard_index(lengths: Sequence[int]) -> bytes:
+    """Return the end of a shard file: offset and size of each inner chunk, then their CRC-32C."""
+    sizes = np.asarray(lengths, dtype="<u8")
+    table = np.stack([np.cumsum(sizes) - sizes, sizes], axis=1).astype("<u8").tobytes()
+    return table + google_crc32c.value(table).to_bytes(4, "little")
+
+
+def read_shard_index(data: bytes, name: object) -> NDArray[np.uint64]:
+    """Return ``(chunks, 2)`` offsets and sizes of the inner chunks.
+
+    Raises:
+        CacheError: The shard index is damaged.
+    """
+    if len(data) % 16 != 4 or google_crc32c.value(data[:-4]).to_bytes(4, "little") != data[-4:]:
+        raise CacheError(f"The shard index of '{name}' is damaged. Run: serctl cache verify")
+    return np.frombuffer(data[:-4], dtype="<u8").reshape(-1, 2)
+
+
+def index_files(
+    index: SegmentIndex, header: dict[str, Any], dim: int, storage: Storage
+) -> dict[str, bytes]:
+    """Return the two sealed documents of a segment by file name."""
+    metadata = array_metadata(index.rows, dim, storage)
+    document = {"store": header, **{name: list(getattr(index, name)) for name in COLUMNS}}
+    return {
+        "zarr.json": seal({**metadata, "attributes": document}),
+        "index.json": seal(document),
+    }
+
+
+def read_index(files: dict[str, bytes], name: object) -> SegmentIndex:
+    """Return the index of a segment from its two documents, both checked.
+
+    Raises:
+        CacheError: One of them is missing or damaged.
+    """
+    for file in ("zarr.json", "index.json"):
+        if file not in files:
+            raise CacheError(f"'{name}' has no {file}. Run: serctl cache verify")
+    check_seal(files["zarr.json"], f"{name}/zarr.json")
+    return parse_index(unseal(files["index.json"], f"{name}/index.json"))
+
+
+def parse_index(document: dict[str, Any]) -> SegmentIndex:
+    """Return the columns of an index document (or of the attributes that repeat it)."""
+    return SegmentIndex(**{name: document[name] for name in COLUMNS})
+
+
+def segment_folders(store: Path) -> list[Path]:
+    """Return the segments of a local store, oldest first."""
+    return sorted(path for path in store.iterdir() if path.name.isdigit() and path.is_dir())
+
+
+def read_segment_files(folder: Path) -> dict[str, bytes]:
+    """Return the documents of a segment of a local store that are there."""
+    paths = [folder / "zarr.json", folder / "index.json"]
+    return {path.name: path.read_bytes() for path in paths if path.exists()}

@@ -1,0 +1,136 @@
+"""A segment on its way to the disk: streamed to a hidden folder, made visible by one rename."""
+
+import errno
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.cache.header import StoreHeader, sync_folder, write_synced
+from serctl.cache.segment import (
+    CHUNK_ROWS,
+    SHARD,
+    SegmentIndex,
+    index_files,
+    segment_folders,
+    shard_index,
+)
+from serctl.cache.storage import Storage, get_storage
+
+
+class SegmentStream:
+    """A segment on its way: rows go straight to the disk, the index follows at the end."""
+
+    def __init__(self, store: Path, header: StoreHeader) -> None:
+        self._store = store
+        self._header = header
+        self._storage: Storage = get_storage(header.key.storage)
+        self._folder = store.with_name(f".{store.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+        (self._folder / SHARD).parent.mkdir(parents=True)
+        self._file = os.open(
+            self._folder / SHARD, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        )
+        self._chunks: list[int] = []
+        self._pending: list[NDArray[np.generic]] = []
+        self._columns: tuple[list[Any], ...] = ([], [], [], [])
+        self.size = 0
+        self.started = time.monotonic()
+
+    def add(self, utterance_id: str, rows: NDArray[np.generic], source: str) -> None:
+        """Append the stored rows of one utterance."""
+        if self._storage.compressor is None:
+            self._write(rows)
+        else:
+            self._pending.append(rows)
+            self._write_chunks()
+        checksum = google_crc32c.value(rows)
+        values = (utterance_id, len(rows), checksum, source)
+        for column, value in zip(self._columns, values, strict=True):
+            column.append(value)
+
+    def mark(self) -> tuple[Any, ...]:
+        """Return the state that `rewind` goes back to."""
+        return self.size, len(self._chunks), list(self._pending), len(self._columns[0])
+
+    def rewind(self, mark: tuple[Any, ...]) -> None:
+        """Forget what was added since ``mark``, and give its space back."""
+        self.size, chunks, self._pending, rows = mark
+        os.ftruncate(self._file, self.size)
+        os.lseek(self._file, self.size, os.SEEK_SET)
+        del self._chunks[chunks:]
+        for column in self._columns:
+            del column[rows:]
+
+    def commit(self) -> int:
+        """Complete the segment, give it the next free number and return its number of utterances."""
+        index = SegmentIndex(*self._columns)
+        self._finish(index.rows)
+        files = index_files(index, self._header.to_dict(), self._header.dim, self._storage)
+        for name, data in files.items():
+            write_synced(self._folder / name, data)
+        for folder in (self._folder / "c" / "0", self._folder / "c", self._folder):
+            sync_folder(folder)
+        _rename_to_next(self._folder, self._store)
+        return len(index.utterance_id)
+
+    def discard(self) -> None:
+        """Remove everything of an unfinished segment."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no utterance was added yet."""
+        return not self._columns[0]
+
+    def _finish(self, rows: int) -> None:
+        row_bytes = self._header.dim * np.dtype(self._storage.dtype).itemsize
+        padding = -rows % CHUNK_ROWS
+        zeros = np.zeros((padding, self._header.dim), self._storage.dtype)
+        if self._storage.compressor is None:
+            self._write(zeros)
+            self._chunks = [CHUNK_ROWS * row_bytes] * ((rows + padding) // CHUNK_ROWS)
+        else:
+            self._pending.append(zeros)
+            self._write_chunks()
+        self._write(shard_index(self._chunks))
+        os.fsync(self._file)
+        os.close(self._file)
+        self._file = -1
+
+    def _write_chunks(self) -> None:
+        codec = self._storage.codec()
+        rows = np.concatenate(self._pending)
+        whole = len(rows) // CHUNK_ROWS * CHUNK_ROWS
+        for start in range(0, whole, CHUNK_ROWS):
+            chunk = codec.encode(rows[start : start + CHUNK_ROWS])
+            self._write(chunk)
+            self._chunks.append(len(chunk))
+        self._pending = [rows[whole:].copy()]
+
+    def _write(self, data: Any) -> None:
+        view = memoryview(data).cast("B") if len(data) else memoryview(b"")
+        while view:
+            written = os.write(self._file, view)
+            self.size += written
+            view = view[written:]
+
+
+def _rename_to_next(folder: Path, store: Path) -> None:
+    """Move a complete folder into the store; another writer may take the same number first."""
+    while True:
+        last = max((int(path.name) for path in segment_folders(store)), default=-1)
+        try:
+            folder.rename(store / f"{last + 1:06d}")
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            continue
+        return sync_folder(store)

