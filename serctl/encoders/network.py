@@ -14,7 +14,7 @@ from transformers.utils import logging
 from serctl.errors import WeightsError, first_few
 
 UNUSED = re.compile(
-    r"(^|\.)(masked_spec_embed|position_ids|pooler|lm_head|cls|classifier|projector|quantizer|score"
+    r"(^|\.)(masked_spec_embed|position_ids|pooler|lm_head|proj_out|cls|classifier|projector|quantizer|score"
     r"|project_q|project_hid|mask_predictions|lm_predictions|head|decoder|qa_outputs|logit_scale)(\.|$)"
 )
 """Parameters that no frame depends on: training masks, poolers and heads on top."""
@@ -26,11 +26,14 @@ DAMAGE = (
 """What the loaders raise on a damaged or foreign file."""
 
 
-def load_network(path: Path, dtype: str, device: torch.device) -> Any:
+def load_network(
+    path: Path, dtype: str, device: torch.device, kind: Any = AutoModel, **loading: Any
+) -> Any:
     """Return the bare encoder of a checkpoint folder, frozen, without heads.
 
     Pickled checkpoints are opened with ``weights_only=True``; code that comes with a checkpoint
-    is never run.
+    is never run. ``kind`` is the transformers class to fill, ``loading`` goes to its
+    ``from_pretrained``.
 
     Raises:
         WeightsError: The checkpoint is damaged, incomplete or of another architecture.
@@ -38,12 +41,13 @@ def load_network(path: Path, dtype: str, device: torch.device) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        network, report = AutoModel.from_pretrained(
+        network, report = kind.from_pretrained(
             path,
             dtype=getattr(torch, dtype),
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
+            **loading,
         )
     except DAMAGE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,193 @@
+"""Whisper's encoder: 30 s windows in, the frames that hold real speech out.
+
+Whisper was trained on windows of exactly 30 s and its attention knows no mask, so a short
+utterance is padded with silence to 30 s and ``ceil(num_samples / 320)`` of the 1500 frames are
+kept. Longer audio is cut into consecutive windows whose frames are joined.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
+from transformers.models.whisper.modeling_whisper import WhisperEncoder as EncoderNetwork
+
+from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
+from serctl.encoders.network import load_network
+from serctl.encoders.whisper_ct2 import is_ctranslate2
+from serctl.encoders.whisper_ct2 import load_network as load_ctranslate2
+from serctl.errors import UsageError
+
+WINDOW_SECONDS = 30.0
+WINDOW_SAMPLES = 480_000
+SAMPLES_PER_FRAME = 320
+FRAME_RATE = 50.0
+MEL_FRAMES = 3000
+SPECTRUM_TAIL = 400
+"""Zeros after the last sample whose spectrum still differs from that of silence (one FFT frame)."""
+
+
+@dataclass(frozen=True)
+class EncodedWindows:
+    """What one pass of the encoder gives for a batch of utterances.
+
+    Attributes:
+        hidden: Last hidden state of all windows ``(num_windows, 1500, D)``, for a decoder.
+        owners: For each window, the position of its utterance in the batch.
+        frames: One ``(T, D)`` float32 array per utterance, of the layer asked for.
+    """
+
+    hidden: Tensor
+    owners: tuple[int, ...]
+    frames: list[NDArray[np.float32]]
+
+
+class WhisperEncoder:
+    """A frozen Whisper encoder; see `serctl.encoders.base.Encoder`."""
+
+    frame_rate = FRAME_RATE
+    notes: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        network: EncoderNetwork,
+        extractor: WhisperFeatureExtractor,
+        identity: EncoderIdentity,
+    ) -> None:
+        layers = network.config.encoder_layers
+        if not -1 <= identity.layer <= layers:
+            raise UsageError(
+                f"--layer {identity.layer}: '{identity.encoder}' has layers 0 to {layers}, "
+                f"and -1 for the last hidden state."
+            )
+        self.identity = identity
+        self.dim = int(network.config.d_model)
+        self.windowed = 0
+        self.network = network.eval().requires_grad_(False)
+        self._extractor = extractor
+
+    @classmethod
+    def load(
+        cls,
+        weights_path: Path,
+        *,
+        layer: int = -1,
+        dtype: str = "float32",
+        device: torch.device | str = "cpu",
+        identity: EncoderIdentity | None = None,
+    ) -> "WhisperEncoder":
+        """Load the encoder alone from a Hugging Face or CTranslate2 folder.
+
+        Args:
+            weights_path: Folder of the checkpoint.
+            layer: ``hidden_states[layer]``; -1 is ``last_hidden_state``.
+            dtype: Name of the floating-point type to compute in.
+            device: Where to compute.
+            identity: What to call it; made from the other arguments if not given.
+
+        Raises:
+            WeightsError: The folder holds no whole Whisper checkpoint.
+            UsageError: There is no such layer.
+        """
+        identity = identity or EncoderIdentity(
+            weights_path.name, "speech", str(weights_path), "", layer, dtype, "30s"
+        )
+        network = load_whisper(
+            weights_path, identity.compute_dtype, torch.device(device), decoder=False
+        )
+        return cls(network, load_extractor(weights_path, network.num_mel_bins), identity)
+
+    def cost(self, size: int) -> float:
+        """Return the seconds that are computed for ``size`` samples: whole windows."""
+        return count_windows(size) * WINDOW_SECONDS
+
+    def encode(self, batch: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Return the frames ``(ceil(num_samples / 320), D)`` of each waveform."""
+        return self.encode_windows(batch).frames
+
+    @torch.inference_mode()
+    def encode_windows(self, batch: Sequence[NDArray[np.float32]]) -> EncodedWindows:
+        """Encode waveforms and keep every window's last hidden state too, for a decoder."""
+        pieces = [cut_windows(waveform) for waveform in batch]
+        self.windowed += sum(len(windows) > 1 for windows in pieces)
+        mel = torch.stack([self.compute_mel(w) for windows in pieces for w in windows])
+        hidden, chosen = self._run(mel)
+        frames, start = [], 0
+        for waveform, windows in zip(batch, pieces, strict=True):
+            joined = chosen[start : start + len(windows)].flatten(0, 1)
+            frames.append(joined[: count_frames(len(waveform))].float().cpu().numpy().copy())
+            start += len(windows)
+        owners = tuple(i for i, windows in enumerate(pieces) for _ in windows)
+        return EncodedWindows(hidden, owners, frames)
+
+    def _run(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the last hidden state and the layer asked for, ``(num_windows, 1500, D)`` each.
+
+        On the CPU window by window: batches are no faster there (a window alone fills the cores),
+        and frames are bitwise the same in any batch.
+        """
+        layer, weight = self.identity.layer, self.network.conv1.weight
+        runs = [
+            self.network(part.to(weight), output_hidden_states=layer >= 0)
+            for part in (mel.split(1) if weight.device.type == "cpu" else [mel])
+        ]
+        hidden = torch.cat([run.last_hidden_state for run in runs])
+        if layer < 0:
+            return hidden, hidden
+        return hidden, torch.cat([run.hidden_states[layer] for run in runs])
+
+    def compute_mel(self, window: NDArray[np.float32]) -> Tensor:
+        """Return the log-mel spectrogram ``(num_mel_bins, 3000)`` of at most 30 s.
+
+        Only the real samples are transformed; what the padding gives is known beforehand: the
+        floor of the spectrogram, which lies 8 below its peak on the log10 scale and not under -10.
+        """
+        short = np.pad(window, (0, SPECTRUM_TAIL))[:WINDOW_SAMPLES]
+        made = self._extractor(short, padding="do_not_pad", sampling_rate=SAMPLE_RATE)
+        mel = torch.from_numpy(np.asarray(made.input_features[0]))
+        floor = max(-1.5, float(mel.max()) - 2.0)
+        return torch.nn.functional.pad(mel, (0, MEL_FRAMES - mel.shape[1]), value=floor)
+
+
+def count_windows(num_samples: int) -> int:
+    """Return how many 30 s windows an utterance takes."""
+    return max(1, -(-num_samples // WINDOW_SAMPLES))
+
+
+def count_frames(num_samples: int) -> int:
+    """Return how many frames of an utterance hold real samples."""
+    return -(-num_samples // SAMPLES_PER_FRAME)
+
+
+def cut_windows(waveform: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Cut a waveform into consecutive windows of 30 s; the last one may be shorter."""
+    starts = range(0, max(1, len(waveform)), WINDOW_SAMPLES)
+    return [waveform[start : start + WINDOW_SAMPLES] for start in starts]
+
+
+def load_whisper(folder: Path, dtype: str, device: torch.device, *, decoder: bool) -> Any:
+    """Load Whisper from a Hugging Face or CTranslate2 folder, with or without its decoder.
+
+    Raises:
+        WeightsError: The folder holds no whole Whisper checkpoint.
+    """
+    if is_ctranslate2(folder):
+        network: Any = load_ctranslate2(folder, getattr(torch, dtype))
+        return (network if decoder else network.model.encoder).to(device)
+    if decoder:
+        return load_network(folder, dtype, device, WhisperForConditionalGeneration)
+    # The decoder is more than half of large-v3; without it its tensors are not even read.
+    mapping = {r"^(model\.)?encoder\.": ""}
+    return load_network(folder, dtype, device, EncoderNetwork, key_mapping=mapping)
+
+
+def load_extractor(folder: Path, num_mel_bins: int) -> WhisperFeatureExtractor:
+    """Return the log-mel settings of a checkpoint; Whisper's own where it states none."""
+    if (folder / "preprocessor_config.json").is_file():
+        return WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
+    return WhisperFeatureExtractor(feature_size=num_mel_bins)
