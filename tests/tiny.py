@@ -1,0 +1,182 @@
+"""Tiny checkpoints with random weights, laid out as the hub's repositories really are.
+
+Not what ``save_pretrained`` of the installed transformers writes: pickled ``pytorch_model.bin`` with
+the old names of weight norm, heads on top, vocabularies without ``tokenizer.json``.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+import torch
+import transformers
+from tokenizers import ByteLevelBPETokenizer
+
+SENTENCES = [
+    "I am so happy to see you",
+    "why would you do that to me",
+    "the report is on the table",
+    "leave me alone right now",
+    "what a lovely surprise this is",
+    "well that is just great isn't it",
+]
+
+CONV_STACK = {
+    "conv_dim": [8] * 7,
+    "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
+    "conv_stride": [5, 2, 2, 2, 2, 2, 2],
+    "num_feat_extract_layers": 7,
+    "feat_extract_activation": "gelu",
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "vocab_size": 32,
+}
+"""The real kernels and strides (20 ms frames), everything else small."""
+
+STABLE = {"feat_extract_norm": "layer", "conv_bias": True, "do_stable_layer_norm": True}
+GROUP = {"feat_extract_norm": "group", "conv_bias": False, "do_stable_layer_norm": False}
+
+BERT_LIKE = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "hidden_act": "gelu",
+}
+
+
+def write_wavlm(folder: Path) -> Path:
+    """As microsoft/wavlm-large: the bare network, stable layer norm, pytorch_model.bin."""
+    config = CONV_STACK | STABLE | {"num_buckets": 320, "max_bucket_distance": 800}
+    return _write_speech(folder, "WavLMModel", "wavlm", config, normalise=True)
+
+
+def write_hubert(folder: Path) -> Path:
+    """As facebook/hubert-xlarge-ls960-ft: a CTC head on top and its vocabulary beside it."""
+    _write_speech(folder, "HubertForCTC", "hubert", CONV_STACK | STABLE, normalise=True)
+    (folder / "vocab.json").write_text(json.dumps({"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3}))
+    return folder
+
+
+def write_wav2vec2(folder: Path) -> Path:
+    """As facebook/wav2vec2-base-960h: group norm over time, no attention mask."""
+    return _write_speech(folder, "Wav2Vec2ForCTC", "wav2vec2", CONV_STACK | GROUP, normalise=True)
+
+
+def write_roberta(folder: Path) -> Path:
+    """As FacebookAI/roberta-large: merges and vocabulary, a masked-language head, a pooler."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = ByteLevelBPETokenizer()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer.train_from_iterator(SENTENCES, vocab_size=320, special_tokens=special)
+    tokenizer.save_model(str(folder))
+    config = {
+        **BERT_LIKE,
+        "architectures": ["RobertaForMaskedLM"],
+        "model_type": "roberta",
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+        "pad_token_id": 1,
+        "layer_norm_eps": 1e-05,
+        "max_position_embeddings": 34,
+        "type_vocab_size": 1,
+        "vocab_size": tokenizer.get_vocab_size(),
+    }
+    state = _build("RobertaForMaskedLM", folder, config)
+    state["roberta.embeddings.position_ids"] = torch.arange(34)[None]
+    state["roberta.pooler.dense.weight"] = torch.zeros(16, 16)
+    state["roberta.pooler.dense.bias"] = torch.zeros(16)
+    torch.save(state, folder / "pytorch_model.bin")
+    return folder
+
+
+def write_deberta(folder: Path) -> Path:
+    """As microsoft/deberta-v2-xxlarge: spm.model and no tokenizer.json, convolution, MLM head."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=_repeat(SENTENCES),
+        model_writer=model,
+        vocab_size=60,
+        **{"pad_id": 0, "pad_piece": "[PAD]", "bos_id": 1, "bos_piece": "[CLS]"},
+        **{"eos_id": 2, "eos_piece": "[SEP]", "unk_id": 3, "unk_piece": "[UNK]"},
+        minloglevel=2,
+        hard_vocab_limit=False,
+    )
+    (folder / "spm.model").write_bytes(model.getvalue())
+    tokenizer_config = {"do_lower_case": False, "vocab_type": "spm"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
+    config = {
+        **BERT_LIKE,
+        "model_type": "deberta-v2",
+        "relative_attention": True,
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": "p2c|c2p",
+        "max_relative_positions": -1,
+        "position_biased_input": False,
+        "conv_kernel_size": 3,
+        "conv_act": "gelu",
+        "layer_norm_eps": 1e-7,
+        "max_position_embeddings": 24,
+        "type_vocab_size": 0,
+        "vocab_size": 64,
+        "pad_token_id": 0,
+    }
+    state = _build("DebertaV2ForMaskedLM", folder, config)
+    torch.save(state, folder / "pytorch_model.bin")
+    return folder
+
+
+def _write_speech(
+    folder: Path, architecture: str, model_type: str, config: dict[str, Any], *, normalise: bool
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    preprocessor = {
+        "do_normalize": normalise,
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "feature_size": 1,
+        "padding_side": "right",
+        "padding_value": 0,
+        "return_attention_mask": config["feat_extract_norm"] == "layer",
+        "sampling_rate": 16000,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    config = config | {"architectures": [architecture], "model_type": model_type}
+    old_names = {
+        "parametrizations.weight.original0": "weight_g",
+        "parametrizations.weight.original1": "weight_v",
+    }
+    state = {}
+    for name, value in _build(architecture, folder, config).items():
+        for new, old in old_names.items():
+            name = name.replace(new, old)
+        state[name] = value
+    torch.save(state, folder / "pytorch_model.bin")
+    return folder
+
+
+def _build(architecture: str, folder: Path, config: dict[str, Any]) -> dict[str, torch.Tensor]:
+    (folder / "config.json").write_text(json.dumps(config))
+    torch.manual_seed(0)
+    kind = getattr(transformers, architecture)
+    network = kind(kind.config_class.from_pretrained(folder))
+    # Larger than the initialiser's 0.02, so that every layer leaves its mark on the frames.
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    for value in state.values():
+        if value.is_floating_point() and value.dim() > 1:
+            value.normal_(std=0.25)
+    return state
+
+
+def _repeat(sentences: list[str]) -> Iterator[str]:
+    for _ in range(20):
+        yield from sentences
