@@ -1,0 +1,251 @@
+"""Stackers: second-level classifiers over the logits of several models, all behind one interface.
+
+``fit(x, y)`` takes logits ``(N, M, C)`` and label ids ``(N,)``; ``predict_proba(x)`` returns
+``(N, C)``. The order of the rows matters to the seeded draws: callers sort by utterance id.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.ensemble.logits import softmax
+from serctl.errors import LogitsError, UnknownNameError, UsageError, first_few
+
+Balance = Literal["subset", "weights", "none"]
+NUM_FOLDS = 5
+"""Forests of the paper's stacker; each is fitted on four fifths of the balanced subset."""
+
+
+class Stacker(Protocol):
+    """What every second-level classifier does; arrays as in the module's docstring."""
+
+    kind: str
+
+    def fit(self, x: NDArray[np.float64], y: NDArray[np.intp]) -> None: ...  # noqa: D102
+
+    def predict_proba(self, x: NDArray[np.float64]) -> NDArray[np.float64]: ...  # noqa: D102
+
+    def importances(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+
+
+@dataclass
+class Average:
+    """Rules that learn nothing: mean of logits, mean of probabilities, majority vote."""
+
+    kind: str
+
+    def fit(self, x: NDArray[np.float64], y: NDArray[np.intp]) -> None:
+        """Do nothing."""
+
+    def predict_proba(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``(N, C)``; votes are shares, and a tie goes to the higher mean probability."""
+        if self.kind == "mean-logits":
+            return softmax(x.mean(axis=1))
+        mean = softmax(x).mean(axis=1)
+        if self.kind == "mean-probabilities":
+            return mean
+        votes = (x.argmax(axis=2)[:, :, None] == np.arange(x.shape[2])).mean(axis=1)
+        tie_break = 1e-3 / x.shape[1]
+        return (votes + tie_break * mean) / (1 + tie_break)
+
+    def importances(self) -> None:
+        """Return None: every model counts the same."""
+
+
+@dataclass
+class Learned:
+    """One or several scikit-learn classifiers on the ``M·C`` logits, their probabilities averaged.
+
+    Attributes:
+        kind: A name of `STACKERS` that learns.
+        labels: Emotions, for messages.
+        balance: ``subset``: every class is drawn down to the smallest; ``weights``: every class
+            weighs the same; ``none``.
+        fold: Only this of the folded classifiers predicts (4 is the paper's published dev row).
+        seed: Of the subset, the folds and the classifiers.
+        estimators: The fitted classifiers.
+        classes: ``(K,)`` the label ids they were fitted on, in the order of their columns.
+    """
+
+    kind: str
+    labels: tuple[str, ...]
+    balance: Balance = "subset"
+    fold: int | None = None
+    seed: int = 42
+    estimators: list[Any] = field(default_factory=list)
+    classes: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+
+    def fit(self, x: NDArray[np.float64], y: NDArray[np.intp]) -> None:
+        """Fit on ``(N, M, C)`` and ``(N,)``.
+
+        Raises:
+            LogitsError: A class is too small for the balanced subset or the folds.
+        """
+        self._check_classes(y)
+        rows = draw_balanced(y, self.seed) if self.balance == "subset" else np.arange(len(y))
+        features = x[rows].reshape(len(rows), -1)
+        self.classes, targets = np.unique(y[rows], return_inverse=True)
+        make, folded = _ESTIMATORS[self.kind]
+        parts = self._parts(features, targets) if folded else [np.arange(len(rows))]
+        self.estimators = [
+            _fit(make(self.seed), features[part], targets[part], self.balance == "weights")
+            for part in parts
+        ]
+
+    def predict_proba(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``(N, C)``: the mean over the classifiers, 0 for classes that were absent."""
+        features = x.reshape(len(x), -1)
+        chosen = self.estimators if self.fold is None else [self.estimators[self.fold]]
+        probabilities = np.zeros((len(x), len(self.labels)))
+        probabilities[:, self.classes] = np.mean(
+            [estimator.predict_proba(features) for estimator in chosen], axis=0
+        )
+        return probabilities
+
+    def importances(self) -> NDArray[np.float64]:
+        """Return ``(M·C,)`` shares of what the classifiers lean on; of coefficients, their size."""
+        found = np.mean([_importances(estimator) for estimator in self.estimators], axis=0)
+        return found / found.sum() if found.sum() > 0 else found
+
+    def _parts(self, features: NDArray, targets: NDArray) -> list[NDArray[np.intp]]:
+        """Return the rows that each folded classifier is fitted on: all folds but one."""
+        from sklearn.model_selection import StratifiedKFold
+
+        splitter = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=self.seed)
+        return [rows for rows, _ in splitter.split(features, targets)]
+
+    def _check_classes(self, y: NDArray[np.intp]) -> None:
+        counts = np.bincount(y, minlength=len(self.labels))
+        least = NUM_FOLDS if _ESTIMATORS[self.kind][1] else 2
+        # An absent class empties a balanced subset; with weights it is just never predicted.
+        small = (counts < least) & ((counts > 0) | (self.balance == "subset"))
+        if small.any() or (counts > 0).sum() < 2:
+            shown = [f"{self.labels[i]} {counts[i]}" for i in np.flatnonzero(small)]
+            raise LogitsError(
+                f"Stacker '{self.kind}' with --balance {self.balance} needs {least} rows of each "
+                f"class to fit on; too few of: {first_few(shown) or 'all but one'}. Use --balance "
+                "weights where a class is absent, or --stacker mean-probabilities."
+            )
+
+
+def draw_balanced(y: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
+    """Return sorted row numbers with as many rows of each class as the smallest class has."""
+    rng = np.random.default_rng(seed)
+    rows_of = [np.flatnonzero(y == label) for label in np.unique(y)]
+    size = min(len(rows) for rows in rows_of)
+    return np.sort(np.concatenate([rng.choice(rows, size, replace=False) for rows in rows_of]))
+
+
+def make_stacker(
+    kind: str,
+    labels: Sequence[str],
+    *,
+    balance: Balance = "subset",
+    fold: int | None = None,
+    seed: int = 42,
+) -> Stacker:
+    """Return an unfitted stacker of `STACKERS`.
+
+    Raises:
+        UnknownNameError: There is no such kind.
+        UsageError: ``fold`` is given for a stacker without folds or is not one of them.
+    """
+    if kind not in STACKERS:
+        raise UnknownNameError("stacker", kind, STACKERS)
+    if fold is not None and (not _ESTIMATORS.get(kind, (None, False))[1] or fold >= NUM_FOLDS):
+        raise UsageError(
+            f"--fold {fold} with stacker '{kind}': only random-forest has folds, 0 to 4."
+        )
+    if kind in _ESTIMATORS:
+        return Learned(kind, tuple(labels), balance, fold, seed)
+    return Average(kind)
+
+
+def _forest(seed: int) -> Any:
+    """Return the paper's forest (section 4.2); ``max_features`` is the released code's default."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(
+        n_estimators=200,
+        criterion="gini",
+        max_depth=8,
+        min_samples_leaf=10,
+        min_samples_split=10,
+        max_features="sqrt",
+        random_state=seed,
+        n_jobs=-1,
+    )
+
+
+def _boosted_trees(seed: int) -> Any:
+    from xgboost import XGBClassifier
+
+    return XGBClassifier(
+        n_estimators=200,
+        max_depth=3,
+        learning_rate=0.05,
+        subsample=0.8,
+        colsample_bytree=0.5,
+        random_state=seed,
+        n_jobs=1,  # sums in one order: the same figures on any machine
+    )
+
+
+def _logistic_regression(seed: int) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+def _linear(seed: int) -> Any:
+    """Return Fisher's linear discriminant: closed form, and fit for logits that are correlated."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+
+
+_ESTIMATORS: dict[str, tuple[Callable[[int], Any], bool]] = {
+    "random-forest": (_forest, True),
+    "xgboost": (_boosted_trees, False),
+    "logistic-regression": (_logistic_regression, False),
+    "linear": (_linear, False),
+}
+"""Kind → how to make one, and whether there is one for each of `NUM_FOLDS` folds."""
+
+AVERAGES = ("mean-logits", "mean-probabilities", "majority-vote")
+STACKERS = (*AVERAGES, "linear", "logistic-regression", "xgboost", "random-forest")
+"""From the simplest to the most flexible."""
+
+
+def _fit(estimator: Any, features: NDArray, targets: NDArray, weighted: bool) -> Any:
+    """Fit; if ``weighted`` every class weighs the same, whatever this estimator calls it."""
+    name = type(estimator).__name__
+    weights = compute_weights(targets)
+    if name == "LinearDiscriminantAnalysis":  # rows cannot be weighted; equal priors do the same
+        priors = np.bincount(targets, weights) / len(targets)
+        estimator.set_params(priors=priors if weighted else None)
+        return estimator.fit(features, targets)
+    argument = "logisticregression__sample_weight" if name == "Pipeline" else "sample_weight"
+    # Not weights of one: scikit-learn's forests draw other bootstraps with them than without.
+    estimator.fit(features, targets, **({argument: weights} if weighted else {}))
+    if name == "RandomForestClassifier":  # threads would add up probabilities in any order
+        estimator.set_params(n_jobs=None)
+    return estimator
+
+
+def compute_weights(targets: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return a weight per row, so that every class weighs the same and the mean is 1."""
+    counts = np.bincount(targets)
+    return (len(targets) / (len(counts) * counts))[targets]
+
+
+def _importances(estimator: Any) -> NDArray[np.float64]:
+    last = estimator[-1] if type(estimator).__name__ == "Pipeline" else estimator
+    if hasattr(last, "coef_"):
+        return np.abs(last.coef_).mean(axis=0)
+    return np.asarray(last.feature_importances_, dtype=np.float64)
