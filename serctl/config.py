@@ -116,16 +116,40 @@ def resolve_options(
 ) -> Options:
     """Return a stage's options: defaults < serctl.toml < ``config`` < ``flags`` that are not None.
 
+    Where the options have a ``recipe``, it comes below the file or flag that names it.
+
     ``config`` is a TOML file with a table named after the stage, or the ``config.json`` of a run.
 
     Raises:
         ConfigError: An unknown key (with a suggestion) or a value of the wrong type.
     """
     values = check_options(kind, workspace.tables.get(stage, {}) if workspace else {}, PROJECT_FILE)
+    if own := values.get("recipe"):
+        values = read_recipe(kind, stage, own) | values
+    if recipe := flags.get("recipe"):
+        values |= read_recipe(kind, stage, recipe)
     if config is not None:
         values |= check_options(kind, read_config(config, stage), str(config))
     values |= check_options(kind, {k: v for k, v in flags.items() if v is not None}, "flags")
     return kind(**values)
+
+
+def read_recipe(kind: type, stage: str, name: str) -> dict[str, Any]:
+    """Read the options of one stage from a shipped recipe or from a user's own file.
+
+    Raises:
+        UnknownNameError: It is neither a shipped recipe nor a file.
+        ConfigError: The file holds an unknown key or a value of the wrong type.
+    """
+    return check_options(kind, read_config(find_recipe(name), stage), f"recipe '{name}'")
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a shipped recipe (``small``) or of a user's own (a path)."""
+    shipped = {path.stem: path for path in (Path(__file__).parent / "recipes").glob("*.toml")}
+    if name not in shipped and not Path(name).is_file():
+        raise UnknownNameError("recipe", name, shipped, "Or give the path of a TOML file.")
+    return shipped.get(name, Path(name))
 
 
 def read_config(path: Path, stage: str) -> dict[str, Any]:
