@@ -62,7 +62,7 @@ def main(
     """
 
 
-COMMANDS = ("extract",)
+COMMANDS = ("init", "extract",)
 """Subcommands in the order of the road; each is ``serctl.cli.<name>:<name>``."""
 
 for _name in COMMANDS:

@@ -1,4 +1,4 @@
-"""Emotion names: the eight of the challenge, their order, and the spellings corpora use for them."""
+"""Emotion names: the eight of the challenge, their order, and corpora's spellings of them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,6 +7,9 @@ from serctl.errors import ManifestError, UnknownNameError
 
 EMOTIONS = ("angry", "sad", "happy", "surprise", "fear", "disgust", "contempt", "neutral")
 """Class order of the challenge and of the released code (A S H U F D C N)."""
+
+OTHER_EMOTIONS = ("bored", "excited", "frustrated")
+"""Classes that EmoDB and IEMOCAP add to the eight; a manifest may hold them too."""
 
 NEUTRAL = "neutral"
 
@@ -21,6 +24,10 @@ ALIASES = {
     "fearfulness": "fear",
     "disgusted": "disgust",
     "neutrality": "neutral",
+    "anxiety": "fear",
+    "boredom": "bored",
+    "excitement": "excited",
+    "frustration": "frustrated",
 }
 
 
@@ -69,7 +76,7 @@ def parse_emotion(text: str, mapping: Mapping[str, str] | None = None) -> str:
 
 
 def parse_mapping(pairs: Iterable[str]) -> dict[str, str]:
-    """Read ``--map`` values such as ``calm=neutral``.
+    """Read ``--map`` values such as ``calm=neutral``; ``x=`` makes x unlabelled.
 
     Raises:
         ManifestError: A value is not of the form OLD=NEW.
@@ -77,7 +84,7 @@ def parse_mapping(pairs: Iterable[str]) -> dict[str, str]:
     mapping = {}
     for pair in pairs:
         old, equals, new = pair.partition("=")
-        if not (old and equals and new):
+        if not (old and equals):
             raise ManifestError(f"--map '{pair}' is not of the form OLD=NEW, e.g. calm=neutral.")
         mapping[old.strip().lower()] = new.strip().lower()
     return mapping

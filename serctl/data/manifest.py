@@ -7,11 +7,11 @@ as it is (raters' votes as ``votes_<emotion>``, attributes as ``arousal``, ``val
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serctl.data.labels import EMOTIONS, LabelSet, parse_emotion
+from serctl.data.labels import EMOTIONS, OTHER_EMOTIONS, LabelSet, parse_emotion
 from serctl.errors import ManifestError, first_few
 from serctl.files import write_atomic
 
@@ -99,6 +99,12 @@ class Manifest:
         """Return the emotions that occur, in the fixed order."""
         return LabelSet.of(row.emotion for row in self.utterances if row.emotion)
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return the number of utterances by split and emotion; '' counts the unlabelled."""
+        found = Counter((row.split, row.emotion) for row in self.utterances)
+        names = [*self.label_set().names, ""]
+        return {split: {name: found[split, name] for name in names} for split in self.splits}
+
     def leaking_speakers(self) -> dict[str, tuple[str, ...]]:
         """Return speakers that occur in more than one split, with those splits."""
         splits: dict[str, set[str]] = {}
@@ -108,121 +114,142 @@ class Manifest:
         return {name: tuple(sorted(found)) for name, found in splits.items() if len(found) > 1}
 
 
-def read_manifest(
-    path: Path, *, mapping: Mapping[str, str] | None = None, columns: Mapping[str, str] | None = None
-) -> Manifest:
+def read_manifest(path: Path, *, mapping: Mapping[str, str] | None = None) -> Manifest:
     """Read and check a manifest.
 
     Args:
         path: A UTF-8 CSV file with a header.
         mapping: The user's renaming of emotions (``--map calm=neutral``).
-        columns: serctl's column name to the file's own, e.g. ``{"emotion": "EmoClass"}``.
 
     Raises:
         ManifestError: A column is missing, an id is given twice, or a split or emotion is unknown;
             the message names the first offending rows with their line numbers.
     """
-    columns = columns or {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header = reader.fieldnames or ()
-            rows = [(reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        raise ManifestError(
-            f"Manifest '{path}' does not exist. Make one with: serctl init --corpus NAME --root DIR"
-        ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"Manifest '{path}' is not a UTF-8 CSV file: {error}.") from error
-
-    names = {name: columns.get(name, name) for name in COLUMNS}
-    missing = [names[name] for name in ("utterance_id", "path", "split") if names[name] not in header]
+    header, rows = read_rows(path)
+    missing = [name for name in ("utterance_id", "path", "split") if name not in header]
     if missing:
         raise ManifestError(
             f"Manifest '{path}' has no column {first_few(map(repr, missing))}; it has "
             f"{', '.join(header) or 'none'}. Map columns with: serctl init --manifest {path} "
             f"--column {COLUMNS[0]}=YOURS"
         )
-    own = set(names.values())
-    utterances = []
-    for line, row in rows:
-        if None in row or None in row.values():
-            raise ManifestError(f"Manifest '{path}' line {line} has not {len(header)} fields.")
-        value = {name: row.get(column, "") for name, column in names.items()}
-        utterances.append(
-            Utterance(
-                utterance_id=value["utterance_id"].strip(),
-                path=path.parent / value["path"],
-                split=parse_split(value["split"]),
-                emotion=parse_emotion(value["emotion"], mapping),
-                speaker="" if value["speaker"].strip().lower() in NO_SPEAKER else value["speaker"],
-                transcript=value["transcript"] if names["transcript"] in header else None,
-                extra={name: text for name, text in row.items() if name not in own},
-            )
-        )
-    manifest = Manifest(tuple(utterances), path)
+    manifest = Manifest(
+        tuple(parse_row(row, header, path.parent, mapping) for _, row in rows), path
+    )
     check_manifest(manifest, lines=[line for line, _ in rows])
     return manifest
 
 
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Read a CSV file with a header.
+
+    Returns:
+        The header, and each row with its line number.
+
+    Raises:
+        ManifestError: The file is missing, not UTF-8 CSV, or a row has too few or many fields.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            header = list(reader.fieldnames or ())
+            rows = [(reader.line_num, row) for row in reader]
+    except FileNotFoundError:
+        raise ManifestError(
+            f"'{path}' does not exist. Make a manifest with: serctl init --corpus NAME --root DIR"
+        ) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"'{path}' is not a UTF-8 CSV file: {error}.") from error
+    ragged = [line for line, row in rows if None in row or None in row.values()]
+    if ragged:
+        raise ManifestError(
+            f"'{path}': {len(ragged)} rows have not {len(header)} fields: line {first_few(ragged)}"
+        )
+    return header, rows
+
+
+def parse_row(
+    row: Mapping[str, str], header: Sequence[str], folder: Path, mapping: Mapping[str, str] | None
+) -> Utterance:
+    """Return one row of a table with serctl's column names; ``folder`` is where paths start."""
+    value = {name: row.get(name, "").strip() for name in COLUMNS}
+    return Utterance(
+        utterance_id=value["utterance_id"],
+        path=folder / value["path"],
+        split=parse_split(value["split"]),
+        emotion=parse_emotion(value["emotion"], mapping),
+        speaker="" if value["speaker"].lower() in NO_SPEAKER else value["speaker"],
+        transcript=row["transcript"] if "transcript" in header else None,
+        extra={name: text for name, text in row.items() if name not in COLUMNS},
+    )
+
+
 def parse_split(text: str) -> str:
-    """Return ``train``, ``dev`` or a name that begins with ``test``; else the text in lower case."""
+    """Return ``train``, ``dev`` or a name beginning with ``test``; else the text in lower case."""
     name = text.strip().lower()
     return "dev" if name in DEV_NAMES else name
 
 
-def check_manifest(manifest: Manifest, *, lines: list[int] | None = None) -> None:
+def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) -> None:
     """Check ids, splits and emotions, and name the first offending rows.
 
     Raises:
         ManifestError: See `read_manifest`.
     """
     source = f"Manifest '{manifest.path}'" if manifest.path else "The manifest"
-
-    def refuse(problem: str, offends: Callable[[Utterance], bool], remedy: str) -> None:
-        bad = [
-            f"line {lines[i]} '{show}'" if lines else f"'{show}'"
-            for i, row in enumerate(manifest)
-            if offends(row)
-            for show in [_offending_value(problem, row)]
-        ]
-        if bad:
-            raise ManifestError(f"{source}: {problem} in {len(bad)} rows ({first_few(bad)}). {remedy}")
-
     if not len(manifest):
         raise ManifestError(f"{source} holds no utterances.")
     counts = Counter(manifest.ids)
-    refuse("empty utterance_id", lambda row: not row.utterance_id, "Give every row an id.")
-    refuse("utterance_id given twice", lambda row: counts[row.utterance_id] > 1, "Ids are unique.")
-    refuse(
-        "unknown split",
-        lambda row: row.split not in ("train", "dev") and not row.split.startswith("test"),
-        "Splits are train, dev and names that begin with test.",
+    known = ("", *EMOTIONS, *OTHER_EMOTIONS)
+    checks: tuple[tuple[str, str, Callable[[str], bool], str], ...] = (
+        ("empty utterance_id", "utterance_id", lambda name: not name, "Give every row an id."),
+        (
+            "utterance_id given twice",
+            "utterance_id",
+            lambda name: counts[name] > 1,
+            "Ids are unique.",
+        ),
+        (
+            "unknown split",
+            "split",
+            lambda name: name not in ("train", "dev") and not name.startswith("test"),
+            "Splits are train, dev and names that begin with test.",
+        ),
+        (
+            "unknown emotion",
+            "emotion",
+            lambda name: name not in known,
+            f"Known: {', '.join(known[1:])}. Rename: --map OLD=NEW; leave out: --drop NAME.",
+        ),
     )
-    refuse(
-        "unknown emotion",
-        lambda row: row.emotion not in ("", *EMOTIONS),
-        f"Known: {', '.join(EMOTIONS)}. Rename with --map OLD=NEW or leave out with --drop NAME.",
-    )
-
-
-def _offending_value(problem: str, row: Utterance) -> str:
-    return row.split if "split" in problem else row.emotion if "emotion" in problem else row.utterance_id
+    for problem, column, offends, remedy in checks:
+        bad = [
+            (f"line {lines[i]} " if lines else "") + f"'{getattr(row, column)}'"
+            for i, row in enumerate(manifest)
+            if offends(getattr(row, column))
+        ]
+        if bad:
+            shown = first_few(dict.fromkeys(bad))
+            raise ManifestError(f"{source}: {problem} in {len(bad)} rows ({shown}). {remedy}")
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest atomically; paths below its folder are written relative to it."""
+    """Write a manifest atomically; paths below its folder are written relative to it.
+
+    Without any transcript there is no such column: no words are known, which is not no words.
+    """
     rows = list(utterances)
+    columns = COLUMNS if any(row.transcript is not None for row in rows) else COLUMNS[:-1]
     extra = list(dict.fromkeys(name for row in rows for name in row.extra))
     folder = path.parent.resolve()
     with write_atomic(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*COLUMNS, *extra])
+        writer.writerow([*columns, *extra])
         for row in rows:
             audio = row.path.resolve()
             shown = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
             writer.writerow(
                 [row.utterance_id, shown.as_posix(), row.split, row.emotion, row.speaker]
-                + [row.transcript or ""]
+                + [row.transcript or ""] * (len(columns) - 5)
                 + [row.extra.get(name, "") for name in extra]
             )

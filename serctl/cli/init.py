@@ -1,0 +1,96 @@
+"""`serctl init`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serctl.cli import console
+from serctl.cli.options import JsonOpt
+from serctl.errors import UsageError
+
+
+def init(
+    corpus: Annotated[
+        list[str] | None, typer.Option(help="demo, emodb, ravdess, ...; repeat to join corpora.")
+    ] = None,
+    root: Annotated[
+        list[Path] | None, typer.Option(help="Folder of the corpus; one for each --corpus.")
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Instead: any CSV file with a header.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="Column of that file: utterance_id=FileName; repeat.")
+    ] = None,
+    rename: Annotated[
+        list[str] | None, typer.Option("--map", help="Rename an emotion: calm=neutral; repeat.")
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="Leave out the utterances of an emotion; repeat.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only N utterances, spread over splits and emotions.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of made splits, --limit and the demo corpus.")] = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace serctl.toml and manifest.csv.")] = False,
+    project: Annotated[
+        Path, typer.Option("--project", "-C", help="Folder to write them to.")
+    ] = Path(),
+    as_json: JsonOpt = False,
+) -> None:
+    """Start a project: write serctl.toml and manifest.csv from a corpus or a table."""
+    from serctl.data.labels import parse_mapping
+    from serctl.stages.init import Source, init_project
+
+    corpora, roots = corpus or [], root or []
+    if bool(corpora) == bool(manifest):
+        raise UsageError("Name a corpus (--corpus demo --root DIR) or a table (--manifest CSV).")
+    if manifest:
+        sources = [Source(table=manifest, root=_only(roots), columns=_columns(column or []))]
+    elif len(roots) != len(corpora):
+        raise UsageError(f"{len(corpora)} --corpus but {len(roots)} --root: give one for each.")
+    else:
+        sources = [Source(name, folder) for name, folder in zip(corpora, roots, strict=True)]
+    result = init_project(
+        project,
+        sources,
+        mapping=parse_mapping(rename or []),
+        drop=drop or [],
+        limit=limit,
+        seed=seed,
+        overwrite=overwrite,
+        progress=console.progress,
+    )
+    for note in result.notes:
+        console.say(f"Note: {note}.")
+    console.show(result, balance_table(result.counts), as_json=as_json)
+    console.say(f"Wrote {result.manifest} and {result.project}.")
+    inside = "" if project == Path() else f"cd {project} && "
+    console.hint(f"{inside}serctl transcribe   (the corpus' own words: --from-manifest)")
+
+
+def balance_table(counts: dict[str, dict[str, int]]) -> console.Table:
+    """Return emotions by splits, with sums."""
+    emotions = [
+        name for name in next(iter(counts.values())) if any(c[name] for c in counts.values())
+    ]
+    rows = [
+        [name or "(unlabelled)", *(str(counts[split][name]) for split in counts)]
+        for name in emotions
+    ]
+    sums = [str(sum(counts[split].values())) for split in counts]
+    return console.table("", ["emotion", *counts], [*rows, ["all", *sums]])
+
+
+def _only(roots: list[Path]) -> Path | None:
+    if len(roots) > 1:
+        raise UsageError("--manifest takes one --root: the folder its paths start from.")
+    return roots[0] if roots else None
+
+
+def _columns(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if not all(pair.partition("=")):
+            raise UsageError(f"--column '{pair}' is not of the form OURS=YOURS, e.g. path=file.")
+    return dict(pair.split("=", 1) for pair in pairs)

@@ -1,0 +1,80 @@
+"""What importers share: what they return, and how they look for files and tell what is odd."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from serctl.data.manifest import Utterance, parse_split, read_rows
+from serctl.errors import CorpusError, first_few
+
+AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".sph")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The utterances of a corpus, and what was odd about it, told by name and count."""
+
+    utterances: tuple[Utterance, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_audio(root: Path) -> list[Path]:
+    """Return the audio files below a folder, sorted.
+
+    Raises:
+        CorpusError: The folder does not exist.
+    """
+    if not root.is_dir():
+        raise CorpusError(f"'{root}' is not a folder. --root is the folder of the unpacked corpus.")
+    return sorted(path for path in root.rglob("*") if path.suffix.lower() in AUDIO)
+
+
+def match_names(
+    root: Path, pattern: str, corpus: str, example: str
+) -> tuple[list[tuple[Path, re.Match[str]]], list[str]]:
+    """Find the audio files whose stem is of the corpus' form.
+
+    Returns:
+        Each file with its match, one per stem; notes on other names and on stems found twice.
+
+    Raises:
+        CorpusError: No name is of that form: a wrong root.
+    """
+    files = find_audio(root)
+    matched = {}
+    odd, again = [], []
+    for path in files:
+        match = re.fullmatch(pattern, path.stem)
+        if match is None:
+            odd.append(path.name)
+        elif path.stem in matched:
+            again.append(path.name)
+        else:
+            matched[path.stem] = (path, match)
+    if not matched:
+        others = f"{len(odd)} other audio files ({first_few(odd)})" if odd else "no audio files"
+        raise CorpusError(
+            f"'{root}' is not {corpus}: expected names like {example}, found {others}."
+        )
+    return list(matched.values()), tell(
+        [(odd, "unexpected file names left out"), (again, "names found twice, first one kept")]
+    )
+
+
+def tell(findings: Iterable[tuple[list[str], str]]) -> list[str]:
+    """Return a note for each finding that has cases: its count, what it is and the first cases."""
+    return [f"{len(cases)} {what}: {first_few(cases)}" for cases, what in findings if cases]
+
+
+def note_missing(found: int, expected: int, what: str) -> list[str]:
+    """Return a note if a corpus is not whole."""
+    return [f"{found} of {expected} {what} found: a part of the corpus"] if found < expected else []
+
+
+def given_splits(root: Path) -> dict[str, str]:
+    """Return stem to split from a ``labels.csv`` beside the audio, with columns file and split."""
+    path = root / "labels.csv"
+    if not path.is_file():
+        return {}
+    return {Path(row["file"]).stem: parse_split(row["split"]) for _, row in read_rows(path)[1]}

@@ -1,0 +1,56 @@
+"""Splits for a corpus that has none (speaker-disjoint, stratified), and a fair dry run."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from serctl.data.folds import assign_folds
+from serctl.data.manifest import Manifest, Utterance
+from serctl.errors import ManifestError, first_few
+
+PARTS = 5
+"""A fifth of the speakers is test, a fifth dev, the rest train."""
+
+
+def assign_splits(utterances: Iterable[Utterance], seed: int = 0) -> tuple[list[Utterance], str]:
+    """Give every utterance a split; the order of the utterances does not matter.
+
+    Returns:
+        The utterances in the order given, and a warning where splits may share a speaker ('' else).
+
+    Raises:
+        ManifestError: There are fewer than three speakers.
+    """
+    rows = list(utterances)
+    speakers = {row.speaker or row.utterance_id for row in rows}
+    if len(speakers) < 3:
+        raise ManifestError(
+            f"{len(speakers)} speakers cannot be divided into train, dev and test; "
+            f"give the column 'split'."
+        )
+    folds = assign_folds(rows, min(PARTS, len(speakers)), seed)
+    names = {0: "test", 1: "dev"}
+    made = [replace(row, split=names.get(folds.fold_of[row.utterance_id], "train")) for row in rows]
+    if leaks := Manifest(tuple(made)).leaking_speakers():
+        raise ManifestError(f"The made splits share speakers: {first_few(leaks)}.")
+    return made, folds.warning
+
+
+def take_evenly(
+    utterances: Sequence[Utterance], limit: int | None, seed: int = 0
+) -> list[Utterance]:
+    """Return ``limit`` utterances for a dry run, in the order given.
+
+    They are taken in turn from every split and emotion, so that none is missed if it can be helped.
+    """
+    if limit is None or limit >= len(utterances):
+        return list(utterances)
+    taken: Counter[tuple[str, str]] = Counter()
+    turns = []
+    for i in map(int, np.random.default_rng(seed).permutation(len(utterances))):
+        cell = utterances[i].split, utterances[i].emotion
+        turns.append((taken[cell], i))
+        taken[cell] += 1
+    return [utterances[i] for i in sorted(i for _, i in sorted(turns)[:limit])]

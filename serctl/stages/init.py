@@ -1,0 +1,183 @@
+"""Start a project: read corpora, write `manifest.csv` and `serctl.toml`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from serctl import __version__
+from serctl.config import PATHS, PROJECT_FILE
+from serctl.data.corpora import read_corpus
+from serctl.data.corpora.found import Corpus
+from serctl.data.corpora.table import read_table
+from serctl.data.demo import make_demo
+from serctl.data.labels import parse_emotion
+from serctl.data.manifest import Manifest, Utterance, check_manifest, write_manifest
+from serctl.data.splits import assign_splits, take_evenly
+from serctl.errors import UsageError, first_few
+from serctl.files import write_atomic
+from serctl.progress import Progress, silent
+
+DEMO = "demo"
+
+PROJECT_TEXT = """\
+# Project file of serctl: what no command line has to repeat. Flags go before it.
+# Written by serctl {version} init, from {sources}.
+
+[paths]                      # relative to this file
+manifest = "{manifest}"
+# cache = "cache"            # frames of the encoders; may be large
+
+# [weights]                  # an encoder's name = its checkpoint on this machine
+# wavlm-large = "/path/to/wavlm-large"
+"""
+DEMO_TEXT = """
+[transcribe]
+model = "whisper-tiny"       # comes with serctl[demo]
+"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One corpus to read: a known name and its folder, or a table and its columns' names.
+
+    For a table ``name`` is '' and ``root`` is where its relative paths start (None: its folder).
+    """
+
+    name: str = ""
+    root: Path | None = None
+    table: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InitResult:
+    """What was written, how many utterances of each split and emotion, and what to know of it."""
+
+    project: Path
+    manifest: Path
+    counts: dict[str, dict[str, int]]
+    notes: tuple[str, ...]
+
+
+def init_project(
+    folder: Path,
+    sources: Sequence[Source],
+    *,
+    mapping: Mapping[str, str] | None = None,
+    drop: Sequence[str] = (),
+    limit: int | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> InitResult:
+    """Write the manifest of one or several corpora and the project file.
+
+    Args:
+        folder: Where `serctl.toml` and `manifest.csv` go.
+        sources: Corpora; with several, ids and speakers get the corpus' name in front.
+        mapping: Emotions to rename, e.g. ``{"calm": "neutral"}``; to '' makes them unlabelled.
+        drop: Emotions whose utterances are left out.
+        limit: Keep this many utterances, spread over splits and emotions.
+        seed: Of made splits, of ``limit`` and of the demo corpus.
+        overwrite: Replace the files if they are there.
+        progress: Told about the synthesis of the demo corpus.
+
+    Raises:
+        UsageError: The project exists already.
+        CorpusError: A folder does not look like its corpus.
+        ManifestError: An emotion is unknown, ids clash, or splits cannot be made.
+    """
+    project, manifest = folder / PROJECT_FILE, folder / PATHS["manifest"]
+    if not overwrite and (there := [str(path) for path in (project, manifest) if path.exists()]):
+        raise UsageError(f"{' and '.join(there)} exist already. Replace with: --overwrite")
+    rows: list[Utterance] = []
+    notes: list[str] = []
+    corpora = [_read(source, seed, progress) for source in sources]
+    _check_words(corpora, [*(mapping or {}), *drop])
+    for source, corpus in zip(sources, corpora, strict=True):
+        prefix = f"{_name_of(source)}-" if len(sources) > 1 else ""
+        found, told = _divide(_rename(corpus.utterances, mapping or {}, drop), seed)
+        rows += [_prefix(row, prefix) for row in found] if prefix else found
+        notes += [f"{_name_of(source)}: {note}" for note in (*corpus.notes, *told)]
+    check_manifest(Manifest(tuple(rows)))
+    rows = take_evenly(rows, limit, seed)
+    write_manifest(manifest, rows)
+    with write_atomic(project) as file:
+        file.write(project_text(sources))
+    return InitResult(project, manifest, Manifest(tuple(rows)).counts(), tuple(notes))
+
+
+def project_text(sources: Sequence[Source]) -> str:
+    """Return the contents of a new project file."""
+    shown = ", ".join(f"{_name_of(source)} ({source.root or source.table})" for source in sources)
+    text = PROJECT_TEXT.format(version=__version__, sources=shown, manifest=PATHS["manifest"])
+    return text + (DEMO_TEXT if any(source.name == DEMO for source in sources) else "")
+
+
+def _name_of(source: Source) -> str:
+    return source.table.stem if source.table else source.name
+
+
+def _read(source: Source, seed: int, progress: Progress) -> Corpus:
+    if source.table:
+        return read_table(source.table, source.columns, source.root)
+    if source.root is None:
+        raise UsageError(f"--corpus {source.name} needs its folder: --root DIR")
+    if source.name == DEMO:
+        return Corpus(tuple(make_demo(source.root, seed, progress=progress)))
+    return read_corpus(source.name, source.root)
+
+
+def _check_words(corpora: Iterable[Corpus], words: Iterable[str]) -> None:
+    """Refuse a --map or --drop of an emotion that no utterance has: most likely a slip."""
+    present = {row.emotion for corpus in corpora for row in corpus.utterances}
+    if slips := [word for word in words if parse_emotion(word) not in present]:
+        raise UsageError(
+            f"--map or --drop of '{slips[0]}': no utterance has that emotion. "
+            f"There are: {', '.join(sorted(present - {''}))}."
+        )
+
+
+def _rename(
+    rows: Iterable[Utterance], mapping: Mapping[str, str], drop: Sequence[str]
+) -> list[Utterance]:
+    """Leave out dropped emotions, rename the others, and rename the votes for them alike."""
+    dropped = {parse_emotion(word) for word in drop}
+    mapping = {parse_emotion(old): new for old, new in mapping.items()}
+    kept = []
+    for row in rows:
+        if row.emotion in dropped:
+            continue
+        votes = {name: value for name, value in row.extra.items() if name.startswith("votes_")}
+        extra = {name: value for name, value in row.extra.items() if name not in votes}
+        for name, value in votes.items():
+            emotion = parse_emotion(name.removeprefix("votes_"), mapping) or "other"
+            total = float(extra.get(f"votes_{emotion}") or 0) + float(value or 0)
+            extra[f"votes_{emotion}"] = f"{total:g}"
+        kept.append(replace(row, emotion=parse_emotion(row.emotion, mapping), extra=extra))
+    return kept
+
+
+def _divide(rows: list[Utterance], seed: int) -> tuple[list[Utterance], list[str]]:
+    """Make splits where the corpus has none; tell what is to be known of its own."""
+    if not any(row.split for row in rows):
+        made, warning = assign_splits(rows, seed)
+        return made, [
+            "has no splits of its own: speaker-disjoint ones made",
+            *filter(None, [warning]),
+        ]
+    if leaks := Manifest(tuple(rows)).leaking_speakers():
+        return rows, [
+            f"{len(leaks)} speakers are in several splits ({first_few(leaks)}): scores "
+            "on its own splits are too good"
+        ]
+    return rows, []
+
+
+def _prefix(row: Utterance, prefix: str) -> Utterance:
+    return replace(
+        row,
+        utterance_id=prefix + row.utterance_id,
+        speaker=row.speaker and prefix + row.speaker,
+        extra={"corpus": prefix.rstrip("-"), **row.extra},
+    )

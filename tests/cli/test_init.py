@@ -1,0 +1,147 @@
+"""`serctl init`: from a corpus or a table to a project that every command understands."""
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+from typer.testing import CliRunner, Result
+
+from serctl.cli import app
+from serctl.config import open_workspace, resolve_options
+from serctl.data.manifest import read_manifest
+from serctl.options import TranscribeOptions
+
+runner = CliRunner()
+
+
+def init(project: Path, *words: object) -> Result:
+    return runner.invoke(app, ["init", "--project", str(project), *map(str, words)])
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Twelve tones of four speakers, named by a table with columns of its own."""
+    lines = ["FileName,EmoClass,Who,Note"]
+    for i in range(12):
+        soundfile.write(tmp_path / f"tone_{i}.wav", [0.1, -0.1] * 200, 8000)
+        lines.append(f"tone_{i}.wav,{'ANH'[i % 3]},{i // 3},kept")
+    path = tmp_path / "theirs.csv"
+    path.write_text("\n".join(lines))
+    return path
+
+
+COLUMNS = ("--column", "path=FileName", "--column", "emotion=EmoClass", "--column", "speaker=Who")
+
+
+def test_a_table_becomes_a_project_with_speaker_disjoint_splits(
+    table: Path, tmp_path: Path
+) -> None:
+    result = init(tmp_path / "project", "--manifest", table, *COLUMNS)
+    assert result.exit_code == 0, result.stderr
+    assert "serctl transcribe" in result.stderr
+    assert "speaker-disjoint" in result.stderr
+    manifest = read_manifest(open_workspace(tmp_path / "project").manifest)
+    assert manifest.ids == tuple(f"tone_{i}" for i in range(12))
+    assert set(manifest.splits) == {"train", "dev", "test"}
+    assert not manifest.leaking_speakers()
+    assert manifest.utterances[0].emotion == "angry"
+    assert manifest.utterances[0].extra == {"Note": "kept"}
+    assert manifest.utterances[0].transcript is None
+    assert all(row.path.is_file() for row in manifest)
+
+
+def test_the_seed_decides_the_splits_and_the_order_of_rows_does_not(
+    table: Path, tmp_path: Path
+) -> None:
+    header, *lines = table.read_text().splitlines()
+    turned = table.with_name("turned.csv")
+    turned.write_text("\n".join([header, *lines[::-1]]))
+    splits = []
+    for name, source, seed in (("a", table, 1), ("b", turned, 1)):
+        assert init(tmp_path / name, "--manifest", source, *COLUMNS, "--seed", seed).exit_code == 0
+        manifest = read_manifest(tmp_path / name / "manifest.csv")
+        splits.append({row.utterance_id: row.split for row in manifest})
+    assert splits[0] == splits[1]
+
+
+def test_a_project_is_not_overwritten_unless_told(table: Path, tmp_path: Path) -> None:
+    assert init(tmp_path, "--manifest", table, *COLUMNS).exit_code == 0
+    before = (tmp_path / "manifest.csv").read_bytes()
+    refused = init(tmp_path, "--manifest", table, *COLUMNS, "--limit", 6)
+    assert refused.exit_code == 2
+    assert "--overwrite" in refused.stderr
+    assert (tmp_path / "manifest.csv").read_bytes() == before
+    assert init(tmp_path, "--manifest", table, *COLUMNS, "--limit", 6, "--overwrite").exit_code == 0
+    assert len(read_manifest(tmp_path / "manifest.csv")) == 6
+
+
+def test_map_drop_and_unlabel(table: Path, tmp_path: Path) -> None:
+    words = ("--map", "h=neutral", "--drop", "angry", "--map", "n=")
+    assert init(tmp_path, "--manifest", table, *COLUMNS, *words).exit_code == 0
+    manifest = read_manifest(tmp_path / "manifest.csv")
+    assert sorted(row.emotion for row in manifest) == [""] * 4 + ["neutral"] * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "--corpus demo --root DIR"),
+        (("--corpus", "emodb"), "give one for each"),
+        (("--corpus", "emodbb", "--root", "."), "Did you mean 'emodb'"),
+        (("--corpus", "emodb", "--root", "nowhere"), "not a folder"),
+        (("--manifest", "TABLE", "--column", "path"), "OURS=YOURS"),
+        (("--manifest", "TABLE", "--column", "path=Nix"), "no column 'Nix'"),
+        (("--manifest", "TABLE", "--column", "pth=FileName"), "Did you mean 'path'"),
+        (("--manifest", "TABLE"), "neither 'path' nor 'utterance_id'"),
+        (("--manifest", "TABLE", *COLUMNS, "--drop", "calm"), "no utterance has that emotion"),
+        (("--manifest", "TABLE", *COLUMNS, "--map", "a=bliss"), "unknown emotion in 4 rows"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(
+    table: Path, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    project = tmp_path / "project"
+    result = init(project, *(table if word == "TABLE" else word for word in words))
+    assert result.exit_code in (1, 2)
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not project.exists()
+
+
+def test_the_demo_project_names_a_model_that_its_packages_carry(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="the demo voices are not installed")
+    result = init(
+        tmp_path, "--corpus", "demo", "--root", tmp_path / "corpus", "--limit", 40, "--json"
+    )
+    assert result.exit_code == 0, result.stderr
+    counts = json.loads(result.stdout)["counts"]
+    assert sum(sum(found.values()) for found in counts.values()) == 40
+    assert all(found["contempt"] for found in counts.values())
+    options = resolve_options(TranscribeOptions, "transcribe", open_workspace(tmp_path))
+    assert options.model == "whisper-tiny"
+
+
+def test_ravdess_needs_a_word_on_calm(test_data: Path, tmp_path: Path) -> None:
+    plain = init(tmp_path, "--corpus", "ravdess", "--root", test_data / "ravdess")
+    assert plain.exit_code == 1
+    assert "'calm'" in plain.stderr
+    assert "--map OLD=NEW" in plain.stderr
+    dropped = init(
+        tmp_path, "--corpus", "ravdess", "--root", test_data / "ravdess", "--drop", "calm"
+    )
+    assert dropped.exit_code == 0
+    assert len(read_manifest(tmp_path / "manifest.csv")) == 1439 - 192
+
+
+def test_joined_corpora_keep_their_names_apart(test_data: Path, tmp_path: Path) -> None:
+    pair = [
+        word
+        for name in ("emodb", "ravdess")
+        for word in ("--corpus", name, "--root", test_data / name)
+    ]
+    assert init(tmp_path, *pair, "--map", "calm=neutral").exit_code == 0
+    manifest = read_manifest(tmp_path / "manifest.csv")
+    assert len(manifest) == 339 + 1439
+    assert {row.extra["corpus"] for row in manifest} == {"emodb", "ravdess"}
+    assert not manifest.leaking_speakers()
