@@ -35,7 +35,7 @@ def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> 
     from sklearn.model_selection import StratifiedGroupKFold
 
     rows = sorted(utterances, key=lambda row: row.utterance_id)
-    groups = _groups(rows)
+    groups = group_by_speaker(rows)
     if num_folds < 2 or len(set(groups)) < num_folds:
         raise ManifestError(
             f"{len(rows)} utterances of {len(set(groups))} speakers cannot make {num_folds} "
@@ -57,7 +57,7 @@ def hold_out(utterances: Iterable[Utterance], fraction: float, seed: int) -> Fol
     Of the possible parts it is the one with most classes, then with the size nearest to wanted.
     """
     rows = list(utterances)
-    num_folds = min(round(1 / fraction), len(set(_groups(rows))))
+    num_folds = min(round(1 / fraction), len(set(group_by_speaker(rows))))
     folds = assign_folds(rows, num_folds, seed)
     emotion_of = {row.utterance_id: row.emotion for row in rows}
 
@@ -69,8 +69,8 @@ def hold_out(utterances: Iterable[Utterance], fraction: float, seed: int) -> Fol
     return Folds({name: int(name not in best) for name in folds.fold_of}, 2, folds.warning)
 
 
-def _groups(rows: Sequence[Utterance]) -> list[str]:
-    """Return one group per speaker; the prefixes keep ids and speakers apart."""
+def group_by_speaker(rows: Iterable[Utterance]) -> list[str]:
+    """Return each utterance's group: its speaker, or itself where the speaker is unknown."""
     return [f"s:{row.speaker}" if row.speaker else f"u:{row.utterance_id}" for row in rows]
 
 
