@@ -31,17 +31,117 @@ class ExtractOptions:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Options of `serctl train`."""
+    """Options of `serctl train`. The defaults are the paper's; `docs/training.md` explains each.
+
+    Attributes:
+        speech: Speech encoders, one branch each; a name, or ``name@digest`` of one store.
+        text: Text encoders.
+        paralinguistic: Paralinguistic encoders.
+        recipe: A shipped recipe or a TOML file that these options were laid over.
+        loss: Weighted cross-entropy, or with the neutral-expressive soft margin loss.
+        class_weights: Weigh classes by N/N_j, by the released code's N/(E·N_j), or not.
+        hidden: Width of projections, of each GRU direction and of the heads.
+        dropout: On attention weights and in the heads.
+        heads: Attention heads of speech and text queries.
+        paralinguistic_heads: Attention heads of paralinguistic queries.
+        attention: Own weights for each ordered ``pair`` of branches, or one set a ``query``.
+        pooling: ``vector`` softmax(r·m/√D), ``linear`` softmax(r·m + b), or ``statistics``.
+        standardise: Encoders whose frames are standardised with the training frames' statistics.
+        epochs: Epochs of the main stage.
+        learning_rate: At the first epoch; a cosine takes it to ``final_learning_rate``.
+        batch_size: Utterances a step, over all parts and processes.
+        accumulate: Parts that a batch is computed in, one after the other; 0 chooses by device.
+        balance: Half neutral, half expressive in every batch: ``auto`` with wce+sml; in expectation
+            only with ``replacement``, as the released code did.
+        sort_window: Batches whose utterances are sorted by length together; 1 sorts none.
+        precision: Type of the matrix products (autocast).
+        patience: Stop after so many epochs without a better one; 0 never does.
+        select_by: Which epoch is kept: best dev macro-F1, best dev BS-F1, or the last.
+        fit_on: Splits to learn from; with ``train+dev`` the last epoch is kept.
+        soft_targets: Learn the raters' votes, also of utterances without a majority.
+        balanced_epochs: Epochs of a second stage, class-balanced and unweighted.
+        balanced_learning_rate: Learning rate of the second stage.
+        logit_adjustment: Strength τ of the shift by the log prior in the loss; 0 is off.
+        logit_scaling: Strength γ of the scale by class counts in the loss; 0 is off.
+        mixup: Share of the batches with manifold MixUp.
+        mixup_alpha: α of the Beta distribution of the mixing share.
+        attribute_weight: Weight of the loss on arousal, valence and dominance; 0 is off.
+        folds: Also train K fold models, for out-of-fold logits; 0 trains none.
+        heldout: Leave a speaker-disjoint tenth of train out, for the stacker.
+        seed: Seed of weights, batches, dropout and folds.
+        seeds: Train that many runs with consecutive seeds.
+        name: Name of the run; '' makes one of encoders, loss and seed.
+        overwrite: Replace a run of the same name and other options.
+        profile: Measure where the time goes.
+        device: Where to compute.
+        limit: Only so many utterances of every split, for a dry run.
+    """
 
     speech: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
     paralinguistic: tuple[str, ...] = ()
+    recipe: str = ""
     loss: Literal["wce", "wce+sml"] = "wce"
+    class_weights: Literal["N/N_j", "N/(E*N_j)", "none"] = "N/N_j"
+    hidden: int = 512
+    dropout: float = 0.5
+    heads: int = 1
+    paralinguistic_heads: int = 1
+    attention: Literal["pair", "query"] = "pair"
+    pooling: Literal["vector", "linear", "statistics"] = "vector"
+    standardise: tuple[str, ...] = ("egemaps",)
+    epochs: int = 20
+    learning_rate: float = 1e-5
+    final_learning_rate: float = 1e-6
+    weight_decay: float = 1e-6
+    batch_size: int = 64
+    accumulate: int = 0
+    balance: Literal["auto", "on", "off", "replacement"] = "auto"
+    sort_window: int = 64
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    patience: int = 0
+    select_by: Literal["macro_f1", "bs_f1", "last"] = "macro_f1"
+    fit_on: Literal["train", "train+dev"] = "train"
+    soft_targets: bool = False
+    balanced_epochs: int = 0
+    balanced_learning_rate: float = 1e-6
+    logit_adjustment: float = 0.0
+    logit_scaling: float = 0.0
+    mixup: float = 0.0
+    mixup_alpha: float = 0.2
+    attribute_weight: float = 0.0
+    folds: int = 0
+    heldout: bool = False
+    seed: int = 0
+    seeds: int = 1
+    name: str = ""
+    overwrite: bool = False
+    profile: bool = False
+    device: Device = "auto"
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
 class ExportLogitsOptions:
-    """Options of `serctl export-logits`."""
+    """Options of `serctl export-logits`.
+
+    Attributes:
+        run: Name of the run, or its folder.
+        splits: Which splits; () is all of the manifest.
+        train_logits: Who predicts the training split: the fold models (``oof``), the main model its
+            held-out tenth (``heldout``), or the main model all it learnt from (``in-sample``);
+            ``auto`` takes the first of these that the run has.
+        batch_size: Utterances a batch; it does not change the logits.
+        device: Where to compute.
+        overwrite: Export again what is there already.
+    """
+
+    run: str = ""
+    splits: tuple[str, ...] = ()
+    train_logits: Literal["auto", "oof", "heldout", "in-sample"] = "auto"
+    batch_size: int = 64
+    device: Device = "auto"
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
