@@ -148,10 +148,32 @@ class ExportLogitsOptions:
 class StackOptions:
     """Options of `serctl stack`."""
 
+    models: tuple[str, ...] = ()
+    stacker: str = "random-forest"
+    stack_on: Literal["oof", "heldout", "dev", "in-sample"] = "oof"
+    balance: Literal["subset", "weights", "none"] = "subset"
+    fold: int | None = None
+    name: str = ""
+    compare: bool = False
+    folds: int = 5
+    seed: int = 42
+    limit: int | None = None
+
 
 @dataclass(frozen=True)
 class EvaluateOptions:
     """Options of `serctl evaluate`."""
+
+    systems: tuple[str, ...] = ()
+    split: str = ""
+    baselines: bool = True
+    per_class: int = 200
+    subsets: int = 100
+    resamples: int = 1000
+    submission: str = ""
+    name: str = ""
+    seed: int = 0
+    limit: int | None = None
 
 
 STAGE_OPTIONS: dict[str, type] = {
