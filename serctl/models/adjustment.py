@@ -1,0 +1,46 @@
+"""Logit adjustment: training on imbalanced classes for a test set that is balanced."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LogitAdjustment:
+    """Class-wise scale and shift of logits in the training loss; prediction uses bare logits."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Return scaleⱼ·xⱼ + shiftⱼ for logits (B, C)."""
+        return logits * self.scale.to(logits.device) + self.shift.to(logits.device)
+
+
+def logit_adjustment(counts: Tensor, tau: float = 1.0, gamma: float = 0.0) -> LogitAdjustment:
+    """Return x̂ⱼ = (Nⱼ/N_max)^γ·xⱼ + τ·log(Nⱼ/N).
+
+    γ = 0 is the logit-adjusted loss of Menon et al. (ICLR 2021, arXiv 2007.07314, equation 10);
+    γ > 0 is vector scaling of Kini et al. (NeurIPS 2021, arXiv 2103.01550), and γ = 0.3, τ = 1 what
+    ABHINAYA used (arXiv 2505.18217). An absent class is counted as one utterance, for a finite log.
+
+    Args:
+        counts: (C,) utterances of each class in the training set.
+        tau: τ, strength of the shift.
+        gamma: γ, strength of the scale.
+    """
+    counts = counts.float().clamp(min=1)
+    shift = tau * (counts / counts.sum()).log()
+    return LogitAdjustment((counts / counts.max()) ** gamma, shift)
+
+
+def subtract_prior(logits: Tensor, counts: Tensor, tau: float = 1.0) -> Tensor:
+    """Adjust logits (B, C) of a plainly trained model after the fact: xⱼ - τ·log(Nⱼ/N).
+
+    A class absent from training gets no gain.
+
+    Source: Menon et al., equation 9.
+    """
+    prior = (counts / counts.sum()).to(logits)
+    return logits - torch.where(prior > 0, tau * prior.clamp(min=1e-12).log(), 0.0)

@@ -1,0 +1,166 @@
+"""The cross-modal network: one, two, three or more branches of frames to emotion logits.
+
+Per branch: Linear to H, LayerNorm, bidirectional GRU (H each way), attention to every other branch
+added to the GRU's output, attention pooling. Then the pooled vectors side by side, LayerNorm and a
+head of Linear, ReLU, Dropout, Linear. All parameters start from PyTorch's defaults.
+
+Source: section 3.1 of the paper; where it is silent, the settings of the released code
+(``docs/paper.md``, rows 12-20).
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from serctl.models.config import ModelConfig
+from serctl.models.layers import attend, make_mask, make_pooling, run_bidirectional
+
+
+class FusionOutput(NamedTuple):
+    """What the network says of a batch, in float32."""
+
+    logits: Tensor
+    """(B, C)."""
+    neutral: Tensor | None
+    """(B,), above 0 for neutral speech; None without that head."""
+    attributes: Tensor | None
+    """(B, A); None without that head."""
+
+
+class Branch(nn.Module):
+    """One encoder's frames: standardised, projected, read both ways; attended from and pooled."""
+
+    mean: Tensor
+    deviation: Tensor
+    attentions: Sequence[nn.MultiheadAttention]
+
+    def __init__(self, dim: int, index: int, num_branches: int, config: ModelConfig) -> None:
+        super().__init__()
+        width = 2 * config.hidden
+        heads = config.heads[index] if config.heads else 1
+        num_partners = num_branches - 1
+        num_attentions = num_partners if config.attention == "pair" else min(1, num_partners)
+        self.standardise = bool(config.standardise) and config.standardise[index]
+        if self.standardise:
+            self.register_buffer("mean", torch.zeros(dim))
+            self.register_buffer("deviation", torch.ones(dim))
+        self.projection = nn.Linear(dim, config.hidden)
+        self.norm = nn.LayerNorm(config.hidden)
+        self.gru = nn.GRU(config.hidden, config.hidden, batch_first=True, bidirectional=True)
+        self.attentions = nn.ModuleList(  # type: ignore[assignment]
+            nn.MultiheadAttention(width, heads, config.dropout, batch_first=True)
+            for _ in range(num_attentions)
+        )
+        self.pooling = make_pooling(config.pooling, width)
+
+    def read(self, frames: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
+        """Return (B, T, 2H) from (B, T', D), T' ≥ T; only real frames are touched."""
+        batch, time = mask.nonzero(as_tuple=True)
+        rows = frames[batch, time].float()
+        if self.standardise:
+            rows = (rows - self.mean) / self.deviation
+        rows = self.norm(self.projection(rows).float())
+        padded = rows.new_zeros(*mask.shape, rows.shape[-1])
+        padded[batch, time] = rows
+        return run_bidirectional(self.gru, padded, lengths).float()
+
+    def fuse(self, own: Tensor, partners: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Add what this branch finds in each of its partners, given as frames and mask."""
+        attentions = cycle(self.attentions)
+        attended = [attend(next(attentions), own, *partner) for partner in partners]
+        return sum(attended, own).float()
+
+
+class FusionModel(nn.Module):
+    """Frames of M encoders to emotion logits.
+
+    The logits of an utterance depend on its real frames alone: not on the other utterances of the
+    batch, nor on how much padding there is or what stands in it. A branch may hold an utterance of
+    no frames; it then contributes zeros. Under autocast the matrix products run in the lower
+    precision; softmax, pooling and heads stay in float32.
+
+    Args:
+        dims: Feature dimension of each branch.
+        config: The rest of the shape.
+
+    Example:
+        >>> model = FusionModel([1280, 1024])
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        16942600
+    """
+
+    branches: Sequence[Branch]
+
+    def __init__(self, dims: Sequence[int], config: ModelConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or ModelConfig()
+        for name in ("heads", "standardise"):
+            if len(getattr(config, name)) not in (0, len(dims)):
+                raise ValueError(
+                    f"{name} {getattr(config, name)} does not fit {len(dims)} branches"
+                )
+        self.branches = nn.ModuleList(  # type: ignore[assignment]
+            Branch(dim, index, len(dims), config) for index, dim in enumerate(dims)
+        )
+        width = sum(branch.pooling.output_dim for branch in self.branches)
+        self.norm = nn.LayerNorm(width)
+        self.emotion_head = _make_head(width, config.num_classes, config)
+        self.neutral_head = _make_head(width, 1, config) if config.neutral_head else None
+        attributes = config.num_attributes
+        self.attribute_head = _make_head(width, attributes, config) if attributes else None
+
+    def set_standardisation(self, branch: int, mean: Tensor, deviation: Tensor) -> None:
+        """Store (D,) mean and deviation of one branch's training frames; they are saved with it.
+
+        A feature that never varies (deviation 0) is only centred.
+        """
+        target = self.branches[branch]
+        target.mean.copy_(mean)
+        target.deviation.copy_(deviation.masked_fill(deviation == 0, 1.0))
+
+    def forward(
+        self,
+        frames: Sequence[Tensor],
+        lengths: Sequence[Tensor],
+        mix: Callable[[Tensor], Tensor] | None = None,
+    ) -> FusionOutput:
+        """Classify a batch.
+
+        Args:
+            frames: Per branch (B, T, D) of any float type. The padding is not read.
+            lengths: Per branch (B,), the number of real frames.
+            mix: Manifold MixUp of the pooled vectors (`serctl.models.mixup`), in training only.
+        """
+        masks = [make_mask(length, max(1, int(length.max()))) for length in lengths]
+        inputs = zip(self.branches, frames, lengths, masks, strict=True)
+        read = [branch.read(frame, length, mask) for branch, frame, length, mask in inputs]
+        others = list(zip(read, masks, strict=True))
+        fused = [
+            branch.fuse(own, others[:index] + others[index + 1 :])
+            for index, (branch, own) in enumerate(zip(self.branches, read, strict=True))
+        ]
+        with torch.autocast(fused[0].device.type, enabled=False):
+            pooled = [
+                branch.pooling(frame, mask)
+                for branch, frame, mask in zip(self.branches, fused, masks, strict=True)
+            ]
+            vectors = torch.cat(pooled, dim=-1)
+            return self._classify(vectors if mix is None else mix(vectors))
+
+    def _classify(self, vectors: Tensor) -> FusionOutput:
+        vectors = self.norm(vectors)
+        neutral = None if self.neutral_head is None else self.neutral_head(vectors).squeeze(-1)
+        attributes = None if self.attribute_head is None else self.attribute_head(vectors)
+        return FusionOutput(self.emotion_head(vectors), neutral, attributes)
+
+
+def _make_head(width: int, num_outputs: int, config: ModelConfig) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(width, config.hidden),
+        nn.ReLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(config.hidden, num_outputs),
+    )

@@ -1,0 +1,122 @@
+"""Losses as sums over utterances with an explicit denominator, and class weights.
+
+A batch that comes in parts (accumulation, several processes) is divided by the denominator of the
+whole, so that the gradients of the parts add up to that of the batch. All computed in float32.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+ClassWeighting = Literal["N/N_j", "N/(E*N_j)", "none"]
+
+
+def class_weights(counts: Tensor, scheme: ClassWeighting = "N/N_j") -> Tensor:
+    """Return (C,) weights from the class counts of the training set; 0 for an absent class.
+
+    The two schemes differ by the factor E (number of classes), which `weighted_cross_entropy`
+    divides out again. ``none`` weighs all present classes 1.
+
+    Source: equation 3 of the paper (N/N_j); the released code (N/(E·N_j)).
+    """
+    counts = counts.float()
+    numerator = {"N/N_j": counts.sum(), "N/(E*N_j)": counts.mean(), "none": counts}[scheme]
+    return torch.where(counts > 0, numerator / counts.clamp(min=1), 0.0)
+
+
+def soft_targets(targets: Tensor, num_classes: int) -> Tensor:
+    """Return (B, C) float32 from label ids (B,); targets that are soft already stay as they are."""
+    soft = targets if targets.ndim == 2 else functional.one_hot(targets, num_classes)
+    return soft.float()
+
+
+def total_class_weight(targets: Tensor, weights: Tensor) -> Tensor:
+    """Return the scalar Σᵢ w(yᵢ), or Σᵢ Σⱼ wⱼ tᵢⱼ for soft targets (B, C).
+
+    Summed over all parts of a batch it is their common denominator.
+    """
+    return (soft_targets(targets, len(weights)) @ weights).sum()
+
+
+def weighted_cross_entropy(
+    logits: Tensor, targets: Tensor, weights: Tensor, total_weight: Tensor | float | None = None
+) -> Tensor:
+    """Return -Σᵢ Σⱼ wⱼ tᵢⱼ log softmax(xᵢ)ⱼ ÷ ``total_weight``.
+
+    For label ids this is ``CrossEntropyLoss(weight)``. For soft targets PyTorch divides by B, so
+    that the scale of the weights would act as a learning rate; here it cancels as it does for ids.
+
+    Args:
+        logits: (B, C).
+        targets: Label ids (B,) or soft targets (B, C), e.g. the shares of the raters' votes.
+        weights: (C,).
+        total_weight: `total_class_weight` of the whole batch that this is a part of; None where
+            this is the whole.
+    """
+    if total_weight is None:
+        total_weight = total_class_weight(targets, weights)
+    shares = soft_targets(targets, logits.shape[-1]) * weights
+    summed = -(shares * logits.float().log_softmax(dim=-1)).sum()
+    return summed / torch.as_tensor(total_weight, device=summed.device).clamp(min=1e-12)
+
+
+def soft_margin_loss(
+    neutral: Tensor, is_neutral: Tensor, denominator: Tensor | float | None = None
+) -> Tensor:
+    """Return Σᵢ log(1 + exp(-yᵢ xᵢ)) ÷ N, y = +1 for neutral and -1 for expressive speech.
+
+    Source: equation 4 of the paper. A neutral share p between 0 and 1 (soft targets, MixUp) takes
+    p of the loss of y = +1 and 1 - p of that of y = -1, which makes it a binary cross-entropy.
+
+    Args:
+        neutral: (B,) output of the neutral head.
+        is_neutral: (B,) bool, or the share of neutral in the target.
+        denominator: N, the utterances of the whole batch that this is a part of; None is B.
+    """
+    summed = functional.binary_cross_entropy_with_logits(
+        neutral.float(), is_neutral.float(), reduction="sum"
+    )
+    return summed / (len(neutral) if denominator is None else denominator)
+
+
+def attribute_mse(
+    predicted: Tensor, targets: Tensor, denominator: Tensor | float | None = None
+) -> Tensor:
+    """Return the mean squared error over the ratings that exist; NaN marks one that does not.
+
+    Args:
+        predicted: (B, A).
+        targets: (B, A).
+        denominator: The ratings in the whole batch that this is a part of; None where it is all.
+    """
+    rated = ~targets.isnan()
+    errors = torch.where(rated, predicted.float() - targets.nan_to_num(), 0.0)
+    total = rated.sum() if denominator is None else denominator
+    return errors.square().sum() / torch.as_tensor(total).clamp(min=1)
+
+
+def attribute_ccc(predicted: Tensor, targets: Tensor) -> Tensor:
+    """Return 1 - CCC, averaged over the attributes; NaN ratings are left out.
+
+    CCC = 2 cov(x, y) / (var x + var y + (mean x - mean y)²) is a property of a whole batch: over
+    parts of a batch it is another, noisier loss.
+
+    Source: Lin, A Concordance Correlation Coefficient to Evaluate Reproducibility, Biometrics 1989.
+
+    Args:
+        predicted: (B, A).
+        targets: (B, A).
+    """
+    rated = ~targets.isnan()
+    count = rated.sum(dim=0).clamp(min=1)
+
+    def mean(values: Tensor) -> Tensor:
+        return torch.where(rated, values, 0.0).sum(dim=0) / count
+
+    predicted, targets = predicted.float(), targets.nan_to_num().float()
+    x_mean, y_mean = mean(predicted), mean(targets)
+    x, y = predicted - x_mean, targets - y_mean
+    spread = mean(x.square()) + mean(y.square()) + (x_mean - y_mean).square()
+    return (1.0 - 2.0 * mean(x * y) / spread.clamp(min=1e-8)).mean()
