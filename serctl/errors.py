@@ -31,6 +31,10 @@ class CorpusError(SerctlError):
     """A corpus folder that does not look like the official release."""
 
 
+class TranscriptsError(SerctlError):
+    """Transcripts that are missing, unfinished or malformed."""
+
+
 class AudioError(SerctlError):
     """Audio that is missing, unreadable, empty, silent or not finite."""
 

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serctl.data.transcripts import (
+    Journal,
+    Transcript,
+    read_finished,
+    read_rows,
+    read_transcripts,
+    write_transcripts,
+)
+from serctl.errors import TranscriptsError
+
+ROWS = [
+    Transcript("a", "Hello, there.", "en", -0.25, 0.01, 1.1, 0.0, "", "00ff"),
+    Transcript("b", "", "de", -1.5, 0.9, 0.5, 0.4, "no-speech+unsure"),
+    Transcript("c", 'he said "no"\nand left'),
+]
+
+
+def test_rows_and_source_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "transcripts.csv"
+    write_transcripts(path, ROWS, {"source": "whisper-tiny;en"})
+    assert read_rows(path) == ROWS
+    found = read_transcripts(path)
+    assert found.source == "whisper-tiny;en"
+    assert found.texts == {"a": "Hello, there.", "b": "", "c": 'he said "no"\nand left'}
+    assert read_finished(path, "whisper-tiny;en") == ROWS
+    assert read_finished(path, "whisper-tiny;de") == []
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.mktemp("t") / "transcripts.csv"
+    write_transcripts(path, [Transcript("x", text)], {"source": "s"})
+    assert read_transcripts(path).texts == {"x": text}
+
+
+def test_a_journal_gives_back_whole_rows_of_its_own_source(tmp_path: Path) -> None:
+    path = tmp_path / "transcripts.csv"
+    with Journal(path, "s") as journal:
+        journal.append(ROWS[:2])
+        journal.append(ROWS[2:])
+    with journal.path.open("a") as file:
+        file.write('{"utterance_id": "d", "te')
+    assert Journal(path, "s").read() == ROWS
+    assert Journal(path, "other").read() == []
+    with Journal(path, "s") as journal:  # the cut line is gone, the next one is whole
+        journal.append([Transcript("d", "again")])
+    assert Journal(path, "s").read() == [*ROWS, Transcript("d", "again")]
+    journal.remove()
+    assert Journal(path, "s").read() == []
+
+
+@pytest.mark.parametrize(
+    ("csv", "sidecar", "problem"),
+    [
+        (None, None, "cannot be read: No such file.*serctl transcribe"),
+        ("utterance_id,text\na,hi\n", None, "does not exist.*serctl transcribe"),
+        ("utterance_id,text\na,hi\n", "{}", "names no source"),
+        ("utterance_id,words\na,hi\n", '{"serctl_transcripts":1,"source":"s"}', "line 2: no utt"),
+        ("utterance_id,text,no_speech\na,b,c\n", '{"serctl_transcripts":1,"source":"s"}', "line 2"),
+    ],
+)
+def test_what_is_missing_or_malformed_is_named(
+    tmp_path: Path, csv: str | None, sidecar: str | None, problem: str
+) -> None:
+    path = tmp_path / "transcripts.csv"
+    if csv is not None:
+        path.write_text(csv)
+    if sidecar is not None:
+        path.with_suffix(".json").write_text(sidecar)
+    with pytest.raises(TranscriptsError, match=problem):
+        read_transcripts(path)
