@@ -1,0 +1,131 @@
+"""Networks and unfinished trainings on disk: safetensors and JSON, no pickle.
+
+An unfinished training is one file: parameters and optimiser as tensors, counters as JSON in the
+header. It is renamed into place, so it is whole or not there.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from serctl.config import check_options
+from serctl.errors import CheckpointError
+from serctl.files import read_json
+from serctl.models.config import ModelConfig
+from serctl.models.fusion import FusionModel
+
+RUN_VERSION = 1
+CONFIG, MODEL, STATE = "config.json", "model.safetensors", "state.safetensors"
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) -> None:
+    """Write tensors and a JSON document in one atomic file.
+
+    Raises:
+        CheckpointError: The disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(plain, temporary, {"state": json.dumps(state)})
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"Cannot write '{path}': {error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = json.loads((file.metadata() or {}).get("state", "null"))
+        return load_file(path), state
+    except FileNotFoundError:
+        raise CheckpointError(f"'{path}' does not exist. Run: serctl train") from None
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(
+            f"'{path}' is damaged ({error}). Remove it and train again."
+        ) from error
+
+
+def pack_training(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return parameters, buffers and the optimiser's tensors under names."""
+    packed = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        packed |= {f"optimizer.{index}.{slot}": tensor for slot, tensor in slots.items()}
+    return packed
+
+
+def unpack_training(
+    packed: Mapping[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Put back what `pack_training` returned."""
+    own: dict[str, Tensor] = {}
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in packed.items():
+        kind, _, rest = name.partition(".")
+        if kind == "model":
+            own[rest] = tensor
+        else:
+            index, slot = rest.split(".")
+            slots.setdefault(int(index), {})[slot] = tensor
+    model.load_state_dict(own)
+    document = optimizer.state_dict()
+    optimizer.load_state_dict({"state": slots, "param_groups": document["param_groups"]})
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network with everything that using it takes.
+
+    Attributes:
+        name: Name of the run.
+        model: In evaluation mode, on the device asked for.
+        labels: Emotions in the order of the logits.
+        branches: Per branch a dict of modality, encoder, store, key and dim.
+        config: The whole ``config.json``.
+    """
+
+    name: str
+    model: FusionModel
+    labels: tuple[str, ...]
+    branches: tuple[dict[str, Any], ...]
+    config: dict[str, Any]
+
+
+def load_run(folder: Path, device: torch.device | None = None) -> Run:
+    """Load a finished run.
+
+    Raises:
+        CheckpointError: It is not there, not finished, of another version, or damaged.
+    """
+    config = read_json(folder / CONFIG, CheckpointError, "Make it with: serctl train")
+    if config.get("serctl_run") != RUN_VERSION:
+        raise CheckpointError(
+            f"'{folder}' has run format {config.get('serctl_run')!r}; "
+            f"this serctl reads {RUN_VERSION}."
+        )
+    shape = ModelConfig(**check_options(ModelConfig, config["model"], str(folder / CONFIG)))
+    model = FusionModel([branch["dim"] for branch in config["branches"]], shape)
+    tensors, _ = load_tensors(folder / MODEL)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"'{folder}': {str(error).splitlines()[0]} Train it again."
+        ) from error
+    model.to(device or "cpu").eval()
+    return Run(folder.name, model, tuple(config["labels"]), tuple(config["branches"]), config)

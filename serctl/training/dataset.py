@@ -1,0 +1,141 @@
+"""Utterances as the network sees them: lengths of their frames, targets, attributes.
+
+Rows are sorted by utterance id, so the order of the manifest changes nothing. Shape letters: N
+utterances, M branches, C classes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.data.labels import NEUTRAL, LabelSet
+from serctl.data.manifest import Utterance
+
+NO_LABEL = -1
+
+
+class FrameReader(Protocol):
+    """What training asks of a store; see `serctl.cache.store.FeatureStore`."""
+
+    @property
+    def dim(self) -> int: ...  # noqa: D102
+
+    @property
+    def dtype(self) -> np.dtype: ...  # noqa: D102
+
+    def num_frames(self, ids: Sequence[str]) -> NDArray[np.int64]: ...  # noqa: D102
+
+    def read_batch(self, ids: Sequence[str], out: NDArray[Any]) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class UtteranceSet:
+    """A table of utterances with what training asks of them.
+
+    Attributes:
+        ids: N utterance ids, sorted.
+        readers: M stores of frames, one per branch.
+        lengths: ``(N, M)`` number of frames.
+        label_ids: ``(N,)``, `NO_LABEL` where there is no majority or no label.
+        targets: ``(N, C)`` float32: one-hot, or the raters' distribution; zeros without both.
+        neutral: ``(N,)`` bool: the largest target is neutral.
+        attributes: ``(N, 3)`` float32 arousal, valence, dominance; NaN where not given.
+    """
+
+    ids: tuple[str, ...]
+    readers: tuple[FrameReader, ...]
+    lengths: NDArray[np.int64]
+    label_ids: NDArray[np.int64]
+    targets: NDArray[np.float32]
+    neutral: NDArray[np.bool_]
+    attributes: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def costs(self) -> NDArray[np.int64]:
+        """Frames of all branches together ``(N,)``: what an utterance costs to compute."""
+        return self.lengths.sum(axis=1)
+
+    def usable(self) -> NDArray[np.int64]:
+        """Return the rows that have a target."""
+        return np.flatnonzero(self.targets.any(axis=1))
+
+    def take(self, rows: NDArray[np.int64]) -> "UtteranceSet":
+        """Return some rows."""
+        return UtteranceSet(
+            tuple(self.ids[i] for i in rows),
+            self.readers,
+            self.lengths[rows],
+            self.label_ids[rows],
+            self.targets[rows],
+            self.neutral[rows],
+            self.attributes[rows],
+        )
+
+
+def build_set(
+    utterances: Iterable[Utterance],
+    readers: Sequence[FrameReader],
+    labels: LabelSet,
+    *,
+    soft_targets: bool = False,
+) -> UtteranceSet:
+    """Collect what training asks of utterances.
+
+    Args:
+        utterances: In any order.
+        readers: One store per branch, each holding all of the utterances.
+        labels: The classes, in the order of the network's outputs.
+        soft_targets: Take the raters' votes as targets where there are any; utterances without a
+            majority (no label) then have a target too.
+    """
+    rows = sorted(utterances, key=lambda row: row.utterance_id)
+    ids = tuple(row.utterance_id for row in rows)
+    targets = np.stack([make_target(row, labels, soft=soft_targets) for row in rows])
+    return UtteranceSet(
+        ids=ids,
+        readers=tuple(readers),
+        lengths=np.stack([reader.num_frames(ids) for reader in readers], axis=1),
+        label_ids=np.array(
+            [labels.id_of(row.emotion) if row.emotion else NO_LABEL for row in rows]
+        ),
+        targets=targets,
+        neutral=_most_likely(targets, labels) == NEUTRAL,
+        attributes=np.array([row.attributes() or (np.nan,) * 3 for row in rows], dtype=np.float32),
+    )
+
+
+def make_target(row: Utterance, labels: LabelSet, *, soft: bool) -> NDArray[np.float32]:
+    """Return the target ``(C,)``: the votes' distribution, or one-hot; zeros without a label."""
+    target = np.zeros(len(labels), dtype=np.float32)
+    if soft:
+        votes = row.votes()
+        target[:] = [votes.get(name, 0.0) for name in labels.names]
+    if target.any():
+        return target / target.sum()
+    if row.emotion:
+        target[labels.id_of(row.emotion)] = 1.0
+    return target
+
+
+def measure_frames(data: UtteranceSet, branch: int) -> tuple[NDArray, NDArray]:
+    """Return mean and standard deviation ``(D,)`` over all frames of one branch, in float64."""
+    reader = data.readers[branch]
+    total, squares = np.zeros(reader.dim), np.zeros(reader.dim)
+    for name, length in zip(data.ids, data.lengths[:, branch], strict=True):
+        frames = np.zeros((1, length, reader.dim), dtype=reader.dtype)
+        reader.read_batch([name], frames)
+        total += frames[0].sum(axis=0, dtype=np.float64)
+        squares += np.square(frames[0], dtype=np.float64).sum(axis=0)
+    count = data.lengths[:, branch].sum()
+    mean = total / count
+    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+
+
+def _most_likely(targets: NDArray[np.float32], labels: LabelSet) -> NDArray[np.str_]:
+    return np.where(targets.any(axis=1), np.array(labels.names)[targets.argmax(axis=1)], "")

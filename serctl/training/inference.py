@@ -1,0 +1,56 @@
+"""What a trained network says of utterances; their order and companions change nothing."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from serctl.models.fusion import FusionModel
+from serctl.training.dataset import UtteranceSet
+from serctl.training.loader import Batch, LoadTimes, load_batches
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """Logits ``(N, C)`` and, from a model with that head, attributes ``(N, 3)``; float64."""
+
+    logits: NDArray[np.float64]
+    attributes: NDArray[np.float64] | None = None
+
+
+def infer(
+    model: FusionModel,
+    data: UtteranceSet,
+    device: torch.device,
+    *,
+    batch_size: int = 64,
+    precision: str = "float32",
+    times: LoadTimes | None = None,
+    check: Callable[[Batch], None] = lambda batch: None,
+) -> Outputs:
+    """Run the network over utterances in batches of like length.
+
+    ``check`` hears of every batch, and may raise to stop.
+    """
+    order = np.argsort(data.costs, kind="stable")
+    plan = np.array_split(order, -(-len(order) // batch_size)) if len(order) else []
+    logits = np.zeros((len(data), model.config.num_classes))
+    attributes = np.zeros((len(data), model.config.num_attributes))
+    model.eval()
+    with torch.inference_mode(), autocast(device, precision):
+        for batch in load_batches(data, plan, device, times):
+            output = model(batch.frames, batch.lengths)
+            logits[batch.rows] = output.logits.double().cpu().numpy()
+            if output.attributes is not None:
+                attributes[batch.rows] = output.attributes.double().cpu().numpy()
+            check(batch)
+    return Outputs(logits, attributes if attributes.size else None)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Return the context in which matrix products run in ``precision``."""
+    dtype = getattr(torch, precision)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)

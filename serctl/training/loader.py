@@ -1,0 +1,145 @@
+"""Batches from the stores, read ahead by a thread into buffers that are used again and again."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from queue import Empty, Queue
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from serctl.training.dataset import UtteranceSet
+
+DEPTH = 2
+"""Batches in flight: one is computed while the next is read."""
+
+
+@dataclass
+class LoadTimes:
+    """Seconds that the thread spent reading and that the training step spent waiting for it."""
+
+    reading: float = 0.0
+    waiting: float = 0.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames of B utterances on the device.
+
+    ``frames``: per branch ``(B, T, D)`` as stored (float16), zeros after the real frames;
+    ``lengths``: per branch ``(B,)`` int64; ``rows``: which rows of the `UtteranceSet` they are.
+    """
+
+    rows: NDArray[np.int64]
+    frames: tuple[Tensor, ...]
+    lengths: tuple[Tensor, ...]
+
+
+@dataclass
+class _Slot:
+    """Buffers of one batch, one per branch; grown when a batch needs more."""
+
+    pinned: bool
+    buffers: dict[int, Tensor] = field(default_factory=dict)
+    copied: torch.cuda.Event | None = None
+
+    def view(self, branch: int, shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
+        size = shape[0] * shape[1] * shape[2]
+        if branch not in self.buffers or self.buffers[branch].numel() < size:
+            self.buffers[branch] = torch.empty(size, dtype=dtype, pin_memory=self.pinned)
+        return self.buffers[branch][:size].view(shape)
+
+
+def load_batches(
+    data: UtteranceSet,
+    plan: Sequence[NDArray[np.int64]],
+    device: torch.device,
+    times: LoadTimes | None = None,
+) -> Iterator[Batch]:
+    """Yield the batches of a plan in order; closing the iterator stops the reading thread.
+
+    On the CPU a batch is valid until the next one is asked for: its frames are the buffers.
+    """
+    times = times or LoadTimes()
+    free: Queue[_Slot | None] = Queue()
+    ready: Queue[tuple[_Slot, Batch] | BaseException] = Queue()
+    for _ in range(DEPTH):
+        free.put(_Slot(pinned=device.type == "cuda"))
+
+    def read_ahead() -> None:
+        try:
+            for rows in plan:
+                slot = free.get()
+                if slot is None:
+                    return
+                if slot.copied is not None:
+                    slot.copied.synchronize()
+                started = time.perf_counter()
+                batch = _fill(slot, data, rows)
+                times.reading += time.perf_counter() - started
+                ready.put((slot, batch))
+        except BaseException as error:  # handed to the training thread, which raises it
+            ready.put(error)
+
+    thread = threading.Thread(target=read_ahead, name="serctl-loader", daemon=True)
+    thread.start()
+    try:
+        for _ in plan:
+            started = time.perf_counter()
+            found = ready.get()
+            times.waiting += time.perf_counter() - started
+            if isinstance(found, BaseException):
+                raise found
+            slot, batch = found
+            if device.type == "cpu":
+                yield batch
+            else:
+                batch = _to_device(batch, device)
+                slot.copied = _mark(device)
+            free.put(slot)
+            if device.type != "cpu":
+                yield batch
+    finally:
+        with suppress(Empty):
+            while True:
+                free.get_nowait()
+        free.put(None)
+        thread.join()
+
+
+def _fill(slot: _Slot, data: UtteranceSet, rows: NDArray[np.int64]) -> Batch:
+    """Read the frames of some rows into a slot's buffers."""
+    ids = [data.ids[i] for i in rows]
+    views = []
+    for branch, reader in enumerate(data.readers):
+        lengths = data.lengths[rows, branch]
+        dtype = torch.from_numpy(np.empty(0, reader.dtype)).dtype
+        view = slot.view(branch, (len(rows), int(lengths.max()), reader.dim), dtype)
+        frames = view.numpy()
+        reader.read_batch(ids, frames)
+        for row, length in zip(frames, lengths, strict=True):
+            row[length:] = 0  # what an earlier batch left behind
+        views.append(view)
+    counts = torch.from_numpy(data.lengths[rows].T.copy())
+    return Batch(rows, tuple(views), tuple(counts))
+
+
+def _to_device(batch: Batch, device: torch.device) -> Batch:
+    return Batch(
+        batch.rows,
+        tuple(frames.to(device, non_blocking=True) for frames in batch.frames),
+        tuple(lengths.to(device) for lengths in batch.lengths),
+    )
+
+
+def _mark(device: torch.device) -> torch.cuda.Event | None:
+    """Return an event that comes after the copies under way; other devices copy at once."""
+    if device.type != "cuda":
+        return None
+    event = torch.cuda.Event()
+    event.record()
+    return event

@@ -1,0 +1,279 @@
+"""The one training loop: epochs, parts of batches, the best epoch, stopping and resuming.
+
+Every random choice is a pure function of seed, epoch and step (batches by `Sampler`, dropout and
+MixUp by re-seeding before each step), so a training continued from its state file equals an
+uninterrupted one bit for bit on the CPU.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from serctl.models.fusion import FusionModel
+from serctl.models.mixup import draw_mixup
+from serctl.options import TrainOptions
+from serctl.training.checkpoint import (
+    MODEL,
+    STATE,
+    load_tensors,
+    pack_training,
+    save_tensors,
+    unpack_training,
+)
+from serctl.training.dataset import UtteranceSet
+from serctl.training.diagnosis import diagnose
+from serctl.training.inference import autocast
+from serctl.training.interrupt import stop_requests
+from serctl.training.loader import Batch, LoadTimes, load_batches
+from serctl.training.objective import Denominators, Objective, Targets
+from serctl.training.ranks import Ranks
+from serctl.training.sampler import Sampler, split_batch
+
+SAVE_SECONDS = 600.0
+"""A long epoch is saved this often."""
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training with its own batches, loss and learning rate."""
+
+    name: str
+    epochs: int
+    learning_rate: float
+    sampler: Sampler
+    objective: Objective
+
+
+@dataclass
+class TrainState:
+    """Where a training is: stage, epoch, step, and what it has seen so far."""
+
+    stage: int = 0
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    drawn: int = 0
+    seconds: float = 0.0
+    best: float = -math.inf
+    best_epoch: int = 0
+    scaler: dict[str, Any] = field(default_factory=dict)
+    history: list[Record] = field(default_factory=list)
+
+
+@dataclass
+class Seconds:
+    """Where the time of a training went."""
+
+    loading: float = 0.0
+    forward: float = 0.0
+    backward: float = 0.0
+    step: float = 0.0
+    evaluation: float = 0.0
+
+
+def cosine(epoch: int, epochs: int, start: float, end: float) -> float:
+    """Return the learning rate of an epoch, from ``start`` along half a cosine towards ``end``."""
+    end = min(start, end)
+    return end + (start - end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+class Trainer:
+    """Trains one network, from the start or from the state that a folder holds.
+
+    Args:
+        model: On the device, freshly initialised.
+        train: Utterances to learn from, all with a target.
+        stages: One after the other; each begins with the best network so far.
+        score: Metrics of the network after an epoch, with the one that the best epoch maximises.
+        options: Batch, precision, selection.
+        folder: Where network and state are kept.
+        ranks: The processes that share the work.
+        advance: Hears of every step: utterances done and a note.
+    """
+
+    def __init__(
+        self,
+        model: FusionModel,
+        train: UtteranceSet,
+        stages: list[Stage],
+        score: Callable[[FusionModel], Record],
+        options: TrainOptions,
+        folder: Path,
+        *,
+        ranks: Ranks | None = None,
+        advance: Callable[[int, str], None] = lambda n, note: None,
+    ) -> None:
+        self.model, self.train, self.stages, self.score = model, train, stages, score
+        self.options, self.folder, self.advance = options, folder, advance
+        self.ranks = ranks or Ranks()
+        self.device = next(model.parameters()).device
+        self.parts = options.accumulate or (2 if self.device.type == "cpu" else 1)
+        self.state = TrainState()
+        self.seconds = Seconds()
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=options.precision == "float16" and self.device.type == "cuda"
+        )
+        self._saved = time.monotonic()
+
+    def run(self, report: Callable[[Record], None] = lambda record: None) -> TrainState:
+        """Train to the end; ``report`` hears of every finished epoch.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; the state is saved and the same call continues from there.
+            SerctlError: Features or loss are not finite.
+        """
+        optimizer = self._make_optimizer()
+        if (self.folder / STATE).is_file():
+            packed, document = load_tensors(self.folder / STATE)
+            unpack_training(packed, self.model, optimizer)
+            self.state = TrainState(**document)
+            self.scaler.load_state_dict(self.state.scaler)
+        with stop_requests() as stop:
+            while self.state.stage < len(self.stages):
+                stage = self.stages[self.state.stage]
+                while self.state.epoch < stage.epochs and not self._patience_is_over():
+                    self._train_epoch(stage, optimizer, stop)
+                    report(self._finish_epoch(stage, optimizer))
+                    if stop.is_set():
+                        raise KeyboardInterrupt
+                self.state.stage, self.state.epoch = self.state.stage + 1, 0
+                if self.state.stage < len(self.stages):
+                    self.model.load_state_dict(load_tensors(self.folder / MODEL)[0])
+                    optimizer = self._make_optimizer()
+        return self.state
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        fused = self.device.type in ("cpu", "cuda")
+        decay = self.options.weight_decay
+        return torch.optim.AdamW(self.model.parameters(), weight_decay=decay, fused=fused)
+
+    def _patience_is_over(self) -> bool:
+        state, patience = self.state, self.options.patience
+        epochs = sum(record["stage"] == state.stage for record in state.history)
+        waited = len(state.history) - state.best_epoch
+        return 0 < patience <= min(waited, epochs)
+
+    def _train_epoch(
+        self, stage: Stage, optimizer: torch.optim.Optimizer, stop: threading.Event
+    ) -> None:
+        """Take the steps of one epoch that are still missing."""
+        state = self.state
+        for group in optimizer.param_groups:
+            group["lr"] = cosine(
+                state.epoch, stage.epochs, stage.learning_rate, self.options.final_learning_rate
+            )
+        plan = stage.sampler.batches(100_000 * state.stage + state.epoch)[state.step :]
+        parts = [self._split(batch) for batch in plan]
+        times, started = LoadTimes(), time.perf_counter()
+        before = state.seconds
+        batches = load_batches(self.train, [p for ps in parts for p in ps], self.device, times)
+        self.model.train()
+        for rows, own in zip(plan, parts, strict=True):
+            loss, stopped = self._step(stage, optimizer, rows, islice(batches, len(own)), stop)
+            state.loss += loss * len(rows)
+            state.drawn += len(rows)
+            state.step += 1
+            state.seconds = before + time.perf_counter() - started
+            self.advance(len(rows), f"epoch {len(state.history) + 1} loss {loss:.3f}")
+            if stopped or time.monotonic() - self._saved > SAVE_SECONDS:
+                self._save(optimizer)
+            if stopped:
+                raise KeyboardInterrupt
+        self.seconds.loading += times.waiting
+
+    def _split(self, batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return this process' parts of a batch."""
+        parts = split_batch(batch, self.train.costs, self.parts * self.ranks.size)
+        return parts[self.ranks.rank :: self.ranks.size]
+
+    def _step(
+        self,
+        stage: Stage,
+        optimizer: torch.optim.Optimizer,
+        rows: NDArray[np.int64],
+        batches: Iterator[Batch],
+        stop: threading.Event,
+    ) -> tuple[float, bool]:
+        """Take one step; return the loss of the whole batch and whether to stop after it."""
+        state, ranks = self.state, self.ranks
+        place = [self.options.seed, state.stage, state.epoch, state.step, ranks.rank]
+        self._rng = np.random.default_rng(place)
+        torch.manual_seed(int(self._rng.integers(2**63)))
+        whole = stage.objective.denominators(Targets.of(self.train, rows, torch.device("cpu")))
+        total = sum(self._accumulate(stage, batch, whole) for batch in batches)
+        started = self._tick()
+        loss, wanted = ranks.sum_gradients(self.model, [float(total), float(stop.is_set())])
+        if not math.isfinite(loss):
+            where = f"epoch {len(state.history) + 1}, step {state.step + 1}"
+            raise diagnose(self.model, self.train.take(rows), self.device, where)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        self.seconds.step += self._tick() - started
+        return loss, wanted > 0
+
+    def _accumulate(self, stage: Stage, batch: Batch, whole: Denominators) -> torch.Tensor:
+        """Add the gradients of a part of a batch; return its share of the loss."""
+        targets = Targets.of(self.train, batch.rows, self.device)
+        mixup = None
+        if self.options.mixup and self.state.stage == 0:
+            alpha, share = self.options.mixup_alpha, self.options.mixup
+            mixup = draw_mixup(len(batch.rows), alpha, share, self._rng)
+        started = self._tick()
+        with autocast(self.device, self.options.precision):
+            output = self.model(batch.frames, batch.lengths, mixup)
+            loss = stage.objective(output, targets.mix(mixup), whole)
+        forward = self._tick()
+        self.scaler.scale(loss).backward()
+        self.seconds.forward += forward - started
+        self.seconds.backward += self._tick() - forward
+        return loss.detach()
+
+    def _tick(self) -> float:
+        if self.options.profile and self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def _finish_epoch(self, stage: Stage, optimizer: torch.optim.Optimizer) -> Record:
+        """Evaluate, keep the network if it is the best so far, and save the state."""
+        state, started = self.state, time.perf_counter()
+        metrics = self.score(self.model)
+        self.seconds.evaluation += time.perf_counter() - started
+        record = {
+            "epoch": len(state.history) + 1,
+            "stage": state.stage,
+            "loss": state.loss / state.drawn,
+            "learning_rate": optimizer.param_groups[0]["lr"],
+            **metrics,
+            "seconds": state.seconds,
+            "utterances_per_second": state.drawn / max(state.seconds, 1e-9),
+        }
+        state.history.append(record)
+        last = self.options.select_by == "last"
+        value = float(record["epoch"] if last else record[f"dev_{self.options.select_by}"])
+        if value > state.best:
+            state.best, state.best_epoch = value, record["epoch"]
+            if self.ranks.rank == 0:
+                save_tensors(self.folder / MODEL, self.model.state_dict())
+        state.epoch, state.step, state.drawn = state.epoch + 1, 0, 0
+        state.loss = state.seconds = 0.0
+        self._save(optimizer)
+        return record
+
+    def _save(self, optimizer: torch.optim.Optimizer) -> None:
+        self.state.scaler = self.scaler.state_dict()
+        if self.ranks.rank == 0:
+            packed = pack_training(self.model, optimizer)
+            save_tensors(self.folder / STATE, packed, asdict(self.state))
+        self._saved = time.monotonic()
