@@ -1,0 +1,82 @@
+"""FACodec as an encoder: prosody and per-frame timbre of an utterance, 80 frames per second."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
+from serctl.encoders.facodec.checkpoint import find_pair, load_network
+from serctl.encoders.facodec.layers import HOP
+from serctl.encoders.facodec.network import MIN_SAMPLES, FACodec
+from serctl.errors import AudioError
+
+
+class FacodecEncoder:
+    """``facodec``: prosody and timbre side by side; ``facodec-prosody``: prosody alone.
+
+    Utterances run one by one: nothing in the network is masked, so that in a padded batch frames
+    would depend on the padding. See `serctl.encoders.base.Encoder`.
+    """
+
+    frame_rate: float | None = SAMPLE_RATE / HOP
+
+    def __init__(self, network: FACodec, identity: EncoderIdentity, device: torch.device) -> None:
+        self.identity = identity
+        self.timbre = identity.encoder != "facodec-prosody"
+        self.dim = network.dim * (2 if self.timbre else 1)
+        self.shortest = MIN_SAMPLES[network.version]
+        self.windowed = 0
+        self.notes: tuple[str, ...] = (
+            f"{identity.encoder} has no masks, so that padding would count: its utterances run one "
+            "at a time.",
+        )
+        self._network = network.to(device)
+        self._device = device
+
+    @classmethod
+    def load(
+        cls, path: Path, identity: EncoderIdentity, device: torch.device | str = "cpu"
+    ) -> Self:
+        """Load the checkpoint pair of a folder: v2, which the paper used, before v1.
+
+        Raises:
+            WeightsError: The pair is missing, mixed, damaged or not exactly the official layout.
+        """
+        network = load_network(find_pair(path))
+        network.set_compute_dtype(getattr(torch, identity.compute_dtype))
+        return cls(network, identity, torch.device(device))
+
+    def cost(self, size: int) -> float:
+        """Return the seconds of an utterance of ``size`` samples, padded to whole frames."""
+        return count_frames(size) / (SAMPLE_RATE / HOP)
+
+    def encode(self, batch: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Encode 16 kHz waveforms ``(N,)`` to ``(N // 200 + 1, dim)`` frames each.
+
+        Raises:
+            AudioError: A waveform is shorter than the network can take.
+        """
+        return [self._encode(wave) for wave in batch]
+
+    @torch.inference_mode()
+    def _encode(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        if len(wave) < self.shortest:
+            raise AudioError(
+                f"An utterance of {len(wave)} samples is too short for FACodec, whose spectrogram "
+                f"reflects 412 samples at either end: it takes {self.shortest} samples "
+                f"({1000 * self.shortest // SAMPLE_RATE} ms) or more. Leave it out."
+            )
+        waveform = torch.from_numpy(wave)[None].to(self._device)
+        padded = F.pad(waveform, (0, count_frames(len(wave)) * HOP - len(wave)))
+        frames = self._network(padded, timbre=self.timbre)
+        return frames[0].float().contiguous().cpu().numpy()
+
+
+def count_frames(num_samples: int) -> int:
+    """Return the frames of a waveform: as in the reference, 1 to 200 zeros follow, never none."""
+    return num_samples // HOP + 1
