@@ -5,7 +5,6 @@ functions here run those modules on padded batches. ``mask`` is (B, T), True for
 """
 
 import math
-from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -170,9 +169,6 @@ class StatisticsPooling(nn.Module):
 
 def make_pooling(kind: Pooling, dim: int) -> AttentionPooling | StatisticsPooling:
     """Return the pooling of that name for frames of width ``dim``."""
-    kinds: dict[Pooling, Callable[[], AttentionPooling | StatisticsPooling]] = {
-        "vector": lambda: AttentionPooling(dim),
-        "linear": lambda: AttentionPooling(dim, bias=True, scaled=False),
-        "statistics": lambda: StatisticsPooling(dim),
-    }
-    return kinds[kind]()
+    if kind == "statistics":
+        return StatisticsPooling(dim)
+    return AttentionPooling(dim, bias=kind == "linear", scaled=kind == "vector")

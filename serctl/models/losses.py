@@ -37,7 +37,7 @@ def total_class_weight(targets: Tensor, weights: Tensor) -> Tensor:
 
     Summed over all parts of a batch it is their common denominator.
     """
-    return (soft_targets(targets, len(weights)) @ weights).sum()
+    return (soft_targets(targets, len(weights)) * weights).sum()  # a product would follow autocast
 
 
 def weighted_cross_entropy(

@@ -110,6 +110,15 @@ def test_soft_margin_is_pytorchs_and_mixes_linearly() -> None:
     torch.testing.assert_close(soft_margin_loss(x, share), expected)
 
 
+@pytest.mark.parametrize("soft", [False, True])
+def test_autocast_changes_no_loss(soft: bool) -> None:
+    logits, targets = make_batch(soft=soft)
+    expected = weighted_cross_entropy(logits, targets, WEIGHTS)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert weighted_cross_entropy(logits, targets, WEIGHTS) == expected
+        assert attribute_ccc(logits, logits.flip(0)).dtype == torch.float32
+
+
 def test_losses_of_bfloat16_outputs_are_float32() -> None:
     logits, ids = make_batch(soft=False)
     low = logits.bfloat16()
