@@ -1,6 +1,6 @@
 """Tiny checkpoints with random weights, laid out as the hub's repositories really are.
 
-Not what ``save_pretrained`` of the installed transformers writes: pickled ``pytorch_model.bin`` with
+Not what ``save_pretrained`` of the installed transformers writes: pickled ``pytorch_model.bin`` of
 the old names of weight norm, heads on top, vocabularies without ``tokenizer.json``.
 """
 

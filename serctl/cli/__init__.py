@@ -25,7 +25,9 @@ class ErrorHandlingGroup(TyperGroup):
             console.err.print(f"[bold red]Error:[/] {_escape(str(error))}", soft_wrap=True)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            console.say("Interrupted. Finished work is kept; the same command continues from there.")
+            console.say(
+                "Interrupted. Finished work is kept; the same command continues from there."
+            )
             raise typer.Exit(130) from None
 
 
@@ -52,7 +54,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Speech emotion recognition from frozen encoders, step by step.
@@ -62,7 +67,7 @@ def main(
     """
 
 
-COMMANDS = ("init", "extract",)
+COMMANDS = ("init", "encoders", "extract", "stack")
 """Subcommands in the order of the road; each is ``serctl.cli.<name>:<name>``."""
 
 for _name in COMMANDS:

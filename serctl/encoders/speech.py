@@ -1,5 +1,6 @@
 """Speech encoders of the wav2vec 2.0 family: WavLM, HuBERT, wav2vec 2.0, XLS-R and their kin."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from transformers import AutoFeatureExtractor
 from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
 from serctl.encoders.network import load_network
 from serctl.errors import WeightsError
+
+# WavLM in transformers hands PyTorch a boolean padding mask beside its own position bias.
+warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask", UserWarning)
 
 
 class SpeechEncoder:

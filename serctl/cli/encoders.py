@@ -1,0 +1,47 @@
+"""`serctl encoders`."""
+
+from dataclasses import asdict
+
+from serctl.cli import console
+from serctl.cli.options import JsonOpt, ProjectOpt
+from serctl.config import Workspace, open_workspace
+from serctl.errors import ConfigError
+
+
+def encoders(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
+    """List the encoders that have a name, and whether their weights are on this machine."""
+    from serctl.encoders.catalog import ALIASES, ENCODERS
+    from serctl.encoders.weights import have_weights
+
+    mapping = _workspace(project).weights
+    names = {row: name for name, row in ALIASES.items()}
+    rows = [
+        {**asdict(spec), "alias": names.get(spec.name, ""), "at_hand": have_weights(spec, mapping)}
+        for spec in ENCODERS.values()
+    ]
+    table = [("encoder (alias)", "modality", "dim", "rate", "here", "weights", "licence")]
+    for row in rows:
+        name = f"{row['name']} ({row['alias']})" if row["alias"] else row["name"]
+        rate = f"{row['frame_rate']:g} Hz" if row["frame_rate"] else "tokens"
+        here = "yes" if row["at_hand"] else "no"
+        weights = row["weights"].removeprefix("pypi:")
+        table.append((name, row["modality"], str(row["dim"]), rate, here, weights, row["license"]))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
+    console.show(rows, "\n".join(lines), as_json=as_json)
+    console.say(
+        "Any Hugging Face id or local folder of a wav2vec2-like, Whisper or text model is one "
+        "too. The layer is last_hidden_state; --layer N of `serctl extract` is hidden_states[N]."
+    )
+
+
+def _workspace(project: ProjectOpt) -> Workspace:
+    """Return the project if there is one; the catalogue needs none."""
+    try:
+        return open_workspace(project)
+    except ConfigError:
+        if project is not None:
+            raise
+        from pathlib import Path
+
+        return Workspace(Path())
