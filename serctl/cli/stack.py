@@ -1,0 +1,99 @@
+"""`serctl stack`."""
+
+from typing import Annotated
+
+import typer
+
+from serctl.cli import console
+from serctl.cli.options import ConfigOpt, JsonOpt, LimitOpt, ProjectOpt, SeedOpt
+from serctl.config import open_workspace, resolve_options
+from serctl.options import StackOptions
+
+
+def stack(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Runs, or CSV files of outside systems (default: every run)."),
+    ] = None,
+    stacker: Annotated[
+        str | None,
+        typer.Option(
+            help="random-forest, xgboost, logistic-regression, linear, mean-logits, "
+            "mean-probabilities or majority-vote.",
+            show_default="random-forest",
+        ),
+    ] = None,
+    stack_on: Annotated[
+        str | None,
+        typer.Option(help="Fit on oof, heldout, dev or in-sample logits.", show_default="oof"),
+    ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(help="subset, weights or none, of the classes.", show_default="subset"),
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, max=4, help="One of the five forests alone (paper: 4).")
+    ] = None,
+    compare: Annotated[
+        bool | None, typer.Option("--compare", help="Cross-validate all stackers; fit none.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Speaker-disjoint folds of --compare and of dev.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the stacker's folder.")] = None,
+    seed: SeedOpt = None,
+    limit: LimitOpt = None,
+    project: ProjectOpt = None,
+    config: ConfigOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Combine the models: fit a second-level classifier on logits they did not train on."""
+    from serctl.stages.stack import stack as run_stack
+
+    workspace = open_workspace(project)
+    options = resolve_options(
+        StackOptions,
+        "stack",
+        workspace,
+        config,
+        models=tuple(models) if models else None,
+        stacker=stacker,
+        stack_on=stack_on,
+        balance=balance,
+        fold=fold,
+        compare=compare,
+        folds=folds,
+        name=name,
+        seed=seed,
+        limit=limit,
+    )
+    result = run_stack(workspace, options, progress=console.progress)
+    for note in result.notes:
+        console.say(note)
+    if (found := result.comparison) is not None:
+        rows = [
+            [score.kind, "-", "-", "-", "-", score.problem]
+            if score.problem
+            else [
+                score.kind,
+                *(f"{x:.3f}" for x in (score.macro_f1, score.uar, score.accuracy, score.bs_f1)),
+                "" if score.corrected_p is None else f"{score.corrected_p:.3f}",
+            ]
+            for score in found.scores
+        ]
+        title = (
+            f"Stackers, {found.num_folds} speaker-disjoint folds of {found.num_rows} utterances "
+            f"({result.stack_on} logits of {len(result.models)} models)"
+        )
+        columns = ["stacker", "macro-F1", "UAR", "accuracy", "BS-F1", "p against the first"]
+        console.show(result, console.table(title, columns, rows), as_json=as_json)
+        console.say(f"Recommended: {found.recommended}. {found.reason}")
+        console.hint(f"serctl stack --stacker {found.recommended}")
+        return
+    text = (
+        f"Stacker '{result.name}' fitted on {result.num_rows} {result.stack_on} utterances with "
+        f"{len(result.models)} models ({', '.join(result.models)}); "
+        f"probabilities for {', '.join(result.splits) or 'no split'} in {result.folder}"
+    )
+    console.show(result, text, as_json=as_json)
+    console.hint("serctl evaluate")

@@ -1,0 +1,152 @@
+"""Cross-fitting, and the comparison of all stackers on the same rows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.data.folds import assign_folds, group_by_speaker
+from serctl.ensemble.stackers import AVERAGES, STACKERS, Balance, Stacker, make_stacker
+from serctl.ensemble.stacking_set import StackingSet
+from serctl.errors import LogitsError
+from serctl.evaluation.bootstrap import draw_resamples, draw_subsets, score_subsets
+from serctl.evaluation.metrics import score_predictions
+from serctl.evaluation.paired import PairedTest, compare_paired, correct_holm
+from serctl.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class StackerScore:
+    """One stacker's figures by speaker-disjoint cross-validation.
+
+    ``test`` compares it with the winner (None for the winner itself), its p-value corrected for
+    the number of stackers; ``problem`` says why a stacker could not be fitted.
+    """
+
+    kind: str
+    macro_f1: float = 0.0
+    uar: float = 0.0
+    accuracy: float = 0.0
+    bs_f1: float = 0.0
+    test: PairedTest | None = None
+    corrected_p: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All stackers, the best macro-F1 first."""
+
+    scores: Sequence[StackerScore]
+    recommended: str
+    reason: str
+    num_folds: int
+    num_rows: int
+    num_speakers: int
+
+
+def cross_predict(
+    rows: StackingSet,
+    make: Callable[[], Stacker],
+    num_folds: int,
+    seed: int,
+    progress: Progress = silent,
+) -> NDArray[np.float64]:
+    """Return probabilities ``(N, C)`` of stackers that were not fitted on the same speaker.
+
+    Raises:
+        LogitsError: A class is too small in one of the parts.
+        ManifestError: There are fewer than two speakers.
+    """
+    folds = assign_folds(rows.utterances, count_folds(rows, num_folds), seed)
+    fold_of = np.array([folds.fold_of[name] for name in rows.joined.ids])
+    probabilities = np.empty((len(fold_of), len(rows.joined.labels)))
+    kind = make().kind
+    with progress.task(f"cross-fitting {kind}", folds.num_folds) as advance:
+        for fold in range(folds.num_folds):
+            stacker, inside = make(), fold_of == fold
+            stacker.fit(rows.joined.values[~inside], rows.targets[~inside])
+            probabilities[inside] = stacker.predict_proba(rows.joined.values[inside])
+            advance()
+    return probabilities
+
+
+def count_folds(rows: StackingSet, wanted: int) -> int:
+    """Return the number of folds that the speakers allow."""
+    return min(wanted, len(set(group_by_speaker(rows.utterances))))
+
+
+def compare_stackers(
+    rows: StackingSet,
+    *,
+    balance: Balance = "subset",
+    num_folds: int = 5,
+    seed: int = 42,
+    progress: Progress = silent,
+) -> Comparison:
+    """Cross-validate every stacker on the same speaker-disjoint folds and test the differences.
+
+    The recommended one has the highest macro-F1 on the natural distribution; ``reason`` says
+    whether its lead over a plain average is real.
+    """
+    answers, problems = {}, []
+    for kind in STACKERS:
+        make = partial(make_stacker, kind, rows.joined.labels, balance=balance, seed=seed)
+        try:
+            found = cross_predict(rows, make, num_folds, seed, progress)
+        except LogitsError as error:
+            problems.append(StackerScore(kind, problem=str(error)))
+        else:
+            answers[kind] = found.argmax(axis=1)
+    scores = _score(rows, answers, seed)
+    return Comparison(
+        scores=(*scores, *problems),
+        recommended=scores[0].kind,
+        reason=_explain(scores),
+        num_folds=count_folds(rows, num_folds),
+        num_rows=len(rows.targets),
+        num_speakers=len(set(group_by_speaker(rows.utterances))),
+    )
+
+
+def _score(
+    rows: StackingSet, answers: dict[str, NDArray[np.intp]], seed: int
+) -> list[StackerScore]:
+    """Score every stacker and test each against the one with the highest macro-F1."""
+    size, true = len(rows.joined.labels), rows.targets
+    figures = {kind: score_predictions(true, found, size) for kind, found in answers.items()}
+    order = sorted(
+        answers, key=lambda kind: -float(figures[kind].macro_f1)
+    )  # stable: simpler first
+    best, *others = order
+    resamples = draw_resamples(group_by_speaker(rows.utterances), seed=seed)
+    tests = [
+        compare_paired(resamples, true, (best, answers[best]), (kind, answers[kind]), size)
+        for kind in others
+    ]
+    corrected = correct_holm([test.p_value for test in tests])
+    subsets = draw_subsets(true)
+    return [
+        StackerScore(
+            kind=kind,
+            macro_f1=float(figures[kind].macro_f1),
+            uar=float(figures[kind].uar),
+            accuracy=float(figures[kind].accuracy),
+            bs_f1=float(score_subsets(true, answers[kind], subsets, size).mean()),
+            test=test,
+            corrected_p=p_value,
+        )
+        for kind, test, p_value in zip(order, [None, *tests], [None, *corrected], strict=True)
+    ]
+
+
+def _explain(scores: Sequence[StackerScore]) -> str:
+    best = scores[0]
+    averages = [score for score in scores if score.kind in AVERAGES]
+    if best.kind in AVERAGES:
+        return f"{best.kind} has the highest macro-F1: nothing learned here beats an average."
+    test = averages[0].test
+    assert test is not None  # only the winner has none
+    return f"{best.kind} has the highest macro-F1. {test.verdict()}"

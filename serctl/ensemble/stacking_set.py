@@ -1,0 +1,159 @@
+"""The rows a stacker may be fitted on: only utterances that no base model was trained on.
+
+``oof``: train, each utterance predicted by the fold model that did not see its speaker.
+``heldout``: the part of train that every base model left out.
+``dev``: the dev split; its own predictions then come from cross-fitting.
+``in-sample``: train as the base models saw it, as the authors did; only on request.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.data.manifest import Manifest, Utterance
+from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
+from serctl.ensemble.systems import System
+from serctl.errors import LogitsError, first_few
+
+StackOn = Literal["oof", "heldout", "dev", "in-sample"]
+REMEDIES = {
+    "oof": "Train with --folds 5 and export again, or choose --stack-on heldout or dev.",
+    "heldout": "Train with --heldout and export again, or choose --stack-on oof or dev.",
+    "dev": "Leave it out, or choose --stack-on oof.",
+    "in-sample": "Leave --stack-on out: out-of-fold logits are the better ones.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class StackingSet:
+    """Logits ``(N, M, C)``, label ids ``(N,)`` and utterances, sorted by utterance id.
+
+    ``hashes`` names the training of each base model; ``notes`` says which were left out and why.
+    """
+
+    joined: JoinedLogits
+    targets: NDArray[np.intp]
+    utterances: tuple[Utterance, ...]
+    stack_on: StackOn
+    hashes: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def split(self) -> str:
+        """The split of the rows."""
+        return split_of(self.stack_on)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a saved stacker records about the rows it was fitted on."""
+        counts = np.bincount(self.targets, minlength=len(self.joined.labels)).tolist()
+        return {
+            "stack_on": self.stack_on,
+            "split": self.split,
+            "num_rows": len(self.targets),
+            "rows_per_class": dict(zip(self.joined.labels, counts, strict=True)),
+            "ids_hash": _digest("\n".join(self.joined.ids).encode()),
+        }
+
+
+def split_of(stack_on: StackOn) -> str:
+    """Return the split whose logits are fitted on."""
+    return "dev" if stack_on == "dev" else "train"
+
+
+def collect_stacking_set(
+    systems: Sequence[System],
+    manifest: Manifest,
+    stack_on: StackOn,
+    *,
+    all_must_fit: bool,
+    limit: int | None = None,
+) -> StackingSet:
+    """Read and join the logits that a stacker may be fitted on.
+
+    Args:
+        systems: The base models, in the order the stacker shall see them.
+        manifest: Where the labels are.
+        stack_on: See the module's docstring.
+        all_must_fit: Refuse a system without such logits; else leave it out with a note.
+        limit: Only the first N utterances.
+
+    Raises:
+        LogitsError: No system, or one that must, has such logits; or they do not fit together.
+    """
+    labelled = manifest.select(split_of(stack_on)).where(lambda row: bool(row.emotion))
+    ids = labelled.limit(limit).ids
+    parts, notes = [], []
+    for system in systems:
+        try:
+            parts.append(_permitted_rows(system, ids, stack_on))
+        except LogitsError as error:
+            if all_must_fit:
+                raise
+            notes.append(f"Left out: {error}")
+    if not parts:
+        raise LogitsError(
+            notes[0].removeprefix("Left out: ")
+            if notes
+            else "No run has logits to stack. Run: serctl train …, then serctl export-logits RUN"
+        )
+    joined = join_logits(parts)
+    row_of = {row.utterance_id: row for row in labelled}
+    utterances = tuple(row_of[name] for name in joined.ids)
+    strange = {row.emotion for row in utterances} - set(joined.labels)
+    if strange:
+        raise LogitsError(
+            f"The manifest has the emotions {first_few(sorted(strange))}, which the base models do "
+            f"not know ({', '.join(joined.labels)}). Train them again on this manifest."
+        )
+    return StackingSet(
+        joined=joined,
+        targets=np.array([joined.labels.index(row.emotion) for row in utterances], dtype=np.intp),
+        utterances=utterances,
+        stack_on=stack_on,
+        hashes={part.name: hash_of(part) for part in parts},
+        notes=tuple(notes),
+    )
+
+
+def hash_of(logits: Logits) -> str:
+    """Return the hash of the run that made them, or of the numbers of an outside system."""
+    return str(logits.provenance.get("run_hash") or _digest(logits.values.tobytes()))
+
+
+def _permitted_rows(system: System, ids: Sequence[str], stack_on: StackOn) -> Logits:
+    """Return the rows of one system that may be fitted on.
+
+    Raises:
+        LogitsError: It has none, or does not say which they are.
+    """
+    logits = system.load(split_of(stack_on), ids)
+    remedy = REMEDIES[stack_on]
+    if logits is None:
+        raise LogitsError(f"'{system.name}' has no logits for {split_of(stack_on)}. {remedy}")
+    if stack_on == "dev":
+        if logits.in_sample.any():
+            raise LogitsError(f"'{system.name}' was trained on utterances of dev. {remedy}")
+        return logits
+    if not logits.provenance.get("in_sample_known", True):
+        raise LogitsError(
+            f"'{system.name}' does not say on which utterances of train its model was trained: add "
+            "a column in_sample (1 or 0), or choose --stack-on dev."
+        )
+    made = logits.provenance.get("stack_on")
+    if made in get_args(StackOn) and made != stack_on:
+        raise LogitsError(f"'{system.name}' has {made} logits for train, not {stack_on}. {remedy}")
+    wanted = logits.in_sample == (stack_on == "in-sample")
+    if not wanted.any():
+        raise LogitsError(
+            f"'{system.name}' has no {stack_on} logits for train: its model was "
+            f"{'not ' if stack_on == 'in-sample' else ''}trained on all of them. {remedy}"
+        )
+    return logits.select(name for name, good in zip(logits.ids, wanted, strict=True) if good)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

@@ -1,0 +1,103 @@
+"""Where logits lie: in runs, in stackers, or in the CSV files of outside systems."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from serctl.config import Workspace
+from serctl.ensemble.logits import Logits, read_logits
+from serctl.errors import LogitsError, UnknownNameError, UsageError
+
+Kind = Literal["run", "stacker", "outside"]
+
+
+@dataclass(frozen=True)
+class System:
+    """Something that gives logits or probabilities.
+
+    ``path`` is a folder of ``<split>.csv`` files or one CSV file with utterances of any split.
+    """
+
+    name: str
+    kind: Kind
+    path: Path
+
+    def load(self, split: str, ids: Iterable[str]) -> Logits | None:
+        """Return what it has for these utterances of a split, in their order; None if nothing.
+
+        Raises:
+            LogitsError: Its file is malformed.
+        """
+        path = self.path if self.path.suffix == ".csv" else self.path / f"{split}.csv"
+        if not path.is_file():
+            return None
+        logits = read_logits(path, self.name)
+        known = set(logits.ids)
+        found = [name for name in ids if name in known]
+        return logits.select(found) if found else None
+
+    def load_all(self, split: str, ids: Sequence[str]) -> Logits:
+        """Return logits for all of these utterances.
+
+        Raises:
+            LogitsError: Some or all are missing; the message names the command that exports them.
+        """
+        logits = self.load(split, ids)
+        if logits is None:
+            remedy = {
+                "run": f"Run: serctl export-logits {self.name}",
+                "stacker": f"Export {split} of its base models, then run: serctl stack",
+                "outside": f"Expected the column utterance_id to hold utterances of {split}.",
+            }[self.kind]
+            raise LogitsError(f"'{self.name}' has no logits for split '{split}'. {remedy}")
+        return logits if len(logits) == len(ids) else logits.select(ids)
+
+
+def list_systems(workspace: Workspace) -> list[System]:
+    """Return all runs and then all stackers that have logits for any split, by name."""
+    runs = [System(path.parent.name, "run", path) for path in workspace.runs.glob("*/logits")]
+    stackers = [
+        System(path.parent.name, "stacker", path.parent)
+        for path in workspace.stackers.glob("[!.]*/stacker.json")
+    ]
+    found = sorted(runs, key=lambda system: system.name)
+    found += sorted(stackers, key=lambda system: system.name)
+    return [system for system in found if any(system.path.glob("*.csv"))]
+
+
+def find_systems(workspace: Workspace, names: Sequence[str]) -> list[System]:
+    """Return the systems that names, folders or CSV files on the command line mean.
+
+    Raises:
+        UnknownNameError: There is no run or stacker of that name and no such file.
+        UsageError: A name is both a run and a stacker, or is given twice.
+    """
+    known = list_systems(workspace)
+    found = [_find_system(known, name, workspace) for name in names]
+    twice = sorted({system.name for system in found if found.count(system) > 1})
+    if twice:
+        raise UsageError(f"'{twice[0]}' is named twice.")
+    return found
+
+
+def _find_system(known: Sequence[System], name: str, workspace: Workspace) -> System:
+    fits = [system for system in known if system.name == name]
+    if len(fits) > 1:
+        raise UsageError(
+            f"'{name}' is both a run and a stacker. Write '{fits[0].path}' or '{fits[1].path}'."
+        )
+    if fits:
+        return fits[0]
+    path = Path(name).resolve()
+    for system in known:
+        if path in (system.path.resolve(), system.path.parent.resolve()):
+            return system
+    if path.is_file() or any(path.glob("*.csv")):
+        return System(path.stem if path.is_file() else path.name, "outside", path)
+    raise UnknownNameError(
+        "run or stacker",
+        name,
+        (system.name for system in known),
+        f"A run appears here once it has logits: serctl export-logits {name}",
+    )

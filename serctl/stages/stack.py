@@ -1,0 +1,204 @@
+"""`serctl stack`: a second-level classifier over the logits of the trained models."""
+
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.config import Workspace, options_to_dict
+from serctl.data.manifest import Manifest, read_manifest
+from serctl.ensemble.checkpoint import TrainedStacker, save_stacker
+from serctl.ensemble.compare import Comparison, compare_stackers, count_folds, cross_predict
+from serctl.ensemble.logits import Logits, write_logits
+from serctl.ensemble.stackers import make_stacker
+from serctl.ensemble.stacking_set import StackingSet, collect_stacking_set
+from serctl.ensemble.systems import System, find_systems, list_systems
+from serctl.errors import LogitsError, ManifestError
+from serctl.options import StackOptions
+from serctl.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class StackResult:
+    """What `serctl stack` did.
+
+    ``splits`` are those the stacker's probabilities were written for; ``comparison`` is there
+    with ``--compare``, which fits nothing that is kept.
+    """
+
+    name: str
+    folder: Path
+    kind: str
+    stack_on: str
+    models: tuple[str, ...]
+    num_rows: int
+    rows_per_class: dict[str, int]
+    splits: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    comparison: Comparison | None = None
+
+
+def stack(
+    workspace: Workspace, options: StackOptions, *, progress: Progress = silent
+) -> StackResult:
+    """Fit a stacker on logits of utterances its base models did not train on, and apply it.
+
+    Without ``options.models`` every run that has such logits is a base model. The folder
+    ``stackers/<name>/`` gets the stacker and its probabilities for every other split that all
+    base models have logits for.
+
+    Raises:
+        LogitsError: Logits are missing, in-sample, of other labels or utterances, or a class is
+            too small to fit on.
+        UsageError: The options contradict each other.
+    """
+    manifest = read_manifest(workspace.manifest)
+    systems = find_systems(workspace, options.models) or [
+        system for system in list_systems(workspace) if system.kind == "run"
+    ]
+    rows = collect_stacking_set(
+        systems,
+        manifest,
+        options.stack_on,
+        all_must_fit=bool(options.models),
+        limit=options.limit,
+    )
+    systems = [system for system in systems if system.name in rows.joined.names]
+    name = options.name or default_name(options)
+    result = partial(
+        StackResult,
+        name=name,
+        folder=workspace.stackers / name,
+        kind=options.stacker,
+        stack_on=options.stack_on,
+        models=rows.joined.names,
+        num_rows=len(rows.targets),
+        rows_per_class=rows.describe()["rows_per_class"],
+        notes=rows.notes,
+    )
+    if options.compare:
+        comparison = compare_stackers(
+            rows,
+            balance=options.balance,
+            num_folds=options.folds,
+            seed=options.seed,
+            progress=progress,
+        )
+        return result(comparison=comparison)
+    trained, probabilities = _fit(rows, options, progress)
+    answers = _apply(trained, systems, manifest, rows, options.limit)
+    if probabilities is not None:
+        answers[rows.split] = (rows.joined.ids, probabilities)
+    _write(workspace.stackers / name, name, trained, answers)
+    return result(splits=tuple(answers))
+
+
+def default_name(options: StackOptions) -> str:
+    """Return the folder's name: the kind, and what is not the default about it."""
+    parts = [options.stacker]
+    parts += [f"fold{options.fold}"] if options.fold is not None else []
+    parts += [options.stack_on] if options.stack_on != "oof" else []
+    return "-".join(parts)
+
+
+def _fit(
+    rows: StackingSet, options: StackOptions, progress: Progress
+) -> tuple[TrainedStacker, NDArray[np.float64] | None]:
+    """Return the stacker and, if it was fitted on dev, cross-fitted probabilities for dev."""
+    labels = rows.joined.labels
+    make = partial(
+        make_stacker,
+        options.stacker,
+        labels,
+        balance=options.balance,
+        fold=options.fold,
+        seed=options.seed,
+    )
+    stacker = make()
+    with progress.task(f"fitting {stacker.kind} on {len(rows.targets)} utterances", 1) as advance:
+        stacker.fit(rows.joined.values, rows.targets)
+        advance()
+    fitted_on = rows.describe() | {"hashes": dict(rows.hashes), "notes": list(rows.notes)}
+    probabilities = None
+    if options.stack_on == "dev":
+        try:
+            probabilities = cross_predict(rows, make, options.folds, options.seed, progress)
+        except ManifestError as error:
+            raise LogitsError(f"Dev cannot be cross-fitted: {error} Use --stack-on oof.") from error
+        fitted_on["cross_fitted_folds"] = count_folds(rows, options.folds)
+    importances = stacker.importances()
+    document: dict[str, Any] = {
+        "fitted_on": fitted_on,
+        "options": options_to_dict(options),
+        "importances": None
+        if importances is None
+        else importances.reshape(len(rows.joined.names), len(labels)).round(6).tolist(),
+    }
+    return TrainedStacker(stacker, labels, rows.joined.names, document), probabilities
+
+
+def _apply(
+    trained: TrainedStacker,
+    systems: list[System],
+    manifest: Manifest,
+    rows: StackingSet,
+    limit: int | None,
+) -> dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]:
+    """Return ids and probabilities for every split that all base models have logits for."""
+    answers = {}
+    for split in manifest.splits:
+        ids = manifest.select(split).limit(limit).ids
+        parts = [system.load(split, ids) for system in systems]
+        # Base models are trained on train: probabilities there would be in-sample.
+        if split in ("train", rows.split) or not all(parts):
+            continue
+        found = [part for part in parts if part is not None]
+        for part in found:
+            _check_same_training(part, rows, split)
+        ids = tuple(name for name in ids if name in set(found[0].ids))
+        answers[split] = (ids, trained.predict_parts([part.select(ids) for part in found]))
+    return answers
+
+
+def _check_same_training(part: Logits, rows: StackingSet, split: str) -> None:
+    made = part.provenance.get("run_hash")
+    if made and str(made) != rows.hashes[part.name]:
+        raise LogitsError(
+            f"'{part.name}' was trained again between its logits for {rows.split} and {split}. "
+            f"Run: serctl export-logits {part.name}"
+        )
+
+
+def _write(
+    folder: Path,
+    name: str,
+    trained: TrainedStacker,
+    answers: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]],
+) -> None:
+    """Write everything beside the folder, then put it in its place."""
+    new = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    save_stacker(new, trained)
+    fitted_on = trained.document["fitted_on"]
+    for split, (ids, probabilities) in answers.items():
+        provenance = {
+            "kind": "probabilities",
+            "split": split,
+            "model": name,
+            "stacker": trained.stacker.kind,
+            "stack_on": fitted_on["stack_on"],
+            "cross_fitted": split == fitted_on["split"],
+            "base_models": list(trained.models),
+            "fitted_on": fitted_on["ids_hash"],
+        }
+        in_sample = np.zeros(len(ids), dtype=bool)
+        write_logits(
+            new / f"{split}.csv",
+            Logits(ids, probabilities, trained.labels, in_sample, name, provenance),
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    new.replace(folder)

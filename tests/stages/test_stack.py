@@ -1,0 +1,247 @@
+"""`stack`: what it is fitted on, what it refuses, what it leaves behind."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_logits import COUNTS, LABELS, SPEAKERS, make_project, make_run, make_utterances
+
+from serctl.config import Workspace
+from serctl.data.folds import assign_folds
+from serctl.ensemble.checkpoint import load_stacker
+from serctl.ensemble.logits import read_logits
+from serctl.ensemble.stackers import STACKERS, make_stacker
+from serctl.ensemble.systems import find_systems
+from serctl.errors import LogitsError, UnknownNameError, UsageError
+from serctl.options import StackOptions
+from serctl.stages.stack import stack
+
+QUICK = "linear"  # the forest has its own tests
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Workspace:
+    """Two runs with out-of-fold logits for train and logits for dev and test."""
+    rows = make_utterances()
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "first", rows, seed=1)
+    make_run(workspace, "second", rows, seed=2, signal=1.0)
+    return workspace
+
+
+def test_without_arguments_the_forest_is_fitted_on_all_runs(project: Workspace) -> None:
+    result = stack(project, StackOptions())
+    assert (result.name, result.models, result.stack_on) == (
+        "random-forest",
+        ("first", "second"),
+        "oof",
+    )
+    assert result.num_rows == sum(COUNTS["train"])
+    assert result.rows_per_class == dict(zip(LABELS, COUNTS["train"], strict=True))
+    assert result.splits == ("dev", "test")
+    test = read_logits(result.folder / "test.csv", "forest")
+    assert test.kind == "probabilities"
+    assert np.allclose(test.values.sum(axis=1), 1)
+    assert test.provenance["stack_on"] == "oof"
+    trained = load_stacker(result.folder)
+    parts = [s.load_all("test", test.ids) for s in find_systems(project, ["second", "first"])]
+    assert np.allclose(trained.predict_parts(parts), test.values)
+    assert trained.document["fitted_on"]["hashes"] == {
+        "first": "hash-of-first",
+        "second": "hash-of-second",
+    }
+
+
+def test_permuting_manifest_and_logits_changes_nothing(project: Workspace, tmp_path: Path) -> None:
+    rows = make_utterances()
+    random.Random(0).shuffle(rows)
+    other = make_project(tmp_path / "other", rows)
+    random.Random(1).shuffle(rows)
+    make_run(other, "second", rows, seed=2, signal=1.0)
+    make_run(other, "first", rows, seed=1)
+    plain = stack(project, StackOptions(stacker="xgboost"))
+    shuffled = stack(other, StackOptions(stacker="xgboost"))
+    for split in ("dev", "test"):
+        a = read_logits(plain.folder / f"{split}.csv")
+        b = read_logits(shuffled.folder / f"{split}.csv").select(a.ids)
+        assert np.array_equal(a.values, b.values)
+
+
+def test_in_sample_logits_are_never_seen_unless_told(project: Workspace) -> None:
+    rows = make_utterances()
+    make_run(project, "memoriser", rows, signal=9.0, stack_on="in-sample")
+    result = stack(project, StackOptions(stacker=QUICK))
+    assert result.models == ("first", "second")
+    assert "Left out: 'memoriser' has in-sample logits" in result.notes[0]
+    with pytest.raises(LogitsError, match="'memoriser' has in-sample logits for train, not oof"):
+        stack(project, StackOptions(models=("first", "memoriser"), stacker=QUICK))
+    told = stack(project, StackOptions(stacker=QUICK, stack_on="in-sample"))
+    assert (told.name, told.models) == ("linear-in-sample", ("memoriser",))
+    assert load_stacker(told.folder).document["fitted_on"]["stack_on"] == "in-sample"
+
+
+def test_the_flags_of_the_rows_decide_even_without_a_sidecar(project: Workspace) -> None:
+    for path in (project.runs / "first" / "logits").glob("*.json"):
+        path.unlink()
+    path = project.runs / "first" / "logits" / "train.csv"
+    header, *lines = path.read_text().splitlines()
+    flagged = [line.replace(",0,", ",1,", 1) for line in lines]
+    path.write_text("\n".join([header, *flagged]) + "\n")
+    with pytest.raises(LogitsError, match="its model was trained on all of them"):
+        stack(project, StackOptions(models=("first",), stacker=QUICK))
+    path.write_text("\n".join([header, *flagged[::2], *lines[1::2]]) + "\n")
+    assert stack(project, StackOptions(models=("first",), stacker=QUICK)).num_rows == 90
+
+
+def test_held_out_rows_alone_are_fitted_on(tmp_path: Path) -> None:
+    rows = make_utterances()
+    held_out = [row for row in rows if row.split != "train" or row.speaker.endswith(("s0", "s1"))]
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "a", held_out, stack_on="heldout")
+    result = stack(workspace, StackOptions(stacker=QUICK, stack_on="heldout"))
+    assert result.num_rows == sum(row.split == "train" for row in held_out)
+    assert result.name == "linear-heldout"
+
+
+def test_dev_is_predicted_by_stackers_that_did_not_see_the_speaker(project: Workspace) -> None:
+    result = stack(project, StackOptions(stacker=QUICK, stack_on="dev", folds=4))
+    assert result.splits == ("test", "dev")
+    dev = [row for row in make_utterances() if row.split == "dev"]
+    folds = assign_folds(dev, 4, 42)
+    written = read_logits(result.folder / "dev.csv")
+    assert written.provenance["cross_fitted"]
+    systems = find_systems(project, ["first", "second"])
+    ids = sorted(row.utterance_id for row in dev)
+    x = np.stack([s.load_all("dev", ids).values for s in systems], axis=1)
+    y = np.array([LABELS.index(name.split("-")[1]) for name in ids])
+    for fold in range(4):
+        inside = np.array([folds.fold_of[name] == fold for name in ids])
+        alone = make_stacker(QUICK, LABELS)
+        alone.fit(x[~inside], y[~inside])
+        names = [name for name, good in zip(ids, inside, strict=True) if good]
+        assert np.allclose(written.select(names).values, alone.predict_proba(x[inside]), atol=1e-8)
+
+
+def test_one_speaker_cannot_be_cross_fitted(tmp_path: Path) -> None:
+    rows = make_utterances(speakers=1)
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "a", rows)
+    with pytest.raises(LogitsError, match=r"Dev cannot be cross-fitted.*--stack-on oof"):
+        stack(workspace, StackOptions(stacker=QUICK, stack_on="dev"))
+
+
+def test_the_smallest_class_of_a_demo_corpus_is_enough_for_the_forest(tmp_path: Path) -> None:
+    rows = make_utterances({"train": (18, 18, 20, 60), "dev": (6, 6, 6, 6)})
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "a", rows)
+    assert stack(workspace, StackOptions()).splits == ("dev",)
+
+
+def test_a_class_too_small_leaves_nothing_half_written(tmp_path: Path) -> None:
+    rows = make_utterances({"train": (3, 30, 30, 60), "dev": (6, 6, 6, 6)})
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "a", rows)
+    with pytest.raises(LogitsError, match="angry 3"):
+        stack(workspace, StackOptions())
+    assert not workspace.stackers.exists()
+
+
+def test_an_unlabelled_split_gets_probabilities_too(tmp_path: Path) -> None:
+    rows = make_utterances()
+    rows += [replace(r, split="test3", emotion="", utterance_id=f"x{r.utterance_id}") for r in rows]
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "a", rows)
+    assert stack(workspace, StackOptions(stacker=QUICK)).splits == ("dev", "test", "test3")
+
+
+def test_outside_logits_join_by_utterance_id(project: Workspace, tmp_path: Path) -> None:
+    logits = [read_logits(p) for p in sorted((project.runs / "second" / "logits").glob("*.csv"))]
+    lines = ["neutral,Happiness,S,anger,in_sample,utterance_id"]
+    for part in logits:
+        for name, values in zip(part.ids, part.values, strict=True):
+            lines.append(",".join([*map(str, values[::-1]), "0", name]))
+    (tmp_path / "theirs.csv").write_text("\n".join(lines) + "\n")
+    with_run = stack(project, StackOptions(models=("first", "second"), stacker=QUICK))
+    expected = read_logits(with_run.folder / "test.csv").values
+    outside = stack(
+        project,
+        StackOptions(models=("first", str(tmp_path / "theirs.csv")), stacker=QUICK, name="mine"),
+    )
+    assert outside.models == ("first", "theirs")
+    assert np.allclose(read_logits(outside.folder / "test.csv").values, expected)
+
+
+def test_outside_logits_that_hide_what_they_were_trained_on_are_refused(
+    project: Workspace, tmp_path: Path
+) -> None:
+    path = tmp_path / "theirs.csv"
+    ids = read_logits(project.runs / "first" / "logits" / "train.csv").ids
+    path.write_text("utterance_id,A,S,H,N\n" + "".join(f"{name},1,2,3,4\n" for name in ids))
+    with pytest.raises(LogitsError, match="does not say on which utterances"):
+        stack(project, StackOptions(models=("first", str(path))))
+
+
+def test_a_model_trained_again_after_one_export_is_found(project: Workspace) -> None:
+    rows = [row for row in make_utterances() if row.split == "test"]
+    make_run(project, "first", rows, seed=1, run_hash="another")
+    with pytest.raises(LogitsError, match="trained again between its logits for train and test"):
+        stack(project, StackOptions(stacker=QUICK))
+
+
+def test_other_utterances_are_named(project: Workspace) -> None:
+    make_run(project, "second", [r for r in make_utterances() if r.utterance_id[-3:] != "001"])
+    with pytest.raises(LogitsError, match=r"4 are in only one of them \(train-angry-001"):
+        stack(project, StackOptions(stacker=QUICK))
+
+
+def test_names_that_mean_nothing_or_two_things_are_refused(project: Workspace) -> None:
+    with pytest.raises(UnknownNameError, match=r"'frist'. Did you mean 'first'"):
+        stack(project, StackOptions(models=("frist",)))
+    with pytest.raises(UsageError, match="'first' is named twice"):
+        stack(project, StackOptions(models=("first", "first")))
+    stack(project, StackOptions(stacker=QUICK, name="first"))
+    with pytest.raises(UsageError, match="'first' is both a run and a stacker"):
+        stack(project, StackOptions(models=("first",)))
+
+
+def test_an_empty_project_names_the_next_command(tmp_path: Path) -> None:
+    workspace = make_project(tmp_path, make_utterances())
+    with pytest.raises(LogitsError, match="serctl export-logits"):
+        stack(workspace, StackOptions())
+
+
+def test_a_refitted_stacker_leaves_no_old_files(project: Workspace) -> None:
+    folder = stack(project, StackOptions(stacker="xgboost", name="x")).folder
+    assert (folder / "estimator-0.ubj").is_file()
+    stack(project, StackOptions(stacker="mean-logits", name="x"))
+    assert {path.suffix for path in folder.iterdir()} == {".csv", ".json"}
+
+
+def test_compare_ranks_all_stackers_and_says_whether_the_lead_is_real(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = tuple(kind for kind in STACKERS if kind != "random-forest")
+    monkeypatch.setattr("serctl.ensemble.compare.STACKERS", quick)
+    found = stack(project, StackOptions(compare=True, folds=3)).comparison
+    assert found is not None
+    assert {score.kind for score in found.scores} == set(quick)
+    figures = [score.macro_f1 for score in found.scores]
+    assert figures == sorted(figures, reverse=True)
+    assert found.recommended == found.scores[0].kind
+    assert found.scores[0].test is None
+    assert all(score.corrected_p >= score.test.p_value for score in found.scores[1:])
+    assert (found.num_folds, found.num_speakers) == (3, SPEAKERS)
+    assert not project.stackers.exists()
+
+
+def test_compare_goes_on_where_one_stacker_cannot_be_fitted(tmp_path: Path) -> None:
+    rows = make_utterances({"train": (6, 30, 30, 60)}, speakers=4)
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "a", rows)
+    found = stack(workspace, StackOptions(compare=True, folds=3)).comparison
+    assert found is not None
+    problems = {score.kind: score.problem for score in found.scores if score.problem}
+    assert "angry" in problems["random-forest"]
+    assert "linear" not in problems
