@@ -7,6 +7,7 @@ appears when all are there.
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -90,7 +91,7 @@ def write_transcripts(path: Path, rows: Iterable[Transcript], document: dict[str
 
     Args:
         path: Of the CSV.
-        rows: In the order of the manifest.
+        rows: In the order of the manifest; line breaks in a text are written as ``\\n``.
         document: At least ``source``; also settings and versions.
     """
     sidecar = path.with_suffix(".json")
@@ -100,10 +101,10 @@ def write_transcripts(path: Path, rows: Iterable[Transcript], document: dict[str
         writer.writeheader()
         for row in rows:
             values = asdict(row)
-            shown = {
-                name: "" if values[name] is None else f"{values[name]:.5g}" for name in NUMBERS
-            }
-            writer.writerow(values | shown)
+            for name in NUMBERS:
+                values[name] = "" if values[name] is None else f"{values[name]:.5g}"
+            # A bare carriage return is not quoted by the writer but ends a row for the reader.
+            writer.writerow(values | {"text": "\n".join(re.split("\r\n?", row.text))})
     write_json(sidecar, {"serctl_transcripts": TRANSCRIPTS_VERSION, **document})
 
 
@@ -176,10 +177,8 @@ def _read_document(path: Path) -> dict[str, Any]:
 
 def _parse(row: dict[str, Any], path: Path, line: int) -> Transcript:
     try:
-        values: dict[str, Any] = {
-            name: float(row[name]) if row.get(name) else None for name in NUMBERS
-        }
-        values |= {name: row.get(name) or "" for name in COLUMNS if name not in NUMBERS}
+        values: dict[str, Any] = {name: row.get(name) or "" for name in COLUMNS}
+        values |= {name: float(values[name]) if values[name] else None for name in NUMBERS}
         if not row.get("utterance_id") or row.get("text") is None:
             raise ValueError("no utterance_id or text")
     except ValueError as error:
