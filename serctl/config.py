@@ -95,7 +95,9 @@ def read_workspace(path: Path) -> Workspace:
     root = path.parent
     for table in document:
         if table not in ("paths", "weights", *STAGE_OPTIONS):
-            raise ConfigError(f"{path}: {_unknown('table', table, [*STAGE_OPTIONS, 'paths', 'weights'])}")
+            raise ConfigError(
+                f"{path}: {_unknown('table', table, [*STAGE_OPTIONS, 'paths', 'weights'])}"
+            )
     for name in document.get("paths", {}):
         if name not in PATHS:
             raise ConfigError(f"{path} [paths]: {_unknown('key', name, PATHS)}")
@@ -188,7 +190,9 @@ def check_options(kind: type, values: Mapping[str, Any], source: str) -> dict[st
         value = tuple(value) if isinstance(value, list) else value
         value = float(value) if hints[name] is float and type(value) is int else value
         if not _fits(value, hints[name]):
-            shown = getattr(hints[name], "__name__", hints[name])
+            is_choice = typing.get_origin(hints[name]) is typing.Literal
+            choices = ", ".join(map(str, typing.get_args(hints[name])))
+            shown = choices if is_choice else getattr(hints[name], "__name__", hints[name])
             raise ConfigError(f"{source}: '{name}' is {value!r}, expected {shown}.")
         checked[name] = value
     return checked
