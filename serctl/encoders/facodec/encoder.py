@@ -52,8 +52,18 @@ class FacodecEncoder:
         return cls(network, identity, torch.device(device))
 
     def cost(self, size: int) -> float:
-        """Return the seconds of an utterance of ``size`` samples, padded to whole frames."""
-        return count_frames(size) / (SAMPLE_RATE / HOP)
+        """Return the seconds of an utterance of ``size`` samples, padded to whole frames.
+
+        Raises:
+            AudioError: It is shorter than the network can take.
+        """
+        if size < self.shortest:
+            raise AudioError(
+                f"An utterance of {size} samples is too short for FACodec, whose spectrogram "
+                f"reflects 412 samples at either end: it takes {self.shortest} samples "
+                f"({1000 * self.shortest // SAMPLE_RATE} ms at 16 kHz) or more."
+            )
+        return count_frames(size) * HOP / SAMPLE_RATE
 
     def encode(self, batch: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Encode 16 kHz waveforms ``(N,)`` to ``(N // 200 + 1, dim)`` frames each.
@@ -65,12 +75,7 @@ class FacodecEncoder:
 
     @torch.inference_mode()
     def _encode(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-        if len(wave) < self.shortest:
-            raise AudioError(
-                f"An utterance of {len(wave)} samples is too short for FACodec, whose spectrogram "
-                f"reflects 412 samples at either end: it takes {self.shortest} samples "
-                f"({1000 * self.shortest // SAMPLE_RATE} ms) or more. Leave it out."
-            )
+        self.cost(len(wave))  # refuses what is too short
         waveform = torch.from_numpy(wave)[None].to(self._device)
         padded = F.pad(waveform, (0, count_frames(len(wave)) * HOP - len(wave)))
         frames = self._network(padded, timbre=self.timbre)
