@@ -117,7 +117,7 @@ def read_tensors(path: Path) -> State:
         mapped = zipfile.is_zipfile(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (*_DAMAGED, safetensors.SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
         raise WeightsError(
             f"'{path}' is damaged or not a plain state dict ({reason}). "
             f"Download it again from {REPOSITORY}."
