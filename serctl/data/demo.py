@@ -25,7 +25,7 @@ from serctl.errors import CorpusError
 from serctl.files import write_atomic
 from serctl.progress import Progress, silent
 
-VERSION = 1
+VERSION = 2
 RATERS = 5
 
 VOICES = {
@@ -150,13 +150,13 @@ def _slots(seed: int) -> Iterator[Slot]:
 
 def _plan(root: Path, seed: int, slot: Slot) -> Plan:
     rng = np.random.default_rng([seed, slot.number])
-    strength = rng.uniform(0.35, 1.15)
+    strength = rng.uniform(0.5, 1.25)
     shift, means = PROSODY[slot.emotion]
     voice = VOICES[slot.split][slot.speaker]
     habit = np.random.default_rng([seed, *voice.encode()]).normal(0, (5, 6, 10, 1.5))
     usual = np.array([45, 45, 172, -6.0])
     pitch, span, rate, gain = (
-        usual + habit + strength * np.array(shift) + rng.normal(0, (6, 9, 13, 2))
+        usual + habit + strength * np.array(shift) + rng.normal(0, (5, 8, 12, 1.5))
     )
     line = Line(
         text=_choose_words(slot, rng),
@@ -188,7 +188,7 @@ def _row(
 
 def _choose_words(slot: Slot, rng: np.random.Generator) -> str:
     """Plain words mostly for neutral; else mostly the emotion's own, at times another's."""
-    own, other = (0.0, 0.15) if slot.emotion == NEUTRAL else (0.55, 0.08)
+    own, other = (0.0, 0.15) if slot.emotion == NEUTRAL else (0.62, 0.08)
     draw = rng.random()
     sentences: tuple[str, ...]
     if draw < own:
@@ -210,7 +210,7 @@ def _choose_words(slot: Slot, rng: np.random.Generator) -> str:
 
 def _vote(slot: Slot, strength: float, rng: np.random.Generator) -> Counter[str]:
     """Draw the raters' votes until their plurality is the label, or a tie where none is agreed."""
-    sure = 0.4 + 0.4 * strength if slot.agreed else 0.4
+    sure = 0.35 + 0.4 * strength if slot.agreed else 0.4
     while True:
         votes: Counter[str] = Counter()
         for _ in range(RATERS):

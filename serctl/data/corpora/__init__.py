@@ -10,9 +10,9 @@ from serctl.errors import UnknownNameError
 
 @dataclass(frozen=True)
 class CorpusSpec:
-    """One corpus serctl knows: the module that reads it, its terms of use and where it is had."""
+    """One corpus serctl knows: the function that reads it, its terms of use, where it is had."""
 
-    module: str
+    reader: str
     title: str
     terms: str
     page: str
@@ -20,16 +20,58 @@ class CorpusSpec:
 
 CORPORA = {
     "emodb": CorpusSpec(
-        "emodb",
+        "emodb:read",
         "Berlin Database of Emotional Speech (German, acted)",
         "no licence text; free for research with citation",
         "http://emodb.bilderbar.info",
     ),
     "ravdess": CorpusSpec(
-        "ravdess",
+        "ravdess:read",
         "RAVDESS, audio-only speech (English, acted)",
         "CC BY-NC-SA 4.0",
         "https://zenodo.org/record/1188976",
+    ),
+    "crema-d": CorpusSpec(
+        "crema_d:read",
+        "CREMA-D (English, acted, crowd votes)",
+        "Open Database License 1.0",
+        "https://github.com/CheyneyComputerScience/CREMA-D",
+    ),
+    "iemocap": CorpusSpec(
+        "iemocap:read_four",
+        "IEMOCAP, 4 classes: angry, sad, happy with excited, neutral (English, dialogues)",
+        "USC licence agreement",
+        "https://sail.usc.edu/iemocap/",
+    ),
+    "iemocap-5": CorpusSpec(
+        "iemocap:read_five",
+        "IEMOCAP, 5 classes: the four and frustrated",
+        "USC licence agreement",
+        "https://sail.usc.edu/iemocap/",
+    ),
+    "meld": CorpusSpec(
+        "meld:read",
+        "MELD (English TV dialogues; splits share speakers)",
+        "GPL-3.0",
+        "https://github.com/declare-lab/MELD",
+    ),
+    "msp-podcast": CorpusSpec(
+        "msp_podcast:read",
+        "MSP-Podcast, releases and the Interspeech 2025 challenge (English, natural)",
+        "UT Dallas licence agreement",
+        "https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html",
+    ),
+    "audformat": CorpusSpec(
+        "audformat_db:read",
+        "any audformat database with the schemes emotion and, if known, speaker",
+        "see its header",
+        "https://audeering.github.io/audformat/",
+    ),
+    "audiofolder": CorpusSpec(
+        "audiofolder:read",
+        "any Hugging Face audio folder: metadata.csv, or a folder per emotion",
+        "see its card",
+        "https://huggingface.co/docs/hub/en/datasets-audio",
     ),
 }
 
@@ -46,6 +88,7 @@ def read_corpus(name: str, root: Path) -> Corpus:
     """
     if name not in CORPORA:
         raise UnknownNameError("corpus", name, [*CORPORA, "demo"], "Any other: --manifest CSV.")
-    reader = import_module(f"serctl.data.corpora.{CORPORA[name].module}")
-    corpus: Corpus = reader.read(root)
+    module, function = CORPORA[name].reader.split(":")
+    reader = getattr(import_module(f"serctl.data.corpora.{module}"), function)
+    corpus: Corpus = reader(root)
     return corpus

@@ -1,7 +1,7 @@
 """What importers share: what they return, and how they look for files and tell what is odd."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,28 @@ def find_audio(root: Path) -> list[Path]:
     if not root.is_dir():
         raise CorpusError(f"'{root}' is not a folder. --root is the folder of the unpacked corpus.")
     return sorted(path for path in root.rglob("*") if path.suffix.lower() in AUDIO)
+
+
+def find_file(root: Path, *names: str) -> Path | None:
+    """Return the file of one of these names that lies nearest to ``root``, or None."""
+    found = [path for name in names for path in root.rglob(name)]
+    return min(found, key=lambda path: (len(path.parts), path), default=None)
+
+
+def present_only(rows: Sequence[Utterance], root: Path) -> tuple[list[Utterance], list[str]]:
+    """Return the utterances whose audio exists, and a note on the others.
+
+    Raises:
+        CorpusError: None exists: half a corpus, most likely labels without audio.
+    """
+    kept = [row for row in rows if row.path.is_file()]
+    absent = [row.path.name for row in rows if not row.path.is_file()]
+    if rows and not kept:
+        raise CorpusError(
+            f"'{root}' labels {len(rows)} utterances, but none of their audio files is there: "
+            f"{first_few(absent)}."
+        )
+    return kept, tell([(absent, "labelled utterances without audio left out")])
 
 
 def match_names(

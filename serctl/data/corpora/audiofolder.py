@@ -1,0 +1,64 @@
+"""Any Hugging Face audio folder: ``metadata.csv``/``.jsonl`` beside the audio, or class folders.
+
+A metadata file has a column ``file_name``, relative to its own folder; split folders (``train/``,
+``test/``, …) give splits. Without metadata the folder that holds a file is its emotion.
+
+Source: https://huggingface.co/docs/hub/en/datasets-audio ("Additional columns", "Audio
+classification").
+"""
+
+import json
+from pathlib import Path
+
+from serctl.data.corpora.found import Corpus, find_audio, present_only
+from serctl.data.manifest import Utterance, parse_row, parse_split, read_rows
+from serctl.errors import CorpusError
+
+NAMES = {
+    "file_name": "path",
+    "label": "emotion",
+    "speaker_id": "speaker",
+    "transcription": "transcript",
+    "text": "transcript",
+    "sentence": "transcript",
+}
+
+
+def read(root: Path) -> Corpus:
+    """Read an audio folder as the datasets library would."""
+    files = find_audio(root)
+    tables = sorted([*root.rglob("metadata.csv"), *root.rglob("metadata.jsonl")])
+    if tables:
+        rows = [row for table in tables for row in _read_metadata(root, table)]
+    else:
+        rows = [_utterance(root, path, {"emotion": path.parent.name}) for path in files]
+    if not rows:
+        raise CorpusError(f"'{root}' holds no audio files.")
+    if not any(row.emotion for row in rows):
+        raise CorpusError(f"'{root}': no column 'emotion' or 'label' in {tables[0].name}.")
+    kept, notes = present_only(rows, root)
+    return Corpus(tuple(kept), tuple(notes))
+
+
+def _read_metadata(root: Path, table: Path) -> list[Utterance]:
+    if table.suffix == ".jsonl":
+        lines = table.read_text(encoding="utf-8").splitlines()
+        rows = [{k: str(v) for k, v in json.loads(line).items()} for line in lines if line]
+    else:
+        rows = [row for _, row in read_rows(table)[1]]
+    if rows and "file_name" not in rows[0]:
+        raise CorpusError(f"'{table}' has no column 'file_name'; it has {', '.join(rows[0])}.")
+    return [_utterance(root, table.parent / row["file_name"], row) for row in rows]
+
+
+def _utterance(root: Path, path: Path, row: dict[str, str]) -> Utterance:
+    values = {name: value for name, value in row.items() if name != "file_name"}
+    values = {NAMES.get(name, name): value for name, value in values.items()}
+    relative = path.relative_to(root)
+    split = parse_split(relative.parts[0]) if len(relative.parts) > 1 else ""
+    known = split in ("train", "dev") or split.startswith("test")
+    defaults = {
+        "utterance_id": relative.with_suffix("").as_posix().replace("/", "_"),
+        "split": split if known else "",
+    }
+    return parse_row(defaults | values | {"path": str(path)}, list(values), Path(), None)

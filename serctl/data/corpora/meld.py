@@ -1,0 +1,83 @@
+"""MELD: 13708 utterances of a TV series; its splits share most speakers.
+
+``train_sent_emo.csv``, ``dev_sent_emo.csv``, ``test_sent_emo.csv`` (Utterance, Speaker, Emotion,
+Dialogue_ID, Utterance_ID, …) and clips ``dia0_utt0.mp4`` in ``train_splits``,
+``dev_splits_complete`` and ``output_repeated_splits_test``. The clips are video: their sound has to
+be taken out first. A ``transcripts.csv`` with such columns in lower case (split, transcript, …) is
+read too. Without audio the manifest serves text branches only.
+
+Source: README.md of https://github.com/declare-lab/MELD ("Description of the .csv files"); the clip
+folders of MELD.Raw.tar.gz, not in that README, as several public loaders name them.
+"""
+
+from pathlib import Path
+
+from serctl.data.corpora.found import AUDIO, Corpus, find_file, note_missing, tell
+from serctl.data.labels import parse_emotion
+from serctl.data.manifest import Utterance, parse_split, read_rows
+from serctl.errors import CorpusError
+
+SPLITS = {
+    "train": "train_splits",
+    "dev": "dev_splits_complete",
+    "test": "output_repeated_splits_test",
+}
+COLUMNS = {
+    "Utterance": "transcript",
+    "Speaker": "speaker",
+    "Emotion": "emotion",
+    "Dialogue_ID": "dialogue_id",
+    "Utterance_ID": "utterance_id",
+    "Season": "season",
+    "Episode": "episode",
+}
+
+
+def read(root: Path) -> Corpus:
+    """Read labels and, where the clips were turned into audio, their paths."""
+    if not root.is_dir():
+        raise CorpusError(f"'{root}' is not a folder. --root is the folder of the unpacked corpus.")
+    rows, notes = _read_tables(root)
+    clips = {
+        (path.parent.name, path.stem): path
+        for path in root.rglob("dia*_utt*")
+        if path.suffix.lower() in AUDIO
+    }
+    utterances = []
+    for row in rows:
+        split, clip = parse_split(row["split"]), f"dia{row['dialogue_id']}_utt{row['utterance_id']}"
+        usual = root / SPLITS[split] / f"{clip}.wav"
+        utterances.append(
+            Utterance(
+                utterance_id=f"{split}_{clip}",
+                path=clips.get((SPLITS[split], clip), usual),
+                split=split,
+                emotion=parse_emotion(row["emotion"]),
+                speaker=row["speaker"],
+                transcript=row["transcript"],
+                extra={name: row[name] for name in ("dialogue_id", "season", "episode")},
+            )
+        )
+    absent = [
+        row.path.name for row in utterances if (row.path.parent.name, row.path.stem) not in clips
+    ]
+    if len(absent) == len(utterances):
+        notes.append("no audio found: text branches only; take it out of the clips with ffmpeg")
+    else:
+        notes += tell([(absent, "utterances without audio")])
+    return Corpus(tuple(utterances), tuple(notes))
+
+
+def _read_tables(root: Path) -> tuple[list[dict[str, str]], list[str]]:
+    if (whole := find_file(root, "transcripts.csv")) is not None:
+        return [row for _, row in read_rows(whole)[1]], []
+    tables = {split: find_file(root, f"{split}_sent_emo.csv") for split in SPLITS}
+    found = {split: path for split, path in tables.items() if path}
+    if not found:
+        raise CorpusError(f"'{root}' is not MELD: expected train_sent_emo.csv or transcripts.csv.")
+    rows = [
+        {COLUMNS.get(name, name): value for name, value in row.items()} | {"split": split}
+        for split, path in found.items()
+        for _, row in read_rows(path)[1]
+    ]
+    return rows, note_missing(len(found), len(SPLITS), "tables (train, dev, test)")

@@ -1,0 +1,85 @@
+"""MSP-Podcast: releases 1.6 to 2.0 and the Interspeech 2025 challenge.
+
+``Audios/*.wav``, ``Transcripts/*.txt``, ``Labels/labels_consensus.csv`` (FileName, EmoClass,
+EmoAct, EmoVal, EmoDom, SpkrID, Gender, Split_Set) and, for votes, ``Labels/labels_detailed.csv`` in
+either form: a column ``EmoDetail`` ("WORKER; primary; secondary; A:; V:; D:;") or
+``EmoClass_Major``. Clips with O (other) or X (no agreement) keep their votes and get no emotion.
+Test3 files have audio only, no row.
+
+Source: readme.txt of release 1.12 (https://openreview.net/attachment?id=6p9n68cxGM, folder
+dataset_preprocessing_code/msp-podcast); splits and Test3:
+https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html; the rows: a made-up sample
+in the challenge's form; ``EmoClass_Major``: README of https://github.com/msplabresearch/MSP-Face.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from serctl.data.corpora.found import Corpus, find_audio, find_file, present_only, tell
+from serctl.data.labels import EMOTIONS, parse_emotion
+from serctl.data.manifest import NO_SPEAKER, Utterance, parse_split, read_rows
+from serctl.errors import CorpusError
+
+NO_CONSENSUS = {"O", "X"}
+ATTRIBUTES = {"arousal": "EmoAct", "valence": "EmoVal", "dominance": "EmoDom"}
+
+
+def read(root: Path) -> Corpus:
+    """Read the official tree; ``root`` is the folder that holds Audios and Labels."""
+    labels = find_file(root, "labels_consensus.csv", "labels_concensus.csv")
+    if labels is None:
+        raise CorpusError(f"'{root}' is not MSP-Podcast: no Labels/labels_consensus.csv in it.")
+    audio = {path.name: path for path in find_audio(root)}
+    header, rows = read_rows(labels)
+    if missing := {"FileName", "EmoClass", "Split_Set"} - set(header):
+        raise CorpusError(f"'{labels}' has no column {', '.join(sorted(missing))}.")
+    votes = _read_votes(labels.with_name("labels_detailed.csv"))
+    texts = {path.stem: path for path in root.rglob("Transcripts/*.txt")}
+    utterances = [
+        _utterance(row, audio.get(row["FileName"]), texts, votes.get(row["FileName"], Counter()))
+        for _, row in rows
+    ]
+    named = {row["FileName"] for _, row in rows}
+    test3 = [
+        Utterance(Path(name).stem, path, "test3")
+        for name, path in audio.items()
+        if name not in named and "test3" in name
+    ]
+    stray = [name for name in audio if name not in named and "test3" not in name]
+    known, notes = present_only(utterances, root)
+    notes += tell([(stray, "audio files without a label row left out")])
+    if not votes:
+        notes.append("no labels_detailed.csv: no raters' votes")
+    return Corpus((*known, *test3), tuple(notes))
+
+
+def _utterance(
+    row: dict[str, str], audio: Path | None, texts: dict[str, Path], votes: Counter[str]
+) -> Utterance:
+    name = Path(row["FileName"]).stem
+    speaker = row.get("SpkrID", "").strip()
+    words = texts[name].read_text(encoding="utf-8").strip() if name in texts else ""
+    return Utterance(
+        utterance_id=name,
+        path=audio or Path(row["FileName"]),
+        split=parse_split(row["Split_Set"]),
+        emotion="" if row["EmoClass"] in NO_CONSENSUS else parse_emotion(row["EmoClass"]),
+        speaker="" if speaker.lower() in NO_SPEAKER else speaker,
+        transcript=words if texts else None,
+        extra={"gender": row.get("Gender", "").lower(), "consensus": row["EmoClass"]}
+        | {ours: row.get(theirs, "") for ours, theirs in ATTRIBUTES.items()}
+        | {f"votes_{emotion}": str(count) for emotion, count in votes.items()},
+    )
+
+
+def _read_votes(path: Path) -> dict[str, Counter[str]]:
+    """Count the raters' primary emotions by file name; free text ("Other-Proud") is ``other``."""
+    votes: dict[str, Counter[str]] = {}
+    if not path.is_file():
+        return votes
+    for _, row in read_rows(path)[1]:
+        primary = row.get("EmoClass_Major") or row.get("EmoDetail", ";").split(";")[1]
+        emotion = parse_emotion(primary)
+        empty = Counter(dict.fromkeys((*EMOTIONS, "other"), 0))
+        votes.setdefault(row["FileName"], empty)[emotion if emotion in EMOTIONS else "other"] += 1
+    return votes

@@ -1,0 +1,324 @@
+"""Importers: the official layouts built anew, real folders where there are any."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from serctl.data.corpora import CORPORA, read_corpus
+from serctl.data.corpora.found import Corpus
+from serctl.data.manifest import Manifest, Utterance
+from serctl.errors import CorpusError, UnknownNameError
+
+
+def tone(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.sin(np.arange(400) / 9) / 4, 8000)
+    return path
+
+
+def table(path: Path, header: str, rows: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+
+def by_id(corpus: Corpus) -> dict[str, Utterance]:
+    return {row.utterance_id: row for row in corpus.utterances}
+
+
+def test_every_importer_names_its_source() -> None:
+    for spec in CORPORA.values():
+        module = __import__(f"serctl.data.corpora.{spec.reader.split(':')[0]}", fromlist=["read"])
+        assert "Source:" in module.__doc__
+        assert "http" in module.__doc__.split("Source:")[1]
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_a_wrong_root_is_told(name: str, tmp_path: Path) -> None:
+    tone(tmp_path / "music" / "song.wav").with_name("notes.txt").write_text("x")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(CorpusError) as error:
+        read_corpus(name, empty)
+    assert "empty" in str(error.value)
+    with pytest.raises(CorpusError):
+        read_corpus(name, tmp_path / "nowhere")
+
+
+def test_an_unknown_corpus_is_told_with_a_guess() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'crema-d'"):
+        read_corpus("cremad", Path())
+
+
+def test_emodb_reads_the_official_tree(tmp_path: Path) -> None:
+    for name in ("03a01Fa", "03a01Nc", "08b10Wd", "11a05La", "16b02Td"):
+        tone(tmp_path / "wav" / f"{name}.wav")
+    tone(tmp_path / "wav" / "noise.wav")
+    corpus = read_corpus("emodb", tmp_path)
+    rows = by_id(corpus)
+    assert [row.emotion for row in rows.values()] == ["happy", "neutral", "angry", "bored", "sad"]
+    assert rows["08b10Wd"].speaker == "08"
+    assert rows["08b10Wd"].extra["gender"] == "female"
+    assert rows["08b10Wd"].transcript == "Die wird auf dem Platz sein, wo wir sie immer hinlegen."
+    assert {row.split for row in rows.values()} == {""}
+    assert corpus.notes == (
+        "1 unexpected file names left out: noise.wav",
+        "5 of 535 utterances found: a part of the corpus",
+    )
+
+
+def test_ravdess_reads_speech_and_leaves_song_and_second_copies_out(tmp_path: Path) -> None:
+    for folder in ("Actor_12", "audio_speech_actors_01-24/Actor_12"):
+        tone(tmp_path / folder / "03-01-06-01-02-01-12.wav")
+    tone(tmp_path / "Actor_12" / "03-02-06-01-02-01-12.wav")
+    corpus = read_corpus("ravdess", tmp_path)
+    (row,) = corpus.utterances
+    assert (row.emotion, row.speaker, row.extra["gender"]) == ("fear", "12", "female")
+    assert row.transcript == "Dogs are sitting by the door"
+    assert any("unexpected" in note for note in corpus.notes)
+    assert any("found twice" in note for note in corpus.notes)
+
+
+@pytest.mark.parametrize(("name", "count"), [("emodb", 339), ("ravdess", 1439)])
+def test_names_and_tables_of_real_corpora_agree(test_data: Path, name: str, count: int) -> None:
+    rows = by_id(read_corpus(name, test_data / name))
+    with (test_data / name / "labels.csv").open(encoding="utf-8", newline="") as file:
+        labels = {Path(row["file"]).stem: row for row in csv.DictReader(file)}
+    assert len(rows) == count
+    assert rows.keys() == labels.keys()
+    for key, row in rows.items():
+        assert row.emotion == labels[key]["emotion"]
+        assert row.transcript == labels[key]["transcript"]
+        assert labels[key]["speaker"].endswith(row.speaker)
+        assert row.split == labels[key]["split"].replace("development", "dev")
+    assert not Manifest(tuple(rows.values())).leaking_speakers()
+
+
+def test_crema_d_takes_the_votes_of_listeners_only(tmp_path: Path) -> None:
+    tone(tmp_path / "AudioWAV" / "1001_IEO_HAP_LO.wav")
+    tone(tmp_path / "AudioWAV" / "1002_DFA_ANG_XX.wav")
+    table(
+        tmp_path / "processedResults" / "tabulatedVotes.csv",
+        '"","A","D","F","H","N","S","fileName","numResponses"',
+        [
+            '"100002",0,0,0,3,6,0,"1001_IEO_HAP_LO",9',
+            '"200002",0,0,0,9,0,0,"1001_IEO_HAP_LO",9',
+            '"300002",0,0,0,8,1,0,"1001_IEO_HAP_LO",9',
+        ],
+    )
+    table(tmp_path / "VideoDemographics.csv", '"ActorID","Age","Sex"', ['1001,51,"Male"'])
+    rows = by_id(read_corpus("crema-d", tmp_path))
+    happy = rows["1001_IEO_HAP_LO"]
+    assert (happy.emotion, happy.speaker, happy.extra["gender"]) == ("happy", "1001", "male")
+    assert happy.votes()["neutral"] == 6
+    assert sum(happy.votes().values()) == 9
+    assert rows["1002_DFA_ANG_XX"].votes() == {}
+
+
+def test_crema_d_reads_real_votes(test_data: Path, tmp_path: Path) -> None:
+    tone(tmp_path / "AudioWAV" / "1001_IEO_NEU_XX.wav")
+    (tmp_path / "voice_votes.csv").write_bytes(
+        (test_data / "crema_d_votes" / "voice_votes.csv").read_bytes()
+    )
+    (row,) = read_corpus("crema-d", tmp_path).utterances
+    assert row.votes() == {"angry": 0, "disgust": 0, "fear": 0, "happy": 1, "neutral": 10, "sad": 0}
+    assert row.transcript == "It's eleven o'clock"
+
+
+EVALUATION = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
+
+[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 3.5000, 4.5000]
+C-E2:\tNeutral;\t()
+C-E3:\tNeutral; Excited;\t()
+C-F1:\tAnger;\t(curious)
+A-E3:\tval 3; act 2; dom  2;\t()
+
+[10.0 - 11.0]\tSes01F_impro01_M001\texc\t[4.0000, 4.0000, 3.0000]
+C-E2:\tExcited;\t()
+
+[12.0 - 13.0]\tSes01F_impro01_M002\tfru\t[2.0000, 3.0000, 3.0000]
+C-E2:\tFrustration;\t()
+
+[14.0 - 15.0]\tSes01F_impro01_M003\txxx\t[2.0000, 3.0000, 3.0000]
+C-E2:\tOther;\t()
+"""
+
+
+@pytest.fixture
+def iemocap(tmp_path: Path) -> Path:
+    for number in (1, 4, 5):
+        folder, dialog = tmp_path / f"Session{number}", f"Ses0{number}F_impro01"
+        for turn in ("F000", "M001", "M002", "M003"):
+            tone(folder / "sentences" / "wav" / dialog / f"{dialog}_{turn}.wav")
+        text = EVALUATION.replace("Ses01", f"Ses0{number}")
+        table(folder / "dialog" / "EmoEvaluation" / f"{dialog}.txt", text, [])
+        spoken = f"{dialog}_F000 [006.2901-008.2357]: Excuse me."
+        table(folder / "dialog" / "transcriptions" / f"{dialog}.txt", spoken, [])
+    return tmp_path
+
+
+def test_iemocap_has_four_or_five_classes_and_sessions_as_folds(iemocap: Path) -> None:
+    four, five = read_corpus("iemocap", iemocap), read_corpus("iemocap-5", iemocap)
+    assert Counter(row.emotion for row in four.utterances) == {"neutral": 3, "happy": 3}
+    assert Counter(row.emotion for row in five.utterances)["frustrated"] == 3
+    row = by_id(four)["Ses04F_impro01_F000"]
+    assert (row.split, row.speaker, row.extra["fold"]) == ("dev", "Ses04F", "3")
+    assert row.transcript == "Excuse me."
+    assert row.attributes() == (3.5, 2.5, 4.5)
+    assert row.votes() == {"happy": 1, "neutral": 2}
+    assert by_id(four)["Ses05F_impro01_M001"].speaker == "Ses05M"
+    assert not Manifest(four.utterances).leaking_speakers()
+    assert "3 of 5 sessions found: a part of the corpus" in four.notes
+    assert "6 utterances of other classes left out: fru 3, xxx 3" in four.notes
+
+
+def test_labels_without_audio_are_counted_and_a_corpus_without_any_is_refused(
+    iemocap: Path,
+) -> None:
+    (iemocap / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav").unlink()
+    notes = read_corpus("iemocap", iemocap).notes
+    assert "1 labelled utterances without audio left out: Ses01F_impro01_F000.wav" in notes
+    for path in iemocap.rglob("*.wav"):
+        path.unlink()
+    with pytest.raises(CorpusError, match="none of their audio files is there"):
+        read_corpus("iemocap", iemocap)
+
+
+def test_meld_keeps_its_splits_and_finds_clips_turned_into_audio(tmp_path: Path) -> None:
+    header = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode"
+    for split in ("train", "dev", "test"):
+        row = '1,"Oh, hi.",Joey,joy,positive,0,3,8,21'
+        table(tmp_path / f"{split}_sent_emo.csv", header, [row])
+    tone(tmp_path / "train" / "train_splits" / "dia0_utt3.wav")
+    corpus = read_corpus("meld", tmp_path)
+    row = by_id(corpus)["train_dia0_utt3"]
+    assert (row.emotion, row.transcript, row.path.is_file()) == ("happy", "Oh, hi.", True)
+    assert corpus.notes == ("2 utterances without audio: dia0_utt3.wav, dia0_utt3.wav",)
+    assert Manifest(corpus.utterances).leaking_speakers() == {"Joey": ("dev", "test", "train")}
+
+
+def test_meld_text_alone_is_read_and_said_to_be_text(test_data: Path) -> None:
+    corpus = read_corpus("meld", test_data / "meld_text")
+    counts = Manifest(corpus.utterances).counts()
+    assert {split: sum(found.values()) for split, found in counts.items()} == {
+        "train": 9989,
+        "dev": 1109,
+        "test": 2610,
+    }
+    assert counts["test"]["fear"] == 50
+    assert "text branches only" in corpus.notes[0]
+
+
+def test_msp_podcast_reads_the_challenge_layout(test_data: Path) -> None:
+    corpus = read_corpus("msp-podcast", test_data / "msp_podcast_layout")
+    rows = by_id(corpus)
+    counts = Manifest(corpus.utterances).counts()
+    assert {split: sum(found.values()) for split, found in counts.items()} == {
+        "train": 16,
+        "dev": 8,
+        "test3": 4,
+    }
+    first = rows["MSP-PODCAST_9001_0001"]
+    assert (first.emotion, first.speaker, first.attributes()) == ("angry", "9001", (5.0, 2.4, 6.0))
+    assert first.transcript == "i told them twice and nobody bothered to listen"
+    assert {name: count for name, count in first.votes().items() if count} == {
+        "angry": 3,
+        "sad": 1,
+        "neutral": 1,
+    }
+    other = rows["MSP-PODCAST_9005_0002"]
+    assert (other.emotion, other.extra["consensus"], other.votes()["other"]) == ("", "O", 3)
+    assert rows["MSP-PODCAST_9005_0003"].emotion == ""
+    assert rows["MSP-PODCAST_9005_0003"].speaker == ""
+    assert rows["MSP-PODCAST_test3_0001"].split == "test3"
+    assert corpus.notes == ()
+
+
+def test_msp_podcast_reads_releases_with_test_splits_and_one_column_per_rating(
+    tmp_path: Path,
+) -> None:
+    names = [f"MSP-PODCAST_0001_000{i}.wav" for i in range(4)]
+    for name in names[:3]:
+        tone(tmp_path / "Audios" / name)
+    tone(tmp_path / "Audios" / "stray.wav")
+    table(
+        tmp_path / "Labels" / "labels_concensus.csv",
+        "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set",
+        [f"{name},{'NUXA'[i]},3,4,5,7,Male,Test{i + 1}" for i, name in enumerate(names)],
+    )
+    table(
+        tmp_path / "Labels" / "labels_detailed.csv",
+        "FileName,Workers,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom",
+        [f'{names[2]},W{i},{word},"a,b",1,2,3' for i, word in enumerate(("Happy", "Odd", "Fear"))],
+    )
+    corpus = read_corpus("msp-podcast", tmp_path)
+    rows = by_id(corpus)
+    assert [row.split for row in rows.values()] == ["test1", "test2", "test3"]
+    tied = rows["MSP-PODCAST_0001_0002"]
+    assert tied.emotion == ""
+    assert (tied.votes()["happy"], tied.votes()["other"], tied.votes()["fear"]) == (1, 1, 1)
+    assert tied.transcript is None
+    assert "1 labelled utterances without audio left out: MSP-PODCAST_0001_0003.wav" in corpus.notes
+    assert "1 audio files without a label row left out: stray.wav" in corpus.notes
+
+
+def test_audiofolder_reads_metadata_and_split_folders(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        tone(tmp_path / split / "a" / "1.wav")
+        table(
+            tmp_path / split / "metadata.csv",
+            "file_name,label,transcription,speaker_id,age",
+            ["a/1.wav,Anger,so what,s1,30"],
+        )
+    rows = by_id(read_corpus("audiofolder", tmp_path))
+    row = rows["validation_a_1"]
+    assert (row.split, row.emotion, row.transcript, row.speaker) == (
+        "dev",
+        "angry",
+        "so what",
+        "s1",
+    )
+    assert row.extra == {"age": "30"}
+    assert row.path.is_file()
+
+
+def test_audiofolder_reads_json_lines_and_class_folders(tmp_path: Path) -> None:
+    tone(tmp_path / "lines" / "1.wav")
+    (tmp_path / "lines" / "metadata.jsonl").write_text('{"file_name": "1.wav", "emotion": "sad"}\n')
+    (row,) = read_corpus("audiofolder", tmp_path / "lines").utterances
+    assert (row.emotion, row.split, row.transcript) == ("sad", "", None)
+    tone(tmp_path / "folders" / "test" / "happy" / "1.wav")
+    (row,) = read_corpus("audiofolder", tmp_path / "folders").utterances
+    assert (row.emotion, row.split, row.utterance_id) == ("happy", "test", "test_happy_1")
+
+
+def test_audformat_databases_are_read_through_audformat(tmp_path: Path) -> None:
+    audformat = pytest.importorskip("audformat", reason="audformat is not installed")
+    database = audformat.Database("mine")
+    for split in ("train", "test"):
+        database.splits[split] = audformat.Split(split)
+    for scheme in ("emotion", "speaker"):
+        database.schemes[scheme] = audformat.Scheme(audformat.define.DataType.STRING)
+    for split, files, emotions in (
+        ("train", ["audio/1.wav", "audio/2.wav"], ["anger", "boredom"]),
+        ("test", ["audio/3.wav"], ["neutral"]),
+    ):
+        made = audformat.Table(audformat.filewise_index(files), split_id=split)
+        database[f"emotion.{split}"] = made
+        for scheme, values in (("emotion", emotions), ("speaker", [f"{split}er"] * len(files))):
+            made[scheme] = audformat.Column(scheme_id=scheme)
+            made[scheme].set(values)
+        for file in files:
+            tone(tmp_path / file)
+    database.save(str(tmp_path))
+    rows = by_id(read_corpus("audformat", tmp_path))
+    assert {name: (row.emotion, row.split, row.speaker) for name, row in rows.items()} == {
+        "audio_1": ("angry", "train", "trainer"),
+        "audio_2": ("bored", "train", "trainer"),
+        "audio_3": ("neutral", "test", "tester"),
+    }
+    assert all(row.path.is_file() for row in rows.values())
