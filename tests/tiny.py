@@ -75,7 +75,9 @@ def write_roberta(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = ByteLevelBPETokenizer()
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    tokenizer.train_from_iterator(SENTENCES, vocab_size=320, special_tokens=special)
+    tokenizer.train_from_iterator(
+        SENTENCES, vocab_size=320, special_tokens=special, show_progress=False
+    )
     tokenizer.save_model(str(folder))
     config = {
         **BERT_LIKE,

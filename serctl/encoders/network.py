@@ -1,6 +1,5 @@
 """Filling a transformers network from a local checkpoint, strictly: nothing may be missing."""
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,14 @@ from transformers.utils import logging
 from serctl.errors import WeightsError, first_few
 
 UNUSED = re.compile(
-    r"(^|\.)(masked_spec_embed|position_ids|pooler|lm_head|proj_out|cls|classifier|projector|quantizer|score"
-    r"|project_q|project_hid|mask_predictions|lm_predictions|head|decoder|qa_outputs|logit_scale)(\.|$)"
+    r"(^|\.)(masked_spec_embed|position_ids|pooler|lm_head|proj_out|cls|classifier|projector|score"
+    r"|quantizer|project_q|project_hid|mask_predictions|lm_predictions|head|decoder|qa_outputs)(\.|$)"
 )
 """Parameters that no frame depends on: training masks, poolers and heads on top."""
 
 DAMAGE = (
     *(OSError, ValueError, KeyError, RuntimeError, EOFError),
-    *(SafetensorError, pickle.UnpicklingError),
+    *(SafetensorError, torch.serialization.pickle.UnpicklingError),
 )
 """What the loaders raise on a damaged or foreign file."""
 
@@ -47,6 +46,7 @@ def load_network(
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # the report names them; the error would not
             **loading,
         )
     except DAMAGE as error:
@@ -74,7 +74,8 @@ def check_report(report: dict[str, Any], path: Path) -> None:
         ("mismatched_keys", "misfits"),
     )
     for kind, word in problems:
-        names = sorted(str(name) for name in report[kind] if not UNUSED.search(str(name)))
+        found = {entry if isinstance(entry, str) else entry[0] for entry in report[kind]}
+        names = sorted(name for name in found if not UNUSED.search(name))
         if names:
             raise WeightsError(
                 f"The checkpoint '{path}' does not fit the architecture of its config.json: it "

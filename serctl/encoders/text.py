@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from serctl.encoders.base import EncoderIdentity
 from serctl.encoders.network import load_network
-from serctl.errors import WeightsError
+from serctl.errors import WeightsError, first_few
 
 TOKENS_PER_SECOND = 50
 """A token costs about what a frame of speech costs, so that batches have one measure."""
@@ -29,16 +29,7 @@ class TextEncoder:
     frame_rate: float | None = None
 
     def __init__(self, path: Path, identity: EncoderIdentity, device: torch.device) -> None:
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(
-                path, local_files_only=True, trust_remote_code=False
-            )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise WeightsError(
-                f"'{path}' has no readable tokenizer ({reason}). Copy its tokenizer.json, "
-                f"vocabulary or spm.model from the model's page too."
-            ) from error
+        self.tokenizer = _load_tokenizer(path)
         self.identity = identity
         self.device = device
         self.network = load_network(path, identity.compute_dtype, device)
@@ -85,6 +76,31 @@ class TextEncoder:
         frames = output.last_hidden_state if layer < 0 else output.hidden_states[layer]
         frames = frames.float().cpu().numpy()
         return [row[:size] for row, size in zip(frames, sizes.tolist(), strict=True)]
+
+
+def _load_tokenizer(path: Path) -> Any:
+    """Load the tokenizer of a checkpoint folder.
+
+    Raises:
+        WeightsError: Its files are missing (transformers would go on without a vocabulary) or
+            damaged.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False
+        )
+        names = dict(tokenizer.vocab_files_names)
+        whole = path / names.pop("tokenizer_file", "tokenizer.json")
+        lacking = [name for name in names.values() if not (path / name).exists()]
+        if not whole.exists() and (lacking or not names):
+            raise FileNotFoundError(f"{first_few(lacking or [whole.name])} is missing")
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"'{path}' has no readable tokenizer ({reason}). Copy its tokenizer.json, or its "
+            f"vocabulary, from the model's page too."
+        ) from error
+    return tokenizer
 
 
 def _max_tokens(tokenizer: Any, network: Any) -> int:

