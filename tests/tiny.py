@@ -13,6 +13,7 @@ from typing import Any
 import sentencepiece
 import torch
 import transformers
+from safetensors.torch import save_file
 from tokenizers import ByteLevelBPETokenizer
 
 SENTENCES = [
@@ -68,6 +69,48 @@ def write_hubert(folder: Path) -> Path:
 def write_wav2vec2(folder: Path) -> Path:
     """As facebook/wav2vec2-base-960h: group norm over time, no attention mask."""
     return _write_speech(folder, "Wav2Vec2ForCTC", "wav2vec2", CONV_STACK | GROUP, normalise=True)
+
+
+def write_whisper(folder: Path) -> Path:
+    """As openai/whisper-large-v3: 128 mel bands, encoder and decoder in model.safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    preprocessor = {
+        "chunk_length": 30,
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "feature_size": 128,
+        "hop_length": 160,
+        "n_fft": 400,
+        "n_samples": 480000,
+        "nb_max_frames": 3000,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "return_attention_mask": False,
+        "sampling_rate": 16000,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    config = {
+        "architectures": ["WhisperForConditionalGeneration"],
+        "model_type": "whisper",
+        "d_model": 16,
+        "encoder_layers": 2,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 32,
+        "num_hidden_layers": 2,
+        "num_mel_bins": 128,
+        "max_source_positions": 1500,
+        "vocab_size": 60,
+        "pad_token_id": 0,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "decoder_start_token_id": 1,
+    }
+    state = _build("WhisperForConditionalGeneration", folder, config)
+    del state["proj_out.weight"]  # tied to the decoder's embeddings
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 def write_roberta(folder: Path) -> Path:

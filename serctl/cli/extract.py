@@ -1,5 +1,6 @@
 """`serctl extract`."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -73,7 +74,7 @@ def extract(
     from serctl.stages import extract as stage
 
     results = [stage.extract(workspace, options, progress=console.progress) for options in given]
-    document = results[0] if len(results) == 1 else results
+    document = results[0] if len(results) == 1 else [asdict(result) for result in results]
     console.show(document, "\n".join(map(describe, results)), as_json=as_json)
     if not as_json:
         branches = " ".join(f"--{result.modality} {result.encoder}" for result in results)

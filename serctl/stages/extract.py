@@ -176,8 +176,9 @@ def _measure(
     sizes: dict[str, int] = {}
     failures: Failures = {}
     for row, size in zip(rows, inputs.sizes(rows, encoder), strict=True):
-        if isinstance(size, SerctlError):
-            failures[row.utterance_id] = size
+        cost = size if isinstance(size, SerctlError) else capture(encoder.cost)(size)
+        if isinstance(cost, SerctlError):
+            failures[row.utterance_id] = cost
         else:
             sizes[row.utterance_id] = size
     _check_failures(failures, skip_bad)

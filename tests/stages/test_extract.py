@@ -1,0 +1,269 @@
+"""`serctl extract`, through the code a user runs, on tiny checkpoints of all six families."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+from numpy.typing import NDArray
+from tiny_facodec import write_facodec
+from typer.testing import CliRunner
+
+from serctl.cache.store import FeatureStore
+from serctl.cli import app
+from serctl.config import Workspace, open_workspace
+from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.transcripts import Transcript, write_transcripts
+from serctl.encoders.load import load_encoder
+from serctl.errors import AudioError, CacheError, SerctlError, UsageError
+from serctl.options import ExtractOptions
+from serctl.stages import extract as stage
+from serctl.stages.extract import extract, make_key
+
+pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
+
+SIZES = (9_000, 16_000, 3_000, 16_000, 450, 12_345, 7_000, 2_000)
+WORDS = ("", "hello you", "leave me alone " * 20, "I am happy", "so", "well", "why me", "great")
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "whisper": tiny.write_whisper,
+    "hubert": tiny.write_hubert,
+    "wavlm": tiny.write_wavlm,
+    "ns3": write_facodec,
+    "roberta": tiny.write_roberta,
+    "deberta": tiny.write_deberta,
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {name: write(root / name) for name, write in WRITERS.items()}
+
+
+@pytest.fixture
+def make_project(
+    tmp_path: Path, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Workspace]:
+    """Return what makes a project: eight utterances, their words, `[weights]` of all six names."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+
+    def make(name: str = "project") -> Workspace:
+        root = tmp_path / name
+        root.mkdir()
+        weights = [f'{key} = "{path}"' for key, path in checkpoints.items()]
+        (root / "serctl.toml").write_text("\n".join(["[weights]", *weights, ""]))
+        generator = np.random.default_rng(0)
+        rows = []
+        for i, size in enumerate(SIZES):
+            path = root / f"u{i}.wav"
+            soundfile.write(path, generator.standard_normal(size) * 0.1, 16_000)
+            rows.append(Utterance(f"u{i}", path, "train", "happy"))
+        write_manifest(root / "manifest.csv", rows)
+        words = [Transcript(f"u{i}", text) for i, text in enumerate(WORDS)]
+        write_transcripts(root / "transcripts.csv", words, {"source": "manifest"})
+        return open_workspace(root)
+
+    return make
+
+
+@pytest.fixture
+def project(make_project: Callable[..., Workspace]) -> Workspace:
+    return make_project()
+
+
+WAVLM = ExtractOptions(encoder="wavlm", device="cpu", batch_seconds=2.0)
+
+
+def read_all(store: Path) -> dict[str, NDArray[Any]]:
+    opened = FeatureStore.open(store)
+    return {name: np.array(opened.read(name)) for name in opened.ids}
+
+
+def assert_equal(one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> None:
+    assert one.keys() == other.keys()
+    for name, frames in one.items():
+        np.testing.assert_array_equal(frames, other[name])
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> list[int]:
+    """Make encoders press Ctrl-C after so many batches; return the sizes of batches they saw."""
+    seen: list[int] = []
+
+    def load(*arguments: Any, **settings: Any) -> Any:
+        encoder = load_encoder(*arguments, **settings)
+        encode = encoder.encode
+
+        def encode_some(batch: Any) -> Any:
+            if len(seen) == batches:
+                raise KeyboardInterrupt
+            seen.append(len(batch))
+            return encode(batch)
+
+        encoder.encode = encode_some  # type: ignore[method-assign]
+        return encoder
+
+    monkeypatch.setattr(stage, "load_encoder", load)
+    return seen
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_each_of_the_six_encoders_extracts_from_a_local_checkpoint_of_its_class(
+    name: str, project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
+    done = CliRunner().invoke(app, ["extract", "--encoder", name, "--device", "cpu", "--json"])
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    store = FeatureStore.open(result["store"])
+    encoder = load_encoder(name, mapping=project.weights)
+    assert (result["encoded"], store.dim, store.frame_rate) == (8, encoder.dim, encoder.frame_rate)
+    assert store.key.compute_dtype == "float32"
+    assert store.dtype == np.float16
+    for i, (size, text) in enumerate(zip(SIZES, WORDS, strict=True)):
+        wave, _ = soundfile.read(project.root / f"u{i}.wav", dtype="float32")
+        content = text.strip() if store.key.modality == "text" else wave
+        expected = encoder.encode([content])[0]
+        assert store.key.modality == "text" or abs(len(expected) - size / 320) < size / 400 + 3
+        np.testing.assert_allclose(store.read(f"u{i}"), expected, atol=5e-3, rtol=1e-3)
+
+
+def test_a_resumed_extraction_equals_an_uninterrupted_one_bit_by_bit(
+    make_project: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = extract(make_project("whole"), WAVLM)
+    project = make_project("resumed")
+    with monkeypatch.context() as patch:
+        seen = interrupt_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            extract(project, WAVLM)
+    resumed = extract(project, WAVLM)
+    assert 0 < resumed.present == sum(seen) < len(SIZES)
+    assert resumed.encoded == len(SIZES) - resumed.present
+    assert_equal(read_all(resumed.store), read_all(whole.store))
+
+
+def test_what_is_there_is_not_touched_and_no_weights_are_loaded(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = extract(project, WAVLM)
+    monkeypatch.setattr(stage, "load_encoder", lambda *_, **__: pytest.fail("loaded"))
+    again = extract(project, WAVLM)
+    assert (first.encoded, first.present) == (8, 0)
+    assert (again.encoded, again.present, again.store) == (0, 8, first.store)
+
+
+def test_changed_audio_is_encoded_again_and_the_rest_keeps_its_frames(project: Workspace) -> None:
+    before = read_all(extract(project, WAVLM).store)
+    soundfile.write(project.root / "u1.wav", np.full(16_000, 0.25), 16_000)
+    result = extract(project, WAVLM)
+    after = read_all(result.store)
+    assert (result.encoded, result.present) == (1, 7)
+    assert not np.array_equal(before.pop("u1"), after.pop("u1"))
+    assert_equal(before, after)
+
+
+def test_changed_words_are_encoded_again_and_other_words_get_another_store(
+    project: Workspace,
+) -> None:
+    options = ExtractOptions(encoder="roberta", device="cpu")
+    first = extract(project, options)
+    words = [Transcript(f"u{i}", f" {text} ") for i, text in enumerate(WORDS)]
+    write_transcripts(project.transcripts, words, {"source": "manifest"})
+    assert extract(project, options).encoded == 0  # surrounding blanks are not words
+    words[3] = Transcript("u3", "I am so sad")
+    write_transcripts(project.transcripts, words, {"source": "manifest"})
+    assert extract(project, options).encoded == 1
+    write_transcripts(project.transcripts, words, {"source": "whisper-tiny"})
+    other = extract(project, options)
+    assert (other.encoded, first.windowed, other.windowed) == (8, 1, 1)
+    assert other.store != first.store
+    assert make_key(project, options).source == "text:whisper-tiny;strip"
+
+
+def test_the_order_of_the_manifest_changes_nothing(
+    make_project: Callable[[str], Workspace],
+) -> None:
+    projects = [make_project("one"), make_project("other")]
+    lines = projects[1].manifest.read_text().splitlines()
+    projects[1].manifest.write_text("\n".join([lines[0], *reversed(lines[1:]), ""]))
+    assert_equal(*(read_all(extract(project, WAVLM).store) for project in projects))
+
+
+def test_limit_takes_the_first_rows_of_the_manifest(project: Workspace) -> None:
+    result = extract(project, ExtractOptions(encoder="wavlm", device="cpu", limit=3))
+    assert (result.utterances, result.encoded) == (3, 3)
+    assert set(FeatureStore.open(result.store).ids) == {"u0", "u1", "u2"}
+
+
+def spoil(project: Workspace) -> None:
+    (project.root / "u2.wav").write_bytes(b"no audio at all")
+    soundfile.write(project.root / "u5.wav", np.zeros(4000), 16_000)  # found only when decoded
+
+
+def test_bad_audio_stops_the_extraction_and_is_named(project: Workspace) -> None:
+    spoil(project)
+    with pytest.raises(AudioError, match=r"u2\.wav' cannot be decoded.*--skip-bad") as caught:
+        extract(project, WAVLM)
+    assert "\n" not in str(caught.value)
+    (project.root / "u2.wav").unlink()
+    (project.root / "u6.wav").unlink()
+    with pytest.raises(AudioError, match=r"u2\.wav' does not exist.*1 more"):
+        extract(project, WAVLM)
+
+
+def test_bad_audio_is_skipped_on_request_listed_and_told_by_the_exit_code(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(project)
+    monkeypatch.chdir(project.root)
+    command = ["extract", "--encoder", "wavlm", "--encoder", "hubert", "--device", "cpu", "--json"]
+    done = CliRunner().invoke(app, [*command, "--skip-bad"])
+    assert done.exit_code == 3, done.output
+    assert [result["failed"] for result in json.loads(done.stdout)] == [2, 2]
+    with (project.root / "failures.csv").open() as file:
+        listed = [(row["encoder"], row["utterance_id"]) for row in csv.DictReader(file)]
+    names = ("wavlm-large", "hubert-xlarge")
+    assert listed == [(name, bad) for name in names for bad in ("u2", "u5")]
+    for name in ("u2", "u5"):
+        soundfile.write(project.root / f"{name}.wav", np.full(4000, 0.1), 16_000)
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert not (project.root / "failures.csv").exists()
+
+
+def test_an_utterance_without_words_is_named(project: Workspace) -> None:
+    words = [Transcript(f"u{i}", "word") for i in range(7)]
+    write_transcripts(project.transcripts, words, {"source": "manifest"})
+    with pytest.raises(SerctlError, match=r"'u7' has no transcript\. Run: serctl transcribe"):
+        extract(project, ExtractOptions(encoder="roberta", device="cpu"))
+
+
+def test_a_disk_too_small_is_told_before_the_first_utterance(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(stage.shutil, "disk_usage", lambda _: usage)
+    seen = interrupt_after(monkeypatch, 99)
+    with pytest.raises(CacheError, match=r"frames of wavlm-large need 0\.00 GB, but"):
+        extract(project, WAVLM)
+    assert seen == []
+    assert not list(project.cache.glob("*.zarr"))
+
+
+def test_layer_type_and_storage_get_stores_of_their_own(project: Workspace) -> None:
+    variants = [
+        ExtractOptions(encoder="wavlm", device="cpu", **change)
+        for change in ({}, {"layer": 1}, {"dtype": "bfloat16"}, {"storage": "float32"})
+    ]
+    stores = {extract(project, options).store for options in variants}
+    assert len(stores) == 4
+    assert stores == {project.cache / make_key(project, o).store_name for o in variants}
+
+
+def test_no_encoder_is_a_usage_error(project: Workspace) -> None:
+    with pytest.raises(UsageError, match="--encoder"):
+        extract(project, ExtractOptions())
