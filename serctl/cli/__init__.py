@@ -67,9 +67,13 @@ def main(
     """
 
 
-COMMANDS = ("init", "encoders", "extract", "stack")
+COMMANDS = ("init", "encoders", "extract", "train", "export_logits", "stack")
 """Subcommands in the order of the road; each is ``serctl.cli.<name>:<name>``."""
+GROUPS = ("manifest",)
+"""Subcommands with subcommands of their own: a ``typer.Typer`` each."""
 
 for _name in COMMANDS:
     _module = import_module(f"serctl.cli.{_name}")
     app.command(_name.replace("_", "-"))(getattr(_module, _name))
+for _name in GROUPS:
+    app.add_typer(getattr(import_module(f"serctl.cli.{_name}"), _name), name=_name)

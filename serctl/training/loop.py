@@ -48,7 +48,6 @@ Record = dict[str, Any]
 class Stage:
     """A part of a training with its own batches, loss and learning rate."""
 
-    name: str
     epochs: int
     learning_rate: float
     sampler: Sampler
@@ -249,7 +248,8 @@ class Trainer:
         """Evaluate, keep the network if it is the best so far, and save the state."""
         state, started = self.state, time.perf_counter()
         metrics = self.score(self.model)
-        self.seconds.evaluation += time.perf_counter() - started
+        evaluation = time.perf_counter() - started
+        self.seconds.evaluation += evaluation
         record = {
             "epoch": len(state.history) + 1,
             "stage": state.stage,
@@ -257,6 +257,7 @@ class Trainer:
             "learning_rate": optimizer.param_groups[0]["lr"],
             **metrics,
             "seconds": state.seconds,
+            "evaluation_seconds": evaluation,
             "utterances_per_second": state.drawn / max(state.seconds, 1e-9),
         }
         state.history.append(record)

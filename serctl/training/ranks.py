@@ -4,9 +4,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 from torch import distributed as dist
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,7 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+    device: torch.device | None = None
 
     @classmethod
     def join(cls, device: torch.device) -> "Ranks":
@@ -23,28 +26,31 @@ class Ranks:
             return cls()
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return cls(dist.get_rank(), dist.get_world_size())
+        return cls(dist.get_rank(), dist.get_world_size(), device)
 
     def sum_gradients(self, model: nn.Module, beside: Sequence[float]) -> list[float]:
         """Add up the gradients of all processes, and a few numbers beside them."""
         if self.size == 1:
             return list(beside)
         parameters = [p for p in model.parameters() if p.requires_grad]
-        for parameter in parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        grads = [p.grad for p in parameters if p.grad is not None]
-        numbers = torch.tensor(beside, device=grads[0].device)
+        grads = [p.new_zeros(p.shape) if p.grad is None else p.grad for p in parameters]
+        numbers = torch.tensor(beside, device=self.device, dtype=torch.float32)
         flat = torch.cat([numbers, *(grad.flatten() for grad in grads)])
         dist.all_reduce(flat)
-        offset = len(beside)
-        for grad in grads:
-            grad.copy_(flat[offset : offset + grad.numel()].view_as(grad))
-            offset += grad.numel()
-        return flat[: len(beside)].tolist()
+        sizes = [len(beside), *(grad.numel() for grad in grads)]
+        first, *rest = flat.split(sizes)
+        for parameter, grad in zip(parameters, rest, strict=True):
+            parameter.grad = grad.view_as(parameter)
+        return first.tolist()
 
-    def sum_(self, values: Tensor) -> Tensor:
-        """Add up a tensor of all processes, in place."""
-        if self.size > 1:
-            dist.all_reduce(values)
-        return values
+    def sum_array(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Add up an array of all processes."""
+        if self.size == 1:
+            return values
+        total = torch.from_numpy(values).to(self.device)
+        dist.all_reduce(total)
+        return total.cpu().numpy()
+
+    def share(self, flag: bool) -> bool:
+        """Return whether it is true in any process."""
+        return bool(self.sum_array(np.array([float(flag)]))[0])

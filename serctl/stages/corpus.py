@@ -1,0 +1,147 @@
+"""What a training learns from: utterances with targets, their frames, and what was left out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from serctl.config import Workspace
+from serctl.data.labels import LabelSet
+from serctl.data.manifest import Manifest, Utterance, read_manifest
+from serctl.errors import ManifestError, first_few
+from serctl.options import TrainOptions
+from serctl.stages.features import Branch, check_features, open_branches
+from serctl.training.dataset import NO_LABEL, UtteranceSet, build_set
+from serctl.training.folder import hash_document
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingCorpus:
+    """The utterances of a training.
+
+    Attributes:
+        utterances: Those to learn from, with a target.
+        train: The same as the network sees them, sorted by id.
+        dev: Labelled utterances that choose the epoch; None if the last one is kept.
+        labels: The classes of the whole manifest.
+        branches: One store per encoder.
+        attributes: Mean and deviation by which arousal, valence, dominance are standardised.
+        skipped: Utterances of the training splits without a target.
+        notes: What a user should know.
+    """
+
+    utterances: tuple[Utterance, ...]
+    train: UtteranceSet
+    dev: UtteranceSet | None
+    labels: LabelSet
+    branches: tuple[Branch, ...]
+    attributes: dict[str, list[float]] | None
+    skipped: int
+    notes: tuple[str, ...]
+
+    def hash_of(self, ids: frozenset[str]) -> str:
+        """Return the hash of all that a model learns from, given the ids it is trained on."""
+        rows = []
+        for data, chosen in ((self.train, ids), (self.dev, None)):
+            for i, name in enumerate(data.ids if data else ()):
+                if data and (chosen is None or name in chosen):
+                    sources = [branch.store.source_of(name) for branch in self.branches]
+                    target = [round(float(share), 6) for share in data.targets[i]]
+                    rows.append([name, chosen is None, sources, target])
+        return hash_document(rows)
+
+
+def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpus:
+    """Read manifest and stores and check them against each other.
+
+    Raises:
+        ManifestError: There is nothing to learn from, or no dev split to choose the epoch by.
+        CacheError: Frames are missing or stale.
+    """
+    manifest = read_manifest(workspace.manifest)
+    labels = manifest.label_set()
+    limited = manifest.limit(options.limit)
+    splits = tuple(options.fit_on.split("+"))
+    candidates = limited.where(lambda row: row.split in splits)
+    utterances = candidates.where(_has_target(options, labels))
+    if not len(utterances):
+        raise ManifestError(
+            f"No utterance of {options.fit_on} has an emotion: there is nothing to learn from. "
+            f"The manifest has the splits {', '.join(manifest.splits)}."
+        )
+    dev = _select_dev(limited, options)
+    given = {"speech": options.speech, "text": options.text}
+    branches = open_branches(workspace, {**given, "paralinguistic": options.paralinguistic})
+    notes = check_features(workspace, branches, (*utterances, *dev))
+    stores = [branch.store for branch in branches]
+    train = build_set(utterances, stores, labels, soft_targets=options.soft_targets)
+    train, attributes = _standardise_attributes(train, options)
+    return TrainingCorpus(
+        utterances=utterances.utterances,
+        train=train,
+        dev=build_set(dev, stores, labels) if dev else None,
+        labels=labels,
+        branches=branches,
+        attributes=attributes,
+        skipped=len(candidates) - len(utterances),
+        notes=(*notes, *_describe(manifest, train, labels, options)),
+    )
+
+
+def _has_target(options: TrainOptions, labels: LabelSet) -> Callable[[Utterance], bool]:
+    def has_target(row: Utterance) -> bool:
+        voted = options.soft_targets and any(row.votes().get(name) for name in labels.names)
+        return bool(row.emotion or voted)
+
+    return has_target
+
+
+def _select_dev(manifest: Manifest, options: TrainOptions) -> tuple[Utterance, ...]:
+    if options.fit_on == "train+dev":
+        return ()
+    dev = manifest.where(lambda row: row.split == "dev" and bool(row.emotion))
+    if not len(dev) and options.select_by != "last":
+        raise ManifestError(
+            "No labelled utterance in the split 'dev' to choose the epoch by. "
+            "Keep the last epoch instead with: --select-by last"
+        )
+    return dev.utterances
+
+
+def _standardise_attributes(
+    train: UtteranceSet, options: TrainOptions
+) -> tuple[UtteranceSet, dict[str, list[float]] | None]:
+    if not options.attribute_weight:
+        return train, None
+    if np.isnan(train.attributes).all(axis=0).any():
+        raise ManifestError(
+            "--attribute-weight needs the columns arousal, valence and dominance in the manifest."
+        )
+    mean, deviation = np.nanmean(train.attributes, axis=0), np.nanstd(train.attributes, axis=0)
+    deviation[deviation == 0] = 1.0
+    scaled = ((train.attributes - mean) / deviation).astype(np.float32)
+    scale: dict[str, Any] = {"mean": mean.tolist(), "deviation": deviation.tolist()}
+    return replace(train, attributes=scaled), scale
+
+
+def _describe(
+    manifest: Manifest, train: UtteranceSet, labels: LabelSet, options: TrainOptions
+) -> list[str]:
+    """Return what is unusual about the data, for the user and for every report."""
+    notes = []
+    if leaks := manifest.leaking_speakers():
+        notes.append(f"{len(leaks)} speakers are in more than one split ({first_few(leaks)}).")
+    mass = train.targets.sum(axis=0)
+    absent = [name for name, share in zip(labels.names, mass, strict=True) if not share]
+    if absent:
+        notes.append(f"No training utterance is {', '.join(absent)}; weight 0.")
+    if unvoted := int((train.label_ids == NO_LABEL).sum()):
+        notes.append(f"{unvoted} utterances without a majority are learnt from their votes.")
+    steps = -(-len(train) // options.batch_size)
+    if steps * options.epochs * options.learning_rate < 0.01:
+        notes.append(
+            f"{steps} steps an epoch at learning rate {options.learning_rate:g} move the network "
+            f"little; for a corpus of this size there is: --recipe small"
+        )
+    return notes

@@ -1,0 +1,245 @@
+"""`serctl export-logits`: what a run says of every utterance, and whether it had learnt from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from serctl.config import Workspace
+from serctl.data.labels import LabelSet
+from serctl.data.manifest import Manifest, Utterance, read_manifest
+from serctl.ensemble.logits import FORMAT_VERSION, Logits, write_logits
+from serctl.errors import CheckpointError, LogitsError, UnknownNameError, first_few
+from serctl.files import read_json
+from serctl.options import ExportLogitsOptions
+from serctl.progress import Progress, silent
+from serctl.runtime import environment, resolve_device
+from serctl.stages.features import check_features, reopen_branches
+from serctl.training.checkpoint import CONFIG, Run, load_run
+from serctl.training.dataset import build_set
+from serctl.training.folder import TRAIN_IDS, hash_document, read_summary
+from serctl.training.inference import Outputs, infer
+
+
+@dataclass(frozen=True)
+class ExportedSplit:
+    """Logits of one split.
+
+    Attributes:
+        split: Its name.
+        path: The CSV file.
+        rows: Utterances in it.
+        in_sample: Those that the model which predicted them had learnt from.
+        source: ``oof``, ``heldout`` or ``in-sample`` where the run had learnt from the split, else
+            ``main``.
+        present: It was there already, of the same run and features.
+    """
+
+    split: str
+    path: Path
+    rows: int
+    in_sample: int
+    source: str
+    present: bool
+
+
+@dataclass(frozen=True)
+class ExportLogitsResult:
+    """What an export wrote."""
+
+    run: str
+    splits: tuple[ExportedSplit, ...]
+    notes: tuple[str, ...] = ()
+
+
+def export_logits(
+    workspace: Workspace, options: ExportLogitsOptions, *, progress: Progress = silent
+) -> ExportLogitsResult:
+    """Write ``runs/<run>/logits/<split>.csv`` and its sidecar for every split asked for.
+
+    Utterances that the run learnt from are predicted out of fold if it has fold models.
+
+    Raises:
+        CheckpointError: The run or a fold model is not there or not finished.
+        CacheError: Features are missing or stale.
+        LogitsError: ``train_logits`` asks for what the run does not have.
+    """
+    folder = find_run(workspace, options.run)
+    device = resolve_device(options.device)
+    export = _Export(workspace, load_run(folder, device), folder, options, device)
+    manifest = read_manifest(workspace.manifest).limit(export.run.config["options"]["limit"])
+    splits = [manifest.select(split) for split in options.splits or manifest.splits]
+    rows = [row for part in splits for row in part]
+    notes = check_features(workspace, export.branches, rows)
+    with progress.task(f"logits of {folder.name}", len(rows)) as advance:
+        done = []
+        for part in splits:
+            done.append(export.write(part))
+            advance(len(part), part.utterances[0].split)
+    return ExportLogitsResult(folder.name, tuple(done), tuple(notes))
+
+
+def find_run(workspace: Workspace, name: str) -> Path:
+    """Return the folder of a finished run, given by name or path.
+
+    Raises:
+        UnknownNameError: There is none.
+        CheckpointError: It is not finished.
+    """
+    for folder in (workspace.runs / name, Path(name)):
+        if name and (folder / CONFIG).is_file():
+            read_summary(folder)
+            return folder
+    known = [path.parent.name for path in workspace.runs.glob(f"*/{CONFIG}")]
+    raise UnknownNameError("run", name, known, "Make one with: serctl train")
+
+
+class _Export:
+    """One run, its fold models, and whom it learnt from."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        run: Run,
+        folder: Path,
+        options: ExportLogitsOptions,
+        device: torch.device,
+    ) -> None:
+        self.run, self.folder, self.options, self.device = run, folder, options, device
+        self.branches = reopen_branches(workspace, run.branches)
+        self.learnt = _read_ids(folder)
+        self.folds = _find_folds(folder)
+        self.source = self._choose_source()
+
+    def write(self, part: Manifest) -> ExportedSplit:
+        """Write the logits of one split, unless they are there."""
+        split = part.utterances[0].split
+        learnt = [name for name in part.ids if name in self.learnt]
+        source = self.source if learnt else "main"
+        if source == "heldout":
+            part = part.where(lambda row: row.utterance_id not in self.learnt)
+        path = self.folder / "logits" / f"{split}.csv"
+        in_sample = np.array([source == "in-sample" and i in self.learnt for i in part.ids], bool)
+        exported = ExportedSplit(split, path, len(part), int(in_sample.sum()), source, present=True)
+        provenance = self._provenance(part, split, source)
+        if not self.options.overwrite and _is_written(path, provenance):
+            return exported
+        outputs = self._predict(part.utterances, source)
+        labels = self.run.labels
+        attributes = self._unscale(outputs.attributes)
+        write_logits(
+            path,
+            Logits(
+                part.ids,
+                outputs.logits,
+                labels,
+                in_sample,
+                self.folder.name,
+                provenance,
+                attributes,
+            ),
+        )
+        return replace(exported, present=False)
+
+    def _predict(self, rows: Sequence[Utterance], source: str) -> Outputs:
+        """Predict rows in their order: by the main model, or by the fold model that may."""
+        outputs = self._infer(self.run, rows)
+        if source != "oof":
+            return outputs
+        for fold in self.folds:
+            unseen = self.learnt - _read_ids(fold)
+            at = [i for i, row in enumerate(rows) if row.utterance_id in unseen]
+            if at:
+                found = self._infer(load_run(fold, self.device), [rows[i] for i in at])
+                outputs.logits[at] = found.logits
+                if outputs.attributes is not None and found.attributes is not None:
+                    outputs.attributes[at] = found.attributes
+        return outputs
+
+    def _infer(self, run: Run, rows: Sequence[Utterance]) -> Outputs:
+        """Run one network over rows, given in any order."""
+        stores = [branch.store for branch in self.branches]
+        data = build_set([replace(row, emotion="") for row in rows], stores, LabelSet(run.labels))
+        outputs = infer(run.model, data, self.device, batch_size=self.options.batch_size)
+        at = {name: i for i, name in enumerate(data.ids)}
+        order = [at[row.utterance_id] for row in rows]
+        attributes = None if outputs.attributes is None else outputs.attributes[order]
+        return Outputs(outputs.logits[order], attributes)
+
+    def _choose_source(self) -> str:
+        wanted, heldout = self.options.train_logits, self.run.config["options"]["heldout"]
+        if wanted == "auto":
+            return "oof" if self.folds else "heldout" if heldout else "in-sample"
+        if (wanted == "oof" and not self.folds) or (wanted == "heldout" and not heldout):
+            flag = "--folds 5" if wanted == "oof" else "--heldout"
+            raise LogitsError(
+                f"Run '{self.folder.name}' has no {wanted} logits. Train it with {flag}."
+            )
+        return wanted
+
+    def _unscale(self, attributes: np.ndarray | None) -> np.ndarray | None:
+        scale = self.run.config["attributes"]
+        if attributes is None or scale is None:
+            return None
+        return attributes * np.array(scale["deviation"]) + np.array(scale["mean"])
+
+    def _provenance(self, part: Manifest, split: str, source: str) -> dict[str, Any]:
+        sources = [[b.store.source_of(name) for b in self.branches] for name in part.ids]
+        config = self.run.config
+        return {
+            "split": split,
+            "model": self.folder.name,
+            "run_hash": config["hash"],
+            "stack_on": source,
+            "features_hash": hash_document([part.ids, sources]),
+            "fold_hashes": [
+                read_json(fold / CONFIG, CheckpointError)["hash"] for fold in self.folds
+            ]
+            if source == "oof"
+            else [],
+            "options": config["options"],
+            "seed": config["seed"],
+            "fit_on": config["options"]["fit_on"],
+            "environment": environment(),
+        }
+
+
+def _is_written(path: Path, provenance: dict[str, Any]) -> bool:
+    """Whether the logits of this run, these features and this source are there."""
+    sidecar = path.with_suffix(".json")
+    if not (path.is_file() and sidecar.is_file()):
+        return False
+    found = read_json(sidecar, LogitsError, "Export again with --overwrite.")
+    same = ("run_hash", "stack_on", "features_hash", "fold_hashes")
+    return found.get("serctl_logits") == FORMAT_VERSION and all(
+        found.get(name) == provenance[name] for name in same
+    )
+
+
+def _read_ids(folder: Path) -> frozenset[str]:
+    """Return the utterances a model learnt from."""
+    try:
+        return frozenset((folder / TRAIN_IDS).read_text(encoding="utf-8").splitlines())
+    except OSError as error:
+        raise CheckpointError(
+            f"'{folder / TRAIN_IDS}': {error.strerror}. Train it again."
+        ) from error
+
+
+def _find_folds(folder: Path) -> list[Path]:
+    """Return the folders of the fold models, all of them finished."""
+    found = sorted((folder / "folds").glob(f"*/{CONFIG}"), key=lambda path: int(path.parent.name))
+    if not found:
+        return []
+    wanted = read_json(found[0], CheckpointError)["options"]["folds"]
+    folds = [folder / "folds" / str(fold) for fold in range(wanted)]
+    missing = [fold.name for fold in folds if not (fold / "summary.json").is_file()]
+    if missing:
+        raise CheckpointError(
+            f"Run '{folder.name}': fold model {first_few(missing)} of {wanted} is not finished. "
+            f"Repeat its training; it continues."
+        )
+    return folds

@@ -1,0 +1,215 @@
+"""`serctl train`: a fusion network on cached frames, and on request its fold models and seeds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serctl.config import Workspace, options_to_dict
+from serctl.data.folds import assign_folds, hold_out
+from serctl.errors import UsageError
+from serctl.models.config import ModelConfig
+from serctl.options import TrainOptions
+from serctl.progress import Progress, silent
+from serctl.runtime import environment, resolve_device
+from serctl.stages.corpus import TrainingCorpus, prepare_corpus
+from serctl.training.checkpoint import RUN_VERSION, run_name
+from serctl.training.fit import fit, shape_model
+from serctl.training.folder import (
+    close_folder,
+    hash_config,
+    open_folder,
+    read_summary,
+    write_metrics,
+)
+from serctl.training.ranks import Ranks
+
+HELD_OUT = 0.1
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One trained network.
+
+    Attributes:
+        name: Name of the run; of a fold model with its fold.
+        folder: Where it is.
+        present: It was there already, of the same options and data.
+        summary: ``summary.json``: epochs, the chosen one and why, its metrics, parameters, seconds.
+    """
+
+    name: str
+    folder: Path
+    present: bool
+    summary: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training did.
+
+    Attributes:
+        runs: One per seed.
+        folds: Fold models, of all seeds.
+        mean: Mean of the dev metrics over seeds.
+        deviation: Their standard deviation; empty for one seed.
+        notes: What a user should know, one sentence each.
+    """
+
+    runs: tuple[RunResult, ...]
+    folds: tuple[RunResult, ...] = ()
+    mean: Mapping[str, float] = field(default_factory=dict)
+    deviation: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def train(
+    workspace: Workspace,
+    options: TrainOptions,
+    *,
+    progress: Progress = silent,
+    log: Log = lambda line: None,
+) -> TrainResult:
+    """Train one network for each seed, and with ``folds`` a model for each fold beside it.
+
+    What is finished with the same options and data is not done again; what was interrupted goes on
+    from where it was.
+
+    Args:
+        workspace: The project.
+        options: See `TrainOptions`.
+        progress: Hears of every step.
+        log: Hears a line for every epoch.
+
+    Raises:
+        SerctlError: Features are missing, stale or not finite; the run exists with other options.
+        KeyboardInterrupt: Ctrl-C; the same call continues.
+    """
+    _refuse_contradictions(options)
+    corpus = prepare_corpus(workspace, options)
+    runs, folds = [], []
+    for seed in range(options.seed, options.seed + options.seeds):
+        name = f"{options.name}-s{seed}" if options.name and options.seeds > 1 else options.name
+        one = replace(options, seed=seed, seeds=1, name=name)
+        session = _Session(workspace, one, corpus, progress, log)
+        main, parts = session.run()
+        runs.append(main)
+        folds += parts
+    mean, deviation = _aggregate([run.summary["metrics"] for run in runs])
+    return TrainResult(tuple(runs), tuple(folds), mean, deviation, corpus.notes)
+
+
+def _refuse_contradictions(options: TrainOptions) -> None:
+    if options.folds == 1 or options.folds < 0:
+        raise UsageError(f"--folds {options.folds} makes no folds; use 2 or more, or leave it out.")
+    if options.folds and options.heldout:
+        raise UsageError("--folds and --heldout are two ways to the same end; choose one.")
+    if options.fit_on == "train+dev" and options.patience:
+        raise UsageError("With --fit-on train+dev no dev is left for --patience; set it to 0.")
+
+
+def _aggregate(found: list[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return mean and standard deviation (n - 1) of metrics over seeds."""
+    table = {name: np.array([metrics[name] for metrics in found]) for name in found[0]}
+    mean = {name: float(values.mean()) for name, values in table.items()}
+    if len(found) == 1:
+        return mean, {}
+    return mean, {name: float(values.std(ddof=1)) for name, values in table.items()}
+
+
+class _Session:
+    """The trainings of one seed: the main model and its fold models."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        options: TrainOptions,
+        corpus: TrainingCorpus,
+        progress: Progress,
+        log: Log,
+    ) -> None:
+        self.options, self.corpus, self.progress, self.log = options, corpus, progress, log
+        self.name = run_name(options)
+        self.folder = workspace.runs / self.name
+        self.device = resolve_device(options.device)
+        self.ranks = Ranks.join(self.device)
+
+    def run(self) -> tuple[RunResult, list[RunResult]]:
+        """Train what is missing."""
+        corpus, options = self.corpus, self.options
+        chosen = set(corpus.train.ids)
+        if options.heldout:
+            chosen -= hold_out(corpus.utterances, HELD_OUT, options.seed).ids(0)
+        main = self._train_one(self.name, self.folder, frozenset(chosen), None)
+        if not options.folds:
+            return main, []
+        folds = assign_folds(corpus.utterances, options.folds, options.seed)
+        return main, [
+            self._train_one(
+                f"{self.name} fold {fold + 1}/{options.folds}",
+                self.folder / "folds" / str(fold),
+                frozenset(chosen - folds.ids(fold)),
+                fold,
+            )
+            for fold in range(options.folds)
+        ]
+
+    def _train_one(
+        self, title: str, folder: Path, ids: frozenset[str], fold: int | None
+    ) -> RunResult:
+        corpus, options = self.corpus, self.options
+        rows = np.array([i for i, name in enumerate(corpus.train.ids) if name in ids])
+        data = corpus.train.take(rows)
+        encoders = [(branch.modality, branch.store.key.encoder) for branch in corpus.branches]
+        shape = shape_model(options, encoders, len(corpus.labels))
+        config = self._make_config(fold, shape, corpus.hash_of(ids))
+        first = self.ranks.rank == 0
+        if self.ranks.share(first and open_folder(folder, config, data.ids)):
+            self.log(f"{title}: already trained")
+            return RunResult(title, folder, True, read_summary(folder))
+        epochs = options.epochs + options.balanced_epochs
+        with self.progress.task(title, epochs * len(data)) as advance:
+
+            def report(history: list[dict[str, Any]], line: str) -> None:
+                if first:
+                    write_metrics(folder, history)
+                    self.log(f"{title}: {line}")
+
+            summary = fit(
+                data,
+                corpus.dev,
+                corpus.labels,
+                shape,
+                options,
+                folder,
+                device=self.device,
+                ranks=self.ranks,
+                advance=advance,
+                report=report,
+            )
+        summary |= {"skipped": corpus.skipped, "notes": list(corpus.notes)}
+        if first:
+            close_folder(folder, summary)
+        return RunResult(title, folder, False, summary)
+
+    def _make_config(self, fold: int | None, shape: ModelConfig, data: str) -> dict[str, Any]:
+        corpus, options = self.corpus, self.options
+        config = {
+            "serctl_run": RUN_VERSION,
+            "name": self.name,
+            "fold": fold,
+            "hash": "",
+            "options": options_to_dict(options),
+            "labels": list(corpus.labels.names),
+            "branches": [branch.to_dict() for branch in corpus.branches],
+            "model": asdict(shape),
+            "attributes": corpus.attributes,
+            "seed": options.seed,
+            "data": data,
+            "environment": environment(),
+        }
+        return config | {"hash": hash_config(config)}

@@ -1,0 +1,184 @@
+"""From options to a trained network: its shape, its stages, its score on dev."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from serctl.data.labels import NEUTRAL, LabelSet
+from serctl.errors import ConfigError
+from serctl.evaluation.bootstrap import draw_subsets, score_subsets
+from serctl.evaluation.metrics import score_predictions
+from serctl.models.config import ModelConfig
+from serctl.models.fusion import FusionModel
+from serctl.options import TrainOptions
+from serctl.progress import Advance
+from serctl.runtime import seed_everything
+from serctl.training.dataset import UtteranceSet, measure_frames
+from serctl.training.diagnosis import diagnose
+from serctl.training.inference import infer
+from serctl.training.loop import Record, Stage, Trainer, TrainState
+from serctl.training.objective import Objective
+from serctl.training.ranks import Ranks
+from serctl.training.sampler import Balance, Sampler
+
+BALANCES: dict[str, Balance] = {"on": "exact", "off": "off", "replacement": "replacement"}
+
+
+def shape_model(
+    options: TrainOptions, encoders: list[tuple[str, str]], num_classes: int
+) -> ModelConfig:
+    """Return the shape of the network for branches given as (modality, encoder)."""
+    heads = tuple(
+        options.paralinguistic_heads if modality == "paralinguistic" else options.heads
+        for modality, _ in encoders
+    )
+    return ModelConfig(
+        num_classes=num_classes,
+        hidden=options.hidden,
+        dropout=options.dropout,
+        heads=heads,
+        attention=options.attention,
+        pooling=options.pooling,
+        neutral_head=options.loss == "wce+sml",
+        num_attributes=3 if options.attribute_weight else 0,
+        standardise=tuple(encoder in options.standardise for _, encoder in encoders),
+    )
+
+
+def plan_stages(options: TrainOptions, data: UtteranceSet, labels: LabelSet) -> list[Stage]:
+    """Return the main stage and, if asked for, the class-balanced second one.
+
+    Raises:
+        ConfigError: What the balancing needs is not there.
+    """
+    balance = options.balance
+    if balance == "auto":
+        balance = "on" if options.loss == "wce+sml" else "off"
+    if options.loss == "wce+sml" and NEUTRAL not in labels.names:
+        raise ConfigError(
+            f"--loss wce+sml tells neutral from expressive speech, and no utterance is neutral "
+            f"(labels: {', '.join(labels.names)}). Use --loss wce."
+        )
+    sampler = Sampler(
+        data.costs,
+        data.neutral.astype(np.int64),
+        options.batch_size,
+        BALANCES[balance],
+        options.sort_window,
+        options.seed,
+    )
+    main = Objective.of(options, data.targets, options.class_weights)
+    stages = [Stage(options.epochs, options.learning_rate, sampler, main)]
+    if options.balanced_epochs:
+        classes = data.targets.argmax(axis=1)
+        balanced = replace(sampler, groups=classes, balance="replacement")
+        plain = Objective.of(options, data.targets, "none")
+        stages.append(
+            Stage(options.balanced_epochs, options.balanced_learning_rate, balanced, plain)
+        )
+    return stages
+
+
+def score_dev(
+    model: FusionModel,
+    dev: UtteranceSet | None,
+    options: TrainOptions,
+    device: torch.device,
+    ranks: Ranks,
+) -> Record:
+    """Return the metrics of a network on dev; none without dev."""
+    if dev is None:
+        return {}
+    own = np.arange(len(dev))[ranks.rank :: ranks.size]
+    logits = np.zeros((len(dev), model.config.num_classes))
+    logits[own] = infer(model, dev.take(own), device, precision=options.precision).logits
+    logits = ranks.sum_array(logits)
+    if not np.isfinite(logits).all():
+        raise diagnose(model, dev, device, "the evaluation of dev")
+    predicted, num_classes = logits.argmax(axis=1), model.config.num_classes
+    scores = score_predictions(dev.label_ids, predicted, num_classes)
+    subsets = draw_subsets(dev.label_ids)
+    return {
+        "dev_macro_f1": float(scores.macro_f1),
+        "dev_bs_f1": float(score_subsets(dev.label_ids, predicted, subsets, num_classes).mean()),
+        "dev_uar": float(scores.uar),
+        "dev_accuracy": float(scores.accuracy),
+    }
+
+
+def fit(
+    data: UtteranceSet,
+    dev: UtteranceSet | None,
+    labels: LabelSet,
+    shape: ModelConfig,
+    options: TrainOptions,
+    folder: Path,
+    *,
+    device: torch.device,
+    ranks: Ranks | None = None,
+    advance: Advance = lambda n=1, note="": None,
+    report: Callable[[list[Record], str], None] = lambda history, line: None,
+) -> Record:
+    """Train a network, from the start or from where its folder says, and return its summary."""
+    ranks = ranks or Ranks()
+    if dev is None:
+        options = replace(options, select_by="last")
+    seed_everything(options.seed)
+    model = FusionModel([reader.dim for reader in data.readers], shape)
+    for branch, wanted in enumerate(shape.standardise):
+        if wanted:
+            mean, deviation = measure_frames(data, branch)
+            model.set_standardisation(
+                branch, torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
+            )
+    stages = plan_stages(options, data, labels)
+    trainer = Trainer(
+        model.to(device),
+        data,
+        stages,
+        lambda model: score_dev(model, dev, options, device, ranks),
+        options,
+        folder,
+        ranks=ranks,
+        advance=advance,
+    )
+    epochs = sum(stage.epochs for stage in stages)
+    state = trainer.run(lambda record: report(trainer.state.history, describe(record, epochs)))
+    return summarise(state, model, options, len(data), trainer)
+
+
+def describe(record: Record, epochs: int) -> str:
+    """Return the line of one epoch."""
+    left = (epochs - record["epoch"]) * (record["seconds"] + record["evaluation_seconds"])
+    parts = [f"epoch {record['epoch']}/{epochs}", f"loss {record['loss']:.4f}"]
+    if "dev_macro_f1" in record:
+        parts.append(f"dev macro-F1 {record['dev_macro_f1']:.3f} BS-F1 {record['dev_bs_f1']:.3f}")
+    parts.append(f"{record['utterances_per_second']:,.0f} utterances/s")
+    parts.append(f"{int(left) // 60}:{int(left) % 60:02} left")
+    return "  ".join(parts)
+
+
+def summarise(
+    state: TrainState, model: FusionModel, options: TrainOptions, size: int, trainer: Trainer
+) -> Record:
+    """Return what a finished training records of itself."""
+    best = state.history[state.best_epoch - 1]
+    reason = {
+        "macro_f1": "best macro-F1 on dev",
+        "bs_f1": "best BS-F1 on dev",
+        "last": "the last epoch",
+    }[options.select_by]
+    return {
+        "best_epoch": state.best_epoch,
+        "epochs": len(state.history),
+        "chosen_because": reason,
+        "metrics": {name: best[name] for name in best if name.startswith("dev_")},
+        "loss": best["loss"],
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "utterances": size,
+        "seconds": sum(record["seconds"] for record in state.history),
+        "profile": asdict(trainer.seconds),
+    }

@@ -1,0 +1,92 @@
+"""The folder of a run: begun, continued, or found finished; never replaced without being told to.
+
+``config.json`` (what is being trained) comes first and ``summary.json`` (how it ended) last.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from serctl.errors import CheckpointError, first_few
+from serctl.files import read_json, write_atomic, write_json
+from serctl.training.checkpoint import CONFIG, STATE
+
+SUMMARY, METRICS, TRAIN_IDS = "summary.json", "metrics.jsonl", "train_ids.txt"
+INDIFFERENT = frozenset({"name", "recipe", "overwrite", "profile", "device", "seeds", "folds"})
+"""Options that do not change the numbers of the main model."""
+
+
+def hash_document(document: Any) -> str:
+    """Return 12 hex digits of the SHA-256 over canonical JSON."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def hash_config(config: dict[str, Any]) -> str:
+    """Return the hash of everything in a run's config that changes its numbers."""
+    options = {name: value for name, value in config["options"].items() if name not in INDIFFERENT}
+    kept = {name: config[name] for name in ("labels", "model", "data", "seed")}
+    keys = [branch["key"] for branch in config["branches"]]
+    return hash_document({"options": options, "keys": keys, **kept})
+
+
+def open_folder(folder: Path, config: dict[str, Any], train_ids: Iterable[str]) -> bool:
+    """Begin a run or find it begun; return whether it is finished.
+
+    Raises:
+        CheckpointError: The folder holds a run of other options or data.
+    """
+    overwrite = config["options"]["overwrite"]
+    if overwrite:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif (folder / CONFIG).is_file():
+        found = read_json(
+            folder / CONFIG, CheckpointError, "Remove the folder, or use --overwrite."
+        )
+        if found.get("hash") == config["hash"]:
+            return (folder / SUMMARY).is_file()
+        raise CheckpointError(
+            f"'{folder}' holds a run of other {_difference(found, config)}. "
+            f"Give this one a --name, or replace that with --overwrite."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with write_atomic(folder / TRAIN_IDS) as file:
+        file.writelines(f"{name}\n" for name in train_ids)
+    write_json(folder / CONFIG, config)
+    return False
+
+
+def write_metrics(folder: Path, history: Iterable[dict[str, Any]]) -> None:
+    """Write the records of all finished epochs, one JSON object a line."""
+    with write_atomic(folder / METRICS) as file:
+        file.writelines(json.dumps(record) + "\n" for record in history)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Return the summary of a finished run.
+
+    Raises:
+        CheckpointError: It is not finished.
+    """
+    hint = "The training is not finished: repeat its command, and it continues."
+    return dict(read_json(folder / SUMMARY, CheckpointError, hint))
+
+
+def close_folder(folder: Path, summary: dict[str, Any]) -> None:
+    """Mark a run as finished."""
+    write_json(folder / SUMMARY, summary)
+    (folder / STATE).unlink(missing_ok=True)
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Return the options that differ, or 'data' where only that does."""
+    old, new = found.get("options", {}), wanted["options"]
+    shown = [
+        f"{name} {old.get(name)}, now {new[name]}"
+        for name in new
+        if name not in INDIFFERENT and json.dumps(old.get(name)) != json.dumps(new[name])
+    ]
+    return f"options ({first_few(shown)})" if shown else "data, features or labels"
