@@ -7,10 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
-from serctl.cache.segment import CHUNK_ROWS, SHARD, read_shard_index
+from serctl.cache.segment import SHARD, shard_tail
 from serctl.errors import CacheError
 
 
@@ -54,12 +53,12 @@ class DirectRows:
         """Fill ``out`` (contiguous, of the stored type) with rows from ``start`` on."""
         file = self._open(segment)
         offset = start * self._row_bytes
-        if os.preadv(file.number, [out], offset) != out.nbytes:
-            self._read_on(file, offset, out)
+        buffer: Any = out  # NumPy's arrays are buffers, but not yet to type checkers
+        if os.preadv(file.number, [buffer], offset) != out.nbytes:
+            self._read_on(file, offset, memoryview(buffer).cast("B"))
 
-    def _read_on(self, file: Descriptor, offset: int, out: NDArray[Any]) -> None:
-        """Read what one call did not give (a signal, or more than 2 GB)."""
-        view: Any = memoryview(out).cast("B")
+    def _read_on(self, file: Descriptor, offset: int, view: memoryview) -> None:
+        """Read in pieces what one call did not give at once (a signal, or more than 2 GB)."""
         while view:
             count = os.preadv(file.number, [view], offset)
             if not count:
@@ -73,12 +72,10 @@ class DirectRows:
             file = Descriptor(path)
         except FileNotFoundError:
             raise CacheError(f"'{path}' is missing. Run: serctl cache verify") from None
-        chunks = -(-self._rows[segment] // CHUNK_ROWS)
-        chunk_bytes = CHUNK_ROWS * self._row_bytes
-        found = read_shard_index(os.pread(file.number, 16 * chunks + 5, chunks * chunk_bytes), path)
-        expected = np.stack([np.arange(chunks) * chunk_bytes, np.full(chunks, chunk_bytes)], axis=1)
-        if not np.array_equal(found, expected):
-            raise CacheError(f"The chunks of '{path}' are not where they should be.")
+        rows = self._rows[segment]
+        tail = shard_tail(rows, self._row_bytes)
+        if os.pread(file.number, len(tail) + 1, rows * self._row_bytes) != tail:
+            raise CacheError(f"'{path}' is damaged behind its last frame. Run: serctl cache verify")
         return file
 
 
@@ -90,8 +87,17 @@ class ZarrRows:
         self._open = lru_cache(maxsize=open_file_limit())(self._open_array)
 
     def __call__(self, segment: str, start: int, out: NDArray[Any]) -> None:
-        """Fill ``out`` with rows from ``start`` on."""
-        out[...] = self._open(segment)[start : start + len(out)]
+        """Fill ``out`` with rows from ``start`` on; Zarr fills a missing chunk with zeros.
+
+        Raises:
+            CacheError: Zarr cannot decode a chunk.
+        """
+        try:
+            out[...] = self._open(segment)[start : start + len(out)]
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise CacheError(
+                f"'{self._url}/{segment}' cannot be decoded ({error}). Run: serctl cache verify"
+            ) from error
 
     def _open_array(self, segment: str) -> Any:
         import zarr

@@ -9,9 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from serctl import __version__
 from serctl.cache.key import FORMAT_VERSION, FeatureKey
 from serctl.cache.sealed import seal, unseal
+from serctl.cache.storage import get_storage
 from serctl.errors import CacheError
 
 GROUP_FILE = "zarr.json"
@@ -29,6 +32,11 @@ class StoreHeader:
     frame_rate: float | None
     created: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one frame, uncompressed."""
+        return self.dim * np.dtype(get_storage(self.key.storage).dtype).itemsize
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, format version first."""

@@ -29,9 +29,8 @@ class StoreLock:
         Raises:
             CacheError: Another process holds it; the message says which, where and since when.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._open()
             try:
                 fcntl.flock(self._descriptor, self._mode | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -56,6 +55,16 @@ class StoreLock:
         """Give the lock back and delete its file: the store itself is gone."""
         self._path.unlink(missing_ok=True)
         self._close()
+
+    def _open(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise CacheError(
+                f"Cannot write in '{self._path.parent}': {error.strerror}. Name another folder in "
+                f"serctl.toml: [paths] cache."
+            ) from error
 
     def _is_current(self) -> bool:
         """Whether the locked file still has its name (the store may have been removed)."""

@@ -18,7 +18,6 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
-from numpy.typing import NDArray
 
 from serctl.cache.sealed import check_seal, seal, unseal
 from serctl.cache.storage import Storage
@@ -58,7 +57,7 @@ def array_metadata(rows: int, dim: int, storage: Storage) -> dict[str, Any]:
         dtype=storage.dtype,
         chunks=(CHUNK_ROWS, dim),
         shards=(-(-rows // CHUNK_ROWS) * CHUNK_ROWS, dim),
-        compressors=storage.compressor,
+        compressors=[dict(codec) for codec in storage.codecs] or None,
         fill_value=0,
     )
     files = array.metadata.to_buffer_dict(default_buffer_prototype())
@@ -73,15 +72,24 @@ def shard_index(lengths: Sequence[int]) -> bytes:
     return table + google_crc32c.value(table).to_bytes(4, "little")
 
 
-def read_shard_index(data: bytes, name: object) -> NDArray[np.uint64]:
-    """Return ``(chunks, 2)`` offsets and sizes of the inner chunks.
+def shard_tail(rows: int, row_bytes: int) -> bytes:
+    """Return what follows the last row of an uncompressed shard: padding, then the shard index."""
+    chunks = -(-rows // CHUNK_ROWS)
+    padding = bytes((chunks * CHUNK_ROWS - rows) * row_bytes)
+    return padding + shard_index([CHUNK_ROWS * row_bytes] * chunks)
 
-    Raises:
-        CacheError: The shard index is damaged.
-    """
-    if len(data) % 16 != 4 or google_crc32c.value(data[:-4]).to_bytes(4, "little") != data[-4:]:
-        raise CacheError(f"The shard index of '{name}' is damaged. Run: serctl cache verify")
-    return np.frombuffer(data[:-4], dtype="<u8").reshape(-1, 2)
+
+def split_shard(data: bytes, rows: int) -> list[bytes]:
+    """Return the inner chunks of a shard file; empty ones if its shard index is damaged."""
+    chunks = -(-rows // CHUNK_ROWS)
+    size = len(data) - 16 * chunks - 4
+    if size < 0:
+        return [b""] * chunks
+    sizes = np.frombuffer(data[size:-4], "<u8")[1::2].astype(int)
+    if size != sizes.sum() or data[size:] != shard_index(sizes.tolist()):
+        return [b""] * chunks
+    stops = np.cumsum(sizes)
+    return [data[stop - length : stop] for stop, length in zip(stops, sizes, strict=True)]
 
 
 def index_files(

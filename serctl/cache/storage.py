@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,17 +13,26 @@ from serctl.errors import CacheError, UnknownNameError
 
 @dataclass(frozen=True)
 class Storage:
-    """One way to keep frames: a type and, for archives, a Zarr compressor with its settings."""
+    """One way to keep frames: a type and, for archives, the Zarr codecs of an inner chunk."""
 
     name: str
     dtype: str
-    compressor: Mapping[str, Any] | None = None
+    codecs: tuple[Mapping[str, Any], ...] = ()
 
-    def codec(self) -> Any:
-        """Return the encoder of one inner chunk; its output is what the Zarr codec reads."""
+    def compress(self, rows: NDArray[np.generic]) -> bytes:
+        """Return the bytes of one inner chunk as its Zarr codecs read them."""
         from numcodecs.zstd import Zstd
 
-        return Zstd(level=self.compressor["configuration"]["level"]) if self.compressor else None
+        data = bytes(Zstd(level=ZSTD_LEVEL).encode(rows))
+        return data + google_crc32c.value(data).to_bytes(4, "little")
+
+    def decompress(self, data: bytes) -> bytes | None:
+        """Return the rows of one inner chunk; None if its bytes are damaged."""
+        from numcodecs.zstd import Zstd
+
+        if google_crc32c.value(data[:-4]).to_bytes(4, "little") != data[-4:]:
+            return None
+        return bytes(Zstd().decode(data[:-4]))
 
     def encode(self, frames: NDArray[np.floating], name: str) -> NDArray[np.generic]:
         """Return frames ``(T, D)`` as they will lie on disk; ``name`` is the utterance's.
@@ -42,13 +52,15 @@ class Storage:
         return stored
 
 
-_ZSTD = {"name": "zstd", "configuration": {"level": 3, "checksum": False}}
+ZSTD_LEVEL = 3
+_ZSTD = {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}}
+_CRC32C = {"name": "crc32c"}
 STORAGES = {
     storage.name: storage
     for storage in (
         Storage("float16", "float16"),
         Storage("float32", "float32"),
-        Storage("float16-zstd", "float16", _ZSTD),
+        Storage("float16-zstd", "float16", (_ZSTD, _CRC32C)),
     )
 }
 

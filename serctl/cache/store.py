@@ -1,7 +1,7 @@
 """Reading a feature store: frames of utterances into a caller's padded batch."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,10 +71,9 @@ class FeatureStore:
         segments = [(name, _read_segment(place, name)) for name in place.segments()]
         storage = get_storage(header.key.storage)
         read_rows: RowReader = ZarrRows(place.url)
-        if place.local is not None and storage.compressor is None:
-            row_bytes = header.dim * np.dtype(storage.dtype).itemsize
+        if place.local is not None and not storage.codecs:
             rows = {name: index.rows for name, index in segments}
-            read_rows = DirectRows(place.local, rows, row_bytes)
+            read_rows = DirectRows(place.local, rows, header.row_bytes)
         return cls(place.url, header, segments, read_rows, verify)
 
     @property
@@ -119,6 +118,16 @@ class FeatureStore:
         """Return the hash of the audio or text that an utterance was encoded from."""
         return self._source[self._rows([utterance_id])[0]]
 
+    def ids_in(self, segments: Collection[str]) -> tuple[str, ...]:
+        """Return the utterances whose frames lie in some segments, in the order of their rows."""
+        wanted = np.isin(self._names, list(segments))
+        return tuple(name for name, row in self._row.items() if wanted[self._segment[row]])
+
+    def rows_in(self, segment: str, leave_out: Collection[str] = ()) -> int:
+        """Return how many frames of a segment can be read, some utterances left out."""
+        ids = [name for name in self.ids_in([segment]) if name not in leave_out]
+        return int(self.num_frames(ids).sum())
+
     def read(self, utterance_id: str) -> NDArray[Any]:
         """Return the frames of one utterance, ``(T, D)``.
 
@@ -135,7 +144,7 @@ class FeatureStore:
 
         Args:
             ids: B utterances.
-            out: ``(B, T, D)``, T at least that of the longest; of `dtype` it is filled without a copy.
+            out: ``(B, T, D)``, T at least the longest; of `dtype` it is filled without a copy.
 
         Raises:
             MissingFeaturesError: An utterance is not in the store.

@@ -19,6 +19,7 @@ from serctl.cache.segment import (
     index_files,
     segment_folders,
     shard_index,
+    shard_tail,
 )
 from serctl.cache.storage import Storage, get_storage
 
@@ -43,7 +44,7 @@ class SegmentStream:
 
     def add(self, utterance_id: str, rows: NDArray[np.generic], source: str) -> None:
         """Append the stored rows of one utterance."""
-        if self._storage.compressor is None:
+        if not self._storage.codecs:
             self._write(rows)
         else:
             self._pending.append(rows)
@@ -67,7 +68,7 @@ class SegmentStream:
             del column[rows:]
 
     def commit(self) -> int:
-        """Complete the segment, give it the next free number and return its number of utterances."""
+        """Complete the segment and give it the next free number; return its utterances' number."""
         index = SegmentIndex(*self._columns)
         self._finish(index.rows)
         files = index_files(index, self._header.to_dict(), self._header.dim, self._storage)
@@ -91,26 +92,23 @@ class SegmentStream:
         return not self._columns[0]
 
     def _finish(self, rows: int) -> None:
-        row_bytes = self._header.dim * np.dtype(self._storage.dtype).itemsize
-        padding = -rows % CHUNK_ROWS
-        zeros = np.zeros((padding, self._header.dim), self._storage.dtype)
-        if self._storage.compressor is None:
-            self._write(zeros)
-            self._chunks = [CHUNK_ROWS * row_bytes] * ((rows + padding) // CHUNK_ROWS)
+        if not self._storage.codecs:
+            self._write(shard_tail(rows, self._header.row_bytes))
         else:
-            self._pending.append(zeros)
+            padding = np.zeros((-rows % CHUNK_ROWS, self._header.dim), self._storage.dtype)
+            self._pending.append(padding)
             self._write_chunks()
-        self._write(shard_index(self._chunks))
+            self._write(shard_index(self._chunks))
         os.fsync(self._file)
         os.close(self._file)
         self._file = -1
 
     def _write_chunks(self) -> None:
-        codec = self._storage.codec()
+        """Write the inner chunks that are complete and keep the rest."""
         rows = np.concatenate(self._pending)
         whole = len(rows) // CHUNK_ROWS * CHUNK_ROWS
         for start in range(0, whole, CHUNK_ROWS):
-            chunk = codec.encode(rows[start : start + CHUNK_ROWS])
+            chunk = self._storage.compress(rows[start : start + CHUNK_ROWS])
             self._write(chunk)
             self._chunks.append(len(chunk))
         self._pending = [rows[whole:].copy()]

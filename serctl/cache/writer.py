@@ -101,6 +101,8 @@ class StoreWriter:
                 the disk is full.
         """
         rows = [self._encode(*pair) for pair in zip(ids, frames, strict=True)]
+        if not rows:
+            return
         try:
             self._stream = self._stream or SegmentStream(self._path, self._header)
             before = self._stream.mark()
@@ -145,8 +147,7 @@ class StoreWriter:
             )
         self._header = found
         if not self._shared:
-            for stale in self._path.parent.glob(f".{self._path.name}.*.tmp"):
-                shutil.rmtree(stale, ignore_errors=True)
+            remove_stale(self._path)
         for folder in segment_folders(self._path):
             index = read_index(read_segment_files(folder), folder)
             self._sources.update(zip(index.utterance_id, index.source, strict=True))
@@ -163,5 +164,11 @@ class StoreWriter:
         free = shutil.disk_usage(self._path.parent).free
         return CacheError(
             f"Cannot write '{self._path}': {error.strerror} ({size:,} bytes needed, {free:,} "
-            f"free). What was committed before stays; free some space and run the same command again."
+            f"free). What was committed stays; free some space and run the same command again."
         )
+
+
+def remove_stale(path: Path) -> None:
+    """Remove what killed writers left beside a store; the caller has its exclusive lock."""
+    for stale in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)

@@ -1,0 +1,141 @@
+"""Rewriting segments: to drop damaged or dead frames, to merge small ones, to mend documents."""
+
+import os
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from serctl.cache.check import CheckResult, find_header, find_index, load_index
+from serctl.cache.header import GROUP_FILE, StoreHeader, group_document, sync_folder, write_synced
+from serctl.cache.lock import StoreLock
+from serctl.cache.segment import SHARD, index_files, segment_folders, shard_tail
+from serctl.cache.storage import get_storage
+from serctl.cache.store import FeatureStore
+from serctl.cache.stream import SegmentStream
+from serctl.cache.writer import COMMIT_BYTES, remove_stale
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """What pruning did, or would do: segments rewritten into fewer, and bytes given back."""
+
+    store: str
+    segments: tuple[str, ...]
+    dropped: tuple[str, ...]
+    dead_bytes: int
+
+
+def prune_store(
+    path: Path, *, drop: Collection[str] = (), small: int = COMMIT_BYTES // 2, dry_run: bool = False
+) -> PruneResult:
+    """Rewrite segments that hold frames nobody can read any more, and merge small ones.
+
+    Args:
+        path: A local store.
+        drop: Utterances to remove, such as those that the manifest no longer lists.
+        small: Segments below this size, in bytes, are merged.
+        dry_run: Only tell.
+
+    Raises:
+        CacheError: The store is being written, or is damaged.
+    """
+    leave_out = frozenset(drop)
+    with StoreLock(path):
+        store = FeatureStore.open(path, verify="always")
+        header, _ = find_header(path)
+        dead, merge = {}, set()
+        for folder in segment_folders(path):
+            rows = load_index(folder).rows
+            dead[folder.name] = (rows - store.rows_in(folder.name, leave_out)) * header.row_bytes
+            if rows * header.row_bytes < small:
+                merge.add(folder.name)
+        chosen = {name for name, size in dead.items() if size} | (
+            merge if len(merge) > 1 else set()
+        )
+        if not dry_run:
+            rewrite_segments(path, chosen, leave_out)
+            remove_stale(path)
+    dropped = tuple(name for name in store.ids if name in leave_out)
+    return PruneResult(path.name, tuple(sorted(chosen)), dropped, sum(dead.values()))
+
+
+def mend_store(path: Path, result: CheckResult) -> None:
+    """Restore what can be restored from its twin and remove the frames that are lost.
+
+    Afterwards the store opens, and the next `serctl extract` encodes exactly ``result.lost``.
+
+    Raises:
+        CacheError: The store is being written.
+    """
+    with StoreLock(path):
+        header, _ = find_header(path)
+        damaged = {damage.file for damage in result.damages}
+        if GROUP_FILE in damaged:
+            _replace(path / GROUP_FILE, group_document(header))
+        for folder in segment_folders(path):
+            if any(file.startswith(f"{folder.name}/") for file in damaged):
+                _mend_segment(folder, header)
+        segments = {damage.file.split("/")[0] for damage in result.damages if damage.lost}
+        rewrite_segments(path, segments, result.lost)
+
+
+def _mend_segment(folder: Path, header: StoreHeader) -> None:
+    """Write documents and the end of the shard anew; without any index the segment is no more."""
+    index, _ = find_index(folder)
+    if index is None:
+        return _remove_segment(folder)
+    storage = get_storage(header.key.storage)
+    for name, data in index_files(index, header.to_dict(), header.dim, storage).items():
+        _replace(folder / name, data)
+    if not storage.codecs and (folder / SHARD).exists():
+        with (folder / SHARD).open("r+b") as file:
+            file.seek(index.rows * header.row_bytes)
+            file.write(shard_tail(index.rows, header.row_bytes))
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+    return None
+
+
+def rewrite_segments(path: Path, segments: Collection[str], drop: Collection[str]) -> None:
+    """Write the live utterances of some segments anew, without ``drop``; the caller has the lock.
+
+    The new segments are committed before the old ones go: at no instant is an utterance missing.
+    """
+    header, _ = find_header(path)
+    store = FeatureStore.open(path, verify="always")
+    leave_out = frozenset(drop)
+    stream: SegmentStream | None = None
+    try:
+        for name in store.ids_in(segments):
+            if name in leave_out:
+                continue
+            stream = stream or SegmentStream(path, header)
+            stream.add(name, store.read(name), store.source_of(name))
+            if stream.size >= COMMIT_BYTES:
+                stream.commit()
+                stream = None
+        if stream is not None:
+            stream.commit()
+    finally:
+        if stream is not None:
+            stream.discard()
+    for segment in segments:
+        _remove_segment(path / segment)
+    sync_folder(path)
+
+
+def _remove_segment(folder: Path) -> None:
+    """Take a segment out of its store in one step, then delete it."""
+    store = folder.parent
+    aside = store.with_name(f".{store.name}.{os.getpid()}.{folder.name}.tmp")
+    folder.rename(aside)
+    shutil.rmtree(aside)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_synced(temporary, data)
+    temporary.replace(path)
+    sync_folder(path.parent)

@@ -1,0 +1,87 @@
+"""Sizes, ages and coverage of stores, and their removal."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serctl.cache.locate import StoreInfo
+from serctl.cache.lock import StoreLock
+from serctl.cache.store import FeatureStore
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """One store in figures.
+
+    Attributes:
+        name: ``encoder@digest``, which chooses it.
+        path: Its folder.
+        key: Fields of the key.
+        dim: D.
+        frame_rate: In Hz, None for text.
+        created: UTC.
+        written: Seconds since the epoch of the last commit.
+        versions: Packages that encoded.
+        utterances: Utterances that can be read.
+        frames: Their frames.
+        segments: Segments.
+        bytes: All files.
+        coverage: Per split of the manifest, how many utterances are stored and how many there are.
+    """
+
+    name: str
+    path: Path
+    key: Mapping[str, object]
+    dim: int
+    frame_rate: float | None
+    created: str
+    written: float
+    versions: Mapping[str, str]
+    utterances: int
+    frames: int
+    segments: int
+    bytes: int
+    coverage: Mapping[str, tuple[int, int]]
+
+
+def summarise_store(info: StoreInfo, splits: Mapping[str, str]) -> StoreSummary:
+    """Return the figures of a store; ``splits`` maps utterance ids to their split.
+
+    Raises:
+        CacheError: It is damaged.
+    """
+    store = FeatureStore.open(info.path)
+    total = Counter(splits.values())
+    stored = Counter(split for name, split in splits.items() if name in store)
+    files = [file.stat() for file in info.path.rglob("*") if file.is_file()]
+    return StoreSummary(
+        name=info.name,
+        path=info.path,
+        key=info.key.to_dict(),
+        dim=info.header.dim,
+        frame_rate=info.header.frame_rate,
+        created=info.header.created,
+        written=max(file.st_mtime for file in files),
+        versions=info.header.versions,
+        utterances=len(store),
+        frames=int(store.num_frames(store.ids).sum()),
+        segments=sum(path.name.isdigit() for path in info.path.iterdir()),
+        bytes=sum(file.st_size for file in files),
+        coverage={split: (stored[split], count) for split, count in total.items()},
+    )
+
+
+def remove_store(path: Path) -> None:
+    """Delete a store; it is out of the cache in one step.
+
+    Raises:
+        CacheError: It is being written.
+    """
+    with StoreLock(path) as lock:
+        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        path.rename(aside)
+        shutil.rmtree(aside)
+        lock.remove()
