@@ -6,13 +6,17 @@ from typing import Annotated
 import typer
 
 from serctl.cli import console
+from serctl.cli.manifest import balance_rows
 from serctl.cli.options import JsonOpt
 from serctl.errors import UsageError
 
 
 def init(
     corpus: Annotated[
-        list[str] | None, typer.Option(help="demo, emodb, ravdess, ...; repeat to join corpora.")
+        list[str] | None,
+        typer.Option(
+            help="demo, emodb, ravdess, crema-d, iemocap, meld, msp-podcast, ...; repeat to join."
+        ),
     ] = None,
     root: Annotated[
         list[Path] | None, typer.Option(help="Folder of the corpus; one for each --corpus.")
@@ -64,23 +68,11 @@ def init(
     )
     for note in result.notes:
         console.say(f"Note: {note}.")
-    console.show(result, balance_table(result.counts), as_json=as_json)
+    table = console.table("", ["emotion", *result.counts], balance_rows(result.counts))
+    console.show(result, table, as_json=as_json)
     console.say(f"Wrote {result.manifest} and {result.project}.")
     inside = "" if project == Path() else f"cd {project} && "
     console.hint(f"{inside}serctl transcribe   (the corpus' own words: --from-manifest)")
-
-
-def balance_table(counts: dict[str, dict[str, int]]) -> console.Table:
-    """Return emotions by splits, with sums."""
-    emotions = [
-        name for name in next(iter(counts.values())) if any(c[name] for c in counts.values())
-    ]
-    rows = [
-        [name or "(unlabelled)", *(str(counts[split][name]) for split in counts)]
-        for name in emotions
-    ]
-    sums = [str(sum(counts[split].values())) for split in counts]
-    return console.table("", ["emotion", *counts], [*rows, ["all", *sums]])
 
 
 def _only(roots: list[Path]) -> Path | None:

@@ -1,0 +1,116 @@
+"""`serctl manifest check | stats | split | merge`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serctl.cli import console
+from serctl.cli.options import JsonOpt, ProjectOpt
+from serctl.config import open_workspace
+
+manifest = typer.Typer(no_args_is_help=True, help="Look at, divide and join manifests.")
+
+ManifestArg = Annotated[
+    Path | None, typer.Argument(metavar="[MANIFEST]", help="Default: the project's manifest.")
+]
+OutputOpt = Annotated[Path, typer.Option("--output", "-o", help="The manifest to write.")]
+OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the output.")]
+
+
+@manifest.command()
+def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
+    """Decode all audio; find what cannot be used and what is in two splits. Exit 1 if any is."""
+    from serctl.data.manifest import read_manifest
+    from serctl.stages.manifest import check_audio
+
+    result = check_audio(read_manifest(_find(path, project)), progress=console.progress)
+    lines = [f"{item.utterance_id} ({item.split}): {item.problem}" for item in result.problems]
+    lines += [f"{', '.join(names)}: the same audio in several splits" for names in result.leaks]
+    lines += [f"{', '.join(names)}: the same audio" for names in result.duplicates]
+    lines.append(
+        f"{result.num_utterances} utterances: {len(result.problems)} unusable, {len(result.leaks)} "
+        f"times the same audio in several splits, {len(result.duplicates)} times within one."
+    )
+    console.show(result, "\n".join(lines), as_json=as_json)
+    if not result.usable:
+        raise typer.Exit(1)
+
+
+@manifest.command()
+def stats(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
+    """Count emotions, speakers and hours of each split, and speakers in several splits."""
+    from serctl.data.manifest import read_manifest
+    from serctl.stages.manifest import describe_manifest
+
+    result = describe_manifest(read_manifest(_find(path, project)), progress=console.progress)
+    splits = result.splits.values()
+    rows = balance_rows({name: split.emotions for name, split in result.splits.items()})
+    rows += [
+        ["speakers", *(str(split.speakers) for split in splits)],
+        ["without speaker", *(str(split.without_speaker) for split in splits)],
+        ["with votes", *(str(split.with_votes) for split in splits)],
+        ["hours", *(f"{split.hours:.2f}" for split in splits)],
+        ["median seconds", *(f"{split.median_seconds:.1f}" for split in splits)],
+        ["longest seconds", *(f"{split.longest_seconds:.1f}" for split in splits)],
+    ]
+    if any(split.unmeasured for split in splits):
+        rows.append(["unreadable audio", *(str(split.unmeasured) for split in splits)])
+    console.show(result, console.table("", ["", *result.splits], rows), as_json=as_json)
+    if result.leaking_speakers:
+        console.say(f"Warning: {len(result.leaking_speakers)} speakers are in several splits.")
+    if result.leaking_transcripts:
+        console.say(f"Note: {result.leaking_transcripts} transcripts are in several splits.")
+
+
+@manifest.command()
+def split(
+    output: OutputOpt,
+    path: ManifestArg = None,
+    project: ProjectOpt = None,
+    seed: Annotated[int, typer.Option(help="Seed of the division.")] = 0,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Make new splits: speaker-disjoint, class-stratified, about 3:1:1 train, dev and test."""
+    from serctl.stages.manifest import split_manifest
+
+    made = split_manifest(_find(path, project), output, seed=seed, overwrite=overwrite)
+    _show_counts(made.counts(), output, as_json)
+
+
+@manifest.command()
+def merge(
+    paths: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Two or more.")],
+    output: OutputOpt,
+    prefix: Annotated[
+        list[str] | None, typer.Option(help="Put before ids and speakers; one for each manifest.")
+    ] = None,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Join manifests, for work across corpora."""
+    from serctl.stages.manifest import merge_manifests
+
+    made = merge_manifests(paths, output, prefixes=prefix or [], overwrite=overwrite)
+    _show_counts(made.counts(), output, as_json)
+
+
+def balance_rows(counts: dict[str, dict[str, int]]) -> list[list[str]]:
+    """Return a row per emotion that occurs, with its count in each split, and one of sums."""
+    names = dict.fromkeys(name for found in counts.values() for name, n in found.items() if n)
+    rows = [
+        [name or "(unlabelled)", *(str(found.get(name, 0)) for found in counts.values())]
+        for name in sorted(names, key=lambda name: not name)
+    ]
+    return [*rows, ["all", *(str(sum(found.values())) for found in counts.values())]]
+
+
+def _show_counts(counts: dict[str, dict[str, int]], output: Path, as_json: bool) -> None:
+    table = console.table("", ["emotion", *counts], balance_rows(counts))
+    console.show(counts, table, as_json=as_json)
+    console.say(f"Wrote {output}.")
+
+
+def _find(path: Path | None, project: Path | None) -> Path:
+    return path or open_workspace(project).manifest

@@ -1,0 +1,204 @@
+"""Look at manifests before work is spent on them; divide and join them."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from serctl.data.audio import SAMPLE_RATE, measure_samples, read_audio
+from serctl.data.corpora.table import read_table
+from serctl.data.manifest import (
+    Manifest,
+    Utterance,
+    check_manifest,
+    read_manifest,
+    write_manifest,
+)
+from serctl.data.splits import assign_splits
+from serctl.errors import AudioError, UsageError, first_few
+from serctl.progress import Advance, Progress, silent
+
+
+@dataclass(frozen=True)
+class AudioProblem:
+    """An utterance whose audio cannot be used, and why."""
+
+    utterance_id: str
+    split: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What `check_audio` found: unusable audio, and ids of utterances with the same samples."""
+
+    num_utterances: int
+    problems: tuple[AudioProblem, ...]
+    leaks: tuple[tuple[str, ...], ...]
+    duplicates: tuple[tuple[str, ...], ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether every utterance can be used and no audio is in two splits."""
+        return not (self.problems or self.leaks)
+
+
+@dataclass(frozen=True)
+class SplitStats:
+    """One split in figures; durations in seconds, speakers without the unknown."""
+
+    emotions: dict[str, int]
+    speakers: int
+    without_speaker: int
+    with_votes: int
+    hours: float
+    median_seconds: float
+    longest_seconds: float
+    unmeasured: int
+
+
+@dataclass(frozen=True)
+class ManifestStats:
+    """A manifest in figures, split by split, and what is in more than one split."""
+
+    splits: dict[str, SplitStats]
+    leaking_speakers: dict[str, tuple[str, ...]]
+    leaking_transcripts: int
+
+
+def check_audio(manifest: Manifest, *, progress: Progress = silent) -> CheckResult:
+    """Decode every file and compare the samples.
+
+    Returns:
+        Audio that is missing, unreadable, empty, silent or not finite; groups of utterances with
+        the same samples, ``leaks`` across splits and ``duplicates`` within one.
+    """
+    rows = manifest.utterances
+    found: dict[str, list[Utterance]] = {}
+    problems = []
+    with (
+        progress.task("check audio", len(rows)) as advance,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        for row, (digest, problem) in zip(rows, pool.map(_digest, rows), strict=True):
+            if problem:
+                problems.append(AudioProblem(row.utterance_id, row.split, problem))
+            else:
+                found.setdefault(digest, []).append(row)
+            advance()
+    groups = [group for group in found.values() if len(group) > 1]
+    leaks = [group for group in groups if len({row.split for row in group}) > 1]
+    return CheckResult(
+        num_utterances=len(rows),
+        problems=tuple(problems),
+        leaks=_ids(leaks),
+        duplicates=_ids(group for group in groups if group not in leaks),
+    )
+
+
+def _digest(row: Utterance) -> tuple[str, str]:
+    """Return a hash of the samples or what is wrong with them."""
+    try:
+        return hashlib.blake2b(read_audio(row.path).tobytes(), digest_size=16).hexdigest(), ""
+    except AudioError as error:
+        return "", str(error)
+
+
+def _ids(groups: Iterable[Sequence[Utterance]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(row.utterance_id for row in group) for group in groups)
+
+
+def describe_manifest(manifest: Manifest, *, progress: Progress = silent) -> ManifestStats:
+    """Count emotions, speakers, votes and hours; durations come from the files' headers."""
+    with progress.task("measure audio", len(manifest)) as advance:
+        splits = {
+            split: _describe_split(manifest.select(split), advance) for split in manifest.splits
+        }
+    said: dict[str, set[str]] = {}
+    for row in manifest:
+        if row.transcript:
+            said.setdefault(row.transcript.strip().lower(), set()).add(row.split)
+    return ManifestStats(
+        splits=splits,
+        leaking_speakers=manifest.leaking_speakers(),
+        leaking_transcripts=sum(len(found) > 1 for found in said.values()),
+    )
+
+
+def _describe_split(rows: Manifest, advance: Advance) -> SplitStats:
+    seconds = []
+    for row in rows:
+        with suppress(AudioError):
+            seconds.append(measure_samples(row.path) / SAMPLE_RATE)
+        advance()
+    (emotions,) = rows.counts().values()
+    return SplitStats(
+        emotions=emotions,
+        speakers=len({row.speaker for row in rows if row.speaker}),
+        without_speaker=sum(not row.speaker for row in rows),
+        with_votes=sum(any(row.votes().values()) for row in rows),
+        hours=sum(seconds) / 3600,
+        median_seconds=median(seconds or [0.0]),
+        longest_seconds=max(seconds, default=0.0),
+        unmeasured=len(rows) - len(seconds),
+    )
+
+
+def split_manifest(
+    source: Path, target: Path, *, seed: int = 0, overwrite: bool = False
+) -> Manifest:
+    """Write a manifest with new speaker-disjoint, class-stratified splits.
+
+    Raises:
+        UsageError: ``target`` exists.
+        ManifestError: There are fewer than three speakers.
+    """
+    rows, _ = assign_splits(read_table(source, {}).utterances, seed)
+    return _write(rows, target, overwrite)
+
+
+def merge_manifests(
+    sources: Sequence[Path],
+    target: Path,
+    *,
+    prefixes: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Manifest:
+    """Write one manifest of several; ``prefixes`` go before ids and speakers.
+
+    Raises:
+        UsageError: ``target`` exists, the prefixes are not one for each, or ids clash without them.
+    """
+    if prefixes and len(prefixes) != len(sources):
+        raise UsageError(f"{len(sources)} manifests but {len(prefixes)} --prefix: one for each.")
+    manifests = [read_manifest(source) for source in sources]
+    rows = [
+        replace(
+            row,
+            utterance_id=prefix + row.utterance_id,
+            speaker=row.speaker and prefix + row.speaker,
+        )
+        for manifest, prefix in zip(manifests, prefixes or [""] * len(sources), strict=True)
+        for row in manifest
+    ]
+    counts = Counter(row.utterance_id for row in rows)
+    if clashes := sorted(name for name in counts if counts[name] > 1):
+        raise UsageError(
+            f"{len(clashes)} ids are in several manifests ({first_few(clashes)}). "
+            f"Keep them apart with one --prefix for each."
+        )
+    return _write(rows, target, overwrite)
+
+
+def _write(rows: Sequence[Utterance], target: Path, overwrite: bool) -> Manifest:
+    if target.exists() and not overwrite:
+        raise UsageError(f"'{target}' exists already. Replace with: --overwrite")
+    manifest = Manifest(tuple(rows), target)
+    check_manifest(manifest)
+    write_manifest(target, rows)
+    return manifest

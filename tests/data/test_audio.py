@@ -1,0 +1,52 @@
+"""Audio of any kind in, 16 kHz mono float32 out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serctl.data.audio import SAMPLE_RATE, measure_samples, read_audio, to_mono_16k
+from serctl.errors import AudioError
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_tone_keeps_its_pitch_length_and_level(
+    tmp_path: Path, rate: int, subtype: str, channels: int
+) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+    soundfile.write(tmp_path / "tone.wav", np.stack([tone] * channels, 1), rate, subtype=subtype)
+    samples = read_audio(tmp_path / "tone.wav")
+    assert samples.dtype == np.float32
+    assert samples.flags.c_contiguous
+    assert len(samples) == measure_samples(tmp_path / "tone.wav") == SAMPLE_RATE
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)
+    inner = slice(1000, -1000)
+    assert np.abs(samples[inner] - expected[inner]).max() < 2e-3
+
+
+def test_channels_are_averaged() -> None:
+    pair = np.array([[0.2, 0.4], [-0.6, 0.2]], np.float32)
+    np.testing.assert_allclose(to_mono_16k(pair, SAMPLE_RATE, "x"), [0.3, -0.2], atol=1e-7)
+
+
+@given(level=st.floats(1e-7, 1e-3))
+def test_quiet_is_not_silent(level: float) -> None:
+    samples = np.full((100, 1), level, np.float32)
+    assert to_mono_16k(samples, SAMPLE_RATE, "x").any()
+    with pytest.raises(AudioError, match="silent"):
+        to_mono_16k(samples * 0, SAMPLE_RATE, "x")
+
+
+def test_real_whispers_are_not_silent(test_data: Path) -> None:
+    quiet = sorted((test_data / "ravdess" / "audio").glob("03-01-02-01-*.flac"))[:20]
+    assert min(np.abs(read_audio(path)).max() for path in quiet) > 0
+
+
+def test_the_length_in_the_header_is_the_length_of_the_samples(test_data: Path) -> None:
+    for path in sorted((test_data / "msp_podcast_layout" / "Audios").glob("*.wav")):
+        assert measure_samples(path) == len(read_audio(path))

@@ -1,0 +1,162 @@
+"""Manifests: what is read back, and what is refused with a line number."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serctl.data.labels import EMOTIONS, OTHER_EMOTIONS, parse_emotion, parse_mapping
+from serctl.data.manifest import Manifest, Utterance, parse_split, read_manifest, write_manifest
+from serctl.data.splits import assign_splits, take_evenly
+from serctl.errors import ManifestError
+
+TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
+NAME = st.text("abcdefghij_-0123456789", min_size=1, max_size=8)
+ROWS = st.lists(
+    st.builds(
+        lambda name, split, emotion, speaker, words, note: Utterance(
+            name, Path("/audio") / name, split, emotion, speaker, words, {"note": note}
+        ),
+        NAME,
+        st.sampled_from(["train", "dev", "test", "test2"]),
+        st.sampled_from(["", *EMOTIONS, *OTHER_EMOTIONS]),
+        st.sampled_from(["", "s1", "s2"]),
+        TEXT,
+        TEXT,
+    ),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda row: row.utterance_id,
+)
+
+
+@given(rows=ROWS)
+def test_what_is_written_is_read_back(
+    rows: list[Utterance], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("manifest") / "manifest.csv"
+    write_manifest(path, rows)
+    assert read_manifest(path).utterances == tuple(rows)
+
+
+def test_paths_below_the_manifest_are_written_relative_to_it(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.csv", [Utterance("a", tmp_path / "audio" / "a.wav", "train")])
+    assert "\na,audio/a.wav,train," in (tmp_path / "m.csv").read_text()
+    assert read_manifest(tmp_path / "m.csv").utterances[0].path == tmp_path / "audio" / "a.wav"
+
+
+def test_no_transcripts_is_not_empty_transcripts(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    write_manifest(path, [Utterance("a", tmp_path / "a.wav", "train", extra={"note": "x"})])
+    assert read_manifest(path).utterances[0].transcript is None
+    write_manifest(path, [Utterance("a", tmp_path / "a.wav", "train", transcript="")])
+    assert read_manifest(path).utterances[0].transcript == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("utterance_id,path\na,b\n", "no column 'split'"),
+        (
+            "utterance_id,path,split\na,b,train\na,c,dev\n",
+            "given twice in 2 rows (line 2 'a', line 3 'a')",
+        ),
+        ("utterance_id,path,split\n,b,train\n", "empty utterance_id"),
+        ("utterance_id,path,split\na,b,tset\n", "unknown split in 1 rows (line 2 'tset')"),
+        (
+            "utterance_id,path,split,emotion\na,b,dev,calm\n",
+            "unknown emotion in 1 rows (line 2 'calm')",
+        ),
+        ("utterance_id,path,split\na,b\n", "have not 3 fields: line 2"),
+        ("utterance_id,path,split\n", "holds no utterances"),
+    ],
+)
+def test_a_bad_manifest_is_refused_with_row_and_value(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(text)
+    with pytest.raises(ManifestError) as error:
+        read_manifest(path)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_other_encodings_and_missing_files_are_told(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_bytes("utterance_id,path,split\nä,b,dev\n".encode("latin-1"))
+    with pytest.raises(ManifestError, match="not a UTF-8 CSV"):
+        read_manifest(tmp_path / "m.csv")
+    with pytest.raises(ManifestError, match="serctl init"):
+        read_manifest(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("word", ["val", "Valid", "validation", "Development", " dev "])
+def test_spellings_of_dev(word: str) -> None:
+    assert parse_split(word) == "dev"
+
+
+def test_the_users_renaming_goes_before_the_aliases() -> None:
+    mapping = parse_mapping(["calm=neutral", "X=", "Joy = surprise"])
+    assert [parse_emotion(word, mapping) for word in ("Calm", "x", "JOY", "Anger", "U")] == [
+        "neutral",
+        "",
+        "surprise",
+        "angry",
+        "surprise",
+    ]
+    with pytest.raises(ManifestError, match="OLD=NEW"):
+        parse_mapping(["calm"])
+
+
+SPEAKERS = st.lists(
+    st.tuples(st.integers(0, 9), st.sampled_from(EMOTIONS)), min_size=20, max_size=80
+).filter(lambda rows: len({speaker for speaker, _ in rows}) >= 3)
+
+
+@given(rows=SPEAKERS, seed=st.integers(0, 99), order=st.randoms())
+def test_made_splits_share_no_speaker_and_ignore_order(rows, seed, order) -> None:  # type: ignore[no-untyped-def]
+    utterances = [
+        Utterance(f"u{i}", Path("a"), "", emotion, f"s{speaker}")
+        for i, (speaker, emotion) in enumerate(rows)
+    ]
+    made, warning = assign_splits(utterances, seed)
+    assert warning == ""
+    assert not Manifest(tuple(made)).leaking_speakers()
+    assert {row.split for row in made} == {"train", "dev", "test"}
+    assert [row.utterance_id for row in made] == [row.utterance_id for row in utterances]
+    turned = utterances.copy()
+    order.shuffle(turned)
+    again = {row.utterance_id: row.split for row in assign_splits(turned, seed)[0]}
+    assert again == {row.utterance_id: row.split for row in made}
+
+
+def test_splits_of_a_balanced_corpus_are_balanced() -> None:
+    utterances = [
+        Utterance(f"{speaker}-{emotion}-{i}", Path("a"), "", emotion, str(speaker))
+        for speaker in range(10)
+        for emotion in EMOTIONS
+        for i in range(3)
+    ]
+    counts = Manifest(tuple(assign_splits(utterances)[0])).counts()
+    assert {split: {found[name] for name in EMOTIONS} for split, found in counts.items()} == {
+        "train": {18},
+        "dev": {6},
+        "test": {6},
+    }
+
+
+def test_unknown_speakers_are_divided_with_a_warning() -> None:
+    utterances = [Utterance(f"u{i}", Path("a"), "", EMOTIONS[i % 2]) for i in range(30)]
+    made, warning = assign_splits(utterances)
+    assert {row.split for row in made} == {"train", "dev", "test"}
+    assert "30 of 30 utterances have no speaker" in warning
+
+
+@given(rows=ROWS, limit=st.integers(1, 10))
+def test_a_limit_is_spread_over_splits_and_emotions(rows: list[Utterance], limit: int) -> None:
+    chosen = take_evenly(rows, limit)
+    assert len(chosen) == min(limit, len(rows))
+    assert chosen == [row for row in rows if row in chosen]
+    cells = {(row.split, row.emotion) for row in rows}
+    assert len({(row.split, row.emotion) for row in chosen}) == min(limit, len(cells))

@@ -1,0 +1,123 @@
+"""`serctl manifest`: what it finds wrong, counts, divides and joins."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner, Result
+
+from serctl.cli import app
+from serctl.data.manifest import Utterance, read_manifest, write_manifest
+
+runner = CliRunner()
+
+
+def run(*words: object) -> Result:
+    return runner.invoke(app, ["manifest", *map(str, words)])
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Eighteen different tones of six speakers, half a second each, at two rates."""
+    rows = []
+    for i in range(18):
+        path = tmp_path / f"{i}.wav"
+        rate = (8000, 22050)[i % 2]
+        soundfile.write(path, np.sin(np.arange(rate // 2) * (i + 1) / 50) / 3, rate)
+        split = ("train", "train", "train", "train", "dev", "test")[i % 6]
+        emotion = ("angry", "neutral", "")[i // 6]
+        rows.append(
+            Utterance(f"u{i}", path, split, emotion, f"s{i % 6}", f"words {i}", {"votes_sad": "1"})
+        )
+    write_manifest(tmp_path / "manifest.csv", rows)
+    return tmp_path / "manifest.csv"
+
+
+def test_sound_audio_passes_the_check(manifest: Path) -> None:
+    result = run("check", manifest)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("18 utterances: 0 unusable")
+
+
+def test_check_names_every_kind_of_bad_audio(manifest: Path) -> None:
+    folder = manifest.parent
+    (folder / "0.wav").unlink()
+    (folder / "1.wav").write_bytes(b"")
+    (folder / "2.wav").write_bytes(b"not audio at all")
+    soundfile.write(folder / "3.wav", np.zeros(100), 8000)
+    soundfile.write(folder / "4.wav", np.array([0.1, np.nan]), 8000, subtype="FLOAT")
+    soundfile.write(folder / "6.wav", np.zeros(0), 8000)
+    result = run("check", manifest, "--json")
+    assert result.exit_code == 1
+    problems = {
+        item["utterance_id"]: item["problem"] for item in json.loads(result.stdout)["problems"]
+    }
+    reasons = ("not exist", "0 bytes", "cannot be decoded", "silent", "not finite", "no samples")
+    assert list(problems) == ["u0", "u1", "u2", "u3", "u4", "u6"]
+    for problem, reason in zip(problems.values(), reasons, strict=True):
+        assert reason in problem
+
+
+def test_check_finds_the_same_audio_under_another_name_and_format(manifest: Path) -> None:
+    folder = manifest.parent
+    samples, rate = soundfile.read(folder / "4.wav", dtype="int16")
+    soundfile.write(folder / "5.wav", samples, rate, format="FLAC")
+    (folder / "1.wav").write_bytes((folder / "0.wav").read_bytes())
+    result = run("check", manifest, "--json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert found["leaks"] == [["u4", "u5"]]
+    assert found["duplicates"] == [["u0", "u1"]]
+
+
+def test_stats_count_what_is_there(manifest: Path) -> None:
+    (manifest.parent / "0.wav").unlink()
+    result = run("stats", manifest, "--json")
+    assert result.exit_code == 0, result.stderr
+    train = json.loads(result.stdout)["splits"]["train"]
+    assert train["emotions"] == {"angry": 4, "neutral": 4, "": 4}
+    assert (train["speakers"], train["with_votes"], train["unmeasured"]) == (4, 12, 1)
+    assert train["hours"] == pytest.approx(11 * 0.5 / 3600, rel=1e-3)
+    assert train["median_seconds"] == pytest.approx(0.5, rel=1e-3)
+    assert "(unlabelled)" in run("stats", manifest).stdout
+
+
+def test_split_divides_speakers_and_is_decided_by_the_seed(manifest: Path, tmp_path: Path) -> None:
+    made = []
+    for name in ("a.csv", "b.csv"):
+        assert run("split", manifest, "-o", tmp_path / name, "--seed", 3).exit_code == 0
+        made.append(read_manifest(tmp_path / name))
+    assert [row.split for row in made[0]] == [row.split for row in made[1]]
+    assert not made[0].leaking_speakers()
+    assert set(made[0].splits) == {"train", "dev", "test"}
+    for found in made[0].counts().values():
+        assert all(found.values())
+    again = run("split", manifest, "-o", tmp_path / "a.csv")
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+
+
+def test_two_speakers_cannot_be_divided(manifest: Path, tmp_path: Path) -> None:
+    rows = [row for row in read_manifest(manifest) if row.speaker in ("s0", "s4")]
+    write_manifest(tmp_path / "few.csv", rows)
+    result = run("split", tmp_path / "few.csv", "-o", tmp_path / "out.csv")
+    assert result.exit_code == 1
+    assert "2 speakers cannot be divided" in result.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_merge_keeps_ids_and_speakers_apart(manifest: Path, tmp_path: Path) -> None:
+    out = tmp_path / "both" / "manifest.csv"
+    clash = run("merge", manifest, manifest, "-o", out)
+    assert clash.exit_code == 2
+    assert "18 ids are in several manifests (u0, u1, u10 and 15 more)" in clash.stderr
+    assert (
+        run("merge", manifest, manifest, "-o", out, "--prefix", "a-", "--prefix", "b-").exit_code
+        == 0
+    )
+    merged = read_manifest(out)
+    assert len(merged) == 36
+    assert merged.utterances[-1].speaker == "b-s5"
+    assert all(row.path.is_file() for row in merged)
