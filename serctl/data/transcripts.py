@@ -91,7 +91,7 @@ def write_transcripts(path: Path, rows: Iterable[Transcript], document: dict[str
 
     Args:
         path: Of the CSV.
-        rows: In the order of the manifest; line breaks in a text are written as ``\\n``.
+        rows: In the order of the manifest; line breaks are written as line feeds.
         document: At least ``source``; also settings and versions.
     """
     sidecar = path.with_suffix(".json")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as EncoderNetwork
+from transformers.utils import logging
 
 from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
 from serctl.encoders.network import load_network
@@ -176,6 +177,7 @@ def load_whisper(folder: Path, dtype: str, device: torch.device, *, decoder: boo
     Raises:
         WeightsError: The folder holds no whole Whisper checkpoint.
     """
+    logging.set_verbosity_error()
     if is_ctranslate2(folder):
         network: Any = load_ctranslate2(folder, getattr(torch, dtype))
         return (network if decoder else network.model.encoder).to(device)

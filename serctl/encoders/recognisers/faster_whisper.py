@@ -1,0 +1,134 @@
+"""Whisper's decoder by faster-whisper (CTranslate2), fed with what transformers has encoded."""
+
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from serctl.encoders.recognisers.base import Decoder, Hypothesis
+from serctl.encoders.recognisers.vocabulary import MAX_TOKENS, Vocabulary
+from serctl.encoders.whisper_ct2 import MODEL_FILE, is_ctranslate2
+from serctl.errors import ConfigError, WeightsError
+
+
+class FasterWhisperDecoder:
+    """Decodes greedily with CTranslate2; see `serctl.encoders.recognisers.base.Decoder`.
+
+    What is tried again goes to ``sampler``: CTranslate2 draws from one generator per worker thread
+    that cannot be seeded anew, so its draws would depend on what was transcribed before.
+
+    Args:
+        folder: Of the model in CTranslate2 form.
+        dtype: To compute in, that of the encoded windows.
+        device: Where.
+        sampler: Makes the decoder that draws, at the first doubtful text.
+    """
+
+    def __init__(
+        self, folder: Path, dtype: str, device: torch.device, sampler: Callable[[], Decoder]
+    ) -> None:
+        require_faster_whisper()
+        from faster_whisper import WhisperModel
+
+        try:
+            model = WhisperModel(
+                str(folder),
+                device=device.type,
+                device_index=device.index or 0,
+                compute_type="float32" if device.type == "cpu" else dtype,
+                cpu_threads=torch.get_num_threads(),
+                local_files_only=True,
+            )
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise WeightsError(f"faster-whisper cannot load '{folder}': {reason}") from error
+        self._model = model.model
+        self._vocabulary = Vocabulary(folder, 51_865 if self._model.is_multilingual else 51_864)
+        self._make_sampler = sampler
+        self._sampler: Decoder | None = None
+        self.languages = self._vocabulary.languages
+
+    def decode(
+        self, hidden: Tensor, language: str | None, temperature: float = 0.0
+    ) -> list[Hypothesis]:
+        """Return the words of encoded windows ``(N, 1500, D)``."""
+        if temperature:
+            self._sampler = self._sampler or self._make_sampler()
+            return self._sampler.decode(hidden, language, temperature)
+        from ctranslate2 import StorageView
+
+        on_cpu = hidden.device.type == "cpu"
+        features = StorageView.from_array(hidden.float().numpy() if on_cpu else hidden)
+        languages = [language or "en"] * len(hidden)
+        if language is None and self._vocabulary.multilingual:
+            detected = self._model.detect_language(features)
+            languages = [found[0][0].strip("<|>") for found in detected]
+        made = self._model.generate(
+            features,
+            [self._vocabulary.prompt(code) for code in languages],
+            beam_size=1,
+            length_penalty=0,  # so that the score is the plain sum
+            max_length=2 * MAX_TOKENS,  # of which CTranslate2 gives half to the answer
+            return_scores=True,
+            return_no_speech_prob=True,
+        )
+        return [
+            Hypothesis(
+                text=self._vocabulary.text(found.sequences_ids[0]),
+                language=code,
+                logprob=found.scores[0],
+                num_tokens=len(found.sequences_ids[0]) + 1,
+                no_speech=found.no_speech_prob,
+            )
+            for found, code in zip(made, languages, strict=True)
+        ]
+
+
+def have_faster_whisper() -> bool:
+    """Return whether the back-end is installed; imports nothing."""
+    return find_spec("faster_whisper") is not None
+
+
+def require_faster_whisper() -> None:
+    """Raise a `ConfigError` with the remedy if the back-end is not installed."""
+    if not have_faster_whisper():
+        raise ConfigError(
+            "The back-end faster-whisper is not installed. Install it with: "
+            "pip install 'serctl[faster-whisper]' (or take --backend transformers)."
+        )
+
+
+def prepare_ctranslate2(checkpoint: Path, converted: Path) -> Path:
+    """Return a folder in CTranslate2 form: the checkpoint itself, or its conversion, made once.
+
+    Args:
+        checkpoint: Folder of the weights, in either form.
+        converted: Where a conversion is kept; it is not opened if the checkpoint needs none.
+
+    Raises:
+        WeightsError: The checkpoint cannot be converted.
+    """
+    if is_ctranslate2(checkpoint) or (converted / MODEL_FILE).is_file():
+        return checkpoint if is_ctranslate2(checkpoint) else converted
+    require_faster_whisper()
+    from ctranslate2.converters import TransformersConverter
+
+    unfinished = converted.with_name(f".{converted.name}.tmp")
+    copied = ["tokenizer.json", "preprocessor_config.json"]
+    present = [name for name in copied if (checkpoint / name).is_file()]
+    try:
+        TransformersConverter(str(checkpoint), copy_files=present).convert(
+            str(unfinished), force=True
+        )
+        unfinished.replace(converted)
+    except (OSError, ValueError, RuntimeError) as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(
+            f"'{checkpoint}' cannot be converted for faster-whisper: {reason}. "
+            f"Take --backend transformers."
+        ) from error
+    return converted

@@ -1,0 +1,82 @@
+"""From a checkpoint and a back-end's name to a recogniser."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from serctl.encoders.base import EncoderIdentity
+from serctl.encoders.recognisers.base import Decoder, Recogniser
+from serctl.encoders.recognisers.faster_whisper import (
+    FasterWhisperDecoder,
+    have_faster_whisper,
+    prepare_ctranslate2,
+    require_faster_whisper,
+)
+from serctl.encoders.recognisers.huggingface import HuggingFaceDecoder
+from serctl.encoders.whisper import WhisperEncoder, load_extractor, load_whisper
+from serctl.encoders.whisper_ct2 import is_ctranslate2
+from serctl.errors import UsageError, first_few
+
+
+def choose_backend(name: str, checkpoint: Path) -> str:
+    """Return the back-end that ``auto`` stands for: that of the checkpoint's own form.
+
+    Raises:
+        ConfigError: faster-whisper is asked for and not installed.
+    """
+    if name == "faster-whisper":
+        require_faster_whisper()
+    if name != "auto":
+        return name
+    ready = is_ctranslate2(checkpoint) and have_faster_whisper()
+    return "faster-whisper" if ready else "transformers"
+
+
+def load_recogniser(
+    checkpoint: Path,
+    identity: EncoderIdentity,
+    device: torch.device,
+    *,
+    backend: str,
+    language: str,
+    seed: int,
+    converted: Path,
+) -> Recogniser:
+    """Load encoder and decoder.
+
+    Args:
+        checkpoint: Folder, from Hugging Face or in CTranslate2 form.
+        identity: Of the frames.
+        device: Where to compute.
+        backend: ``transformers`` or ``faster-whisper``.
+        language: A code, or ``auto`` to detect it.
+        seed: Of the draws when a doubtful text is tried again.
+        converted: Where faster-whisper keeps its own form of a Hugging Face checkpoint.
+
+    Raises:
+        WeightsError: The checkpoint is damaged or of another architecture.
+        UsageError: The model does not know the language.
+    """
+    load = partial(load_whisper, checkpoint, identity.compute_dtype, device)
+    decoder: Decoder
+    if backend == "transformers":
+        whole = load(decoder=True)
+        network = whole.model.encoder
+        decoder = HuggingFaceDecoder(whole, checkpoint)
+    else:
+        network = load(decoder=False)
+        folder = prepare_ctranslate2(checkpoint, converted)
+        decoder = FasterWhisperDecoder(
+            folder,
+            identity.compute_dtype,
+            device,
+            sampler=lambda: HuggingFaceDecoder(load(decoder=True), checkpoint),
+        )
+    if language not in ("auto", *decoder.languages):
+        raise UsageError(
+            f"--language {language}: '{identity.encoder}' knows {first_few(decoder.languages)}. "
+            f"Take a multilingual model, or --from-manifest for the corpus' own words."
+        )
+    encoder = WhisperEncoder(network, load_extractor(checkpoint, network.num_mel_bins), identity)
+    return Recogniser(encoder, decoder, None if language == "auto" else language, seed)

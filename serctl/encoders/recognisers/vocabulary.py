@@ -1,0 +1,63 @@
+"""Whisper's tokens: what the decoder is told before it begins, and words from what it answers."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from serctl.errors import WeightsError
+from serctl.files import read_json
+
+ENGLISH_ONLY_BELOW = 51_865
+"""Size of the vocabulary from which on a Whisper is multilingual (the English ones have 51,864)."""
+
+MAX_TOKENS = 224
+"""Tokens of a window, half of the decoder's positions, as in the original implementation."""
+
+
+class Vocabulary:
+    """The tokenizer of a checkpoint and the numbers of its special tokens.
+
+    Args:
+        folder: Holds ``tokenizer.json``.
+        size: Rows of the network's embedding.
+
+    Raises:
+        WeightsError: There is no tokenizer, or it is not Whisper's.
+    """
+
+    def __init__(self, folder: Path, size: int) -> None:
+        path = folder / "tokenizer.json"
+        read_json(path, WeightsError, "Copy that file from the model's page too.")
+        self._tokenizer = Tokenizer.from_file(str(path))
+        tokens = self._tokenizer.get_added_tokens_decoder()
+        ids = {str(token.content): number for number, token in tokens.items()}
+        try:
+            self.start = ids["<|startoftranscript|>"]
+            self.end = ids["<|endoftext|>"]
+            self._task = (ids["<|transcribe|>"], ids["<|notimestamps|>"])
+            self.no_speech = ids.get("<|nospeech|>") or ids["<|nocaptions|>"]
+        except KeyError as error:
+            raise WeightsError(f"'{path}' has no token {error}: it is not Whisper's.") from None
+        named = {name.strip("<|>"): number for name, number in ids.items()}
+        self.language_ids = {
+            name: number for name, number in named.items() if re.fullmatch("[a-z]{2,3}", name)
+        }
+        self.multilingual = size >= ENGLISH_ONLY_BELOW
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that the network knows."""
+        return tuple(self.language_ids) if self.multilingual else ("en",)
+
+    def prompt(self, language: str) -> list[int]:
+        """Return the tokens that ask for the words of one language, without timestamps."""
+        if not self.multilingual:
+            return [self.start, self._task[1]]
+        return [self.start, self.language_ids[language], *self._task]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the words, without special tokens and surrounding white space."""
+        words = [token for token in tokens if token < self.end]
+        return self._tokenizer.decode(words, skip_special_tokens=False).strip()
