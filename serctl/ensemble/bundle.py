@@ -1,0 +1,150 @@
+"""A bundle: one directory that holds a trained system, sealed by the hash of each of its files.
+
+``bundle.json`` lists every other file with its size and SHA-256. A directory that holds more, less
+or something else than its list is refused before any file of it is opened, and so is a link, a path
+that leads out of it, or a file of a kind that serctl has no safe reader for (a pickle, whatever its
+name). The hashes guard against damage and slips, not against someone who rewrites ``bundle.json``:
+for that, compare its digest with the one its maker tells.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from serctl.errors import CheckpointError, first_few
+from serctl.files import read_json, write_json
+
+BUNDLE_VERSION = 1
+BUNDLE_FILE = "bundle.json"
+SUFFIXES = frozenset({".json", ".md", ".safetensors", ".skops", ".ubj"})
+"""Kinds of files a bundle may hold; none of their readers runs code."""
+REQUIRED = ("name", "labels", "networks", "stacker", "calibration", "recogniser", "files")
+HINT = "Make a bundle with: serctl bundle make"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files were checked.
+
+    Attributes:
+        folder: Where it is.
+        document: ``bundle.json``.
+        digest: SHA-256 of ``bundle.json``: the same digest, the same bundle.
+    """
+
+    folder: Path
+    document: Mapping[str, Any]
+    digest: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Emotions in the order of the networks' outputs."""
+        return tuple(self.document["labels"])
+
+    @property
+    def networks(self) -> dict[str, Path]:
+        """Folder of each network by name, in the order the stacker sees them."""
+        return {name: self.folder / "networks" / name for name in self.document["networks"]}
+
+    @property
+    def stacker(self) -> Path | None:
+        """Folder of the stacker; None for a single network."""
+        return self.folder / "stacker" if self.document["stacker"] else None
+
+
+def seal_bundle(folder: Path, document: Mapping[str, Any]) -> None:
+    """Write ``bundle.json`` over what lies in ``folder``.
+
+    Raises:
+        CheckpointError: It holds what a bundle must not hold.
+    """
+    files = {
+        name: {"bytes": path.stat().st_size, "sha256": _hash(path)}
+        for name, path in sorted(_list_files(folder).items())
+    }
+    write_json(folder / BUNDLE_FILE, {"serctl_bundle": BUNDLE_VERSION, **document, "files": files})
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Check a bundle against its list and return it.
+
+    Raises:
+        CheckpointError: It is no bundle, of another format, or its files are not those listed.
+    """
+    document = read_json(folder / BUNDLE_FILE, CheckpointError, HINT)
+    version = document.get("serctl_bundle") if isinstance(document, dict) else None
+    if version != BUNDLE_VERSION:
+        raise CheckpointError(
+            f"'{folder}' has bundle format {version!r}; this serctl reads {BUNDLE_VERSION}."
+        )
+    if absent := [name for name in REQUIRED if name not in document]:
+        raise CheckpointError(f"'{folder / BUNDLE_FILE}' lacks {first_few(absent)}. {HINT}")
+    present = _list_files(folder)
+    listed = document["files"]
+    for name in (*listed, *(f"networks/{name}/config.json" for name in document["networks"])):
+        _check_name(folder, name)
+    if strange := sorted(set(present) - set(listed)):
+        raise CheckpointError(
+            f"'{folder}' holds files that its {BUNDLE_FILE} does not list: {first_few(strange)}. "
+            f"Remove them if you put them there; else do not use it."
+        )
+    damaged = [
+        name
+        for name, facts in listed.items()
+        if name not in present
+        or present[name].stat().st_size != facts["bytes"]
+        or _hash(present[name]) != facts["sha256"]
+    ]
+    if damaged:
+        raise CheckpointError(
+            f"'{folder}': missing or changed since it was made: {first_few(damaged)}. "
+            f"Copy the bundle again."
+        )
+    return Bundle(folder, document, _hash(folder / BUNDLE_FILE))
+
+
+def is_bundle(folder: Path) -> bool:
+    """Return whether a folder says that it is a bundle."""
+    return (folder / BUNDLE_FILE).is_file()
+
+
+def _check_name(folder: Path, name: str) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+        raise CheckpointError(f"'{folder}' names '{name}', which leads out of it: refused.")
+
+
+def _list_files(folder: Path) -> dict[str, Path]:
+    """Return every file below a folder but ``bundle.json``, by its path with slashes.
+
+    Raises:
+        CheckpointError: There is a link, or a file that no safe reader is for.
+    """
+    found = {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            raise CheckpointError(f"'{folder}' holds a link, '{name}': refused. Copy the file.")
+        if path.is_dir() or name == BUNDLE_FILE:
+            continue
+        if path.suffix not in SUFFIXES or _is_pickle(path):
+            raise CheckpointError(
+                f"'{folder}' holds '{name}', which is none of {', '.join(sorted(SUFFIXES))}: "
+                f"refused. Pickles can run code and are never loaded."
+            )
+        found[name] = path
+    return found
+
+
+def _is_pickle(path: Path) -> bool:
+    """Return whether a file begins as pickles of protocol 2 to 5 do, whatever its name."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    return start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

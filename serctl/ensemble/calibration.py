@@ -1,0 +1,140 @@
+"""How far a system's probabilities can be believed, and what they are under another class prior.
+
+A network trained with class weights and a stacker fitted on a balanced subset both answer as if
+every emotion were as frequent as any other. Two things are fitted on dev: a temperature, and the
+prior that the answers imply. Then a prior can be put in its place (Saerens et al. 2002): that of
+dev (``natural``), the same for all (``balanced``), or a user's own. Shapes: N utterances, C classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.ensemble.logits import SMALLEST_PROBABILITY, softmax
+from serctl.errors import CheckpointError, ConfigError, first_few
+
+PRIORS = ("natural", "balanced")
+"""Names that ``--prior`` knows beside files."""
+PENALTY = 1.0
+"""Of the squared distance (in nats) of the implied prior from an equal one: what few utterances of
+a class say of it counts little."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What was fitted on dev.
+
+    Attributes:
+        temperature: Logits are divided by it; above 1 the answers were too sure.
+        implied: ``(C,)`` the class prior that the answers assume.
+        natural: ``(C,)`` the class frequencies of dev, one utterance of each class added.
+        num_rows: Utterances of dev it was fitted on.
+    """
+
+    temperature: float
+    implied: NDArray[np.float64]
+    natural: NDArray[np.float64]
+    num_rows: int
+
+    def apply(
+        self, probabilities: NDArray[np.float64], prior: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return calibrated probabilities ``(N, C)`` of answers ``(N, C)`` under a prior ``(C,)``."""
+        scaled = _log(probabilities) / self.temperature
+        return softmax(scaled - np.log(self.implied) + _log(prior))
+
+    def to_dict(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Return plain JSON values."""
+
+        def by_label(prior: NDArray[np.float64]) -> dict[str, float]:
+            return {name: round(float(x), 6) for name, x in zip(labels, prior, strict=True)}
+
+        return {
+            "temperature": round(self.temperature, 6),
+            "implied_prior": by_label(self.implied),
+            "natural_prior": by_label(self.natural),
+            "num_rows": self.num_rows,
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any], labels: Sequence[str]) -> "Calibration":
+        """Return what `to_dict` wrote.
+
+        Raises:
+            CheckpointError: Something is missing or out of range.
+        """
+        try:
+            implied, natural = (
+                np.array([float(document[name][label]) for label in labels])
+                for name in ("implied_prior", "natural_prior")
+            )
+            made = cls(float(document["temperature"]), implied, natural, int(document["num_rows"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"The bundle's calibration is incomplete: {error}.") from error
+        if not (made.temperature > 0 and (implied > 0).all() and (natural > 0).all()):
+            raise CheckpointError("The bundle's calibration holds values that are not positive.")
+        return made
+
+
+def fit_calibration(probabilities: NDArray[np.float64], targets: NDArray[np.intp]) -> Calibration:
+    """Fit temperature and implied prior by maximum likelihood.
+
+    Args:
+        probabilities: ``(N, C)`` of labelled utterances that nothing was trained on.
+        targets: ``(N,)`` label ids.
+
+    Source: temperature scaling of Guo et al. (2017), On calibration of modern neural networks;
+    priors of Saerens et al. (2002), Adjusting the outputs of a classifier to new a priori
+    probabilities, and Alexandari et al. (2020), bias-corrected temperature scaling.
+    """
+    from scipy.optimize import minimize
+
+    size = probabilities.shape[1]
+    counts = np.bincount(targets, minlength=size) + 1.0
+    natural = counts / counts.sum()
+    logits, shift = _log(probabilities), np.log(natural)
+
+    def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the penalised negative log-likelihood and its gradient."""
+        scale, implied = np.exp(-values[0]), values[1:]
+        made = softmax(logits * scale - implied + shift)
+        likelihood = np.log(np.maximum(made[np.arange(len(targets)), targets], 1e-300)).sum()
+        made[np.arange(len(targets)), targets] -= 1.0
+        gradient = np.concatenate(
+            [[-(made * logits).sum() * scale], PENALTY * implied - made.sum(axis=0)]
+        )
+        return PENALTY / 2 * (implied**2).sum() - likelihood, gradient
+
+    bounds = [(np.log(0.05), np.log(20.0))] + [(-10.0, 10.0)] * size
+    found = minimize(loss, np.zeros(1 + size), jac=True, method="L-BFGS-B", bounds=bounds)
+    return Calibration(float(np.exp(found.x[0])), softmax(found.x[1:]), natural, len(targets))
+
+
+def parse_prior(
+    values: Mapping[str, Any], labels: Sequence[str], source: str
+) -> NDArray[np.float64]:
+    """Return a prior ``(C,)`` of shares by emotion, such as ``{"happy": 3, "neutral": 5}``.
+
+    Raises:
+        ConfigError: An emotion is unknown or missing, or a share is negative or not a number.
+    """
+    wrong = sorted(set(values) ^ set(labels))
+    if wrong:
+        raise ConfigError(
+            f"{source}: expected a share for each of {', '.join(labels)}; "
+            f"unknown or missing: {first_few(wrong)}."
+        )
+    try:
+        shares = np.array([float(values[name]) for name in labels])
+    except (TypeError, ValueError):
+        shares = np.full(len(labels), np.nan)
+    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
+        raise ConfigError(f"{source}: shares are numbers of 0 or more, not all of them 0.")
+    return shares / shares.sum()
+
+
+def _log(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
