@@ -11,6 +11,9 @@ from serctl.config import open_workspace
 
 manifest = typer.Typer(no_args_is_help=True, help="Look at, divide and join manifests.")
 
+SHOWN = 20
+"""Problems listed on a terminal."""
+
 ManifestArg = Annotated[
     Path | None, typer.Argument(metavar="[MANIFEST]", help="Default: the project's manifest.")
 ]
@@ -19,7 +22,10 @@ OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the out
 
 
 @manifest.command()
-def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
+def check(path: SHOWN = 20
+"""Problems listed on a terminal."""
+
+ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     """Decode all audio; find what cannot be used and what is in two splits. Exit 1 if any is."""
     from serctl.data.manifest import read_manifest
     from serctl.stages.manifest import check_audio
@@ -28,6 +34,8 @@ def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt
     lines = [f"{item.utterance_id} ({item.split}): {item.problem}" for item in result.problems]
     lines += [f"{', '.join(names)}: the same audio in several splits" for names in result.leaks]
     lines += [f"{', '.join(names)}: the same audio" for names in result.duplicates]
+    if len(lines) > SHOWN:
+        lines[SHOWN:] = [f"... and {len(lines) - SHOWN} more: --json lists all."]
     lines.append(
         f"{result.num_utterances} utterances: {len(result.problems)} unusable, {len(result.leaks)} "
         f"times the same audio in several splits, {len(result.duplicates)} times within one."
@@ -38,7 +46,10 @@ def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt
 
 
 @manifest.command()
-def stats(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
+def stats(path: SHOWN = 20
+"""Problems listed on a terminal."""
+
+ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     """Count emotions, speakers and hours of each split, and speakers in several splits."""
     from serctl.data.manifest import read_manifest
     from serctl.stages.manifest import describe_manifest
@@ -66,7 +77,10 @@ def stats(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt
 @manifest.command()
 def split(
     output: OutputOpt,
-    path: ManifestArg = None,
+    path: SHOWN = 20
+"""Problems listed on a terminal."""
+
+ManifestArg = None,
     project: ProjectOpt = None,
     seed: Annotated[int, typer.Option(help="Seed of the division.")] = 0,
     overwrite: OverwriteOpt = False,

@@ -25,7 +25,7 @@ from serctl.errors import CorpusError
 from serctl.files import write_atomic
 from serctl.progress import Progress, silent
 
-VERSION = 2
+VERSION = 3
 RATERS = 5
 
 VOICES = {
@@ -154,14 +154,14 @@ def _plan(root: Path, seed: int, slot: Slot) -> Plan:
     shift, means = PROSODY[slot.emotion]
     voice = VOICES[slot.split][slot.speaker]
     habit = np.random.default_rng([seed, *voice.encode()]).normal(0, (5, 6, 10, 1.5))
-    usual = np.array([45, 45, 172, -6.0])
+    usual = np.array([45, 45, 185, -6.0])
     pitch, span, rate, gain = (
         usual + habit + strength * np.array(shift) + rng.normal(0, (5, 8, 12, 1.5))
     )
     line = Line(
         text=_choose_words(slot, rng),
         voice=voice,
-        rate=int(np.clip(rate, 90, 300)),
+        rate=int(np.clip(rate, 115, 300)),
         pitch=int(np.clip(pitch, 0, 99)),
         range=int(np.clip(span, 0, 99)),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serctl import __version__
 from serctl.config import PATHS, PROJECT_FILE
-from serctl.data.corpora import read_corpus
+from serctl.data.corpora import CORPORA, read_corpus
 from serctl.data.corpora.found import Corpus
 from serctl.data.corpora.table import read_table
 from serctl.data.demo import make_demo
@@ -22,7 +22,7 @@ DEMO = "demo"
 PROJECT_TEXT = """\
 # Project file of serctl: what no command line has to repeat. Flags go before it.
 # Written by serctl {version} init, from {sources}.
-
+{terms}
 [paths]                      # relative to this file
 manifest = "{manifest}"
 # cache = "cache"            # frames of the encoders; may be large
@@ -110,7 +110,14 @@ def init_project(
 def project_text(sources: Sequence[Source]) -> str:
     """Return the contents of a new project file."""
     shown = ", ".join(f"{_name_of(source)} ({source.root or source.table})" for source in sources)
-    text = PROJECT_TEXT.format(version=__version__, sources=shown, manifest=PATHS["manifest"])
+    terms = "".join(
+        f"# Terms of {name}: {CORPORA[name].terms}; {CORPORA[name].page}\n"
+        for name in dict.fromkeys(source.name for source in sources)
+        if name in CORPORA
+    )
+    text = PROJECT_TEXT.format(
+        version=__version__, sources=shown, terms=terms, manifest=PATHS["manifest"]
+    )
     return text + (DEMO_TEXT if any(source.name == DEMO for source in sources) else "")
 
 

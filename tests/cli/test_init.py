@@ -132,6 +132,7 @@ def test_ravdess_needs_a_word_on_calm(test_data: Path, tmp_path: Path) -> None:
     )
     assert dropped.exit_code == 0
     assert len(read_manifest(tmp_path / "manifest.csv")) == 1439 - 192
+    assert "# Terms of ravdess: CC BY-NC-SA 4.0" in (tmp_path / "serctl.toml").read_text()
 
 
 def test_joined_corpora_keep_their_names_apart(test_data: Path, tmp_path: Path) -> None:
