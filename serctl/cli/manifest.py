@@ -22,10 +22,7 @@ OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the out
 
 
 @manifest.command()
-def check(path: SHOWN = 20
-"""Problems listed on a terminal."""
-
-ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
+def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     """Decode all audio; find what cannot be used and what is in two splits. Exit 1 if any is."""
     from serctl.data.manifest import read_manifest
     from serctl.stages.manifest import check_audio
@@ -46,10 +43,7 @@ ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> Non
 
 
 @manifest.command()
-def stats(path: SHOWN = 20
-"""Problems listed on a terminal."""
-
-ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
+def stats(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     """Count emotions, speakers and hours of each split, and speakers in several splits."""
     from serctl.data.manifest import read_manifest
     from serctl.stages.manifest import describe_manifest
@@ -77,10 +71,7 @@ ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> Non
 @manifest.command()
 def split(
     output: OutputOpt,
-    path: SHOWN = 20
-"""Problems listed on a terminal."""
-
-ManifestArg = None,
+    path: ManifestArg = None,
     project: ProjectOpt = None,
     seed: Annotated[int, typer.Option(help="Seed of the division.")] = 0,
     overwrite: OverwriteOpt = False,
