@@ -16,6 +16,7 @@ from serctl.errors import CheckpointError, LogitsError
 from serctl.files import read_json, write_json
 
 FORMAT_VERSION = 1
+HINT = "Fit it again with: serctl stack"
 TRUSTED_TYPES = ["sklearn.tree._tree.Tree"]
 """All that skops may build beside its own defaults (numpy and scikit-learn estimators)."""
 REPORTED_PACKAGES = ("serctl", "numpy", "scikit-learn", "xgboost", "skops")
@@ -93,10 +94,7 @@ def load_stacker(folder: Path) -> TrainedStacker:
     Raises:
         CheckpointError: A file is missing, was changed, or holds a type that is not trusted.
     """
-    hint = "Fit it again with: serctl stack"
-    document = read_json(folder / "stacker.json", CheckpointError, hint)
-    if not isinstance(document, dict) or document.get("serctl_stacker") != FORMAT_VERSION:
-        raise CheckpointError(f"'{folder}/stacker.json' is not of format {FORMAT_VERSION}. {hint}")
+    document = read_document(folder)
     labels = tuple(document["labels"])
     given = {name: document[name] for name in ("balance", "fold", "seed") if name in document}
     stacker = make_stacker(document["kind"], labels, **given)
@@ -105,9 +103,21 @@ def load_stacker(folder: Path) -> TrainedStacker:
         for name, expected in document["files"].items():
             path = folder / Path(name).name
             if not path.is_file() or _hash(path) != expected:
-                raise CheckpointError(f"'{path}' is missing or was changed since. {hint}")
+                raise CheckpointError(f"'{path}' is missing or was changed since. {HINT}")
             stacker.estimators.append(_load_estimator(path))
     return TrainedStacker(stacker, labels, tuple(document["models"]), document)
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """Return ``stacker.json`` without loading any classifier.
+
+    Raises:
+        CheckpointError: It is missing or of another format.
+    """
+    document = read_json(folder / "stacker.json", CheckpointError, HINT)
+    if not isinstance(document, dict) or document.get("serctl_stacker") != FORMAT_VERSION:
+        raise CheckpointError(f"'{folder}/stacker.json' is not of format {FORMAT_VERSION}. {HINT}")
+    return document
 
 
 def _save_estimator(path: Path, estimator: Any) -> None:

@@ -1,7 +1,7 @@
 """Cross-fitting, and the comparison of all stackers on the same rows."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -22,7 +22,7 @@ class StackerScore:
     """One stacker's figures by speaker-disjoint cross-validation.
 
     ``test`` compares it with the winner (None for the winner itself), its p-value corrected for
-    the number of stackers; ``problem`` says why a stacker could not be fitted.
+    the number of stackers in ``corrected_p``; ``problem`` says why a stacker could not be fitted.
     """
 
     kind: str
@@ -117,9 +117,8 @@ def _score(
     """Score every stacker and test each against the one with the highest macro-F1."""
     size, true = len(rows.joined.labels), rows.targets
     figures = {kind: score_predictions(true, found, size) for kind, found in answers.items()}
-    order = sorted(
-        answers, key=lambda kind: -float(figures[kind].macro_f1)
-    )  # stable: simpler first
+    # Stable: of two equal ones the simpler comes first.
+    order = sorted(answers, key=lambda kind: -float(figures[kind].macro_f1))
     best, *others = order
     resamples = draw_resamples(group_by_speaker(rows.utterances), seed=seed)
     tests = [
@@ -147,6 +146,8 @@ def _explain(scores: Sequence[StackerScore]) -> str:
     averages = [score for score in scores if score.kind in AVERAGES]
     if best.kind in AVERAGES:
         return f"{best.kind} has the highest macro-F1: nothing learned here beats an average."
-    test = averages[0].test
+    test, p_value = averages[0].test, averages[0].corrected_p
     assert test is not None  # only the winner has none
-    return f"{best.kind} has the highest macro-F1. {test.verdict()}"
+    assert p_value is not None
+    verdict = replace(test, p_value=p_value).verdict()
+    return f"{best.kind} has the highest macro-F1. {verdict}"

@@ -21,10 +21,10 @@ from serctl.errors import LogitsError, first_few
 
 StackOn = Literal["oof", "heldout", "dev", "in-sample"]
 REMEDIES = {
-    "oof": "Train with --folds 5 and export again, or choose --stack-on heldout or dev.",
-    "heldout": "Train with --heldout and export again, or choose --stack-on oof or dev.",
+    "oof": "Train with --folds 5 and export, or choose --stack-on heldout or dev.",
+    "heldout": "Train with --heldout and export, or choose --stack-on oof or dev.",
     "dev": "Leave it out, or choose --stack-on oof.",
-    "in-sample": "Leave --stack-on out: out-of-fold logits are the better ones.",
+    "in-sample": "Export with --train-logits in-sample, if it must be.",
 }
 
 

@@ -1,0 +1,166 @@
+"""Baselines of every table: the majority class, and logistic regression on pooled frames."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from serctl.cache.key import FeatureKey
+from serctl.cache.store import FeatureStore
+from serctl.config import Workspace
+from serctl.data.manifest import Manifest
+from serctl.ensemble.checkpoint import read_document
+from serctl.ensemble.logits import Logits, read_logits, write_logits
+from serctl.ensemble.pooled import pool_frames
+from serctl.ensemble.systems import System
+from serctl.errors import CheckpointError, LogitsError, MissingFeaturesError, SerctlError
+from serctl.files import read_json
+from serctl.progress import Progress, silent
+
+MAJORITY, POOLED = "majority-class", "pooled-logistic-regression"
+
+
+def predict_majority(train: Manifest, ids: Sequence[str], labels: Sequence[str]) -> Logits:
+    """Answer the most frequent class of train; the probabilities are the shares of the classes.
+
+    Raises:
+        LogitsError: Train has no labelled utterance.
+    """
+    counts = Counter(row.emotion for row in train if row.emotion)
+    if not counts:
+        raise LogitsError("Train has no labelled utterance to take the majority class from.")
+    shares = np.array([counts[label] for label in labels]) / counts.total()
+    return _as_logits(ids, np.tile(shares, (len(ids), 1)), labels, MAJORITY, {})
+
+
+def predict_pooled(
+    stores: Sequence[FeatureStore],
+    train: Manifest,
+    ids: Sequence[str],
+    labels: Sequence[str],
+    folder: Path,
+    split: str,
+    progress: Progress = silent,
+) -> Logits:
+    """Answer with logistic regression on standardised mean+deviation-pooled frames.
+
+    scikit-learn's defaults (C = 1), fitted on the labelled utterances of train. Pooled frames and
+    answers are kept in ``folder``; nothing is computed twice.
+
+    Raises:
+        MissingFeaturesError: An utterance has no frames in one of the stores.
+    """
+    learnt = [row for row in train if row.emotion]
+    key = _key(stores, [row.utterance_id for row in learnt], ids, [row.emotion for row in learnt])
+    kept = folder / f"{split}-{key[:8]}.csv"
+    if kept.is_file() and kept.with_suffix(".json").is_file():
+        answers = read_logits(kept, POOLED)
+        if answers.provenance.get("key") == key:
+            return answers.select(ids)
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    everything = [*(row.utterance_id for row in learnt), *ids]
+    features = np.hstack(
+        [
+            pool_frames(store, everything, folder / f"{Path(store.path).stem}.npz", progress)
+            for store in stores
+        ]
+    )
+    targets = np.array([labels.index(row.emotion) for row in learnt])
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    with progress.task(f"logistic regression on {features.shape[1]} figures", 1) as advance:
+        classifier.fit(features[: len(learnt)], targets)
+        advance()
+    probabilities = np.zeros((len(ids), len(labels)))
+    probabilities[:, classifier.classes_] = classifier.predict_proba(features[len(learnt) :])
+    answers = _as_logits(ids, probabilities, labels, POOLED, {"key": key, "split": split})
+    write_logits(kept, answers)
+    return answers
+
+
+def find_stores(workspace: Workspace, systems: Iterable[System]) -> list[FeatureStore]:
+    """Open the stores that the runs among these systems, and the stackers' base models, read.
+
+    Raises:
+        MissingFeaturesError: There is none, or one is gone.
+    """
+    runs: dict[str, None] = {}
+    for system in systems:
+        if system.kind == "run":
+            runs[system.name] = None
+        elif system.kind == "stacker":
+            runs |= dict.fromkeys(read_document(system.path)["models"])
+    keys: dict[str, FeatureKey] = {}
+    for name in runs:
+        path = workspace.runs / name / "config.json"
+        if path.is_file():
+            for branch in read_json(path, CheckpointError).get("branches", []):
+                key = FeatureKey.from_dict(branch["key"])
+                keys[key.store_name] = key
+    gone = [key.encoder for name, key in keys.items() if not (workspace.cache / name).is_dir()]
+    if gone or not keys:
+        raise MissingFeaturesError(
+            f"The frames of {gone[0]} are gone. Run: serctl extract --encoder {gone[0]}"
+            if gone
+            else "None of these systems says which frames it read."
+        )
+    return [FeatureStore.open(workspace.cache / name) for name in sorted(keys)]
+
+
+def make_baselines(
+    workspace: Workspace,
+    manifest: Manifest,
+    systems: Sequence[System],
+    ids: Sequence[str],
+    labels: Sequence[str],
+    split: str,
+    progress: Progress = silent,
+) -> tuple[list[Logits], list[str]]:
+    """Return the baselines that can be made, and a note for each that cannot."""
+    found, notes = [], []
+    train = manifest.where(lambda row: row.split == "train")
+
+    def pooled() -> Logits:
+        stores = find_stores(workspace, systems)
+        folder = workspace.reports / "baselines"
+        return predict_pooled(stores, train, ids, labels, folder, split, progress)
+
+    for name, make in (
+        (MAJORITY, lambda: predict_majority(train, ids, labels)),
+        (POOLED, pooled),
+    ):
+        try:
+            found.append(make())
+        except SerctlError as error:
+            notes.append(f"No baseline '{name}': {error}")
+    return found, notes
+
+
+def _as_logits(
+    ids: Sequence[str],
+    probabilities: np.ndarray,
+    labels: Sequence[str],
+    name: str,
+    provenance: dict[str, str],
+) -> Logits:
+    in_sample = np.zeros(len(ids), dtype=bool)
+    made = {"kind": "probabilities", "model": name} | provenance
+    return Logits(tuple(ids), probabilities, tuple(labels), in_sample, name, made)
+
+
+def _key(
+    stores: Sequence[FeatureStore],
+    train: Sequence[str],
+    ids: Sequence[str],
+    emotions: Sequence[str],
+) -> str:
+    """Return a hash of all that the pooled baseline's answers depend on."""
+    sources = [[store.source_of(name) for name in (*train, *ids)] for store in stores]
+    names = [store.key.store_name for store in stores]
+    text = json.dumps([names, train, ids, emotions, sources])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

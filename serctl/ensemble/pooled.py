@@ -1,0 +1,65 @@
+"""Mean and deviation of each utterance's frames, computed once and kept on disk."""
+
+import os
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.cache.store import FeatureStore
+from serctl.progress import Progress, silent
+
+
+def pool_frames(
+    store: FeatureStore, ids: Sequence[str], kept: Path, progress: Progress = silent
+) -> NDArray[np.float32]:
+    """Return mean and deviation over time of each utterance's frames, ``(N, 2·D)``.
+
+    Args:
+        store: The frames.
+        ids: N utterances of the store.
+        kept: An ``.npz`` file that grows by what is new; a row whose audio or text has changed
+            since is computed again.
+        progress: Where to report to.
+
+    Raises:
+        MissingFeaturesError: An utterance has no frames.
+    """
+    known = _read(kept)
+    wanted = [(name, store.source_of(name)) for name in ids]
+    missing = [pair for pair in wanted if pair not in known]
+    if missing:
+        with progress.task(f"pooling {store.key.encoder}", len(missing)) as advance:
+            for name, source in missing:
+                known[name, source] = pool(np.asarray(store.read(name), dtype=np.float32))
+                advance()
+        _write(kept, known)
+    return np.stack([known[pair] for pair in wanted])
+
+
+def pool(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return mean and deviation of frames ``(T, D)`` as one vector ``(2·D,)``; zeros if T is 0."""
+    if not len(frames):
+        return np.zeros(2 * frames.shape[1], dtype=np.float32)
+    return np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
+
+
+def _read(path: Path) -> dict[tuple[str, str], NDArray[np.float32]]:
+    """Return (utterance, source) → vector; nothing if the file is missing or damaged."""
+    harm = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+    with suppress(*harm), np.load(path, allow_pickle=False) as kept:
+        names = zip(kept["ids"].tolist(), kept["sources"].tolist(), strict=True)
+        return dict(zip(names, kept["values"], strict=True))
+    return {}
+
+
+def _write(path: Path, known: dict[tuple[str, str], NDArray[np.float32]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with new.open("wb") as file:
+        ids, sources = zip(*known, strict=True)
+        np.savez(file, ids=ids, sources=sources, values=np.stack(list(known.values())))
+    new.replace(path)

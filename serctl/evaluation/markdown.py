@@ -1,0 +1,76 @@
+"""A report as Markdown: what the JSON says, for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+TABLE_COLUMNS = ("system", "macro-F1", "95 % interval", "UAR", "accuracy", "BS-F1", "BS-F1 range")
+
+
+def table_row(system: Mapping[str, Any]) -> list[str]:
+    """Return the figures of one system under `TABLE_COLUMNS`."""
+    low, high = system["intervals"]["macro_f1"]
+    subset = system["bs_f1"]
+    return [
+        system["name"],
+        f"{system['macro_f1']:.3f}",
+        f"[{low:.3f}, {high:.3f}]",
+        f"{system['uar']:.3f}",
+        f"{system['accuracy']:.3f}",
+        f"{subset['mean']:.3f}",
+        f"[{subset['min']:.3f}, {subset['max']:.3f}]",
+    ]
+
+
+def to_markdown(report: Mapping[str, Any]) -> str:
+    """Return the report with its warnings, table, tests, and each system's classes."""
+    parts = [f"# {report['title']}", ""]
+    parts += [f"> **{text}**" for text in report["warnings"]]
+    parts += [f"- {text}" for text in report["notes"]]
+    parts += ["", *_table(TABLE_COLUMNS, [table_row(system) for system in report["systems"]]), ""]
+    if report["paired"]:
+        parts += ["## Is the difference real?", ""]
+        parts += [f"- {pair['verdict']}" for pair in report["paired"]]
+    figures = ("precision", "recall", "f1")
+    for system in report["systems"]:
+        parts += ["", f"## {_escape(system['name'])}", ""]
+        parts += _table(
+            ("class", "precision", "recall", "F1", "support"),
+            [
+                [row["label"], *(f"{row[x]:.3f}" for x in figures), str(row["support"])]
+                for row in system["per_class"]
+            ],
+        )
+        parts += ["", f"Expected calibration error {system['calibration']['ece']:.3f}.", ""]
+        parts += _table(
+            ("true ＼ predicted", *report["labels"]),
+            [
+                [label, *map(str, row)]
+                for label, row in zip(report["labels"], system["confusion"], strict=True)
+            ],
+        )
+        for by in ("gender", "duration"):
+            rows = system["groups"].get(by, [])
+            if rows:
+                parts += ["", *_group_table(by, rows)]
+        if system["ccc"]:
+            shown = ", ".join(f"{name} {value:.3f}" for name, value in system["ccc"].items())
+            parts += ["", f"Concordance (CCC): {shown}."]
+    return "\n".join(parts) + "\n"
+
+
+def _group_table(by: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    figures = ("macro_f1", "uar", "accuracy")
+    return _table(
+        (by, "utterances", "macro-F1", "UAR", "accuracy"),
+        [[row["name"], str(row["count"]), *(f"{row[x]:.3f}" for x in figures)] for row in rows],
+    )
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a Markdown table: a name, then figures."""
+    rule = ["---", *["---:"] * (len(columns) - 1)]
+    return [f"| {' | '.join(map(_escape, row))} |" for row in (columns, rule, *rows)]
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,200 @@
+"""`serctl evaluate`: a table of all systems and baselines that one can trust."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serctl.config import Workspace, options_to_dict
+from serctl.data.manifest import Manifest, read_manifest
+from serctl.ensemble.baselines import make_baselines
+from serctl.ensemble.logits import Logits
+from serctl.ensemble.systems import System, find_systems, list_systems
+from serctl.errors import LogitsError, ManifestError, first_few
+from serctl.evaluation.markdown import to_markdown
+from serctl.evaluation.trial import SystemScore
+from serctl.files import write_atomic
+from serctl.options import EvaluateOptions
+from serctl.progress import Progress, silent
+from serctl.stages.caveats import list_notes, list_warnings
+from serctl.stages.judging import compare_pairs, lay_out_trial, measure_duration, score_systems
+from serctl.stages.submission import write_submission
+
+REPORT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """What `serctl evaluate` found; the files hold every other figure.
+
+    ``table`` has one entry a system, in the order of the report: ``name, kind, macro_f1, uar,
+    accuracy, intervals, bs_f1`` (without the single values).
+    """
+
+    split: str
+    num_utterances: int
+    table: tuple[dict[str, Any], ...] = ()
+    verdicts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    report: Path | None = None
+    markdown: Path | None = None
+    submission: Path | None = None
+
+
+def evaluate(
+    workspace: Workspace, options: EvaluateOptions, *, progress: Progress = silent
+) -> EvaluateResult:
+    """Judge runs, stackers and outside systems on one split and write the report.
+
+    Without ``options.systems`` all runs and stackers with logits for the split are judged; with
+    two, the paired test between them is the verdict. Utterances without emotion are left out and
+    named; a split of nothing else is refused. ``options.submission`` writes the challenge's
+    csv for one system instead and needs no labels.
+
+    Raises:
+        ManifestError: No utterance of the split has an emotion.
+        LogitsError: A system has no logits for the split, or other labels.
+        UsageError: A submission of more than one system.
+    """
+    manifest = read_manifest(workspace.manifest)
+    if options.submission:
+        split, path, count = write_submission(workspace, manifest, options)
+        return EvaluateResult(split, count, submission=path)
+    split = options.split or choose_split(manifest)
+    rows, notes = _labelled_rows(manifest, split, options.limit)
+    found, missing = _read_systems(workspace, options.systems, split, rows.ids)
+    notes += missing
+    labels = _declared_labels([answers for _, answers in found], manifest, rows)
+    systems = [system for system, _ in found]
+    answers = [(str(system.kind), logits) for system, logits in found]
+    if options.baselines:
+        baselines, missing = make_baselines(
+            workspace, manifest, systems, rows.ids, labels, split, progress
+        )
+        answers += [("baseline", logits) for logits in baselines]
+        notes += missing
+    durations = [measure_duration(row) for row in rows]
+    trial = lay_out_trial(rows, labels, durations, options)
+    scores = score_systems(trial, answers, progress)
+    tests = compare_pairs(trial, scores, has_pair=len(options.systems) == 2)
+    warnings = tuple(list_warnings(manifest, split, scores, trial))
+    notes += list_notes(scores, trial)
+    report = {
+        "serctl_report": REPORT_VERSION,
+        "title": f"Evaluation on {split}: {len(rows)} utterances",
+        "split": split,
+        "labels": labels,
+        "counts": {label: int((trial.true == i).sum()) for i, label in enumerate(labels)},
+        "num_utterances": len(rows),
+        "num_speakers": len({row.speaker for row in rows if row.speaker}),
+        "options": options_to_dict(options),
+        "warnings": warnings,
+        "notes": notes,
+        "systems": [dataclasses.asdict(score) for score in scores],
+        "paired": tests,
+        "utterances": {
+            "utterance_id": rows.ids,
+            "true": trial.true.tolist(),
+            "speaker": trial.groups["speaker"],
+            "gender": trial.groups["gender"],
+            "duration": [round(seconds, 2) for seconds in durations],
+            "path": [str(row.path) for row in rows],
+            "transcript": [row.transcript for row in rows],
+        },
+    }
+    stem = options.name or _report_name(split, systems, options)
+    paths = workspace.reports / f"{stem}.json", workspace.reports / f"{stem}.md"
+    with write_atomic(paths[0]) as file:
+        json.dump(report, file, ensure_ascii=False, separators=(",", ":"))
+    with write_atomic(paths[1]) as file:
+        file.write(to_markdown(report))
+    return EvaluateResult(
+        split=split,
+        num_utterances=len(rows),
+        table=tuple(_summarise(score) for score in scores),
+        verdicts=tuple(test["verdict"] for test in tests),
+        warnings=warnings,
+        notes=tuple(notes),
+        report=paths[0],
+        markdown=paths[1],
+    )
+
+
+def choose_split(manifest: Manifest) -> str:
+    """Return the first test split that has labels, else dev.
+
+    Raises:
+        ManifestError: The manifest has neither.
+    """
+    for split in sorted(manifest.splits):
+        if split.startswith("test") and any(row.emotion for row in manifest.select(split)):
+            return split
+    manifest.select("dev")
+    return "dev"
+
+
+def _labelled_rows(manifest: Manifest, split: str, limit: int | None) -> tuple[Manifest, list[str]]:
+    """Return the utterances that have an emotion, and a note that names those that have none."""
+    rows = manifest.select(split).limit(limit)
+    unlabelled = [row.utterance_id for row in rows if not row.emotion]
+    named = f"{len(unlabelled)} of {len(rows)} utterances of {split} have no emotion"
+    named += f" ({first_few(unlabelled)})"
+    if len(unlabelled) == len(rows):
+        raise ManifestError(
+            f"{named}: nothing to compare with. For the challenge's csv: "
+            f"serctl evaluate NAME --split {split} --submission FILE"
+        )
+    notes = [f"Left out: {named}."] if unlabelled else []
+    return rows.where(lambda row: bool(row.emotion)), notes
+
+
+def _read_systems(
+    workspace: Workspace, names: Sequence[str], split: str, ids: Sequence[str]
+) -> tuple[list[tuple[System, Logits]], list[str]]:
+    """Return systems with their answers; unnamed ones without the split are noted."""
+    if names:
+        return [(s, s.load_all(split, ids)) for s in find_systems(workspace, names)], []
+    found, notes = [], []
+    for system in list_systems(workspace):
+        try:
+            found.append((system, system.load_all(split, ids)))
+        except LogitsError as error:
+            notes.append(f"Left out: {error}")
+    if not found:
+        raise LogitsError(
+            notes[0].removeprefix("Left out: ")
+            if notes
+            else f"No run or stacker has logits for '{split}'. Run: serctl export-logits RUN"
+        )
+    return found, notes
+
+
+def _declared_labels(
+    answers: Sequence[Logits], manifest: Manifest, rows: Manifest
+) -> tuple[str, ...]:
+    """Return the labels of the report: those of the systems, which must agree."""
+    labels = answers[0].labels
+    ordered = tuple(name for name in manifest.label_set().names if name in labels)
+    labels = ordered if len(ordered) == len(labels) else labels
+    strange = {row.emotion for row in rows} - set(labels)
+    if strange:
+        raise LogitsError(
+            f"The utterances have the emotions {first_few(sorted(strange))}, which "
+            f"'{answers[0].name}' does not know ({', '.join(labels)}). Train it on this manifest."
+        )
+    return labels
+
+
+def _summarise(score: SystemScore) -> dict[str, Any]:
+    names = ("name", "kind", "macro_f1", "uar", "accuracy", "intervals")
+    subset = {name: value for name, value in score.bs_f1.items() if name != "values"}
+    return {name: getattr(score, name) for name in names} | {"bs_f1": subset}
+
+
+def _report_name(split: str, systems: Sequence[System], options: EvaluateOptions) -> str:
+    if not options.systems:
+        return split
+    return f"{split}-{'-vs-'.join(system.name for system in systems)}"[:100]

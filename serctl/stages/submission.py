@@ -1,0 +1,51 @@
+"""The challenge's csv: ``FileName,EmoClass``, one class code per file."""
+
+import csv
+from pathlib import Path
+
+from serctl.config import Workspace
+from serctl.data.labels import EMOTIONS
+from serctl.data.manifest import Manifest
+from serctl.ensemble.systems import find_systems, list_systems
+from serctl.errors import UsageError, first_few
+from serctl.files import write_atomic
+from serctl.options import EvaluateOptions
+
+CODES = dict(zip(EMOTIONS, "ASHUFDCN", strict=True))
+
+
+def write_submission(
+    workspace: Workspace, manifest: Manifest, options: EvaluateOptions
+) -> tuple[str, Path, int]:
+    """Write one system's answers for one split; without names the only stacker and open split.
+
+    Returns:
+        Split, file and number of utterances.
+
+    Raises:
+        UsageError: It is not clear which system or split is meant.
+        LogitsError: The system has no answers for an utterance.
+    """
+    systems = find_systems(workspace, options.systems)
+    if not systems:
+        known = list_systems(workspace)
+        systems = [system for system in known if system.kind == "stacker"] or known
+    if len(systems) != 1:
+        shown = first_few(system.name for system in systems) or "none"
+        raise UsageError(f"A submission is of one system; there are {len(systems)} ({shown}).")
+    open_splits = [
+        split for split in manifest.splits if not any(row.emotion for row in manifest.select(split))
+    ]
+    if not options.split and len(open_splits) != 1:
+        shown = ", ".join(open_splits) or "none"
+        raise UsageError(f"Name the split of the submission: --split NAME. Unlabelled: {shown}.")
+    split = options.split or open_splits[0]
+    rows = manifest.select(split)
+    answers = systems[0].load_all(split, rows.ids)
+    path = Path(options.submission)
+    with write_atomic(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["FileName", "EmoClass"])
+        for row, label_id in zip(rows, answers.values.argmax(axis=1), strict=True):
+            writer.writerow([row.path.name, CODES[answers.labels[label_id]]])
+    return split, path, len(rows)

@@ -1,0 +1,327 @@
+"""`evaluate`: figures equal independent ones, baselines, refusals, caveats, submission."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from synthetic_logits import COUNTS, LABELS, make_project, make_run, make_utterances
+
+from serctl.cache.key import FeatureKey
+from serctl.cache.store import FeatureStore
+from serctl.cache.writer import StoreWriter
+from serctl.config import Workspace
+from serctl.data.manifest import Utterance, read_manifest, write_manifest
+from serctl.ensemble.baselines import MAJORITY, POOLED
+from serctl.ensemble.logits import Logits, read_logits, write_logits
+from serctl.errors import LogitsError, ManifestError, UnknownNameError, UsageError
+from serctl.options import EvaluateOptions, StackOptions
+from serctl.stages.evaluate import EvaluateResult, evaluate
+from serctl.stages.stack import stack
+
+BARE = EvaluateOptions(baselines=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Workspace:
+    """Two runs, one clearly better, and a stacker of both."""
+    rows = make_utterances()
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "good", rows, seed=1, signal=2.5)
+    make_run(workspace, "poor", rows, seed=2, signal=0.5)
+    stack(workspace, StackOptions(stacker="mean-logits", name="mean"))
+    return workspace
+
+
+def report_of(result: EvaluateResult) -> dict:
+    assert result.report is not None
+    return json.loads(result.report.read_text())
+
+
+def test_without_arguments_everything_is_judged_on_test(project: Workspace) -> None:
+    result = evaluate(project, EvaluateOptions())
+    assert result.split == "test"
+    assert [row["name"] for row in result.table] == ["good", "poor", "mean", MAJORITY]
+    assert [row["kind"] for row in result.table] == ["run", "run", "stacker", "baseline"]
+    assert result.report == project.reports / "test.json"
+    assert any(POOLED in note for note in result.notes)  # no run here says which frames it read
+    assert "mean was fitted on oof logits." in result.notes
+    text = result.markdown.read_text()
+    assert "| good | " in text
+    assert result.verdicts[0] in text
+
+
+def test_every_figure_of_the_report_equals_an_independent_one(project: Workspace) -> None:
+    report = report_of(evaluate(project, replace(BARE, systems=("poor",), split="dev")))
+    rows = [row for row in read_manifest(project.manifest) if row.split == "dev"]
+    logits = read_logits(project.runs / "poor" / "logits" / "dev.csv").select(
+        row.utterance_id for row in rows
+    )
+    true = np.array([LABELS.index(row.emotion) for row in rows])
+    predicted = logits.values.argmax(axis=1)
+    [system] = report["systems"]
+    assert system["macro_f1"] == pytest.approx(f1_score(true, predicted, average="macro"))
+    assert system["uar"] == pytest.approx(balanced_accuracy_score(true, predicted))
+    assert system["confusion"] == confusion_matrix(true, predicted).tolist()
+    assert [row["support"] for row in system["per_class"]] == list(COUNTS["dev"])
+    assert system["predictions"] == predicted.tolist()
+    assert np.allclose(np.array(system["probabilities"]).argmax(axis=1), predicted)
+    assert report["utterances"]["utterance_id"] == [row.utterance_id for row in rows]
+
+    frame = pd.DataFrame({"true": true, "predicted": predicted})  # as the authors' notebooks do it
+    figures = []
+    for seed in range(100):
+        parts = [frame[frame["true"] == c].sample(12, random_state=seed) for c in range(4)]
+        drawn = pd.concat(parts)
+        figures.append(f1_score(drawn["true"], drawn["predicted"], average="macro"))
+    assert system["bs_f1"]["values"] == pytest.approx(figures)
+    assert system["bs_f1"]["mean"] == pytest.approx(np.mean(figures))
+    assert (system["bs_f1"]["per_class"], len(figures)) == (12, 100)
+
+    by_gender = {row["name"]: row for row in system["groups"]["gender"]}
+    women = np.array([row.extra["gender"] == "f" for row in rows])
+    assert by_gender["f"]["count"] == women.sum()
+    assert by_gender["f"]["accuracy"] == pytest.approx((true == predicted)[women].mean())
+    durations = [row["name"] for row in system["groups"]["duration"]]
+    assert durations == ["< 2 s", "2-4 s", "4-6 s"]
+    assert len(system["groups"]["speaker"]) == report["num_speakers"] == 8
+    low, high = system["intervals"]["macro_f1"]
+    assert low < system["macro_f1"] < high
+
+
+def test_the_order_of_files_changes_nothing_but_the_subsets(
+    project: Workspace, tmp_path: Path
+) -> None:
+    rows = make_utterances()[::-1]
+    other = make_project(tmp_path / "other", rows)
+    make_run(other, "good", rows[::2] + rows[1::2], seed=1, signal=2.5)
+    options = replace(BARE, systems=("good",))
+    a, b = (report_of(evaluate(place, options))["systems"][0] for place in (project, other))
+    for name in ("macro_f1", "uar", "intervals", "per_class", "confusion", "groups"):
+        assert a[name] == b[name]
+
+
+def test_two_named_systems_get_a_verdict(project: Workspace) -> None:
+    found = evaluate(project, replace(BARE, systems=("poor", "good")))
+    assert len(found.verdicts) == 1
+    assert found.verdicts[0].startswith("good is better than poor by")
+    assert found.report == project.reports / "test-poor-vs-good.json"
+    [pair] = report_of(found)["paired"]
+    assert (pair["first"], pair["second"], pair["is_real"]) == ("poor", "good", True)
+    assert pair["difference"] < 0
+
+
+def test_the_best_is_tested_against_every_other_with_correction(project: Workspace) -> None:
+    pairs = report_of(evaluate(project, EvaluateOptions()))["paired"]
+    assert len(pairs) == 3
+    assert len({pair["first"] for pair in pairs}) == 1
+    assert all(pair["corrected_p"] >= pair["p_value"] for pair in pairs)
+    assert pairs[-1]["second"] == MAJORITY
+
+
+def test_dev_is_the_default_where_test_has_no_labels(tmp_path: Path) -> None:
+    rows = [replace(r, emotion="") if r.split == "test" else r for r in make_utterances()]
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "good", rows)
+    result = evaluate(workspace, BARE)
+    assert result.split == "dev"
+    assert any("Dev chose the epoch" in warning for warning in result.warnings)
+    with pytest.raises(ManifestError, match=r"72 of 72 .*test have no emotion \(test-angry-000"):
+        evaluate(workspace, replace(BARE, split="test"))
+
+
+def test_single_unlabelled_utterances_are_left_out_by_name(tmp_path: Path) -> None:
+    rows = make_utterances()
+    rows[-1] = replace(rows[-1], emotion="")
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "good", rows)
+    result = evaluate(workspace, BARE)
+    assert result.num_utterances == 71
+    assert any("1 of 72 utterances of test have no emotion" in note for note in result.notes)
+    assert any(rows[-1].utterance_id in note for note in result.notes)
+
+
+def test_a_speaker_leak_is_repeated_in_every_report(tmp_path: Path) -> None:
+    rows = [replace(r, speaker=r.speaker.split("-")[1]) for r in make_utterances()]
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "good", rows)
+    result = evaluate(workspace, BARE)
+    assert "8 speakers of test (s0, s1, s2 and 5 more) are also in dev, train" in result.warnings[0]
+    assert result.warnings[0] in result.markdown.read_text()
+    assert result.warnings[0] in report_of(result)["warnings"]
+
+
+def test_in_sample_figures_say_so(tmp_path: Path) -> None:
+    rows = make_utterances()
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "memoriser", rows, stack_on="in-sample")
+    on_train = evaluate(workspace, replace(BARE, split="train"))
+    assert "memoriser was trained on 180 of these utterances." in on_train.warnings
+    stack(workspace, StackOptions(stacker="linear", stack_on="in-sample"))
+    on_test = evaluate(workspace, BARE)
+    assert any("linear-in-sample was fitted on in-sample" in text for text in on_test.warnings)
+
+
+def test_a_class_without_utterances_is_named_and_counts_as_zero(tmp_path: Path) -> None:
+    rows = [r for r in make_utterances() if r.split != "test" or r.emotion != "sad"]
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "good", rows, signal=50)
+    result = evaluate(workspace, BARE)
+    assert result.table[0]["macro_f1"] == pytest.approx(0.75)
+    assert result.table[0]["uar"] == pytest.approx(1)
+    assert "No utterance of sad: their F1 counts as 0." in result.notes
+
+
+def test_concordance_is_there_where_corpus_and_model_have_attributes(tmp_path: Path) -> None:
+    fixed = {"valence": "2", "dominance": "3.25"}
+    utterances = make_utterances()
+    rows = [replace(r, extra=fixed | {"arousal": str(i % 7)}) for i, r in enumerate(utterances)]
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "good", rows)
+    assert report_of(evaluate(workspace, BARE))["systems"][0]["ccc"] is None
+    path = workspace.runs / "good" / "logits" / "test.csv"
+    logits = read_logits(path)
+    known = {r.utterance_id: r for r in rows}
+    attributes = np.array([known[name].attributes() for name in logits.ids])
+    attributes[:, 2] += 1
+    write_logits(path, replace(logits, attributes=attributes))
+    ccc = report_of(evaluate(workspace, BARE))["systems"][0]["ccc"]
+    assert ccc == pytest.approx({"arousal": 1.0, "valence": 0.0, "dominance": 0.0})
+
+
+def add_store(workspace: Workspace, rows: list[Utterance], runs: list[str]) -> FeatureStore:
+    """Frames that tell a part of the emotions, and runs that say they read them."""
+    key = FeatureKey("tiny", "speech", "w", "r", -1, "float32", "none", "audio-16k-mono")
+    rng = np.random.default_rng(0)
+    with StoreWriter(workspace.cache / key.store_name, key, 4, 50.0) as writer:
+        for row in rows:
+            frames = rng.normal(size=(rng.integers(3, 9), 4)) + np.eye(4)[LABELS.index(row.emotion)]
+            writer.append([row.utterance_id], [frames.astype(np.float32)], ["source"])
+    for name in runs:
+        branch = {"modality": "speech", "encoder": "tiny", "key": key.to_dict(), "dim": 4}
+        (workspace.runs / name / "config.json").write_text(json.dumps({"branches": [branch]}))
+    return FeatureStore.open(workspace.cache / key.store_name)
+
+
+def test_the_pooled_baseline_is_logistic_regression_on_mean_and_deviation(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = list(read_manifest(project.manifest))
+    store = add_store(project, rows, ["good"])
+    system = report_of(evaluate(project, EvaluateOptions()))["systems"][-1]
+    assert (system["name"], system["kind"]) == (POOLED, "baseline")
+
+    def features(split: str) -> tuple[np.ndarray, np.ndarray]:
+        chosen = [row for row in rows if row.split == split]
+        frames = [store.read(row.utterance_id).astype(np.float64) for row in chosen]
+        pooled = [np.r_[f.mean(axis=0), f.std(axis=0)] for f in frames]
+        return np.array(pooled), np.array([LABELS.index(row.emotion) for row in chosen])
+
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    classifier.fit(*features("train"))
+    x, y = features("test")
+    assert np.allclose(system["probabilities"], classifier.predict_proba(x), atol=1e-3)
+    assert system["accuracy"] == pytest.approx((classifier.predict(x) == y).mean())
+
+    def fail(*_: object) -> None:
+        raise AssertionError("frames were read again")
+
+    monkeypatch.setattr(FeatureStore, "read", fail)
+    again = report_of(evaluate(project, EvaluateOptions()))["systems"][-1]
+    assert again["probabilities"] == system["probabilities"]
+    report_of(evaluate(project, EvaluateOptions(systems=("mean",))))  # through its base models
+
+
+def test_pooled_frames_of_changed_audio_are_computed_again(project: Workspace) -> None:
+    rows = list(read_manifest(project.manifest))
+    store = add_store(project, rows, ["good"])
+    before = report_of(evaluate(project, EvaluateOptions()))["systems"][-1]["probabilities"]
+    changed = [row.utterance_id for row in rows if row.split == "test"]
+    with StoreWriter(Path(store.path), store.key, 4, 50.0) as writer:
+        for name in changed:
+            writer.append([name], [np.full((3, 4), 9, dtype=np.float32)], ["new"])
+    after = report_of(evaluate(project, EvaluateOptions()))["systems"][-1]["probabilities"]
+    assert after != before
+    assert all(row == after[0] for row in after)
+
+
+def test_a_lost_store_leaves_the_baseline_out_with_the_command(project: Workspace) -> None:
+    store = add_store(project, list(read_manifest(project.manifest)), ["good"])
+    Path(store.path).rename(project.cache / "elsewhere")
+    notes = evaluate(project, EvaluateOptions()).notes
+    assert any("serctl extract --encoder tiny" in note for note in notes)
+
+
+def test_systems_that_cannot_be_judged_are_refused_or_noted(project: Workspace) -> None:
+    make_run(project, "unfinished", [r for r in make_utterances() if r.split == "dev"])
+    result = evaluate(project, BARE)
+    assert any("'unfinished' has no logits for split 'test'" in note for note in result.notes)
+    with pytest.raises(LogitsError, match="serctl export-logits unfinished"):
+        evaluate(project, replace(BARE, systems=("unfinished",)))
+    with pytest.raises(UnknownNameError, match="Did you mean 'good'"):
+        evaluate(project, replace(BARE, systems=("goood",)))
+    with pytest.raises(ManifestError, match="no split 'test9'"):
+        evaluate(project, replace(BARE, split="test9"))
+
+
+def test_other_labels_are_refused(project: Workspace) -> None:
+    ids = tuple(r.utterance_id for r in make_utterances() if r.split == "test")
+    other = Logits(ids, np.ones((len(ids), 2)), ("angry", "sad"), np.zeros(len(ids), bool))
+    write_logits(project.root / "odd.csv", other)
+    with pytest.raises(LogitsError, match=r"have the emotions happy, neutral, which 'odd'"):
+        evaluate(project, replace(BARE, systems=(str(project.root / "odd.csv"),)))
+    with pytest.raises(LogitsError, match="'odd' has the labels angry, sad"):
+        evaluate(project, replace(BARE, systems=("good", str(project.root / "odd.csv"))))
+
+
+def test_an_outside_csv_is_judged_like_any_other(project: Workspace) -> None:
+    source = read_logits(project.runs / "good" / "logits" / "test.csv")
+    write_logits(project.root / "theirs.csv", replace(source, labels=source.labels))
+    names = ("good", str(project.root / "theirs.csv"))
+    ours, theirs = evaluate(project, replace(BARE, systems=names)).table
+    assert (theirs["name"], theirs["kind"]) == ("theirs", "outside")
+    assert theirs["macro_f1"] == ours["macro_f1"]
+
+
+def test_a_submission_has_the_layout_of_the_challenge(test_data: Path, tmp_path: Path) -> None:
+    layout = test_data / "msp_podcast_layout"
+    with (layout / "test3_categorical_submission.csv").open() as file:
+        expected = list(csv.DictReader(file))
+    rows = [
+        Utterance(
+            row["FileName"].removesuffix(".wav"), layout / "Audios" / row["FileName"], "test3"
+        )
+        for row in expected
+    ]
+    codes = "ASHUFDCN"
+    labels = ("neutral", "angry", "sad", "happy", "surprise", "fear", "disgust", "contempt")
+    column = {label: i for i, label in enumerate(labels)}
+    names = ("angry", "sad", "happy", "surprise", "fear", "disgust", "contempt", "neutral")
+    values = np.eye(8)[[column[names[codes.index(row["EmoClass"])]] for row in expected]]
+    workspace = make_project(tmp_path, [])
+    write_manifest(workspace.manifest, rows)
+    ids = tuple(row.utterance_id for row in rows)[::-1]
+    answers = Logits(ids, values[::-1], labels, np.zeros(len(ids), bool))
+    write_logits(workspace.runs / "a" / "logits" / "test3.csv", answers)
+    with pytest.raises(ManifestError, match="4 of 4 utterances of test3 have no emotion"):
+        evaluate(workspace, replace(BARE, split="test3"))
+    path = tmp_path / "mine.csv"
+    result = evaluate(workspace, replace(BARE, submission=str(path)))
+    assert (result.split, result.num_utterances, result.submission) == ("test3", 4, path)
+    assert path.read_bytes() == (layout / "test3_categorical_submission.csv").read_bytes()
+
+
+def test_a_submission_is_of_one_system_and_one_split(project: Workspace) -> None:
+    for systems, split, message in (
+        (("good", "poor"), "test", "of one system; there are 2"),
+        (("good",), "", "Name the split"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            evaluate(project, EvaluateOptions(systems=systems, split=split, submission="x.csv"))
