@@ -77,7 +77,7 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     """Return a table whose first column is a name and whose others are figures."""
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for i, name in enumerate(columns):
-        made.add_column(name, justify="left" if i == 0 else "right", no_wrap=i > 0)
+        made.add_column(name, justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
     for row in rows:
         made.add_row(*row)
     return made
