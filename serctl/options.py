@@ -9,9 +9,39 @@ Device = str
 
 @dataclass(frozen=True)
 class TranscribeOptions:
-    """Options of `serctl transcribe`."""
+    """Options of `serctl transcribe`.
+
+    Attributes:
+        model: A Whisper: catalogue name, Hugging Face id or path.
+        backend: Which library decodes; ``auto`` takes the one that the weights are in the form of.
+        language: A code such as ``en``, or ``auto`` to detect it for each utterance.
+        from_manifest: Take the manifest's own words, run no model.
+        keep_frames: Keep the encoder's frames in the feature cache, as `serctl extract` would.
+        layer: Of the kept frames: N for ``hidden_states[N]``, -1 for ``last_hidden_state``.
+        dtype: Precision of the computation.
+        storage: How kept frames are stored.
+        device: Where to compute.
+        batch_seconds: Seconds of a batch, whole 30 s windows counted.
+        weights: Checkpoint to use instead of the model's own.
+        seed: Of the draws when a doubtful text is tried again.
+        limit: Only the first so many utterances.
+        skip_bad: List audio that cannot be read in failures.csv and go on.
+    """
 
     model: str = "whisper-large-v3"
+    backend: Literal["auto", "transformers", "faster-whisper"] = "auto"
+    language: str = "en"
+    from_manifest: bool = False
+    keep_frames: bool = False
+    layer: int = -1
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    storage: str = "float16"
+    device: Device = "auto"
+    batch_seconds: float = 240.0
+    weights: str | None = None
+    seed: int = 0
+    limit: int | None = None
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True)
@@ -22,7 +52,7 @@ class ExtractOptions:
     layer: int = -1
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Device = "auto"
-    batch_seconds: float = 60.0
+    batch_seconds: float | None = None  # 4 on a CPU, where larger ones only pad; 60 elsewhere
     storage: str = "float16"
     weights: str | None = None
     limit: int | None = None
@@ -176,6 +206,61 @@ class EvaluateOptions:
     limit: int | None = None
 
 
+@dataclass(frozen=True)
+class PredictOptions:
+    """Options of `serctl predict`.
+
+    Attributes:
+        audio: Files and folders.
+        model: Folder of a bundle, or name of a stacker or run of the project.
+        transcripts: CSV with the words (``utterance_id``, the stem of a file, and ``text``).
+        recogniser: A Whisper that finds the words instead of the one that the model learnt with.
+        cut_over: Recordings of more seconds are cut at their pauses.
+        segment_seconds: Longest segment of such a recording.
+        prior: ``as-trained``, or how frequent emotions are: ``natural`` (as in dev), ``balanced``,
+            or a JSON or TOML file of shares.
+        abstain_below: Name no emotion whose probability is lower.
+        batch_seconds: Padded seconds of a batch of an encoder.
+        skip_bad: Tell what cannot be judged and go on.
+        weights: ``NAME=DIR``: checkpoints of encoders, over ``[weights]`` of serctl.toml.
+        device: Where to compute.
+    """
+
+    audio: tuple[str, ...] = ()
+    model: str = ""
+    transcripts: str | None = None
+    recogniser: str = ""
+    cut_over: float = 30.0
+    segment_seconds: float = 11.0
+    prior: str = "as-trained"
+    abstain_below: float = 0.0
+    batch_seconds: float = 60.0
+    skip_bad: bool = False
+    weights: tuple[str, ...] = ()
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class BundleOptions:
+    """Options of `serctl bundle make`.
+
+    Attributes:
+        name: Of the bundle; also the stacker or run, if neither is given.
+        stacker: Stacker of the project.
+        run: Run of the project, for a bundle of a single network.
+        output: Folder to write.
+        data: Corpora it was trained on: a name that `serctl init` knows, or ``NAME: TERMS``.
+        overwrite: Replace the folder.
+    """
+
+    name: str = ""
+    stacker: str = ""
+    run: str = ""
+    output: str = ""
+    data: tuple[str, ...] = ()
+    overwrite: bool = False
+
+
 STAGE_OPTIONS: dict[str, type] = {
     "transcribe": TranscribeOptions,
     "extract": ExtractOptions,
@@ -183,5 +268,7 @@ STAGE_OPTIONS: dict[str, type] = {
     "export-logits": ExportLogitsOptions,
     "stack": StackOptions,
     "evaluate": EvaluateOptions,
+    "predict": PredictOptions,
+    "bundle": BundleOptions,
 }
 """Tables of serctl.toml and of recipe files."""

@@ -67,7 +67,7 @@ def main(
     """
 
 
-COMMANDS = ("init", "encoders", "extract", "train", "export_logits", "stack", "evaluate")
+COMMANDS = ("init", "transcribe", "encoders", "extract", "train", "export_logits", "stack", "evaluate")
 """Subcommands in the order of the road; each is ``serctl.cli.<name>:<name>``."""
 GROUPS = ("manifest",)
 """Subcommands with subcommands of their own: a ``typer.Typer`` each."""

@@ -51,7 +51,7 @@ class EncodedWindows:
 class WhisperEncoder:
     """A frozen Whisper encoder; see `serctl.encoders.base.Encoder`."""
 
-    frame_rate = FRAME_RATE
+    frame_rate: float | None = FRAME_RATE
     notes: tuple[str, ...] = ()
 
     def __init__(
@@ -107,15 +107,16 @@ class WhisperEncoder:
         """Return the seconds that are computed for ``size`` samples: whole windows."""
         return count_windows(size) * WINDOW_SECONDS
 
-    def encode(self, batch: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Return the frames ``(ceil(num_samples / 320), D)`` of each waveform."""
+    def encode(self, batch: Sequence[Any]) -> list[NDArray[np.float32]]:
+        """Return the frames ``(ceil(num_samples / 320), D)`` of each waveform, float32."""
         return self.encode_windows(batch).frames
 
     @torch.inference_mode()
     def encode_windows(self, batch: Sequence[NDArray[np.float32]]) -> EncodedWindows:
         """Encode waveforms and keep every window's last hidden state too, for a decoder."""
         pieces = [cut_windows(waveform) for waveform in batch]
-        self.windowed += sum(len(windows) > 1 for windows in pieces)
+        long = sum(len(windows) > 1 for windows in pieces)
+        self.windowed += long
         mel = torch.stack([self.compute_mel(w) for windows in pieces for w in windows])
         hidden, chosen = self._run(mel)
         frames, start = [], 0

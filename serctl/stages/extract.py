@@ -102,9 +102,9 @@ def extract(
             layer=options.layer,
             dtype=options.dtype,
         )
-        sizes, failures = _measure(rows, inputs, encoder, options.skip_bad)
-        _check_disk(store, key, encoder, [sizes[name] for name in missing & sizes.keys()])
-        batches = _plan(rows, sizes, encoder, options.batch_seconds)
+        sizes, failures = measure_sizes(rows, inputs, encoder, options.skip_bad)
+        check_disk(store, key, encoder, [sizes[name] for name in missing & sizes.keys()])
+        batches = plan_rows(rows, sizes, encoder, options.batch_seconds)
         pending = [b for b in batches if not missing.isdisjoint(row.utterance_id for row in b)]
         started = time.monotonic()
         with (
@@ -126,7 +126,7 @@ def extract(
         audio_seconds=0.0 if key.modality == "text" else counts["size"] / SAMPLE_RATE,
         seconds=time.monotonic() - started,
         notes=encoder.notes,
-        failures=_list_failures(workspace.root / FAILURES, key.encoder, rows, failures),
+        failures=list_failures(workspace.root / FAILURES, key.encoder, rows, failures),
     )
 
 
@@ -169,7 +169,7 @@ def _find_missing(rows: Sequence[Utterance], inputs: Inputs, store: Path) -> set
     }
 
 
-def _measure(
+def measure_sizes(
     rows: Sequence[Utterance], inputs: Inputs, encoder: Encoder, skip_bad: bool
 ) -> tuple[dict[str, int], Failures]:
     """Return samples or tokens by utterance, and the utterances that have none."""
@@ -179,13 +179,13 @@ def _measure(
         cost = size if isinstance(size, SerctlError) else capture(encoder.cost)(size)
         if isinstance(cost, SerctlError):
             failures[row.utterance_id] = cost
-        else:
+        elif isinstance(size, int):
             sizes[row.utterance_id] = size
-    _check_failures(failures, skip_bad)
+    check_failures(failures, skip_bad)
     return sizes, failures
 
 
-def _plan(
+def plan_rows(
     rows: Sequence[Utterance], sizes: Mapping[str, int], encoder: Encoder, seconds: float
 ) -> list[list[Utterance]]:
     """Return all batches of the manifest, whatever of them is done."""
@@ -208,8 +208,8 @@ def _encode(
     failures: Failures = {}
     for readings, bad in read_batches(inputs, batches):
         failures |= bad
-        _check_failures(bad, skip_bad)
-        frames = _run(encoder, [reading.content for reading in readings])
+        check_failures(bad, skip_bad)
+        frames = run_encoder(encoder, [reading.content for reading in readings])
         new = [
             (reading, frame)
             for reading, frame in zip(readings, frames, strict=True)
@@ -227,7 +227,8 @@ def _encode(
     return counts, failures
 
 
-def _run(encoder: Encoder, contents: Sequence[Any]) -> list[NDArray[np.float32]]:
+def run_encoder(encoder: Encoder, contents: Sequence[Any]) -> list[NDArray[np.float32]]:
+    """Encode a batch; too large a one is an error that says so."""
     import torch
 
     try:
@@ -239,15 +240,16 @@ def _run(encoder: Encoder, contents: Sequence[Any]) -> list[NDArray[np.float32]]
         ) from error
 
 
-def _check_failures(failures: Failures, skip_bad: bool) -> None:
+def check_failures(failures: Failures, skip_bad: bool) -> None:
+    """Raise the first of the failures and count the others, unless they may be skipped."""
     if not failures or skip_bad:
         return
     first = next(iter(failures.values()))
     more = f" ({len(failures) - 1} more are like it.)" if len(failures) > 1 else ""
-    raise type(first)(f"{first}{more} Leave out what cannot be read: serctl extract --skip-bad")
+    raise type(first)(f"{first}{more} Leave out what cannot be read with --skip-bad.")
 
 
-def _check_disk(store: Path, key: FeatureKey, encoder: Encoder, sizes: Sequence[int]) -> None:
+def check_disk(store: Path, key: FeatureKey, encoder: Encoder, sizes: Sequence[int]) -> None:
     """Refuse to begin what will not fit.
 
     Raises:
@@ -266,7 +268,7 @@ def _check_disk(store: Path, key: FeatureKey, encoder: Encoder, sizes: Sequence[
         )
 
 
-def _list_failures(
+def list_failures(
     path: Path, encoder: str, rows: Sequence[Utterance], failures: Failures
 ) -> Path | None:
     """Write the utterances that this encoder could not read beside those of other encoders."""

@@ -1,0 +1,142 @@
+"""Whisper for one transcription: which weights and back-end, and the words' source."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serctl.cache.key import FeatureKey
+from serctl.data.manifest import Utterance
+from serctl.data.transcripts import Transcript
+from serctl.encoders.base import EncoderIdentity
+from serctl.encoders.catalog import get_spec
+from serctl.encoders.load import identify_encoder
+from serctl.encoders.weights import resolve_weights
+from serctl.errors import SerctlError, UsageError
+from serctl.options import TranscribeOptions
+from serctl.stages.inputs import AudioInputs, Failures, Reading, read_batches
+
+if TYPE_CHECKING:
+    from serctl.config import Workspace
+    from serctl.encoders.recognisers.base import Recognised, Recogniser
+
+WHISPER_WINDOW = "30s"
+"""Window rule that only Whisper's encoders have."""
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What is settled before any weights are loaded.
+
+    Attributes:
+        identity: Of the encoder, and so of its frames.
+        checkpoint: Folder of the weights.
+        backend: ``transformers`` or ``faster-whisper``.
+        options: As given.
+    """
+
+    identity: EncoderIdentity
+    checkpoint: Path
+    backend: str
+    options: TranscribeOptions
+
+    @property
+    def revision(self) -> str:
+        """The first twelve hex digits of the weights' commit or hash."""
+        return self.identity.revision.removeprefix("sha256:")[:12]
+
+    @property
+    def source(self) -> str:
+        """All that changes the words, short enough to read; goes into the keys of text features.
+
+        Example: ``whisper-tiny;d6dc76b954ed;faster-whisper;en;float32;seed=0``.
+        """
+        parts = (self.identity.encoder, self.revision, self.backend, self.options.language)
+        return ";".join((*parts, self.options.dtype, f"seed={self.options.seed}"))
+
+    @property
+    def key(self) -> FeatureKey:
+        """Of the frames: the one that `serctl extract` makes with the same weights and layer."""
+        storage = self.options.storage
+        return FeatureKey(**asdict(self.identity), source=AudioInputs.source, storage=storage)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is noted beside the words."""
+        return {"source": self.source, "backend": self.backend, "model": asdict(self.identity)}
+
+    def load(self, cache: Path) -> "Recogniser":
+        """Load encoder and decoder; ``cache`` keeps a converted checkpoint."""
+        from serctl.encoders.recognisers.load import load_recogniser
+        from serctl.runtime import resolve_device
+
+        return load_recogniser(
+            self.checkpoint,
+            self.identity,
+            resolve_device(self.options.device),
+            backend=self.backend,
+            language=self.options.language,
+            seed=self.options.seed,
+            converted=cache / f"ctranslate2-{self.revision}",
+        )
+
+
+def settle_recognition(workspace: "Workspace", options: TranscribeOptions) -> Recognition:
+    """Find the weights and choose the back-end.
+
+    Raises:
+        UsageError: The model is not a Whisper.
+        WeightsError: Its weights are not at hand.
+        ConfigError: The back-end is not installed.
+    """
+    identity = identify_encoder(
+        options.model,
+        weights=options.weights,
+        mapping=workspace.weights,
+        layer=options.layer,
+        dtype=options.dtype,
+    )
+    if identity.window != WHISPER_WINDOW:
+        raise UsageError(
+            f"--model {options.model}: not a Whisper, and only Whisper finds words. "
+            f"Take whisper-large-v3, whisper-tiny or any Whisper of the hub."
+        )
+    spec = get_spec(options.model, workspace.weights)
+    checkpoint = resolve_weights(spec, options.weights, workspace.weights).path
+    # Late: torch takes seconds to import, and what is refused above need not wait for it.
+    from serctl.encoders.recognisers.load import choose_backend
+
+    return Recognition(identity, checkpoint, choose_backend(options.backend, checkpoint), options)
+
+
+def recognise_batches(
+    recogniser: "Recogniser", inputs: AudioInputs, batches: Sequence[Sequence[Utterance]]
+) -> Iterator[tuple[list[Reading], "list[Recognised]", Failures]]:
+    """Yield what was read of each batch, what was recognised in it, and what could not be read."""
+    import torch
+
+    for readings, failures in read_batches(inputs, batches):
+        waves = [reading.content for reading in readings]
+        try:
+            found = recogniser.recognise(waves) if waves else []
+        except torch.OutOfMemoryError as error:
+            raise SerctlError(
+                f"The device is out of memory with {len(waves)} utterances in a batch. "
+                f"Make batches smaller: serctl transcribe --batch-seconds N"
+            ) from error
+        yield readings, found, failures
+
+
+def make_row(reading: Reading, found: "Recognised") -> Transcript:
+    """Return the row of the CSV for what was recognised."""
+    words = found.words
+    return Transcript(
+        utterance_id=reading.utterance_id,
+        text=words.text,
+        language=words.language,
+        mean_logprob=words.mean_logprob,
+        no_speech=words.no_speech,
+        compression_ratio=words.compression_ratio,
+        temperature=words.temperature,
+        suspect="+".join(found.doubts),
+        audio=reading.source,
+    )

@@ -1,0 +1,255 @@
+"""`serctl transcribe`: the words of every utterance, and in the same pass its Whisper frames."""
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serctl.cache.sources import SourceHasher
+from serctl.cache.store import FeatureStore, StoreWriter
+from serctl.config import Workspace, options_to_dict
+from serctl.data.audio import SAMPLE_RATE
+from serctl.data.manifest import Manifest, Utterance, read_manifest
+from serctl.data.transcripts import Journal, Transcript, read_finished, write_transcripts
+from serctl.errors import TranscriptsError, UsageError
+from serctl.options import TranscribeOptions
+from serctl.progress import Progress, silent
+from serctl.stages.extract import (
+    FAILURES,
+    check_disk,
+    check_failures,
+    list_failures,
+    measure_sizes,
+    plan_rows,
+)
+from serctl.stages.inputs import AudioInputs, Failures, Reading, capture
+from serctl.stages.recognition import Recognition, make_row, recognise_batches, settle_recognition
+
+if TYPE_CHECKING:
+    from serctl.encoders.recognisers.base import Recognised
+    from serctl.encoders.whisper import WhisperEncoder
+
+FROM_MANIFEST = "manifest"
+"""Source of words that came with the corpus."""
+
+WORD_PACKAGES = ("serctl", "torch", "transformers", "faster-whisper", "ctranslate2")
+"""Packages whose version is noted beside the words."""
+
+
+@dataclass(frozen=True)
+class TranscribeResult:
+    """What a transcription did.
+
+    Attributes:
+        transcripts: The CSV; the JSON of the same name says whose words they are.
+        source: Of the words, as it goes into the keys of text features.
+        utterances: Rows of the manifest.
+        present: Utterances whose words (and frames) were there and whose audio has not changed.
+        transcribed: Utterances transcribed now.
+        suspects: Reasons for doubt and how many utterances have each, of all in the CSV.
+        suspect: Utterances with any doubt.
+        retried: Suspects whose words were drawn at a higher temperature.
+        failed: Utterances that could not be read; they are listed in ``failures``.
+        windowed: Utterances transcribed now that are longer than 30 s.
+        audio_seconds: Length of the audio transcribed now.
+        seconds: How long that took, loading the weights aside.
+        store: Folder of the kept frames, if they are kept.
+        failures: List of the failed utterances, None if all went well.
+    """
+
+    transcripts: Path
+    source: str
+    utterances: int
+    present: int = 0
+    transcribed: int = 0
+    suspects: dict[str, int] = field(default_factory=dict)
+    suspect: int = 0
+    retried: int = 0
+    failed: int = 0
+    windowed: int = 0
+    audio_seconds: float = 0.0
+    seconds: float = 0.0
+    store: Path | None = None
+    failures: Path | None = None
+
+
+def transcribe(
+    workspace: Workspace, options: TranscribeOptions, *, progress: Progress = silent
+) -> TranscribeResult:
+    """Transcribe the utterances of the manifest that have no words of this source yet.
+
+    Finished batches stand in a journal (and their frames in the cache): an interrupted run,
+    called again, continues. The CSV is written when all utterances are done.
+
+    Raises:
+        SerctlError: An utterance cannot be read (unless ``skip_bad``), the weights are not at
+            hand or not Whisper's, or the back-end is not installed.
+    """
+    manifest = read_manifest(workspace.manifest).limit(options.limit)
+    if options.from_manifest:
+        return _take_manifest(workspace, manifest, options)
+    recognition = settle_recognition(workspace, options)
+    with SourceHasher(workspace.cache) as hasher:
+        run = _Transcription(workspace, recognition, AudioInputs(hasher))
+        return run.over(manifest, progress)
+
+
+def _take_manifest(
+    workspace: Workspace, manifest: Manifest, options: TranscribeOptions
+) -> TranscribeResult:
+    if options.keep_frames:
+        raise UsageError("--keep-frames needs Whisper to run; --from-manifest runs no model.")
+    if not any(row.transcript for row in manifest):
+        raise TranscriptsError(
+            f"Manifest '{workspace.manifest}' holds no words in its column 'transcript'. "
+            f"Let Whisper find them: serctl transcribe"
+        )
+    rows = [Transcript(row.utterance_id, row.transcript or "") for row in manifest]
+    write_transcripts(workspace.transcripts, rows, {"source": FROM_MANIFEST})
+    Journal(workspace.transcripts, FROM_MANIFEST).remove()
+    return TranscribeResult(workspace.transcripts, FROM_MANIFEST, len(rows), transcribed=len(rows))
+
+
+class _Transcription:
+    """One run over a manifest: what is done, what is missing, and where both are written."""
+
+    def __init__(self, workspace: Workspace, recognition: Recognition, inputs: AudioInputs) -> None:
+        self.workspace = workspace
+        self.recognition = recognition
+        self.options = recognition.options
+        self.inputs = inputs
+        self.store = workspace.cache / recognition.key.store_name
+        self.journal = Journal(workspace.transcripts, recognition.source)
+        self.failures: Failures = {}
+
+    def over(self, manifest: Manifest, progress: Progress) -> TranscribeResult:
+        """Transcribe what is missing and write the CSV in the order of the manifest."""
+        rows = sorted(manifest, key=lambda row: row.utterance_id)
+        done = self._find_done(rows)
+        missing = self._find_missing(rows, done)
+        result = TranscribeResult(
+            self.workspace.transcripts,
+            self.recognition.source,
+            len(rows),
+            present=len(rows) - len(missing),
+            store=self.store if self.options.keep_frames else None,
+        )
+        if missing:
+            result = self._recognise(rows, missing, done, result, progress)
+        words = [done[name] for name in manifest.ids if name in done]
+        write_transcripts(self.workspace.transcripts, words, self._describe())
+        self.journal.remove()
+        return self._summarise(result, words, rows)
+
+    def _find_done(self, rows: Sequence[Utterance]) -> dict[str, Transcript]:
+        """Return the words of this source whose audio has not changed."""
+        finished = read_finished(self.workspace.transcripts, self.recognition.source)
+        known = {row.utterance_id: row for row in [*finished, *self.journal.read()]}
+        hash_of = capture(self.inputs.hash_of)
+        return {
+            row.utterance_id: known[row.utterance_id]
+            for row in rows
+            if row.utterance_id in known and known[row.utterance_id].audio == hash_of(row)
+        }
+
+    def _find_missing(self, rows: Sequence[Utterance], done: Mapping[str, Transcript]) -> set[str]:
+        """Return the ids that lack words or, where they are kept, frames."""
+        missing = {row.utterance_id for row in rows} - done.keys()
+        if not self.options.keep_frames:
+            return missing
+        stored = FeatureStore.open(self.store) if self.store.exists() else None
+        return missing | {
+            name
+            for name, row in done.items()
+            if stored is None or name not in stored or stored.source_of(name) != row.audio
+        }
+
+    def _recognise(
+        self,
+        rows: Sequence[Utterance],
+        missing: set[str],
+        done: dict[str, Transcript],
+        result: TranscribeResult,
+        progress: Progress,
+    ) -> TranscribeResult:
+        """Run Whisper over every batch of which anything is missing; adds to ``done``."""
+        recogniser = self.recognition.load(self.workspace.cache)
+        encoder, skip_bad = recogniser.encoder, self.options.skip_bad
+        sizes, self.failures = measure_sizes(rows, self.inputs, encoder, skip_bad)
+        batches = plan_rows(rows, sizes, encoder, self.options.batch_seconds)
+        pending = [b for b in batches if not missing.isdisjoint(row.utterance_id for row in b)]
+        left = {name: sizes[name] for name in missing & sizes.keys()}
+        started = time.monotonic()
+        with (
+            self._open_store(encoder, list(left.values())) as writer,
+            self.journal as journal,
+            progress.task(f"transcribe {self.recognition.identity.encoder}", len(left)) as advance,
+        ):
+            for readings, found, bad in recognise_batches(recogniser, self.inputs, pending):
+                self.failures |= bad
+                check_failures(bad, skip_bad)
+                if writer:
+                    _keep_frames(writer, readings, found)
+                pairs = zip(readings, found, strict=True)
+                new = [make_row(*pair) for pair in pairs if pair[0].utterance_id in missing]
+                journal.append(new)
+                done |= {row.utterance_id: row for row in new}
+                advance(len(new))
+        return dataclasses.replace(
+            result,
+            transcribed=len(missing & done.keys()),
+            windowed=encoder.windowed,
+            audio_seconds=sum(left.values()) / SAMPLE_RATE,
+            seconds=time.monotonic() - started,
+        )
+
+    def _open_store(
+        self, encoder: "WhisperEncoder", sizes: Sequence[int]
+    ) -> AbstractContextManager[StoreWriter | None]:
+        if not self.options.keep_frames:
+            return nullcontext()
+        from serctl.runtime import environment
+
+        key, rate = self.recognition.key, encoder.frame_rate
+        check_disk(self.store, key, encoder, sizes)
+        return StoreWriter(self.store, key, encoder.dim, rate, versions=environment())
+
+    def _describe(self) -> dict[str, Any]:
+        """Return what stands beside the CSV."""
+        versions = {}
+        for name in WORD_PACKAGES:
+            with suppress(PackageNotFoundError):
+                versions[name] = version(name)
+        settings = options_to_dict(self.options)
+        return {**self.recognition.to_dict(), "settings": settings, "versions": versions}
+
+    def _summarise(
+        self, result: TranscribeResult, words: Sequence[Transcript], rows: Sequence[Utterance]
+    ) -> TranscribeResult:
+        doubts = Counter(doubt for row in words for doubt in row.suspect.split("+") if doubt)
+        name = f"{self.recognition.identity.encoder} (words)"
+        return dataclasses.replace(
+            result,
+            suspects=dict(doubts.most_common()),
+            suspect=sum(bool(row.suspect) for row in words),
+            retried=sum(bool(row.temperature) for row in words),
+            failed=len(self.failures),
+            failures=list_failures(self.workspace.root / FAILURES, name, rows, self.failures),
+        )
+
+
+def _keep_frames(
+    writer: StoreWriter, readings: Sequence[Reading], found: "Sequence[Recognised]"
+) -> None:
+    new = [
+        (reading.utterance_id, one.frames, reading.source)
+        for reading, one in zip(readings, found, strict=True)
+        if not writer.has(reading.utterance_id, reading.source)
+    ]
+    if new:
+        writer.append(*zip(*new, strict=True))
