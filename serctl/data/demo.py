@@ -240,7 +240,10 @@ def _record(plan: Plan, spoken: NDArray[np.int16]) -> NDArray[np.int16]:
 def _write_flac(path: Path, samples: NDArray[np.int16]) -> None:
     import soundfile
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    soundfile.write(part, samples, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(part, samples, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
+        part.replace(path)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise CorpusError(f"Cannot write '{path}': {error}.") from error

@@ -34,6 +34,10 @@ DEMO_TEXT = """
 [transcribe]
 model = "whisper-tiny"       # comes with serctl[demo]
 """
+LANGUAGE_TEXT = """
+[transcribe]
+language = "{language}"
+"""
 
 
 @dataclass(frozen=True)
@@ -110,15 +114,19 @@ def init_project(
 def project_text(sources: Sequence[Source]) -> str:
     """Return the contents of a new project file."""
     shown = ", ".join(f"{_name_of(source)} ({source.root or source.table})" for source in sources)
+    specs = {source.name: CORPORA[source.name] for source in sources if source.name in CORPORA}
     terms = "".join(
-        f"# Terms of {name}: {CORPORA[name].terms}; {CORPORA[name].page}\n"
-        for name in dict.fromkeys(source.name for source in sources)
-        if name in CORPORA
+        f"# Terms of {name}: {spec.terms}; {spec.page}\n" for name, spec in specs.items()
     )
     text = PROJECT_TEXT.format(
         version=__version__, sources=shown, terms=terms, manifest=PATHS["manifest"]
     )
-    return text + (DEMO_TEXT if any(source.name == DEMO for source in sources) else "")
+    languages = {spec.language for spec in specs.values()}
+    if any(source.name == DEMO for source in sources):
+        text += DEMO_TEXT
+    elif languages - {"en"}:
+        text += LANGUAGE_TEXT.format(language=min(languages) if len(languages) == 1 else "auto")
+    return text
 
 
 def _name_of(source: Source) -> str:

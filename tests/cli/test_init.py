@@ -145,4 +145,6 @@ def test_joined_corpora_keep_their_names_apart(test_data: Path, tmp_path: Path) 
     manifest = read_manifest(tmp_path / "manifest.csv")
     assert len(manifest) == 339 + 1439
     assert {row.extra["corpus"] for row in manifest} == {"emodb", "ravdess"}
+    options = resolve_options(TranscribeOptions, "transcribe", open_workspace(tmp_path))
+    assert options.language == "auto"
     assert not manifest.leaking_speakers()

@@ -119,6 +119,15 @@ def test_crema_d_takes_the_votes_of_listeners_only(tmp_path: Path) -> None:
     assert rows["1002_DFA_ANG_XX"].votes() == {}
 
 
+def test_crema_d_prefers_wav_to_mp3(tmp_path: Path) -> None:
+    wav = tone(tmp_path / "AudioWAV" / "1001_IEO_HAP_LO.wav")
+    mp3 = tmp_path / "AudioMP3" / "1001_IEO_HAP_LO.mp3"
+    mp3.parent.mkdir()
+    mp3.write_bytes(b"x")
+    (row,) = read_corpus("crema-d", tmp_path).utterances
+    assert row.path == wav
+
+
 def test_crema_d_reads_real_votes(test_data: Path, tmp_path: Path) -> None:
     tone(tmp_path / "AudioWAV" / "1001_IEO_NEU_XX.wav")
     (tmp_path / "voice_votes.csv").write_bytes(

@@ -112,3 +112,10 @@ def test_without_espeak_the_error_names_what_to_install(
     with pytest.raises(CorpusError, match=r"pip install 'serctl\[demo\]'"):
         make_demo(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("small")
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "audio").write_text("in the way")
+    with pytest.raises(CorpusError, match="Cannot write"):
+        make_demo(tmp_path)

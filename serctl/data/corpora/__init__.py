@@ -10,12 +10,13 @@ from serctl.errors import UnknownNameError
 
 @dataclass(frozen=True)
 class CorpusSpec:
-    """One corpus serctl knows: the function that reads it, its terms of use, where it is had."""
+    """One corpus serctl knows: what reads it, its terms, where it is had, what is spoken."""
 
     reader: str
     title: str
     terms: str
     page: str
+    language: str = "en"
 
 
 CORPORA = {
@@ -24,6 +25,7 @@ CORPORA = {
         "Berlin Database of Emotional Speech (German, acted)",
         "no licence text; free for research with citation",
         "http://emodb.bilderbar.info",
+        language="de",
     ),
     "ravdess": CorpusSpec(
         "ravdess:read",

@@ -20,14 +20,15 @@ class Corpus:
 
 
 def find_audio(root: Path) -> list[Path]:
-    """Return the audio files below a folder, sorted.
+    """Return the audio files below a folder, uncompressed ones first, then by path.
 
     Raises:
         CorpusError: The folder does not exist.
     """
     if not root.is_dir():
         raise CorpusError(f"'{root}' is not a folder. --root is the folder of the unpacked corpus.")
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in AUDIO)
+    found = [path for path in root.rglob("*") if path.suffix.lower() in AUDIO]
+    return sorted(found, key=lambda path: (AUDIO.index(path.suffix.lower()), path))
 
 
 def find_file(root: Path, *names: str) -> Path | None:
@@ -43,7 +44,8 @@ def present_only(rows: Sequence[Utterance], root: Path) -> tuple[list[Utterance]
         CorpusError: None exists: half a corpus, most likely labels without audio.
     """
     kept = [row for row in rows if row.path.is_file()]
-    absent = [row.path.name for row in rows if not row.path.is_file()]
+    present = {row.utterance_id for row in kept}
+    absent = [row.path.name for row in rows if row.utterance_id not in present]
     if rows and not kept:
         raise CorpusError(
             f"'{root}' labels {len(rows)} utterances, but none of their audio files is there: "

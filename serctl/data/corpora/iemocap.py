@@ -72,7 +72,7 @@ def _evaluations(path: Path) -> Iterator[tuple[re.Match[str], Counter[str]]]:
     for block in blocks:
         if match := HEADER.match(block):
             words = [word.strip() for given in VOTE.findall(block) for word in given.split(";")]
-            emotions = (parse_emotion(word, {"other": "other"}) for word in words if word)
+            emotions = (parse_emotion(word.split()[0]) for word in words if word)
             yield match, Counter(VOTES.get(emotion, emotion) for emotion in emotions)
 
 

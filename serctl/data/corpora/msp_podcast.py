@@ -29,7 +29,9 @@ def read(root: Path) -> Corpus:
     labels = find_file(root, "labels_consensus.csv", "labels_concensus.csv")
     if labels is None:
         raise CorpusError(f"'{root}' is not MSP-Podcast: no Labels/labels_consensus.csv in it.")
-    audio = {path.name: path for path in find_audio(root)}
+    audio: dict[str, Path] = {}
+    for path in find_audio(root):  # Audios comes before Previous_releases_information
+        audio.setdefault(path.name, path)
     header, rows = read_rows(labels)
     if missing := {"FileName", "EmoClass", "Split_Set"} - set(header):
         raise CorpusError(f"'{labels}' has no column {', '.join(sorted(missing))}.")
