@@ -20,7 +20,7 @@ from transformers.utils import logging
 
 from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
 from serctl.encoders.network import load_network
-from serctl.encoders.whisper_ct2 import is_ctranslate2
+from serctl.encoders.recognisers.backends import is_ctranslate2
 from serctl.encoders.whisper_ct2 import load_network as load_ctranslate2
 from serctl.errors import UsageError
 

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
+from serctl.encoders.recognisers.backends import CTRANSLATE2_FILE
 from serctl.errors import WeightsError
 from serctl.files import read_json
 
-MODEL_FILE = "model.bin"
 BINARY_VERSION = 6
 DTYPES = {0: torch.float32, 1: torch.int8, 2: torch.int16, 3: torch.int32, 4: torch.float16}
 DTYPES[5] = torch.bfloat16
@@ -50,11 +50,6 @@ FUSED = {
     ("encoder_attn", "1"): ("k_proj", "v_proj"),
     ("encoder_attn", "2"): ("out_proj",),
 }
-
-
-def is_ctranslate2(folder: Path) -> bool:
-    """Return whether a folder holds a model in CTranslate2 form."""
-    return (folder / MODEL_FILE).is_file()
 
 
 def read_variables(path: Path) -> dict[str, Tensor]:
@@ -156,7 +151,7 @@ def load_network(folder: Path, dtype: torch.dtype) -> WhisperForConditionalGener
     Raises:
         WeightsError: See `read_variables` and `convert_variables`.
     """
-    variables = read_variables(folder / MODEL_FILE)
+    variables = read_variables(folder / CTRANSLATE2_FILE)
     state = {name: tensor.to(dtype) for name, tensor in convert_variables(variables).items()}
     with torch.device("meta"):
         network = WhisperForConditionalGeneration(_read_config(variables))

@@ -11,6 +11,7 @@ from serctl.data.transcripts import Transcript
 from serctl.encoders.base import EncoderIdentity
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.load import identify_encoder
+from serctl.encoders.recognisers.backends import choose_backend
 from serctl.encoders.weights import resolve_weights
 from serctl.errors import SerctlError, UsageError
 from serctl.options import TranscribeOptions
@@ -102,9 +103,6 @@ def settle_recognition(workspace: "Workspace", options: TranscribeOptions) -> Re
         )
     spec = get_spec(options.model, workspace.weights)
     checkpoint = resolve_weights(spec, options.weights, workspace.weights).path
-    # Late: torch takes seconds to import, and what is refused above need not wait for it.
-    from serctl.encoders.recognisers.load import choose_backend
-
     return Recognition(identity, checkpoint, choose_backend(options.backend, checkpoint), options)
 
 

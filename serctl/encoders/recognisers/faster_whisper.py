@@ -2,16 +2,15 @@
 
 import shutil
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from serctl.encoders.recognisers.backends import is_ctranslate2, require_faster_whisper
 from serctl.encoders.recognisers.base import Decoder, Hypothesis
 from serctl.encoders.recognisers.vocabulary import MAX_TOKENS, Vocabulary
-from serctl.encoders.whisper_ct2 import MODEL_FILE, is_ctranslate2
-from serctl.errors import ConfigError, WeightsError
+from serctl.errors import WeightsError
 
 
 class FasterWhisperDecoder:
@@ -87,20 +86,6 @@ class FasterWhisperDecoder:
         ]
 
 
-def have_faster_whisper() -> bool:
-    """Return whether the back-end is installed; imports nothing."""
-    return find_spec("faster_whisper") is not None
-
-
-def require_faster_whisper() -> None:
-    """Raise a `ConfigError` with the remedy if the back-end is not installed."""
-    if not have_faster_whisper():
-        raise ConfigError(
-            "The back-end faster-whisper is not installed. Install it with: "
-            "pip install 'serctl[faster-whisper]' (or take --backend transformers)."
-        )
-
-
 def prepare_ctranslate2(checkpoint: Path, converted: Path) -> Path:
     """Return a folder in CTranslate2 form: the checkpoint itself, or its conversion, made once.
 
@@ -111,8 +96,9 @@ def prepare_ctranslate2(checkpoint: Path, converted: Path) -> Path:
     Raises:
         WeightsError: The checkpoint cannot be converted.
     """
-    if is_ctranslate2(checkpoint) or (converted / MODEL_FILE).is_file():
-        return checkpoint if is_ctranslate2(checkpoint) else converted
+    for folder in (checkpoint, converted):
+        if is_ctranslate2(folder):
+            return folder
     require_faster_whisper()
     from ctranslate2.converters import TransformersConverter
 

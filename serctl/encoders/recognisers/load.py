@@ -1,4 +1,4 @@
-"""From a checkpoint and a back-end's name to a recogniser."""
+"""From a checkpoint and a back-end to a recogniser."""
 
 from functools import partial
 from pathlib import Path
@@ -7,30 +7,10 @@ import torch
 
 from serctl.encoders.base import EncoderIdentity
 from serctl.encoders.recognisers.base import Decoder, Recogniser
-from serctl.encoders.recognisers.faster_whisper import (
-    FasterWhisperDecoder,
-    have_faster_whisper,
-    prepare_ctranslate2,
-    require_faster_whisper,
-)
+from serctl.encoders.recognisers.faster_whisper import FasterWhisperDecoder, prepare_ctranslate2
 from serctl.encoders.recognisers.huggingface import HuggingFaceDecoder
 from serctl.encoders.whisper import WhisperEncoder, load_extractor, load_whisper
-from serctl.encoders.whisper_ct2 import is_ctranslate2
 from serctl.errors import UsageError, first_few
-
-
-def choose_backend(name: str, checkpoint: Path) -> str:
-    """Return the back-end that ``auto`` stands for: that of the checkpoint's own form.
-
-    Raises:
-        ConfigError: faster-whisper is asked for and not installed.
-    """
-    if name == "faster-whisper":
-        require_faster_whisper()
-    if name != "auto":
-        return name
-    ready = is_ctranslate2(checkpoint) and have_faster_whisper()
-    return "faster-whisper" if ready else "transformers"
 
 
 def load_recogniser(
