@@ -59,6 +59,10 @@ class LogitsError(SerctlError):
     """Logits that cannot be joined: other utterances, labels or values."""
 
 
+class ReportError(SerctlError):
+    """An evaluation that is missing or cannot be shown."""
+
+
 class UnknownNameError(SerctlError):
     """A name that is not in a catalogue."""
 

@@ -261,6 +261,21 @@ class BundleOptions:
     overwrite: bool = False
 
 
+@dataclass(frozen=True)
+class ReportOptions:
+    """Options of `serctl report`.
+
+    Attributes:
+        name: Name of an evaluation in ``reports/``; '' is the newest.
+        output: File to write; '' is ``reports/<name>.<format>``.
+        format: What to write; '' follows the output's suffix and is a page without one.
+    """
+
+    name: str = ""
+    output: str = ""
+    format: Literal["", "html", "md", "csv", "latex", "json"] = ""
+
+
 STAGE_OPTIONS: dict[str, type] = {
     "transcribe": TranscribeOptions,
     "extract": ExtractOptions,
@@ -268,6 +283,7 @@ STAGE_OPTIONS: dict[str, type] = {
     "export-logits": ExportLogitsOptions,
     "stack": StackOptions,
     "evaluate": EvaluateOptions,
+    "report": ReportOptions,
     "predict": PredictOptions,
     "bundle": BundleOptions,
 }

@@ -18,12 +18,24 @@ FLOORS = {
     "ensemble": 3,
     "encoders": 2,
     "models": 2,
+    "page": 2,
     "data": 1,
     "cache": 1,
     "evaluation": 1,
 }
 """Everything else (errors, files, config, options, progress, runtime) is the ground floor."""
-NO_TORCH = ("cli", "data", "cache", "evaluation", "ensemble", "config", "options", "errors", "files")
+NO_TORCH = (
+    "cli",
+    "data",
+    "cache",
+    "evaluation",
+    "page",
+    "ensemble",
+    "config",
+    "options",
+    "errors",
+    "files",
+)
 HEAVY = ("torch", "transformers", "sklearn", "xgboost", "zarr")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
