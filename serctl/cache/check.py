@@ -94,7 +94,10 @@ def find_header(path: Path) -> tuple[StoreHeader, list[Damage]]:
             if document is not None:
                 header = StoreHeader.from_dict(document["store"], path)
                 return header, [Damage(GROUP_FILE, "damaged; every segment repeats it")]
-    raise CacheError(f"'{path}' cannot be read as a feature store: {problem}") from problem
+    raise CacheError(
+        f"'{path}' cannot be read as a feature store: {problem} "
+        f"Remove it with: serctl cache rm {path.stem}"
+    ) from problem
 
 
 def find_index(folder: Path) -> tuple[SegmentIndex | None, list[Damage]]:
@@ -156,7 +159,7 @@ def _check_direct(folder: Path, index: SegmentIndex, header: StoreHeader) -> lis
     row_bytes = header.row_bytes
     with (folder / SHARD).open("rb") as shard:
         for name, length, checksum in zip(
-            index.utterance_id, index.num_frames, index.crc32c, strict=True
+            index.utterance_id, index.num_rows, index.crc32c, strict=True
         ):
             data = shard.read(length * row_bytes)
             if len(data) != length * row_bytes or google_crc32c.value(data) != checksum:
@@ -173,7 +176,7 @@ def _check_encoded(folder: Path, index: SegmentIndex, header: StoreHeader) -> li
     rows = memoryview(b"".join(chunk or empty for chunk in chunks))
     lost, start = [], 0
     for name, length, checksum in zip(
-        index.utterance_id, index.num_frames, index.crc32c, strict=True
+        index.utterance_id, index.num_rows, index.crc32c, strict=True
     ):
         stop = start + length
         own = chunks[start // CHUNK_ROWS : -(-stop // CHUNK_ROWS)]

@@ -112,7 +112,7 @@ def rewrite_segments(path: Path, segments: Collection[str], drop: Collection[str
             if name in leave_out:
                 continue
             stream = stream or SegmentStream(path, header)
-            stream.add(name, store.read(name), store.source_of(name))
+            stream.add(name, store.read_stored(name), store.source_of(name))
             if stream.size >= COMMIT_BYTES:
                 stream.commit()
                 stream = None

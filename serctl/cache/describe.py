@@ -74,6 +74,11 @@ def summarise_store(info: StoreInfo, splits: Mapping[str, str]) -> StoreSummary:
     )
 
 
+def summarise_size(path: Path) -> int:
+    """Return the bytes of all files of a store."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
 def remove_store(path: Path) -> None:
     """Delete a store; it is out of the cache in one step.
 

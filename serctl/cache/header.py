@@ -36,7 +36,7 @@ class StoreHeader:
     @property
     def row_bytes(self) -> int:
         """Bytes of one frame, uncompressed."""
-        return self.dim * np.dtype(get_storage(self.key.storage).dtype).itemsize
+        return self.dim * np.dtype(get_storage(self.key.storage).stored).itemsize
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, format version first."""

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from serctl.cache.header import StoreHeader, read_header
+from serctl.cache.check import find_header
+from serctl.cache.header import StoreHeader
 from serctl.cache.key import FeatureKey
 from serctl.errors import CacheError, MissingFeaturesError
 
@@ -27,12 +28,12 @@ class StoreInfo:
 
 
 def list_stores(cache_dir: Path) -> list[StoreInfo]:
-    """Return the stores of a cache folder by name.
+    """Return the stores of a cache folder by name, also those that a check has to mend.
 
     Raises:
-        CacheError: The head of a store is damaged or of another format.
+        CacheError: A store is of another format, or nothing in it says what it holds.
     """
-    return [StoreInfo(path, read_header(path)) for path in sorted(cache_dir.glob("[!.]*.zarr"))]
+    return [StoreInfo(path, find_header(path)[0]) for path in sorted(cache_dir.glob("[!.]*.zarr"))]
 
 
 def find_store(cache_dir: Path, name: str, prefer: FeatureKey | None = None) -> Path:

@@ -25,7 +25,7 @@ from serctl.errors import CacheError
 
 CHUNK_ROWS = 256
 SHARD = "c/0/0"
-COLUMNS = ("utterance_id", "num_frames", "crc32c", "source")
+COLUMNS = ("utterance_id", "num_rows", "crc32c", "source")
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class SegmentIndex:
     """
 
     utterance_id: Sequence[str]
-    num_frames: Sequence[int]
+    num_rows: Sequence[int]
     crc32c: Sequence[int]
     source: Sequence[str]
 
     @property
     def rows(self) -> int:
-        """Number of frames of all utterances."""
-        return sum(self.num_frames)
+        """Rows of all utterances: frames, and what their storage puts before them."""
+        return sum(self.num_rows)
 
 
 def array_metadata(rows: int, dim: int, storage: Storage) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def array_metadata(rows: int, dim: int, storage: Storage) -> dict[str, Any]:
     array = zarr.create_array(
         zarr.storage.MemoryStore(),
         shape=(rows, dim),
-        dtype=storage.dtype,
+        dtype=storage.stored,
         chunks=(CHUNK_ROWS, dim),
         shards=(-(-rows // CHUNK_ROWS) * CHUNK_ROWS, dim),
         compressors=[dict(codec) for codec in storage.codecs] or None,

@@ -1,6 +1,5 @@
 """Reading a feature store: frames of utterances into a caller's padded batch."""
 
-import threading
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -43,11 +42,13 @@ class FeatureStore:
         self._header = header
         self._verify = verify
         self._read_rows = read_rows
-        self._dtype = np.dtype(get_storage(header.key.storage).dtype)
+        self._storage = get_storage(header.key.storage)
+        self._dtype = np.dtype(self._storage.dtype)
+        self._stored = np.dtype(self._storage.stored)
         self._names = [name for name, _ in segments]
         indices = [index for _, index in segments]
-        lengths = [np.asarray(index.num_frames, np.int64) for index in indices]
-        self._length = np.concatenate([np.empty(0, np.int64), *lengths])
+        lengths = [np.asarray(index.num_rows, np.int64) for index in indices]
+        self._length = np.concatenate([np.empty(0, np.int64), *lengths]) - self._storage.head_rows
         self._start = np.concatenate([np.empty(0, np.int64), *(np.cumsum(n) - n for n in lengths)])
         self._segment = np.repeat(np.arange(len(lengths)), [len(n) for n in lengths])
         self._crc = np.concatenate(
@@ -57,7 +58,6 @@ class FeatureStore:
         ids = [name for index in indices for name in index.utterance_id]
         self._row = {name: row for row, name in enumerate(ids)}
         self._checked = np.zeros(len(ids), np.bool_)
-        self._scratch = threading.local()
 
     @classmethod
     def open(cls, path: Path | str, verify: Verify = "first") -> "FeatureStore":
@@ -124,9 +124,9 @@ class FeatureStore:
         return tuple(name for name, row in self._row.items() if wanted[self._segment[row]])
 
     def rows_in(self, segment: str, leave_out: Collection[str] = ()) -> int:
-        """Return how many frames of a segment can be read, some utterances left out."""
+        """Return how many rows of a segment are in use, some utterances left out."""
         ids = [name for name in self.ids_in([segment]) if name not in leave_out]
-        return int(self.num_frames(ids).sum())
+        return int(self.num_frames(ids).sum()) + len(ids) * self._storage.head_rows
 
     def read(self, utterance_id: str) -> NDArray[Any]:
         """Return the frames of one utterance, ``(T, D)``.
@@ -138,6 +138,13 @@ class FeatureStore:
         frames = np.empty((self._length[row], self.dim), self._dtype)
         self._read(row, frames)
         return frames
+
+    def read_stored(self, utterance_id: str) -> NDArray[Any]:
+        """Return the rows of an utterance as they lie on disk, to be written elsewhere."""
+        row = self._rows([utterance_id])[0]
+        rows = np.empty((self._length[row] + self._storage.head_rows, self.dim), self._stored)
+        self._read_stored(row, rows)
+        return rows
 
     def read_batch(self, ids: Sequence[str], out: NDArray[Any]) -> None:
         """Fill ``out[b, :T_b]`` with the frames of utterance ``b`` and leave the padding as it is.
@@ -166,19 +173,25 @@ class FeatureStore:
             self._read(rows[b], out[b, : lengths[b]])
 
     def _read(self, row: int, out: NDArray[Any]) -> None:
-        direct = out.dtype == self._dtype and out.flags.c_contiguous
-        rows = out if direct else np.empty(out.shape, self._dtype)
+        if out.dtype == self._stored and out.flags.c_contiguous:
+            self._read_stored(row, out)
+        else:
+            count = int(self._length[row]) + self._storage.head_rows
+            rows = np.empty((count, self.dim), self._stored)
+            self._read_stored(row, rows)
+            self._storage.decode(rows, out)
+
+    def _read_stored(self, row: int, out: NDArray[Any]) -> None:
         segment = self._names[self._segment[row]]
-        self._read_rows(segment, int(self._start[row]), rows)
-        if self._verify == "always" or (self._verify == "first" and not self._checked[row]):
-            if google_crc32c.value(rows) != self._crc[row]:
-                raise CacheError(
-                    f"The frames of utterance '{self._name_of(row)}' in '{self.path}' are damaged. "
-                    f"Repair them with: serctl cache verify --repair"
-                )
-            self._checked[row] = True
-        if not direct:
-            out[...] = rows
+        self._read_rows(segment, int(self._start[row]), out)
+        if self._verify == "never" or (self._verify == "first" and self._checked[row]):
+            return
+        if google_crc32c.value(out) != self._crc[row]:
+            raise CacheError(
+                f"The frames of utterance '{self._name_of(row)}' in '{self.path}' are damaged. "
+                f"Repair them with: serctl cache verify --repair"
+            )
+        self._checked[row] = True
 
     def _rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
         try:

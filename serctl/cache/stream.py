@@ -95,7 +95,7 @@ class SegmentStream:
         if not self._storage.codecs:
             self._write(shard_tail(rows, self._header.row_bytes))
         else:
-            padding = np.zeros((-rows % CHUNK_ROWS, self._header.dim), self._storage.dtype)
+            padding = np.zeros((-rows % CHUNK_ROWS, self._header.dim), self._storage.stored)
             self._pending.append(padding)
             self._write_chunks()
             self._write(shard_index(self._chunks))

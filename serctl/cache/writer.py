@@ -32,7 +32,7 @@ class StoreWriter:
         path: Folder of the store: ``cache_dir / key.store_name``.
         key: Identity of the frames.
         dim: D.
-        frame_rate: In Hz, None for text.
+        frame_rate: Of the encoder, in Hz; None for text.
         versions: Packages that encode, for `serctl cache info`.
         shared: Let other ``shared`` writers add to the same store at the same time.
         commit_bytes: Size of a segment.
@@ -55,8 +55,11 @@ class StoreWriter:
         commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
         self._path = path
-        self._header = new_header(key, dim, frame_rate, versions or {})
         self._storage = get_storage(key.storage)
+        if self._storage.stride > 1 and frame_rate is None:
+            raise CacheError(f"Storage '{key.storage}' thins frames in time; text has none.")
+        rate = None if frame_rate is None else frame_rate / self._storage.stride
+        self._header = new_header(key, dim, rate, versions or {})
         self._lock = StoreLock(path, shared=shared)
         self._shared = shared
         self._limits = (commit_bytes, commit_seconds)

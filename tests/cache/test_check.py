@@ -231,3 +231,13 @@ def test_a_reader_that_was_open_before_pruning_is_told(tmp_path: Path) -> None:
     prune_store(store)
     with pytest.raises(CacheError, match="missing"):
         read.read("utterance 0")
+
+
+def test_rewriting_int8_changes_no_number(tmp_path: Path) -> None:
+    store = write(tmp_path, FRAMES, "int8")
+    before = {name: FeatureStore.open(store).read(name) for name in FRAMES}
+    assert prune_store(store, drop=["utterance 2"]).segments == ("000000", "000001")
+    read = FeatureStore.open(store, verify="always")
+    assert len(read) == 5
+    for name in read.ids:
+        np.testing.assert_array_equal(read.read(name), before[name])

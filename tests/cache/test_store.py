@@ -4,6 +4,7 @@ import os
 import pickle
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from serctl.cache.key import FeatureKey
 from serctl.cache.store import FeatureStore, StoreWriter
@@ -96,9 +98,9 @@ def test_zarr_python_and_tensorstore_alone_read_the_same_numbers(
     other = tensorstore.open(
         {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path / "000000")}}, read=True
     ).result()
-    stops = np.cumsum(array.attrs["num_frames"])
+    stops = np.cumsum(array.attrs["num_rows"])
     for name, stop, length in zip(
-        array.attrs["utterance_id"], stops, array.attrs["num_frames"], strict=True
+        array.attrs["utterance_id"], stops, array.attrs["num_rows"], strict=True
     ):
         np.testing.assert_array_equal(array[stop - length : stop], frames[name])
         np.testing.assert_array_equal(other[stop - length : stop].read().result(), frames[name])
@@ -210,3 +212,78 @@ def test_a_pickled_store_opens_again(tmp_path: Path) -> None:
     frames = make_frames(1, [4])[0]
     store = FeatureStore.open(write(tmp_path, {"a": frames}), verify="always")
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).read("a"), frames)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    frames=arrays(
+        np.float32,
+        st.tuples(st.integers(1, 20), st.just(DIM)),
+        elements=st.floats(-60000, 60000, width=32),
+    )
+)
+def test_int8_is_off_by_half_a_step_of_its_column(
+    tmp_path_factory: pytest.TempPathFactory, frames: np.ndarray
+) -> None:
+    store = write(tmp_path_factory.mktemp("cache"), {"a": frames}, storage="int8")
+    read = FeatureStore.open(store).read("a")
+    assert read.dtype == np.float16
+    step = np.abs(frames).max(axis=0) / 127
+    # Beside the half step: frames and scale are rounded to float16, 11 bits or 2**-24 absolute.
+    bound = step / 2 + np.abs(frames).max(axis=0) * 2**-9 + 2**-17
+    assert (np.abs(read.astype(np.float32) - frames) <= bound).all()
+
+
+def test_int8_is_decoded_from_zarr_alone_by_its_formula(tmp_path: Path) -> None:
+    frames = {f"u{i}": x for i, x in enumerate(make_frames(3, [30, 5]))}
+    path = write(tmp_path, frames, storage="int8")
+    array = zarr.open_group(path, mode="r")["000000"]
+    rows = array[32:]
+    decoded = rows[2:] * rows[:2].reshape(-1).view("<f2").astype("f4")
+    np.testing.assert_array_equal(decoded.astype("f2"), FeatureStore.open(path).read("u1"))
+    np.testing.assert_allclose(decoded, frames["u1"], atol=0.02)
+
+
+def test_a_stride_keeps_every_second_frame_and_halves_the_rate(tmp_path: Path) -> None:
+    frames = {f"u{i}": x for i, x in enumerate(make_frames(3, [7, 1]))}
+    read = FeatureStore.open(write(tmp_path, frames, storage="float16-stride2"))
+    assert read.frame_rate == 25.0
+    assert read.num_frames(["u0", "u1"]).tolist() == [4, 1]
+    np.testing.assert_array_equal(read.read("u0"), frames["u0"][::2])
+    key = make_key(storage="float16-stride2")
+    with pytest.raises(CacheError, match="text"):
+        StoreWriter(tmp_path / key.store_name, key, DIM, None)
+
+
+def test_threads_and_forked_processes_read_the_same_frames(tmp_path: Path) -> None:
+    frames = {f"u{i}": x for i, x in enumerate(make_frames(3, [50] * 12))}
+    key = make_key()
+    with StoreWriter(tmp_path / key.store_name, key, DIM, 50.0) as writer:
+        for name, values in frames.items():
+            writer.append([name], [values], ["s"])
+            writer.flush()
+    store = FeatureStore.open(tmp_path / key.store_name)
+    store.read("u0")
+
+    def read_all(seed: int) -> bool:
+        names = [f"u{i}" for i in np.random.default_rng(seed).integers(0, 12, 100)]
+        return all(np.array_equal(store.read(name), frames[name]) for name in names)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read_all, range(16)))
+    pid = os.fork()
+    if not pid:
+        os._exit(0 if read_all(1) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_reader_keeps_few_files_open(tmp_path: Path) -> None:
+    key = make_key()
+    with StoreWriter(tmp_path / key.store_name, key, DIM, 50.0, commit_seconds=0) as writer:
+        for i in range(300):
+            writer.append([f"u{i}"], make_frames(i, [1]), ["s"])
+    store = FeatureStore.open(tmp_path / key.store_name)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for name in store.ids:
+        store.read(name)
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= 256
