@@ -21,7 +21,11 @@ from rich.table import Table
 
 from serctl.progress import Advance
 
-out = Console(highlight=False, soft_wrap=True)
+FILE_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+out = Console(
+    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH
+)
 err = Console(stderr=True, highlight=False)
 
 
