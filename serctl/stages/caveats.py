@@ -1,10 +1,14 @@
 """What every report says beside its figures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from serctl.config import Workspace
 from serctl.data.manifest import Manifest
-from serctl.errors import first_few
+from serctl.ensemble.checkpoint import read_document
+from serctl.ensemble.systems import System
+from serctl.errors import CheckpointError, first_few
 from serctl.evaluation.trial import SystemScore, Trial
+from serctl.files import read_json
 
 FEW_SPEAKERS = 10
 
@@ -35,6 +39,21 @@ def list_warnings(
     size = trial.resamples.num_clusters
     if size < FEW_SPEAKERS:
         found.append(f"{size} speakers are few: intervals over speakers are rough.")
+    return found
+
+
+def find_stale(workspace: Workspace, systems: Iterable[System]) -> list[str]:
+    """Return a warning for each stacker whose base models were trained again since."""
+    found = []
+    for system in systems:
+        if system.kind != "stacker":
+            continue
+        for name, made in read_document(system.path)["fitted_on"]["hashes"].items():
+            config = workspace.runs / name / "config.json"
+            if config.is_file() and read_json(config, CheckpointError).get("hash", made) != made:
+                found.append(
+                    f"{system.name} was fitted before {name} was trained again. Run: serctl stack"
+                )
     return found
 
 

@@ -18,7 +18,7 @@ from serctl.evaluation.trial import SystemScore
 from serctl.files import write_atomic
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
-from serctl.stages.caveats import list_notes, list_warnings
+from serctl.stages.caveats import find_stale, list_notes, list_warnings
 from serctl.stages.judging import compare_pairs, lay_out_trial, measure_duration, score_systems
 from serctl.stages.submission import write_submission
 
@@ -80,7 +80,10 @@ def evaluate(
     trial = lay_out_trial(rows, labels, durations, options)
     scores = score_systems(trial, answers, progress)
     tests = compare_pairs(trial, scores, has_pair=len(options.systems) == 2)
-    warnings = tuple(list_warnings(manifest, split, scores, trial))
+    warnings = (
+        *list_warnings(manifest, split, scores, trial),
+        *find_stale(workspace, systems),
+    )
     notes += list_notes(scores, trial)
     report = {
         "serctl_report": REPORT_VERSION,

@@ -169,6 +169,15 @@ def test_in_sample_figures_say_so(tmp_path: Path) -> None:
     assert any("linear-in-sample was fitted on in-sample" in text for text in on_test.warnings)
 
 
+def test_a_stacker_of_models_trained_again_since_is_called_stale(project: Workspace) -> None:
+    config = project.runs / "good" / "config.json"
+    config.write_text('{"hash": "hash-of-good"}')
+    assert not any("trained again" in text for text in evaluate(project, BARE).warnings)
+    config.write_text('{"hash": "another"}')
+    warnings = evaluate(project, BARE).warnings
+    assert "mean was fitted before good was trained again. Run: serctl stack" in warnings
+
+
 def test_a_class_without_utterances_is_named_and_counts_as_zero(tmp_path: Path) -> None:
     rows = [r for r in make_utterances() if r.split != "test" or r.emotion != "sad"]
     workspace = make_project(tmp_path, rows)
