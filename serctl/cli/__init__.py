@@ -67,9 +67,20 @@ def main(
     """
 
 
-COMMANDS = ("init", "transcribe", "encoders", "extract", "train", "export_logits", "stack", "evaluate")
+COMMANDS = (
+    "init",
+    "transcribe",
+    "encoders",
+    "extract",
+    "train",
+    "export_logits",
+    "stack",
+    "evaluate",
+    "report",
+    "run",
+)
 """Subcommands in the order of the road; each is ``serctl.cli.<name>:<name>``."""
-GROUPS = ("manifest",)
+GROUPS = ("manifest", "cache")
 """Subcommands with subcommands of their own: a ``typer.Typer`` each."""
 
 for _name in COMMANDS:

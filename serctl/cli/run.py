@@ -1,0 +1,81 @@
+"""`serctl run`."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serctl.cli import console
+from serctl.cli.options import DeviceOpt, JsonOpt, LimitOpt, ProjectOpt, SeedOpt
+from serctl.config import open_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from serctl.pipeline import Step
+    from serctl.pipeline.estimate import Estimate
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="demo, small, paper, released, or a TOML file.")],
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only this stage; may be repeated.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trainings at a time.")] = 1,
+    project: ProjectOpt = None,
+    limit: LimitOpt = None,
+    device: DeviceOpt = None,
+    seed: SeedOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Run all stages of a recipe; what is finished is not done again."""
+    from serctl.pipeline import plan_steps, read_plan
+    from serctl.pipeline.execute import run_steps
+
+    workspace = open_workspace(project)
+    plan = read_plan(recipe, workspace, limit=limit, device=device, seed=seed)
+    steps = plan_steps(workspace, plan, only=only or (), limit=limit)
+    console.say(plan.title)
+    if dry_run:
+        from serctl.pipeline.estimate import estimate_steps
+
+        estimates = estimate_steps(workspace, steps)
+        console.show(estimates, show_plan(estimates), as_json=as_json)
+        return
+    result = run_steps(
+        workspace, steps, jobs=jobs, tell=_tell, log=console.say, progress=console.progress
+    )
+    if plan.note:
+        console.say(plan.note)
+    last = import_module(f"serctl.cli.{steps[-1].stage.replace('-', '_')}")
+    console.show(result, last.describe(result), as_json=as_json)
+
+
+def show_plan(estimates: "Sequence[Estimate]") -> "Table":
+    """Return the plan as a table with its sums."""
+    rows = [[e.stage, e.what, e.state, _size(e.bytes), _minutes(e.seconds)] for e in estimates]
+    trainings = [e for e in estimates if e.stage == "train"]
+    disk = sum(e.bytes or 0 for e in estimates)
+    known = [e.seconds for e in trainings if e.seconds is not None]
+    rows.append(["sum", "", f"{len(trainings)} models", _size(disk), _minutes(sum(known) or None)])
+    return console.table("", ["stage", "what", "state", "disk", "time"], rows)
+
+
+def _size(count: int | None) -> str:
+    return (
+        "" if count is None else f"{count / 1e9:.2f} GB" if count > 1e8 else f"{count / 1e6:.1f} MB"
+    )
+
+
+def _minutes(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds / 60:.0f} min"
+
+
+def _tell(step: "Step", result: Any) -> None:
+    """Tell on stderr what a step did; the table of the last one goes to stdout."""
+    if step.stage != "evaluate":
+        command = import_module(f"serctl.cli.{step.stage.replace('-', '_')}")
+        console.err.print(command.describe(result), markup=False, soft_wrap=True)

@@ -1,0 +1,89 @@
+"""What a plan will take: what is done of it, disk, and time where this project has measured it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from serctl.cache.storage import get_storage
+from serctl.cache.store import FeatureStore
+from serctl.config import Workspace
+from serctl.data.audio import SAMPLE_RATE, measure_samples
+from serctl.data.manifest import read_manifest
+from serctl.data.transcripts import read_transcripts
+from serctl.encoders.catalog import get_spec
+from serctl.errors import SerctlError
+from serctl.pipeline.recipe import Step
+from serctl.stages.extract import make_key
+from serctl.training.folder import SUMMARY, read_summary
+
+TOKENS_A_SECOND = 4.0
+"""Of English speech, with special tokens; for the size of text stores."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One step: how far it is, bytes on disk, and seconds (None: not yet measured here)."""
+
+    stage: str
+    what: str
+    state: str
+    bytes: int | None = None
+    seconds: float | None = None
+
+
+def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate]:
+    """Say of each step how far it is and what it will take.
+
+    Disk follows from durations, frame rate and dimension. The time of a training is the mean of
+    the recipe's trainings that this project has finished; before the first it is not known.
+    """
+    manifest = read_manifest(workspace.manifest)
+    duration = sum(measure_samples(row.path) for row in manifest) / SAMPLE_RATE
+    spent = {s.what: _train_seconds(workspace.runs / s.what) for s in steps if s.stage == "train"}
+    known = [seconds for seconds in spent.values() if seconds]
+    typical = sum(known) / len(known) if known else None
+
+    def estimate(step: Step) -> Estimate:
+        if step.stage == "transcribe":
+            return Estimate(step.stage, step.what, _count_words(workspace, manifest.ids))
+        if step.stage == "extract":
+            size = _count_bytes(workspace, step, duration)
+            return Estimate(step.stage, step.what, _coverage(workspace, step, manifest.ids), size)
+        if step.stage == "train" and not spent[step.what]:
+            state = f"{1 + step.options.folds} x {step.options.epochs} epochs"
+            return Estimate(step.stage, step.what, state, seconds=typical)
+        return Estimate(step.stage, step.what, "done" if step.stage == "train" else "")
+
+    return [estimate(step) for step in steps]
+
+
+def _count_words(workspace: Workspace, ids: Sequence[str]) -> str:
+    exists = workspace.transcripts.exists()
+    found = read_transcripts(workspace.transcripts).texts if exists else {}
+    return f"{len(found.keys() & set(ids))} of {len(ids)} done"
+
+
+def _count_bytes(workspace: Workspace, step: Step, duration: float) -> int:
+    spec = get_spec(step.what, workspace.weights)
+    rate = TOKENS_A_SECOND if spec.frame_rate is None else spec.frame_rate
+    itemsize = np.dtype(get_storage(step.options.storage).dtype).itemsize
+    return int(duration * rate * spec.dim * itemsize)
+
+
+def _coverage(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:
+    try:
+        store = workspace.cache / make_key(workspace, step.options).store_name
+    except SerctlError:  # no words or no weights yet
+        return f"0 of {len(ids)} done"
+    stored = set(FeatureStore.open(store).ids) if store.exists() else set()
+    return f"{len(stored & set(ids))} of {len(ids)} done"
+
+
+def _train_seconds(folder: Path) -> float:
+    """Return how long a run and its fold models took; 0 where any is not finished."""
+    parts = [folder, *sorted((folder / "folds").glob("*"))]
+    if not all((part / SUMMARY).is_file() for part in parts):
+        return 0.0
+    return sum(float(read_summary(part)["seconds"]) for part in parts)

@@ -1,0 +1,135 @@
+"""Recipes: a whole experiment in one TOML file, and the calls it stands for.
+
+A recipe has a table for each stage, read as a ``--config`` file would be, and one ``[[models]]``
+entry per model: keys of ``[train]`` that this model has for itself. The recipe's name is the name
+of its stacker and of its report.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from serctl.config import Workspace, check_options, find_recipe, read_toml, resolve_options
+from serctl.errors import ConfigError, UnknownNameError
+from serctl.options import (
+    STAGE_OPTIONS,
+    EvaluateOptions,
+    ExportLogitsOptions,
+    ExtractOptions,
+    StackOptions,
+    TrainOptions,
+    TranscribeOptions,
+)
+
+STAGES = ("transcribe", "extract", "train", "export-logits", "stack", "evaluate")
+"""In the order of the road."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A plan of a whole experiment.
+
+    Attributes:
+        name: Stem of its file.
+        title: One line for people.
+        note: What a reader of its table must know (that a network is reduced, for instance).
+        models: Options of each training, in the order of the table and of the stacker's input.
+        path: The file.
+    """
+
+    name: str
+    title: str
+    note: str
+    models: tuple[TrainOptions, ...]
+    path: Path
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Every encoder of a model, once, in order of first use."""
+        found = [name for m in self.models for name in (*m.speech, *m.text, *m.paralinguistic)]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def needs_words(self) -> bool:
+        """Whether any model has a text branch."""
+        return any(model.text for model in self.models)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of one stage."""
+
+    stage: str
+    what: str
+    options: Any
+
+
+def read_plan(name: str, workspace: Workspace | None = None, **flags: Any) -> Recipe:
+    """Read a shipped recipe by name, or a user's own file.
+
+    Args:
+        name: ``demo``, ``paper``, … or a path.
+        workspace: Its ``[train]`` table lies below the recipe's.
+        flags: Train options that hold for every model (``seed``, ``device``, ``limit``).
+
+    Raises:
+        UnknownNameError: It is neither a shipped recipe nor a file.
+        ConfigError: It names no models or holds an unknown key.
+    """
+    path = find_recipe(name)
+    document = read_toml(path)
+    for table in document:
+        if table not in (known := ("title", "note", "models", *STAGE_OPTIONS)):
+            raise ConfigError(f"{path}: {UnknownNameError('key', table, known)}")
+    entries = document.get("models", [])
+    if not entries:
+        raise ConfigError(
+            f"Recipe '{path}' names no models. Add one: [[models]] speech = ['whisper-large-v3']"
+        )
+    shared = resolve_options(TrainOptions, "train", workspace, path, **flags)
+    models = tuple(
+        replace(shared, **check_options(TrainOptions, entry, f"{path} [[models]] {number}"))
+        for number, entry in enumerate(entries, 1)
+    )
+    return Recipe(
+        path.stem, document.get("title", path.stem), document.get("note", ""), models, path
+    )
+
+
+def plan_steps(
+    workspace: Workspace, recipe: Recipe, *, only: Sequence[str] = (), limit: int | None = None
+) -> list[Step]:
+    """Return the calls of a recipe in order; ``only`` keeps the stages it names.
+
+    Raises:
+        UnknownNameError: ``only`` names something that is not a stage.
+    """
+    from serctl.training.checkpoint import run_name  # late: it imports torch
+
+    for stage in only:
+        if stage not in STAGES:
+            raise UnknownNameError("stage", stage, STAGES)
+
+    def options(kind: type, stage: str, **flags: Any) -> Any:
+        return resolve_options(kind, stage, workspace, recipe.path, **flags)
+
+    names = [run_name(model) for model in recipe.models]
+    steps = [
+        Step("transcribe", recipe.name, options(TranscribeOptions, "transcribe", limit=limit))
+    ] * recipe.needs_words
+    steps += [
+        Step("extract", name, options(ExtractOptions, "extract", encoder=name, limit=limit))
+        for name in recipe.encoders
+    ]
+    steps += [Step("train", name, model) for name, model in zip(names, recipe.models, strict=True)]
+    steps += [
+        Step("export-logits", name, options(ExportLogitsOptions, "export-logits", run=name))
+        for name in names
+    ]
+    stack = options(StackOptions, "stack", models=tuple(names), name=recipe.name)
+    systems = (*names, recipe.name) if len(names) > 1 else tuple(names)
+    evaluate = options(EvaluateOptions, "evaluate", systems=systems, name=recipe.name)
+    steps += [Step("stack", recipe.name, stack)] * (len(names) > 1)
+    steps += [Step("evaluate", recipe.name, evaluate)]
+    return [step for step in steps if not only or step.stage in only]
