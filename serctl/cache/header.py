@@ -115,7 +115,7 @@ def read_header(path: Path) -> StoreHeader:
 
 def create_store(path: Path, header: StoreHeader) -> None:
     """Make an empty store in one step; one that is there already is left as it is."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True, exist_ok=True)
     write_synced(temporary / GROUP_FILE, group_document(header))
     try:

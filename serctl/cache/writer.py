@@ -140,7 +140,9 @@ class StoreWriter:
             stream.discard()
 
     def _open(self) -> None:
-        if not (self._path / "zarr.json").exists():
+        if not self._shared:
+            remove_stale(self._path)
+        if not self._path.exists():
             create_store(self._path, self._header)
         found = read_header(self._path)
         if (found.key, found.dim) != (self._header.key, self._header.dim):
@@ -149,8 +151,6 @@ class StoreWriter:
                 f"Remove it with: serctl cache rm {self._path.stem}"
             )
         self._header = found
-        if not self._shared:
-            remove_stale(self._path)
         for folder in segment_folders(self._path):
             index = read_index(read_segment_files(folder), folder)
             self._sources.update(zip(index.utterance_id, index.source, strict=True))

@@ -62,7 +62,7 @@ def assert_mended(store: Path, lost: tuple[str, ...]) -> None:
         np.testing.assert_array_equal(read.read(name), values)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(storage=st.sampled_from(STORAGES), where=st.data())
 def test_a_flipped_bit_in_any_file_is_found_named_and_mended(
     originals: dict[str, Path],
