@@ -17,7 +17,7 @@ from serctl.ensemble.logits import Logits, write_logits
 from serctl.ensemble.stackers import make_stacker
 from serctl.ensemble.stacking_set import StackingSet, collect_stacking_set
 from serctl.ensemble.systems import System, find_systems, list_systems
-from serctl.errors import LogitsError, ManifestError
+from serctl.errors import LogitsError, ManifestError, UsageError
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
 
@@ -69,6 +69,8 @@ def stack(
     )
     systems = [system for system in systems if system.name in rows.joined.names]
     name = options.name or default_name(options)
+    if Path(name).name != name or name.startswith("."):  # the folder of that name is replaced
+        raise UsageError(f"--name '{name}' is not the name of a folder, such as {options.stacker}.")
     result = partial(
         StackResult,
         name=name,

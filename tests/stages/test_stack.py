@@ -219,6 +219,12 @@ def test_a_refitted_stacker_leaves_no_old_files(project: Workspace) -> None:
     assert {path.suffix for path in folder.iterdir()} == {".csv", ".json"}
 
 
+@pytest.mark.parametrize("name", ["..", "a/b", ".hidden", "/tmp"])
+def test_a_name_cannot_leave_the_folder_of_stackers(project: Workspace, name: str) -> None:
+    with pytest.raises(UsageError, match="not the name of a folder"):
+        stack(project, StackOptions(stacker=QUICK, name=name))
+
+
 def test_compare_ranks_all_stackers_and_says_whether_the_lead_is_real(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

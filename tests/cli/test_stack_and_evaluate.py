@@ -1,0 +1,72 @@
+"""`serctl stack` and `serctl evaluate` from the outside: results on stdout, talk on stderr."""
+
+import json
+from pathlib import Path
+
+import pytest
+from synthetic_logits import make_project, make_run, make_utterances
+from typer.testing import CliRunner, Result
+
+from serctl.cli import app
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with two runs."""
+    rows = make_utterances()
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "first", rows, seed=1)
+    make_run(workspace, "second", rows, seed=2)
+    return tmp_path
+
+
+def call(project: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, [*arguments, "--project", str(project)])
+
+
+def test_stack_then_evaluate_give_one_json_document_each(project: Path) -> None:
+    stacked = call(project, "stack", "--stacker", "linear", "--json")
+    assert stacked.exit_code == 0, stacked.output
+    assert json.loads(stacked.stdout)["models"] == ["first", "second"]
+    judged = call(project, "evaluate", "--json")
+    assert judged.exit_code == 0, judged.output
+    names = [row["name"] for row in json.loads(judged.stdout)["table"]]
+    assert names == ["first", "second", "linear", "majority-class"]
+
+
+def test_a_table_and_its_caveats(project: Path) -> None:
+    judged = call(project, "evaluate", "first", "second", "--split", "dev")
+    assert judged.exit_code == 0, judged.output
+    assert "macro-F1" in judged.stdout
+    assert "Dev chose the epoch" in judged.stderr
+    assert "Dev chose" not in judged.stdout
+    assert "is ahead of" in judged.stderr or "is better than" in judged.stderr
+
+
+def test_compare_recommends_and_keeps_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serctl.ensemble.compare.STACKERS", ("mean-logits", "linear"))
+    compared = call(project, "stack", "--compare", "--folds", "2")
+    assert compared.exit_code == 0, compared.output
+    assert "Recommended:" in compared.stderr
+    assert not (project / "stackers").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("stack", "--stacker", "forest"), 1, "Unknown stacker 'forest'"),
+        (("stack", "--stack-on", "train"), 1, "expected oof, heldout, dev, in-sample"),
+        (("stack", "--stacker", "linear", "--fold", "4"), 2, "only random-forest has folds"),
+        (("stack", "--stack-on", "heldout"), 1, "--heldout"),
+        (("evaluate", "nobody"), 1, "Unknown run or stacker 'nobody'"),
+        (("evaluate", "--submission", "x.csv"), 2, "A submission is of one system"),
+    ],
+)
+def test_mistakes_are_one_line_with_an_exit_code(project, arguments, code, message) -> None:
+    result = call(project, *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not result.stdout
