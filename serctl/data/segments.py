@@ -1,4 +1,4 @@
-"""Long recordings cut at pauses, by the voice activity detector that faster-whisper brings along."""
+"""Long recordings cut at pauses, by the speech detector that comes with faster-whisper."""
 
 from dataclasses import dataclass
 

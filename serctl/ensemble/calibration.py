@@ -3,7 +3,7 @@
 A network trained with class weights and a stacker fitted on a balanced subset both answer as if
 every emotion were as frequent as any other. Two things are fitted on dev: a temperature, and the
 prior that the answers imply. Then a prior can be put in its place (Saerens et al. 2002): that of
-dev (``natural``), the same for all (``balanced``), or a user's own. Shapes: N utterances, C classes.
+dev (``natural``), the same for all (``balanced``), or a user's own. Shapes: N rows, C classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class Calibration:
     def apply(
         self, probabilities: NDArray[np.float64], prior: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return calibrated probabilities ``(N, C)`` of answers ``(N, C)`` under a prior ``(C,)``."""
+        """Return answers ``(N, C)`` calibrated, under a prior ``(C,)``."""
         scaled = _log(probabilities) / self.temperature
         return softmax(scaled - np.log(self.implied) + _log(prior))
 

@@ -1,0 +1,223 @@
+"""`serctl bundle make`: a trained system as one directory that can be carried elsewhere."""
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serctl import __version__
+from serctl.config import PROJECT_FILE, Workspace
+from serctl.data.corpora import CORPORA
+from serctl.data.manifest import Manifest, read_manifest
+from serctl.encoders.catalog import get_spec
+from serctl.encoders.weights import hash_content, have_weights, resolve_weights
+from serctl.ensemble.bundle import BUNDLE_FILE, open_bundle, seal_bundle
+from serctl.ensemble.card import write_card
+from serctl.ensemble.checkpoint import read_document
+from serctl.ensemble.systems import System
+from serctl.errors import CheckpointError, SerctlError, UsageError, first_few
+from serctl.evaluation.metrics import METRICS, score_predictions
+from serctl.files import write_atomic
+from serctl.options import BundleOptions
+from serctl.progress import Progress, silent
+from serctl.stages.parts import Branch, Parts, find_parts
+from serctl.training.checkpoint import CONFIG, MODEL
+
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True)
+class BundleResult:
+    """A bundle that was made, checked or shown.
+
+    Attributes:
+        folder: Where it is.
+        name: Its name.
+        digest: SHA-256 of its ``bundle.json``.
+        files: Number of files beside that.
+        size: Bytes of all files.
+        document: ``bundle.json``.
+        notes: What a user should know.
+    """
+
+    folder: Path
+    name: str
+    digest: str
+    files: int
+    size: int
+    document: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def make_bundle(
+    workspace: Workspace, options: BundleOptions, *, progress: Progress = silent
+) -> BundleResult:
+    """Write a bundle of a stacker with its networks, or of a single run.
+
+    Raises:
+        UsageError: The folder exists, or both a stacker and a run are named.
+        UnknownNameError: There is no such stacker or run.
+        LogitsError: It says nothing of dev, on which temperature and prior are fitted.
+    """
+    output = _check_output(options)
+    chosen = options.stacker or options.run or options.name
+    folder = workspace.stackers if options.stacker else workspace.runs if options.run else None
+    parts = find_parts(str(folder / chosen) if folder else chosen, workspace)
+    manifest = read_manifest(workspace.manifest)
+    corpora = list_corpora(workspace, manifest, options.data)
+    stacker = read_document(parts.stacker) if parts.stacker else None
+    with progress.task(f"bundle {options.name}", len(parts.networks) + 2) as advance:
+        encoders = [_describe(branch, workspace) for branch in parts.encoders.values()]
+        advance(note="encoders")
+        document = {
+            "name": options.name or parts.name,
+            "serctl": __version__,
+            "made": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "labels": list(parts.labels),
+            "networks": list(parts.networks),
+            "stacker": stacker and {"kind": stacker["kind"], "name": parts.name},
+            "encoders": encoders,
+            "recogniser": parts.recogniser and _without_paths(parts.recogniser),
+            "calibration": parts.calibrate().to_dict(parts.labels),
+            "metrics": measure(workspace, parts, manifest),
+            "corpora": corpora,
+        }
+        advance(note="figures")
+        new = output.with_name(f".{output.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        for name, network in parts.networks.items():
+            _copy(network, new / "networks" / name, (CONFIG, MODEL))
+            advance(note=name)
+        if parts.stacker and stacker:
+            _copy(parts.stacker, new / "stacker", ("stacker.json", *stacker["files"]))
+    with write_atomic(new / "README.md") as file:
+        file.write(write_card(document))
+    seal_bundle(new, document)
+    shutil.rmtree(output, ignore_errors=True)
+    new.replace(output)
+    return replace(describe_bundle(output), notes=tuple(_list_notes(encoders, corpora)))
+
+
+def describe_bundle(folder: Path) -> BundleResult:
+    """Check every file of a bundle and return what it says of itself.
+
+    Raises:
+        CheckpointError: It is not whole, or holds what it should not.
+    """
+    bundle = open_bundle(folder)
+    sizes = [facts["bytes"] for facts in bundle.document["files"].values()]
+    name = bundle.document["name"]
+    return BundleResult(folder, name, bundle.digest, len(sizes), sum(sizes), bundle.document)
+
+
+def measure(workspace: Workspace, parts: Parts, manifest: Manifest) -> dict[str, Any]:
+    """Return the metrics of every split but train that has labels and answers."""
+    folder = parts.stacker or next(iter(parts.networks.values())) / "logits"
+    system = System(parts.name, "stacker" if parts.stacker else "run", folder)
+    found = {}
+    for split in manifest.splits:
+        rows = manifest.select(split).where(lambda row: row.emotion in parts.labels)
+        answers = system.load(split, rows.ids) if split != "train" else None
+        if answers is None:
+            continue
+        emotion = {row.utterance_id: row.emotion for row in rows}
+        true = np.array([parts.labels.index(emotion[name]) for name in answers.ids])
+        predicted = answers.reorder(parts.labels).probabilities().argmax(axis=1)
+        scores = score_predictions(true, predicted, len(parts.labels))
+        found[split] = {"num_utterances": len(true)}
+        found[split] |= {name: round(float(getattr(scores, name)), 6) for name in METRICS}
+    return found
+
+
+def list_corpora(
+    workspace: Workspace, manifest: Manifest, given: Sequence[str]
+) -> list[dict[str, str]]:
+    """Return the corpora and their terms: those given, else those that `serctl init` noted.
+
+    Raises:
+        UsageError: A corpus is given that serctl does not know, and without terms.
+    """
+    named = {}
+    for text in given:
+        name, _, terms = (part.strip() for part in text.partition(":"))
+        if not terms and name not in CORPORA:
+            raise UsageError(f"--data '{text}': say its terms too: --data '{name}: TERMS'")
+        named[name] = terms or CORPORA[name].terms
+    if not named:
+        project = workspace.root / PROJECT_FILE
+        text = project.read_text(encoding="utf-8") if project.is_file() else ""
+        named = dict(re.findall(r"^# Terms of ([^:\n]+): (.+)$", text, re.MULTILINE))
+    for name in sorted({row.extra.get("corpus", "") for row in manifest} - {"", *named}):
+        named[name] = CORPORA[name].terms if name in CORPORA else NOT_STATED
+    return [{"name": name, "terms": terms} for name, terms in named.items()] or [
+        {"name": NOT_STATED, "terms": NOT_STATED}
+    ]
+
+
+def _check_output(options: BundleOptions) -> Path:
+    if options.stacker and options.run:
+        raise UsageError("--stacker and --run are two systems; a bundle holds one.")
+    if not (options.name or options.stacker or options.run):
+        raise UsageError("Name the bundle, or what it holds with --stacker or --run.")
+    if not options.output:
+        raise UsageError("Say where the bundle goes: --output DIR")
+    output = Path(options.output).expanduser()
+    if output.exists():
+        if not options.overwrite:
+            raise UsageError(f"'{output}' exists already. Replace it with: --overwrite")
+        if not (output / BUNDLE_FILE).is_file():
+            raise UsageError(f"'{output}' is no bundle and will not be replaced. Name another.")
+    return output
+
+
+def _describe(branch: Branch, workspace: Workspace) -> dict[str, Any]:
+    """Return an encoder's key, licence and, if its weights are at hand, the hash of its files."""
+    key = branch.key
+    found = {**key.to_dict(), "digest": key.digest, "license": NOT_STATED, "content": ""}
+    with suppress(SerctlError):
+        spec = get_spec(key.encoder, workspace.weights)
+        found["license"] = spec.license or NOT_STATED
+        if key.revision.startswith("sha256:"):
+            found["content"] = key.revision
+        elif have_weights(spec):  # else they would be downloaded
+            found["content"] = hash_content(resolve_weights(spec).path, spec.files)
+    return found
+
+
+def _without_paths(recogniser: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recogniser's settings without what is true of one machine only."""
+    settings = recogniser.get("settings")
+    if settings is None:
+        return dict(recogniser)
+    kept = ("model", "language", "dtype", "layer", "storage", "seed")
+    return {**recogniser, "settings": {name: settings[name] for name in kept}}
+
+
+def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
+    target.mkdir(parents=True)
+    try:
+        for name in names:
+            shutil.copyfile(source / name, target / name)
+    except OSError as error:
+        raise CheckpointError(f"Cannot copy '{error.filename}': {error.strerror}.") from error
+
+
+def _list_notes(encoders: Sequence[dict[str, Any]], corpora: Sequence[dict[str, str]]) -> list[str]:
+    notes = []
+    if local := [row["encoder"] for row in encoders if row["weights"] == "local"]:
+        notes.append(
+            f"{first_few(local)}: weights from this machine. Whoever uses the bundle must have the "
+            f"same files and name them under [weights]."
+        )
+    if silent_on := [row["name"] for row in corpora if row["terms"] == NOT_STATED]:
+        notes.append(
+            f"The terms of the corpus ({first_few(silent_on)}) are not stated. "
+            f"Say them: --data 'NAME: TERMS'"
+        )
+    return notes

@@ -1,0 +1,203 @@
+"""Frames in memory: the same encoders, batches of like length and rounding as `serctl extract`."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.cache.key import FeatureKey
+from serctl.cache.storage import get_storage
+from serctl.config import Workspace, check_options
+from serctl.encoders.base import Encoder, EncoderIdentity
+from serctl.encoders.batches import plan_batches
+from serctl.encoders.catalog import ENCODERS, is_hub_id
+from serctl.encoders.load import load_encoder
+from serctl.errors import SerctlError, TranscriptsError, WeightsError
+from serctl.options import TranscribeOptions
+from serctl.stages.batching import run_encoder
+from serctl.stages.failures import capture
+from serctl.stages.parts import Branch, Parts
+from serctl.stages.recognition import settle_recognition
+
+if TYPE_CHECKING:
+    from serctl.encoders.recognisers.base import Recogniser
+
+
+@dataclass
+class Clip:
+    """What is judged in one go: an utterance, or a segment of a recording.
+
+    Attributes:
+        name: Of the file, for messages and results.
+        waveform: ``(num_samples,)``, 16 kHz mono.
+        start: Seconds from the beginning of the file.
+        text: The words, if they are known; else the recogniser fills them in.
+        suspect: Why the recogniser's words may be a hallucination.
+        frames: ``(T, D)`` by the digest of a feature key, as a store would hold them.
+        error: Why it cannot be judged.
+    """
+
+    name: str
+    waveform: NDArray[np.float32]
+    start: float = 0.0
+    text: str | None = None
+    suspect: str = ""
+    frames: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    error: SerctlError | None = None
+
+
+class FrameMaker:
+    """All encoders of a system, loaded once, and the recogniser if it reads words.
+
+    Args:
+        parts: Of the system.
+        device: Name of the device to compute on.
+        mapping: Encoder name to checkpoint, ``[weights]`` of serctl.toml.
+        batch_seconds: Padded seconds of a batch.
+        words: Whether words have to be found; False where all clips come with theirs.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        device: str,
+        mapping: Mapping[str, Path],
+        batch_seconds: float,
+        *,
+        words: bool,
+    ) -> None:
+        self._batch_seconds = batch_seconds
+        self._keys = {digest: branch.key for digest, branch in parts.encoders.items()}
+        self._recogniser: Recogniser | None = None
+        if words and parts.needs_words:
+            self._recogniser = load_words(parts.recogniser or {}, device, mapping)
+        self._encoders = {
+            digest: load_branch(branch, device, mapping, parts.contents)
+            for digest, branch in parts.encoders.items()
+            if not self._by_recogniser(branch.key)
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how the encoders run."""
+        return tuple(note for encoder in self._encoders.values() for note in encoder.notes)
+
+    def fill(self, clips: Sequence[Clip]) -> None:
+        """Put words and frames, or the error that there is, into every clip."""
+        if self._recogniser is not None:
+            self._find_words([clip for clip in clips if clip.text is None])
+        for digest, key in self._keys.items():
+            good = [clip for clip in clips if clip.error is None and digest not in clip.frames]
+            self._encode(good, digest, key)
+
+    def _by_recogniser(self, key: FeatureKey) -> bool:
+        """Whether the recogniser's own encoder makes these very frames."""
+        if self._recogniser is None:
+            return False
+        identity = asdict(self._recogniser.encoder.identity)
+        return all(getattr(key, name) == value for name, value in identity.items())
+
+    def _find_words(self, clips: Sequence[Clip]) -> None:
+        assert self._recogniser is not None
+        own = [digest for digest, key in self._keys.items() if self._by_recogniser(key)]
+        sizes = [len(clip.waveform) for clip in clips]
+        for batch in plan_batches(sizes, self._recogniser.encoder.cost, self._batch_seconds):
+            found = self._recogniser.recognise([clips[i].waveform for i in batch])
+            for i, one in zip(batch, found, strict=True):
+                clips[i].text, clips[i].suspect = one.words.text, "+".join(one.doubts)
+                for digest in own:
+                    self._keep(clips[i], digest, one.frames)
+
+    def _encode(self, clips: Sequence[Clip], digest: str, key: FeatureKey) -> None:
+        encoder = self._encoders.get(digest)
+        if encoder is None:  # frames of the recogniser's encoder for clips that came with words
+            assert self._recogniser is not None
+            encoder = self._recogniser.encoder
+        is_text = key.modality == "text"
+        contents = [(clip.text or "").strip() if is_text else clip.waveform for clip in clips]
+        sizes = encoder.count_tokens(contents) if is_text else list(map(len, contents))  # type: ignore[attr-defined]
+        for clip, cost in zip(clips, map(capture(encoder.cost), sizes), strict=True):
+            clip.error = cost if isinstance(cost, SerctlError) else None
+        good = [i for i, clip in enumerate(clips) if clip.error is None]
+        plan = plan_batches([sizes[i] for i in good], encoder.cost, self._batch_seconds)
+        for batch in [[good[i] for i in batch] for batch in plan]:
+            for i, frames in zip(
+                batch, run_encoder(encoder, [contents[i] for i in batch]), strict=True
+            ):
+                self._keep(clips[i], digest, frames)
+
+    def _keep(self, clip: Clip, digest: str, frames: NDArray[np.float32]) -> None:
+        """Round frames as the store would; what does not fit is the clip's error."""
+        try:
+            clip.frames[digest] = get_storage(self._keys[digest].storage).encode(frames, clip.name)
+        except SerctlError as error:
+            clip.error = error
+
+
+def load_branch(
+    branch: Branch, device: str, mapping: Mapping[str, Path], contents: Mapping[str, str]
+) -> Encoder:
+    """Load the encoder that made a branch's frames.
+
+    Raises:
+        WeightsError: What is at hand under its name is something else.
+    """
+    key = branch.key
+    known = key.encoder in ENCODERS or key.encoder in mapping or is_hub_id(key.encoder)
+    encoder = load_encoder(
+        key.encoder if known else branch.encoder,
+        device=device,
+        mapping=mapping,
+        layer=key.layer,
+        dtype=key.compute_dtype,
+    )
+    check_identity(encoder.identity, key, contents)
+    return encoder
+
+
+def check_identity(found: EncoderIdentity, key: FeatureKey, contents: Mapping[str, str]) -> None:
+    """Refuse weights that are not those a network learnt from.
+
+    Raises:
+        WeightsError: Their revision is another one, or they are cut into windows otherwise.
+    """
+    wanted = {key.revision, contents.get(key.revision)}
+    if found.revision not in wanted or found.window != key.window:
+        raise WeightsError(
+            f"The weights of '{key.encoder}' at hand ({found.weights}, {found.revision[:19]}) are "
+            f"not those the networks learnt from ({key.weights}, {key.revision[:19]}). Copy those "
+            f"here and name them in serctl.toml under [weights], or with --weights NAME=DIR."
+        )
+
+
+def load_words(
+    recogniser: Mapping[str, Any], device: str, mapping: Mapping[str, Path]
+) -> "Recogniser":
+    """Load the recogniser whose words the networks learnt from.
+
+    Raises:
+        TranscriptsError: They learnt from a corpus' own words, or from another revision's.
+    """
+    if "settings" not in recogniser:
+        raise TranscriptsError(
+            "This system learnt from words that came with the corpus. Give the words of these "
+            "recordings too: serctl predict AUDIO --model NAME --transcripts words.csv "
+            "(columns utterance_id,text), or name a recogniser: --recogniser whisper-large-v3"
+        )
+    settings = {name: value for name, value in recogniser["settings"].items() if value is not None}
+    settings["backend"] = recogniser.get("backend", "auto")
+    options = TranscribeOptions(**check_options(TranscribeOptions, settings, "recogniser"))
+    recognition = settle_recognition(
+        Workspace(Path(), weights=mapping), replace(options, device=device)
+    )
+    if recogniser["source"] not in ("", recognition.source):
+        raise TranscriptsError(
+            f"The networks learnt from words of '{recogniser['source']}'; what is at hand would "
+            f"give '{recognition.source}'. Name the same weights in serctl.toml under [weights]."
+        )
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "serctl"
+    return recognition.load(cache)

@@ -1,0 +1,213 @@
+"""What a system that judges audio is made of, in a bundle or in the project that trained it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serctl.cache.key import FeatureKey
+from serctl.config import Workspace
+from serctl.data.manifest import read_manifest
+from serctl.ensemble.bundle import Bundle, is_bundle, open_bundle
+from serctl.ensemble.calibration import Calibration, fit_calibration
+from serctl.ensemble.checkpoint import read_document
+from serctl.ensemble.systems import System
+from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
+from serctl.files import read_json
+from serctl.stages.transcribe import FROM_MANIFEST
+from serctl.training.checkpoint import CONFIG
+from serctl.training.folder import read_summary
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One branch of a network: the key of its frames and the name its encoder was called by."""
+
+    key: FeatureKey
+    encoder: str
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A system that judges audio.
+
+    Attributes:
+        name: Of the bundle, stacker or run.
+        labels: Emotions in the order of its answers.
+        networks: Folder of each network by name, in the order the stacker sees them.
+        branches: Branches of each network by name.
+        stacker: Folder of the stacker; None for a single network.
+        recogniser: Source and settings of the words it learnt from; None without text branch.
+        calibrate: Returns what was fitted on dev.
+        contents: Hash of an encoder's files by revision, so that a copy is known for what it is.
+        bundle: Where the parts come from, if not from a project.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    networks: Mapping[str, Path]
+    branches: Mapping[str, tuple[Branch, ...]]
+    stacker: Path | None
+    recogniser: Mapping[str, Any] | None
+    calibrate: Callable[[], Calibration]
+    contents: Mapping[str, str] = field(default_factory=dict)
+    bundle: Bundle | None = None
+
+    @property
+    def encoders(self) -> dict[str, Branch]:
+        """Every different branch once, by the digest of its key."""
+        return {b.key.digest: b for branches in self.branches.values() for b in branches}
+
+    @property
+    def needs_words(self) -> bool:
+        """Whether any branch reads text."""
+        return any(branch.key.modality == "text" for branch in self.encoders.values())
+
+
+def find_parts(model: str, workspace: Workspace | None) -> Parts:
+    """Find a bundle by its folder, or a stacker or run of the project by name or folder.
+
+    Raises:
+        UnknownNameError: It is none of these.
+        CheckpointError: It is damaged, unfinished, or was trained again in part.
+    """
+    folder = Path(model).expanduser()
+    if is_bundle(folder):
+        return _read_bundle(open_bundle(folder))
+    if workspace is None:
+        raise CheckpointError(
+            f"'{model}' is no bundle, and there is no project here whose run or stacker it could "
+            f"be. Give the folder of a bundle: serctl predict AUDIO --model DIR"
+        )
+    system = _find_system(model, workspace)
+    if system.kind == "run":
+        return _from_project(workspace, system, {system.name: system.path}, None)
+    document = read_document(system.path)
+    networks = {name: workspace.runs / name for name in document["models"]}
+    _check_networks(system.name, networks, document.get("fitted_on", {}).get("hashes", {}))
+    return _from_project(workspace, system, networks, system.path)
+
+
+def read_branches(folder: Path) -> tuple[Branch, ...]:
+    """Return the branches of a network from its ``config.json``."""
+    config = read_json(folder / CONFIG, CheckpointError, "Make it with: serctl train")
+    return tuple(
+        Branch(FeatureKey.from_dict(branch["key"]), branch["encoder"].partition("@")[0])
+        for branch in config["branches"]
+    )
+
+
+def fit_on_dev(workspace: Workspace, system: System, labels: tuple[str, ...]) -> Calibration:
+    """Fit temperature and prior on what a run or stacker says of dev.
+
+    Raises:
+        LogitsError: It says nothing of dev.
+        ManifestError: There is no labelled dev split.
+    """
+    dev = read_manifest(workspace.manifest).select("dev").where(lambda row: row.emotion in labels)
+    path = system.path / "logits" if system.kind == "run" else system.path
+    answers = System(system.name, system.kind, path).load_all("dev", dev.ids).reorder(labels)
+    targets = np.array([labels.index(row.emotion) for row in dev], dtype=np.intp)
+    return fit_calibration(answers.probabilities(), targets)
+
+
+def _read_bundle(bundle: Bundle) -> Parts:
+    document = bundle.document
+    return Parts(
+        name=document["name"],
+        labels=bundle.labels,
+        networks=bundle.networks,
+        branches={name: read_branches(folder) for name, folder in bundle.networks.items()},
+        stacker=bundle.stacker,
+        recogniser=document["recogniser"],
+        calibrate=lambda: Calibration.from_dict(document["calibration"], bundle.labels),
+        contents={found["revision"]: found["content"] for found in document.get("encoders", [])},
+        bundle=bundle,
+    )
+
+
+def _from_project(
+    workspace: Workspace, system: System, networks: dict[str, Path], stacker: Path | None
+) -> Parts:
+    for folder in networks.values():
+        read_summary(folder)
+    config = read_json(next(iter(networks.values())) / CONFIG, CheckpointError)
+    labels = tuple(read_document(stacker)["labels"] if stacker else config["labels"])
+    branches = {name: read_branches(folder) for name, folder in networks.items()}
+    return Parts(
+        name=system.name,
+        labels=labels,
+        networks=networks,
+        branches=branches,
+        stacker=stacker,
+        recogniser=_find_recogniser(workspace, branches),
+        calibrate=lambda: fit_on_dev(workspace, system, labels),
+    )
+
+
+def _find_system(model: str, workspace: Workspace) -> System:
+    """Return a run (its own folder as path) or a stacker."""
+    kinds = (("stacker", workspace.stackers, "stacker.json"), ("run", workspace.runs, CONFIG))
+    found = [
+        System(folder.resolve().name, kind, folder)  # type: ignore[arg-type]
+        for kind, parent, file in kinds
+        for folder in dict.fromkeys((parent / model, Path(model)))
+        if (folder / file).is_file()
+    ]
+    if len(found) > 1:
+        raise UsageError(
+            f"'{model}' is both a stacker and a run. Write '{found[0].path}' or '{found[1].path}'."
+        )
+    if not found:
+        known = [p.parent.name for _, parent, file in kinds for p in parent.glob(f"[!.]*/{file}")]
+        hint = "Or give the folder of a bundle."
+        raise UnknownNameError("stacker or run", model, known, hint)
+    return found[0]
+
+
+def _check_networks(name: str, networks: Mapping[str, Path], hashes: Mapping[str, str]) -> None:
+    """Refuse a stacker whose base models are not here or not those it was fitted on."""
+    outside = [model for model, folder in networks.items() if not (folder / CONFIG).is_file()]
+    if outside:
+        raise CheckpointError(
+            f"Stacker '{name}' needs {first_few(outside)}, which is no run of this project: "
+            f"only runs can judge new audio. Stack without it: serctl stack RUN..."
+        )
+    for model, folder in networks.items():
+        found = read_json(folder / CONFIG, CheckpointError)["hash"]
+        if model in hashes and hashes[model] != found:
+            raise CheckpointError(
+                f"Run '{model}' was trained again since stacker '{name}' was fitted. "
+                f"Run: serctl export-logits {model}, then serctl stack"
+            )
+
+
+def _find_recogniser(
+    workspace: Workspace, branches: Mapping[str, tuple[Branch, ...]]
+) -> dict[str, Any] | None:
+    """Return whose words the text branches learnt from.
+
+    Raises:
+        TranscriptsError: The project's transcripts are of another source by now.
+    """
+    keys = [b.key for found in branches.values() for b in found if b.key.modality == "text"]
+    sources = sorted({key.source.removeprefix("text:").removesuffix(";strip") for key in keys})
+    if not sources:
+        return None
+    if len(sources) > 1:
+        raise TranscriptsError(
+            f"The networks learnt from words of different sources ({first_few(sources)}): they "
+            f"cannot judge one recording together. Train them on the same transcripts."
+        )
+    if sources[0] == FROM_MANIFEST:
+        return {"source": FROM_MANIFEST}
+    path = workspace.transcripts.with_suffix(".json")
+    document = read_json(path, TranscriptsError, "Run: serctl transcribe")
+    if document.get("source") != sources[0]:
+        raise TranscriptsError(
+            f"The networks learnt from words of '{sources[0]}', but '{path}' is of "
+            f"'{document.get('source')}'. Transcribe as before, or train again."
+        )
+    return {name: document[name] for name in ("source", "backend", "settings")}

@@ -1,0 +1,327 @@
+"""A trained system in memory: audio in, emotions out, with the words and numbers of the stages."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from serctl.config import PROJECT_FILE, Workspace, open_workspace, read_toml
+from serctl.data.audio import SAMPLE_RATE, read_audio, to_mono_16k
+from serctl.data.segments import cut_at_pauses
+from serctl.ensemble.calibration import PRIORS, parse_prior
+from serctl.ensemble.checkpoint import load_stacker
+from serctl.ensemble.logits import Logits, softmax
+from serctl.errors import AudioError, ConfigError, SerctlError, UsageError
+from serctl.files import read_json
+from serctl.options import PredictOptions
+from serctl.runtime import resolve_device
+from serctl.stages.frames import Clip, FrameMaker
+from serctl.stages.parts import Parts, find_parts
+from serctl.training.checkpoint import load_run
+from serctl.training.dataset import UtteranceSet
+from serctl.training.inference import infer
+
+Audio = Path | str | ArrayLike
+"""A file of any format that libsndfile reads, or samples ``(num_samples,)`` or ``(num_samples,
+num_channels)``."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a system says of one utterance.
+
+    Attributes:
+        audio: Name of the file; '' for an array.
+        start: Seconds from the beginning of the file.
+        end: Seconds; ``end - start`` is the length of what was judged.
+        emotion: The most probable one; None where no probability reaches ``abstain_below``.
+        probabilities: By emotion, in the order of the labels.
+        per_model: Probabilities of each network of the system, before stacker and prior.
+        text: The words that were read; None for a system that reads none.
+        suspect: Why the recogniser's words may be wrong, '' if nothing speaks against them.
+    """
+
+    audio: str
+    start: float
+    end: float
+    emotion: str | None
+    probabilities: Mapping[str, float]
+    per_model: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    text: str | None = None
+    suspect: str = ""
+
+    @property
+    def confidence(self) -> float:
+        """The greatest of the probabilities."""
+        return max(self.probabilities.values())
+
+
+class Predictor:
+    """Encoders, networks and stacker of one system, loaded once.
+
+    Args:
+        parts: Where they are.
+        options: Device, prior and the rest; ``audio`` and ``transcripts`` are not read.
+        mapping: Encoder name to checkpoint, ``[weights]`` of serctl.toml.
+        words: Whether words have to be found; False where all audio comes with them.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        options: PredictOptions,
+        mapping: Mapping[str, Path] | None = None,
+        *,
+        words: bool = True,
+    ) -> None:
+        if options.recogniser:
+            settings = {"model": options.recogniser}
+            parts = replace(parts, recogniser={"source": "", "settings": settings})
+        self.parts, self.labels, self.options = parts, parts.labels, options
+        self._calibration, self._prior = None, None
+        if options.prior != "as-trained":
+            self._calibration = parts.calibrate()
+            self._prior = self._read_prior(options.prior, self._calibration.natural)
+        self._device = resolve_device(options.device)
+        mapping = {**(mapping or {}), **parse_weights(options.weights)}
+        self._runs = {name: load_run(path, self._device) for name, path in parts.networks.items()}
+        self._stacker = load_stacker(parts.stacker) if parts.stacker else None
+        self._frames = FrameMaker(
+            parts, str(self._device), mapping, options.batch_seconds, words=words
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how it runs."""
+        return self._frames.notes
+
+    def predict(
+        self, audio: Audio, *, sample_rate: int = SAMPLE_RATE, text: str | None = None
+    ) -> Prediction:
+        """Judge one utterance, whatever its length.
+
+        Args:
+            audio: A file, or samples.
+            sample_rate: Hz of samples; a file knows its own.
+            text: Its words, if they are known; else they are recognised where they are needed.
+
+        Raises:
+            SerctlError: The audio cannot be used; the message says why.
+        """
+        return self.predict_batch([audio], sample_rate=sample_rate, texts=[text])[0]
+
+    def predict_batch(
+        self,
+        audio: Iterable[Audio],
+        *,
+        sample_rate: int = SAMPLE_RATE,
+        texts: Sequence[str | None] | None = None,
+    ) -> list[Prediction]:
+        """Judge several utterances together, which is faster; see `predict`."""
+        found = [_name_of(one) for one in audio], [_read(one, sample_rate) for one in audio]
+        words = [None] * len(found[0]) if texts is None else texts
+        return _raise_first(
+            self.judge([Clip(n, w, text=t) for n, w, t in zip(*found, words, strict=True)])
+        )
+
+    def predict_segments(
+        self, audio: Audio, *, sample_rate: int = SAMPLE_RATE, longest: float | None = None
+    ) -> list[Prediction]:
+        """Cut a recording at its pauses and judge every segment; none if nobody speaks.
+
+        Args:
+            audio: A file, or samples.
+            sample_rate: Hz of samples.
+            longest: Seconds of the longest segment; the options' if not given.
+        """
+        clips = self.cut(_name_of(audio), _read(audio, sample_rate), longest)
+        return _raise_first(self.judge(clips))
+
+    def cut(
+        self, name: str, waveform: NDArray[np.float32], longest: float | None = None
+    ) -> list[Clip]:
+        """Return the stretches of speech of a recording."""
+        return [
+            Clip(name, waveform[part.start : part.stop], part.start / SAMPLE_RATE)
+            for part in cut_at_pauses(waveform, longest or self.options.segment_seconds)
+        ]
+
+    def judge(self, clips: Sequence[Clip]) -> list[Prediction | SerctlError]:
+        """Judge clips together; what one of them says depends on no other."""
+        self._frames.fill(clips)
+        good = [clip for clip in clips if clip.error is None]
+        answers = iter(self._answer(good) if good else ())
+        return [clip.error or next(answers) for clip in clips]
+
+    def logits(self, clips: Sequence[Clip]) -> dict[str, NDArray[np.float64]]:
+        """Return the logits ``(N, C)`` of every network for clips that have their frames."""
+        ids = tuple(f"{i:09d}" for i in range(len(clips)))
+        return {
+            name: infer(run.model, self._table(name, clips, ids), self._device).logits
+            for name, run in self._runs.items()
+        }
+
+    def _table(self, name: str, clips: Sequence[Clip], ids: tuple[str, ...]) -> UtteranceSet:
+        readers = [
+            _ClipFrames(
+                {i: clip.frames[branch.key.digest] for i, clip in zip(ids, clips, strict=True)}
+            )
+            for branch in self.parts.branches[name]
+        ]
+        size, classes = len(ids), len(self._runs[name].labels)
+        return UtteranceSet(
+            ids=ids,
+            readers=tuple(readers),
+            lengths=np.stack([reader.num_frames(ids) for reader in readers], axis=1),
+            label_ids=np.full(size, -1),
+            targets=np.zeros((size, classes), np.float32),
+            neutral=np.zeros(size, bool),
+            attributes=np.full((size, 3), np.nan, np.float32),
+        )
+
+    def _answer(self, clips: Sequence[Clip]) -> Iterator[Prediction]:
+        ids = tuple(map(str, range(len(clips))))
+        unseen = np.zeros(len(ids), dtype=bool)
+        parts = [
+            Logits(ids, values, self._runs[name].labels, unseen, name).reorder(self.labels)
+            for name, values in self.logits(clips).items()
+        ]
+        if self._stacker is None:
+            answers = softmax(parts[0].values)
+        else:
+            answers = self._stacker.predict_parts(parts)
+        if self._calibration is not None and self._prior is not None:
+            answers = self._calibration.apply(answers, self._prior)
+        single = {part.name: part.probabilities() for part in parts}
+        for row, clip in enumerate(clips):
+            best = int(answers[row].argmax())
+            sure = answers[row, best] >= self.options.abstain_below
+            yield Prediction(
+                audio=clip.name,
+                start=clip.start,
+                end=clip.start + len(clip.waveform) / SAMPLE_RATE,
+                emotion=self.labels[best] if sure else None,
+                probabilities=self._by_label(answers[row]),
+                per_model={name: self._by_label(values[row]) for name, values in single.items()},
+                text=clip.text if self.parts.needs_words else None,
+                suspect=clip.suspect,
+            )
+
+    def _by_label(self, row: NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(self.labels, row.tolist(), strict=True))
+
+    def _read_prior(self, name: str, natural: NDArray[np.float64]) -> NDArray[np.float64]:
+        if name == "natural":
+            return natural
+        if name == "balanced":
+            return np.full(len(self.labels), 1 / len(self.labels))
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(
+                f"--prior '{name}' is none of as-trained, {', '.join(PRIORS)}, and no JSON or "
+                f"TOML file of shares by emotion."
+            )
+        hint = 'Expected {"happy": 0.2, ...}.'
+        values = read_toml(path) if path.suffix == ".toml" else read_json(path, ConfigError, hint)
+        return parse_prior(values, self.labels, str(path))
+
+
+def load(
+    model: str | Path,
+    *,
+    project: Path | None = None,
+    device: str = "auto",
+    prior: str = "as-trained",
+    abstain_below: float = 0.0,
+    weights: Mapping[str, str | Path] | None = None,
+) -> Predictor:
+    """Load a bundle, or a stacker or run of a project, ready to judge audio.
+
+    Args:
+        model: Folder of a bundle, or name of a stacker or run.
+        project: Folder of the project; found from the working directory if not given. A bundle
+            needs none, but a project's ``[weights]`` hold for it too.
+        device: Where to compute.
+        prior: ``as-trained``, ``natural``, ``balanced`` or a file of shares by emotion.
+        abstain_below: Name no emotion whose probability is lower.
+        weights: Encoder name to checkpoint folder.
+
+    Raises:
+        SerctlError: It is not there, damaged, or its encoders' weights are not at hand.
+
+    Example:
+        >>> model = load("bundle")  # doctest: +SKIP
+        >>> model.predict("a.wav").emotion  # doctest: +SKIP
+        'happy'
+    """
+    workspace = find_workspace(project)
+    options = PredictOptions(
+        model=str(model),
+        device=device,
+        prior=prior,
+        abstain_below=abstain_below,
+        weights=tuple(f"{name}={path}" for name, path in (weights or {}).items()),
+    )
+    parts = find_parts(options.model, workspace)
+    return Predictor(parts, options, workspace.weights if workspace else None)
+
+
+def find_workspace(project: Path | None) -> Workspace | None:
+    """Return the project if there is one; a bundle needs none.
+
+    Raises:
+        ConfigError: It was named and is not there, or its file is malformed.
+    """
+    start = (project or Path.cwd()).resolve()
+    there = any((folder / PROJECT_FILE).is_file() for folder in (start, *start.parents))
+    return open_workspace(project) if there or project is not None else None
+
+
+def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:
+    """Read ``NAME=DIR`` values.
+
+    Raises:
+        UsageError: One is not of that form.
+    """
+    wrong = [pair for pair in pairs if not all(pair.partition("="))]
+    if wrong:
+        raise UsageError(f"--weights '{wrong[0]}' is not NAME=DIR, e.g. wavlm-large=/data/wavlm.")
+    return {name: Path(path) for name, _, path in (pair.partition("=") for pair in pairs)}
+
+
+class _ClipFrames:
+    """Frames of clips as training reads them from a store; see `FrameReader`."""
+
+    def __init__(self, frames: Mapping[str, NDArray[np.generic]]) -> None:
+        self._frames = frames
+        first = next(iter(frames.values()))
+        self.dim, self.dtype = first.shape[1], first.dtype
+
+    def num_frames(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        return np.array([len(self._frames[name]) for name in ids], dtype=np.int64)
+
+    def read_batch(self, ids: Sequence[str], out: NDArray[np.generic]) -> None:
+        for row, name in zip(out, ids, strict=True):
+            row[: len(self._frames[name])] = self._frames[name]
+
+
+def _name_of(audio: Audio) -> str:
+    return str(audio) if isinstance(audio, str | Path) else ""
+
+
+def _read(audio: Audio, sample_rate: int) -> NDArray[np.float32]:
+    if isinstance(audio, str | Path):
+        return read_audio(Path(audio))
+    samples = np.asarray(audio, dtype=np.float32)
+    if samples.ndim not in (1, 2):
+        raise AudioError(f"An array of shape {samples.shape}: expected (samples, [channels]).")
+    return to_mono_16k(samples.reshape(len(samples), -1), sample_rate, "array")
+
+
+def _raise_first(found: Sequence[Prediction | SerctlError]) -> list[Prediction]:
+    for one in found:
+        if isinstance(one, SerctlError):
+            raise one
+    return [one for one in found if isinstance(one, Prediction)]
