@@ -1,6 +1,6 @@
 """`serctl evaluate`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +8,11 @@ from serctl.cli import console
 from serctl.cli.options import ConfigOpt, JsonOpt, LimitOpt, ProjectOpt, SeedOpt
 from serctl.config import open_workspace, resolve_options
 from serctl.options import EvaluateOptions
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from serctl.stages.evaluate import EvaluateResult
 
 
 def evaluate(
@@ -45,7 +50,6 @@ def evaluate(
     as_json: JsonOpt = False,
 ) -> None:
     """Judge all systems and baselines: a table with intervals, and whether a difference is real."""
-    from serctl.evaluation.markdown import TABLE_COLUMNS, table_row
     from serctl.stages.evaluate import evaluate as run_evaluate
 
     workspace = open_workspace(project)
@@ -74,9 +78,15 @@ def evaluate(
         console.say(f"Warning: {warning}")
     for note in result.notes:
         console.say(note)
-    title = f"Split '{result.split}', {result.num_utterances} utterances"
-    rows = [table_row(row) for row in result.table]
-    console.show(result, console.table(title, list(TABLE_COLUMNS), rows), as_json=as_json)
+    console.show(result, describe(result), as_json=as_json)
     for verdict in result.verdicts[:1]:  # the best against the next best; the report has them all
         console.say(verdict)
     console.say(f"Report: {result.markdown} (figures: {result.report})")
+
+
+def describe(result: "EvaluateResult") -> "Table":
+    """Return the table of all systems and baselines."""
+    from serctl.evaluation.markdown import TABLE_COLUMNS, table_row
+
+    title = f"Split '{result.split}', {result.num_utterances} utterances"
+    return console.table(title, list(TABLE_COLUMNS), [table_row(row) for row in result.table])

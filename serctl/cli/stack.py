@@ -1,6 +1,6 @@
 """`serctl stack`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +8,12 @@ from serctl.cli import console
 from serctl.cli.options import ConfigOpt, JsonOpt, LimitOpt, ProjectOpt, SeedOpt
 from serctl.config import open_workspace, resolve_options
 from serctl.options import StackOptions
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from serctl.ensemble.compare import StackerScore
+    from serctl.stages.stack import StackResult
 
 
 def stack(
@@ -70,30 +76,34 @@ def stack(
     result = run_stack(workspace, options, progress=console.progress)
     for note in result.notes:
         console.say(note)
+    console.show(result, describe(result), as_json=as_json)
     if (found := result.comparison) is not None:
-        rows = [
-            [score.kind, "-", "-", "-", "-", score.problem]
-            if score.problem
-            else [
-                score.kind,
-                *(f"{x:.3f}" for x in (score.macro_f1, score.uar, score.accuracy, score.bs_f1)),
-                "" if score.corrected_p is None else f"{score.corrected_p:.3f}",
-            ]
-            for score in found.scores
-        ]
-        title = (
-            f"Stackers, {found.num_folds} speaker-disjoint folds of {found.num_rows} utterances "
-            f"({result.stack_on} logits of {len(result.models)} models)"
-        )
-        columns = ["stacker", "macro-F1", "UAR", "accuracy", "BS-F1", "p against the first"]
-        console.show(result, console.table(title, columns, rows), as_json=as_json)
         console.say(f"Recommended: {found.recommended}. {found.reason}")
         console.hint(f"serctl stack --stacker {found.recommended}")
-        return
-    text = (
-        f"Stacker '{result.name}' fitted on {result.num_rows} {result.stack_on} utterances with "
-        f"{len(result.models)} models ({', '.join(result.models)}); "
-        f"probabilities for {', '.join(result.splits) or 'no split'} in {result.folder}"
+    else:
+        console.hint("serctl evaluate")
+
+
+def describe(result: "StackResult") -> "str | Table":
+    """Return what was fitted in a sentence, or the comparison of all stackers as a table."""
+    found = result.comparison
+    if found is None:
+        return (
+            f"Stacker '{result.name}' fitted on {result.num_rows} {result.stack_on} utterances "
+            f"with {len(result.models)} models ({', '.join(result.models)}); probabilities for "
+            f"{', '.join(result.splits) or 'no split'} in {result.folder}"
+        )
+    title = (
+        f"Stackers, {found.num_folds} speaker-disjoint folds of {found.num_rows} utterances "
+        f"({result.stack_on} logits of {len(result.models)} models)"
     )
-    console.show(result, text, as_json=as_json)
-    console.hint("serctl evaluate")
+    columns = ["stacker", "macro-F1", "UAR", "accuracy", "BS-F1", "p against the first"]
+    return console.table(title, columns, [_score_row(score) for score in found.scores])
+
+
+def _score_row(score: "StackerScore") -> list[str]:
+    if score.problem:
+        return [score.kind, "-", "-", "-", "-", score.problem]
+    figures = (score.macro_f1, score.uar, score.accuracy, score.bs_f1)
+    p_value = "" if score.corrected_p is None else f"{score.corrected_p:.3f}"
+    return [score.kind, *(f"{figure:.3f}" for figure in figures), p_value]
