@@ -78,11 +78,14 @@ def make_frames(
 
 
 def make_set(
-    utterances: Sequence[Utterance], dims: Sequence[int] = (12, 8), **more
+    utterances: Sequence[Utterance],
+    dims: Sequence[int] = (12, 8),
+    labels: LabelSet | None = None,
+    **more: bool,
 ) -> UtteranceSet:
     """The utterances as the network sees them, with frames in memory."""
     readers = [MemoryReader(make_frames(utterances, dim, seed=i)) for i, dim in enumerate(dims)]
-    labels = LabelSet.of(row.emotion for row in utterances if row.emotion)
+    labels = labels or LabelSet.of(row.emotion for row in utterances if row.emotion)
     return build_set(utterances, readers, labels, **more)
 
 

@@ -3,9 +3,25 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from synthetic_frames import TINY, make_project, make_utterances
+import torch
+from safetensors.torch import load_file
+from synthetic_frames import TINY, make_frames, make_project, make_utterances
 
+from serctl.config import resolve_options
+from serctl.data.manifest import read_manifest, write_manifest
+from serctl.data.transcripts import Transcript, write_transcripts
+from serctl.ensemble.logits import read_logits
+from serctl.errors import (
+    CacheError,
+    CheckpointError,
+    ManifestError,
+    MissingFeaturesError,
+    UsageError,
+)
+from serctl.options import ExportLogitsOptions, TrainOptions
+from serctl.stages.export_logits import export_logits
 from serctl.stages.train import train
 from serctl.training.checkpoint import load_run
 
@@ -43,3 +59,185 @@ def test_what_is_trained_is_not_trained_again(project):
     assert not first.runs[0].present
     assert second.runs[0].present
     assert second.runs[0].summary == first.runs[0].summary
+
+
+def test_a_run_repeats_from_its_own_config(project):
+    first = train(project, replace(TINY, name="first", loss="wce+sml", dropout=0.3)).runs[0]
+    config = first.folder / "config.json"
+    options = resolve_options(TrainOptions, "train", project, config, name="second")
+    second = train(project, options).runs[0]
+    one, two = (load_file(run.folder / "model.safetensors") for run in (first, second))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_order_of_the_manifest_changes_nothing(project, tmp_path):
+    first = train(project, replace(TINY, name="ordered")).runs[0]
+    rows = list(read_manifest(project.manifest))
+    other = replace(project, paths={"manifest": tmp_path / "shuffled.csv", "runs": tmp_path})
+    write_manifest(other.manifest, [rows[i] for i in np.random.default_rng(0).permutation(80)])
+    second = train(other, replace(TINY, name="ordered")).runs[0]
+    one, two = (load_file(run.folder / "model.safetensors") for run in (first, second))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert load_run(first.folder).config["hash"] == load_run(second.folder).config["hash"]
+
+
+def test_a_run_of_other_options_or_data_is_not_replaced_unasked(project, tmp_path):
+    train(project, replace(TINY, name="kept", epochs=1))
+    with pytest.raises(CheckpointError, match=r"epochs 1, now 2.*--name.*--overwrite"):
+        train(project, replace(TINY, name="kept", epochs=2))
+    fewer = list(read_manifest(project.manifest))[8:]
+    other = replace(project, paths={"manifest": tmp_path / "m.csv"})
+    write_manifest(other.manifest, fewer)
+    with pytest.raises(CheckpointError, match="of other data"):
+        train(other, replace(TINY, name="kept", epochs=1))
+    run = train(project, replace(TINY, name="kept", epochs=2, overwrite=True)).runs[0]
+    assert (run.present, run.summary["epochs"]) == (False, 2)
+
+
+def test_fold_models_leave_their_speakers_out_and_are_added_to_a_finished_run(project):
+    train(project, replace(TINY, name="folded"))
+    result = train(project, replace(TINY, name="folded", folds=3))
+    assert result.runs[0].present
+    speaker_of = {row.utterance_id: row.speaker for row in read_manifest(project.manifest)}
+    learnt = (result.runs[0].folder / "train_ids.txt").read_text().split()
+    out: list[str] = []
+    for fold in result.folds:
+        kept = (fold.folder / "train_ids.txt").read_text().split()
+        left = set(learnt) - set(kept)
+        assert {speaker_of[name] for name in left}.isdisjoint(speaker_of[name] for name in kept)
+        out += left
+    assert sorted(out) == learnt
+
+
+def test_the_held_out_part_is_not_learnt_from(project):
+    run = train(project, replace(TINY, name="held", heldout=True)).runs[0]
+    speaker_of = {row.utterance_id: row.speaker for row in read_manifest(project.manifest)}
+    learnt = set((run.folder / "train_ids.txt").read_text().split())
+    held = {row.utterance_id for row in read_manifest(project.manifest) if row.split == "train"}
+    held -= learnt
+    assert len(held) == 8  # one speaker of six
+    assert {speaker_of[i] for i in held}.isdisjoint(speaker_of[i] for i in learnt)
+
+
+def test_seeds_give_mean_and_deviation(project):
+    result = train(project, replace(TINY, seeds=3, epochs=1, limit=None, name="many"))
+    values = [run.summary["metrics"]["dev_macro_f1"] for run in result.runs]
+    assert [run.name for run in result.runs] == ["many-s0", "many-s1", "many-s2"]
+    assert result.mean["dev_macro_f1"] == pytest.approx(np.mean(values))
+    assert result.deviation["dev_macro_f1"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_fit_on_train_and_dev_keeps_the_last_epoch(project):
+    run = train(project, replace(TINY, name="both", fit_on="train+dev")).runs[0]
+    assert run.summary["best_epoch"] == 3
+    assert run.summary["metrics"] == {}
+    assert run.summary["utterances"] == 64
+
+
+def test_unlabelled_utterances_are_skipped_and_counted_or_learnt_from_their_votes(tmp_path):
+    votes = {"votes_angry": "2", "votes_happy": "2", "votes_neutral": "1"}
+    rows = [
+        replace(row, emotion="" if i % 10 == 0 else row.emotion, extra=votes)
+        for i, row in enumerate(make_utterances(folder=tmp_path / "audio"))
+    ]
+    project = make_project(tmp_path, rows)
+    hard = train(project, replace(TINY, name="hard", epochs=1)).runs[0].summary
+    soft = train(project, replace(TINY, name="soft", epochs=1, soft_targets=True)).runs[0].summary
+    unlabelled = sum(row.split == "train" and not row.emotion for row in rows)
+    assert unlabelled > 0
+    assert (hard["skipped"], soft["skipped"]) == (unlabelled, 0)
+    assert soft["utterances"] == hard["utterances"] + unlabelled
+
+
+def test_every_option_of_other_systems_runs_together(tmp_path):
+    extra = {"arousal": "3", "dominance": "5", "votes_angry": "1"}
+    rows = [
+        replace(row, extra=extra | {"valence": str(i % 5), f"votes_{row.emotion}": "3"})
+        for i, row in enumerate(make_utterances(folder=tmp_path / "audio"))
+    ]
+    project = make_project(tmp_path, rows)
+    options = replace(
+        TINY,
+        paralinguistic=("egemaps",),
+        loss="wce+sml",
+        soft_targets=True,
+        balanced_epochs=2,
+        logit_adjustment=1.0,
+        logit_scaling=0.3,
+        mixup=0.5,
+        attribute_weight=0.5,
+        pooling="statistics",
+        select_by="bs_f1",
+    )
+    run = train(project, options).runs[0]
+    assert run.summary["epochs"] == 5
+    model = load_run(run.folder).model
+    assert model.branches[2].deviation.min() > 0
+    assert not torch.equal(model.branches[2].mean, torch.zeros(5))
+    logits = export_logits(project, ExportLogitsOptions(run=run.name, device="cpu")).splits[0]
+    found = read_logits(logits.path).attributes
+    assert found is not None
+    assert abs(found[:, 0].mean() - 3) < 1  # in the manifest's own scale
+
+
+def test_descriptors_are_standardised_over_real_training_frames(project):
+    run = train(project, replace(TINY, text=(), speech=(), paralinguistic=("egemaps",))).runs[0]
+    rows = [row for row in read_manifest(project.manifest) if row.split == "train"]
+    frames = make_frames(make_utterances(), 5, seed=2)
+    real = np.concatenate([frames[row.utterance_id] for row in rows]).astype(np.float64)
+    branch = load_run(run.folder).model.branches[0]
+    np.testing.assert_allclose(branch.mean, real.mean(axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(branch.deviation, real.std(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (replace(TINY, speech=(), text=()), UsageError, "Name at least one encoder"),
+        (replace(TINY, speech=("wavlm",)), MissingFeaturesError, "serctl extract --encoder wavlm"),
+        (replace(TINY, speech=("minilm",)), UsageError, "--text minilm"),
+        (replace(TINY, folds=3, heldout=True), UsageError, "choose one"),
+        (replace(TINY, fit_on="train+dev", patience=2), UsageError, "--patience"),
+        (replace(TINY, attribute_weight=1.0, name="x"), ManifestError, "arousal"),
+        (replace(TINY, folds=40, name="y", epochs=1), ManifestError, "40 speaker-disjoint"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_remedy(project, options, error, message):
+    with pytest.raises(error, match=message):
+        train(project, options)
+
+
+def test_missing_and_stale_features_name_the_extraction(tmp_path):
+    rows = make_utterances(folder=tmp_path / "audio")
+    project = make_project(tmp_path, rows, ["whisper-tiny", "minilm"])
+    late = replace(rows[0], utterance_id="late", path=tmp_path / "audio" / "late.wav")
+    late.path.write_bytes(b"late")
+    write_manifest(project.manifest, [*rows, late])
+    with pytest.raises(MissingFeaturesError, match=r"late.*serctl extract --encoder whisper-tiny"):
+        train(project, TINY)
+    write_manifest(project.manifest, rows)
+    rows[1].path.write_bytes(b"another recording")
+    with pytest.raises(CacheError, match=r"Audio of 1 .*u0001.*serctl extract --encoder whisper"):
+        train(project, TINY)
+    rows[1].path.unlink()
+    assert "audio of 1 utterances is not there" in " ".join(train(project, TINY).notes)
+
+
+def test_changed_words_make_text_features_stale(tmp_path):
+    rows = make_utterances(folder=tmp_path / "audio")
+    project = make_project(tmp_path, rows, ["minilm"])
+    words = [Transcript(row.utterance_id, f" words of {i} ") for i, row in enumerate(rows)]
+    write_transcripts(project.transcripts, words, {"source": "manifest"})
+    train(project, replace(TINY, speech=(), epochs=1))
+    words[2] = Transcript("u0002", "other words")
+    write_transcripts(project.transcripts, words, {"source": "manifest"})
+    with pytest.raises(CacheError, match=r"Transcript of 1 .*u0002.*--encoder minilm"):
+        train(project, replace(TINY, speech=(), epochs=1))
+
+
+def test_no_dev_split_is_an_error_unless_the_last_epoch_is_kept(tmp_path):
+    rows = make_utterances(folder=tmp_path / "audio", splits=("train", "test"))
+    project = make_project(tmp_path, rows, ["whisper-tiny", "minilm"])
+    with pytest.raises(ManifestError, match="--select-by last"):
+        train(project, TINY)
+    assert train(project, replace(TINY, select_by="last")).runs[0].summary["best_epoch"] == 3

@@ -1,0 +1,114 @@
+"""`serctl export-logits`: joined on ids, honest about what was learnt, blind to batches."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic_frames import TINY, make_project, make_utterances
+
+from serctl.data.manifest import read_manifest, write_manifest
+from serctl.ensemble.logits import read_logits
+from serctl.errors import CheckpointError, LogitsError, UnknownNameError
+from serctl.options import ExportLogitsOptions
+from serctl.stages.export_logits import export_logits
+from serctl.stages.train import train
+
+EXPORT = ExportLogitsOptions(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    root = tmp_path_factory.mktemp("project")
+    rows = make_utterances(folder=root / "audio")
+    rows = [replace(row, emotion="") if row.split == "test" else row for row in rows]
+    project = make_project(root, rows)
+    train(project, replace(TINY, name="plain"))
+    train(project, replace(TINY, name="folded", folds=3))
+    train(project, replace(TINY, name="held", heldout=True))
+    return project
+
+
+def exported(project, run, split, **more):
+    result = export_logits(project, replace(EXPORT, run=run, **more))
+    part = next(part for part in result.splits if part.split == split)
+    return part, read_logits(part.path)
+
+
+def test_logits_say_what_made_them(project):
+    part, logits = exported(project, "plain", "dev")
+    assert set(logits.ids) == {
+        r.utterance_id for r in read_manifest(project.manifest).select("dev")
+    }
+    assert logits.labels == ("angry", "happy", "neutral")
+    document = json.loads(part.path.with_suffix(".json").read_text())
+    assert document["split"] == "dev"
+    assert {"run_hash", "options", "seed", "environment", "labels"} <= set(document)
+
+
+@pytest.mark.parametrize(
+    ("run", "source", "rows", "in_sample"),
+    [("plain", "in-sample", 48, 48), ("folded", "oof", 48, 0), ("held", "heldout", 8, 0)],
+)
+def test_train_is_predicted_by_who_may(project, run, source, rows, in_sample):
+    part, logits = exported(project, run, "train")
+    assert (part.source, part.rows, part.in_sample) == (source, rows, in_sample)
+    assert logits.in_sample.sum() == in_sample
+    assert logits.provenance["stack_on"] == source
+    learnt = set((project.runs / run / "train_ids.txt").read_text().split())
+    if source == "heldout":
+        assert learnt.isdisjoint(logits.ids)
+
+
+def test_out_of_fold_logits_are_those_of_the_fold_that_did_not_learn_the_utterance(project):
+    _, oof = exported(project, "folded", "train")
+    for fold in range(3):
+        folder = project.runs / "folded" / "folds" / str(fold)
+        learnt = set((folder / "train_ids.txt").read_text().split())
+        left = [name for name in oof.ids if name not in learnt]
+        other = replace(project, paths={"runs": project.runs / "folded" / "folds"})
+        _, alone = exported(other, str(fold), "train", train_logits="in-sample")
+        np.testing.assert_allclose(
+            oof.select(left).values, alone.select(left).values, atol=1e-5, rtol=1e-5
+        )
+
+
+def test_batch_size_and_order_change_nothing(project, tmp_path):
+    _, first = exported(project, "plain", "train")
+    _, second = exported(project, "plain", "train", batch_size=1, overwrite=True)
+    np.testing.assert_allclose(first.values, second.values, atol=1e-5)
+    rows = list(read_manifest(project.manifest))
+    other = replace(project, paths={"manifest": tmp_path / "m.csv"})
+    write_manifest(other.manifest, rows[::-1])
+    _, third = exported(other, "plain", "train", overwrite=True)
+    assert third.ids == first.ids[::-1]
+    np.testing.assert_allclose(third.select(first.ids).values, first.values, atol=1e-5)
+
+
+def test_unlabelled_test_utterances_get_logits(project):
+    part, logits = exported(project, "plain", "test")
+    assert part.rows == len(logits) == 16
+    assert part.source == "main"
+
+
+def test_what_is_exported_is_not_exported_again(project):
+    exported(project, "folded", "dev", overwrite=True)
+    part, _ = exported(project, "folded", "dev")
+    assert part.present
+
+
+def test_in_sample_logits_of_a_folded_run_are_marked(project):
+    part, _ = exported(project, "folded", "train", train_logits="in-sample")
+    assert part.in_sample == 48
+    assert not exported(project, "folded", "train")[0].present
+
+
+def test_what_a_run_does_not_have_is_refused(project):
+    with pytest.raises(LogitsError, match="--folds 5"):
+        export_logits(project, replace(EXPORT, run="plain", train_logits="oof"))
+    with pytest.raises(UnknownNameError, match="Did you mean 'plain'"):
+        export_logits(project, replace(EXPORT, run="plein"))
+    (project.runs / "held" / "summary.json").rename(project.runs / "held" / "away")
+    with pytest.raises(CheckpointError, match="repeat its command"):
+        export_logits(project, replace(EXPORT, run="held"))
+    (project.runs / "held" / "away").rename(project.runs / "held" / "summary.json")
