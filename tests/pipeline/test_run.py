@@ -1,0 +1,157 @@
+"""`serctl run`: the paper's twelve models from six encoders, and what a plan says of itself."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+from tiny_facodec import write_facodec
+from typer.testing import CliRunner
+
+from serctl.cli import app
+from serctl.config import find_recipe, open_workspace
+from serctl.data.manifest import Utterance, write_manifest
+from serctl.errors import ConfigError, UnknownNameError
+from serctl.pipeline import plan_steps, read_plan
+from serctl.pipeline.execute import run_steps
+
+PROJECT = """
+[transcribe]
+from_manifest = true
+[weights]
+whisper-large-v3 = "weights/whisper"
+hubert-xlarge = "weights/hubert"
+wavlm-large = "weights/wavlm"
+roberta-large = "weights/roberta"
+deberta-v2-xxlarge = "weights/deberta"
+facodec = "weights/facodec"
+facodec-prosody = "weights/facodec"
+"""
+WRITERS = {
+    "whisper": tiny.write_whisper,
+    "hubert": tiny.write_hubert,
+    "wavlm": tiny.write_wavlm,
+    "roberta": tiny.write_roberta,
+    "deberta": tiny.write_deberta,
+    "facodec": write_facodec,
+}
+
+
+def write_tones(folder: Path) -> list[Utterance]:
+    """Two emotions told by pitch; 24 train utterances of two speakers, 8 dev, 8 test."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(40):
+        split = "train" if i < 24 else "dev" if i < 32 else "test1"
+        emotion = "angry" if i % 2 else "neutral"
+        time = np.arange(rng.integers(4000, 8000)) / 16_000
+        tone = 0.3 * np.sin(2 * np.pi * (400 if i % 2 else 150) * time)
+        path = folder / f"u{i:02}.wav"
+        soundfile.write(path, tone + 0.01 * rng.normal(size=tone.size), 16_000)
+        words = tiny.SENTENCES[i % len(tiny.SENTENCES)]
+        rows.append(Utterance(path.stem, path, split, emotion, f"{split}-{i // 12}", words))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    for name, write in WRITERS.items():
+        write(folder / "weights" / name)
+    write_manifest(folder / "manifest.csv", write_tones(folder))
+    (folder / "serctl.toml").write_text(PROJECT)
+    return folder
+
+
+def shrink(name: str, folder: Path) -> Path:
+    """Return the shipped recipe with a network that trains in a moment."""
+    text = find_recipe(name).read_text()
+    small = re.sub(r"(?m)^epochs = \d+", "epochs = 1", text.replace("hidden = 512", "hidden = 4"))
+    path = folder / f"{name}.toml"
+    path.write_text(small.replace("keep_frames = true", "keep_frames = false"))
+    return path
+
+
+@pytest.mark.parametrize("name", ["paper", "released"])
+def test_the_twelve_models_are_the_papers(name: str) -> None:
+    models = read_plan(name).models
+    branches = [(*model.speech, *model.text, *model.paralinguistic) for model in models]
+    assert len(models) == 12
+    assert [model.loss for model in models] == ["wce"] * 6 + ["wce+sml"] * 6
+    assert branches[:6] == branches[6:]
+    trimodal = [model for model in models if model.paralinguistic]
+    assert {m.paralinguistic for m in trimodal} == (
+        {("facodec",)} if name == "paper" else {("facodec-prosody",)}
+    )
+
+
+def test_the_paper_runs_through_and_a_second_run_does_nothing(project: Path) -> None:
+    workspace = open_workspace(project)
+    recipe = read_plan(str(shrink("paper", project)), workspace)
+    steps = plan_steps(workspace, recipe)
+    told: list[str] = []
+    result = run_steps(workspace, steps, tell=lambda step, result: told.append(step.stage))
+    assert told == [step.stage for step in steps]
+    assert list(dict.fromkeys(told)) == [
+        "transcribe", "extract", "train", "export-logits", "stack", "evaluate",
+    ]  # fmt: skip
+    assert told.count("extract") == 6
+    assert told.count("train") == 12
+    systems = [row["name"] for row in result.table]
+    assert len(systems) == 15  # twelve models, the stacker, two baselines
+    assert "paper" in systems
+
+    again: list[tuple[str, Any]] = []
+    run_steps(workspace, steps, tell=lambda step, result: again.append((step.stage, result)))
+    assert all(result.encoded == 0 for stage, result in again if stage == "extract")
+    assert all(result.runs[0].present for stage, result in again if stage == "train")
+
+
+def test_an_interrupted_run_goes_on_where_it_was(project: Path) -> None:
+    workspace = open_workspace(project)
+    recipe = read_plan(str(shrink("released", project)), workspace)
+    steps = plan_steps(workspace, recipe)
+
+    def interrupt(step: object, result: object) -> None:
+        if step is steps[-20]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_steps(workspace, steps, tell=interrupt)
+    result = run_steps(workspace, steps)
+    assert "released" in [row["name"] for row in result.table]
+
+
+def test_a_dry_run_counts_trainings_disk_and_what_is_done(project: Path) -> None:
+    shrink("paper", project)
+    command = ["run", str(project / "paper.toml"), "--dry-run", "-C", str(project)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.stderr
+    assert "12 models" in result.stdout
+    assert "40 of 40 done" in result.stdout
+    assert "MB" in result.stdout
+
+
+def test_only_keeps_the_stages_it_names(project: Path) -> None:
+    workspace = open_workspace(project)
+    recipe = read_plan("paper", workspace)
+    assert {s.stage for s in plan_steps(workspace, recipe, only=["extract"])} == {"extract"}
+    with pytest.raises(UnknownNameError, match="Did you mean 'extract'"):
+        plan_steps(workspace, recipe, only=["extrct"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[train]\nhidden = 4\n", "names no models"),
+        ("[[models]]\nspech = ['a']\n", "Did you mean 'speech'"),
+        ("[trian]\n[[models]]\nspeech = ['a']\n", "Did you mean 'train'"),
+    ],
+)
+def test_a_recipe_with_a_mistake_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_plan(str(tmp_path / "mine.toml"))
