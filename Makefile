@@ -1,8 +1,9 @@
 # Everything a developer or a user's CI types. Variables in CAPITALS are the commands' flags.
+HERE   := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 PYTHON ?= python3
-VENV   ?= .venv
-BIN    := $(VENV)/bin
-SERCTL := $(abspath $(BIN))/serctl
+VENV   ?= $(HERE)/.venv
+BIN    := $(abspath $(VENV))/bin
+SERCTL := $(BIN)/serctl
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-gpu lint types docs clean paper \
@@ -12,12 +13,12 @@ help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 setup: $(VENV)/.installed  ## make .venv and install everything, once
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: $(HERE)/pyproject.toml $(HERE)/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "setup: serctl needs Python 3.11 or newer; name one with: make setup PYTHON=python3.12")'
 	@echo "setup: making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 	@echo "setup: installing serctl[demo,report,dev] in the versions of constraints.txt (about 3 GB, a few minutes)"
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,report,dev]'
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c $(HERE)/constraints.txt -e '$(HERE)[demo,report,dev]'
 	@$(BIN)/python -c 'import serctl.cli'
 	@touch $@
 	@echo "setup: done"
@@ -27,29 +28,28 @@ demo: setup  ## the whole road on synthetic speech, about eight minutes; resumab
 	@cd demo && { test -f serctl.toml || $(SERCTL) init --corpus demo --root corpus; } && $(SERCTL) run demo
 
 test: lint types  ## lint, types and the default tests (under five minutes)
-	$(BIN)/python -m pytest
+	cd $(HERE) && $(BIN)/python -m pytest
 
 test-slow: setup  ## the long trials (kills, sweeps)
-	$(BIN)/python -m pytest -m slow
+	cd $(HERE) && $(BIN)/python -m pytest -m slow
 
 test-gpu: setup  ## five-minute self-check for whoever has a CUDA card
-	$(BIN)/python -m pytest -m gpu
+	cd $(HERE) && $(BIN)/python -m pytest -m gpu
 
 lint: setup  ## ruff: rules and format
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	cd $(HERE) && $(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 types: setup  ## mypy
-	$(BIN)/mypy
+	cd $(HERE) && $(BIN)/mypy
 
 bench-%: setup  ## bench-cache, -extract, -train, -evaluate: tables, last line JSON
-	$(BIN)/python tests/benchmarks/bench_$(subst -,_,$*).py
+	cd $(HERE) && $(BIN)/python tests/benchmarks/bench_$(subst -,_,$*).py
 
 docs: setup  ## regenerate docs/cli.md from the commands
-	$(BIN)/python -m typer serctl.cli utils docs --name serctl --output docs/cli.md
+	cd $(HERE) && $(BIN)/python -m typer serctl.cli utils docs --name serctl --output docs/cli.md
 
 clean:  ## remove the demo and what tools left; keeps .venv
-	rm -rf demo build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	cd $(HERE) && rm -rf demo build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # One target per subcommand, for a project folder's CI: make -f path/to/Makefile extract ENCODER=wavlm-large
 flag = $(if $($1),--$2 $($1))
