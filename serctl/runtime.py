@@ -2,6 +2,8 @@
 
 import platform
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -26,8 +28,28 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"Device '{name}' is not usable here ({reason}). Use --device cpu.") from error
+        raise ConfigError(
+            f"Device '{name}' is not usable here ({reason}). Use --device cpu."
+        ) from error
     return device
+
+
+@contextmanager
+def split_threads(device: torch.device) -> Iterator[int]:
+    """Let the block run many computations side by side instead of each on all cores.
+
+    On a CPU every computation gets one thread, so that its result does not depend on the number
+    of cores, and the block is told how many to run at once; elsewhere it is told 1.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu":
+        yield 1
+        return
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 def seed_everything(seed: int) -> None:

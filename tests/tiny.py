@@ -56,19 +56,19 @@ BERT_LIKE = {
 def write_wavlm(folder: Path) -> Path:
     """As microsoft/wavlm-large: the bare network, stable layer norm, pytorch_model.bin."""
     config = CONV_STACK | STABLE | {"num_buckets": 320, "max_bucket_distance": 800}
-    return _write_speech(folder, "WavLMModel", "wavlm", config, normalise=True)
+    return write_speech(folder, "WavLMModel", "wavlm", config)
 
 
 def write_hubert(folder: Path) -> Path:
     """As facebook/hubert-xlarge-ls960-ft: a CTC head on top and its vocabulary beside it."""
-    _write_speech(folder, "HubertForCTC", "hubert", CONV_STACK | STABLE, normalise=True)
+    write_speech(folder, "HubertForCTC", "hubert", CONV_STACK | STABLE)
     (folder / "vocab.json").write_text(json.dumps({"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3}))
     return folder
 
 
 def write_wav2vec2(folder: Path) -> Path:
     """As facebook/wav2vec2-base-960h: group norm over time, no attention mask."""
-    return _write_speech(folder, "Wav2Vec2ForCTC", "wav2vec2", CONV_STACK | GROUP, normalise=True)
+    return write_speech(folder, "Wav2Vec2ForCTC", "wav2vec2", CONV_STACK | GROUP)
 
 
 def write_whisper(folder: Path) -> Path:
@@ -181,12 +181,13 @@ def write_deberta(folder: Path) -> Path:
     return folder
 
 
-def _write_speech(
-    folder: Path, architecture: str, model_type: str, config: dict[str, Any], *, normalise: bool
+def write_speech(
+    folder: Path, architecture: str, model_type: str, config: dict[str, Any], *, std: float = 0.25
 ) -> Path:
+    """Write a wav2vec2-like checkpoint of any shape, as the hub has it."""
     folder.mkdir(parents=True, exist_ok=True)
     preprocessor = {
-        "do_normalize": normalise,
+        "do_normalize": True,
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",
         "feature_size": 1,
         "padding_side": "right",
@@ -201,7 +202,7 @@ def _write_speech(
         "parametrizations.weight.original1": "weight_v",
     }
     state = {}
-    for name, value in _build(architecture, folder, config).items():
+    for name, value in _build(architecture, folder, config, std).items():
         for new, old in old_names.items():
             name = name.replace(new, old)
         state[name] = value
@@ -209,7 +210,9 @@ def _write_speech(
     return folder
 
 
-def _build(architecture: str, folder: Path, config: dict[str, Any]) -> dict[str, torch.Tensor]:
+def _build(
+    architecture: str, folder: Path, config: dict[str, Any], std: float = 0.25
+) -> dict[str, torch.Tensor]:
     (folder / "config.json").write_text(json.dumps(config))
     torch.manual_seed(0)
     kind = getattr(transformers, architecture)
@@ -218,7 +221,7 @@ def _build(architecture: str, folder: Path, config: dict[str, Any]) -> dict[str,
     state = {name: value.clone() for name, value in network.state_dict().items()}
     for value in state.values():
         if value.is_floating_point() and value.dim() > 1:
-            value.normal_(std=0.25)
+            value.normal_(std=std)
     return state
 
 

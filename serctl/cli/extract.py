@@ -36,7 +36,8 @@ def extract(
         typer.Option(help="Keep float16, float32 or float16-zstd.", show_default="float16"),
     ] = None,
     batch_seconds: Annotated[
-        float | None, typer.Option(min=0, help="Padded seconds in a batch.", show_default="60")
+        float | None,
+        typer.Option(min=0, help="Padded seconds in a batch.", show_default="4 on a CPU, else 60"),
     ] = None,
     device: DeviceOpt = None,
     skip_bad: Annotated[

@@ -59,6 +59,8 @@ class EncoderIdentity:
 class Encoder(Protocol):
     """A loaded encoder. Its frames do not depend on the batch an utterance is encoded in.
 
+    Several threads may encode at once.
+
     Attributes:
         identity: What made its frames.
         dim: Width of a frame.

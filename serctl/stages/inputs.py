@@ -13,15 +13,13 @@ from serctl.data.manifest import Utterance
 from serctl.data.transcripts import read_transcripts
 from serctl.encoders.base import Encoder
 from serctl.errors import SerctlError
+from serctl.stages.failures import Failures, capture
 
 READERS = 4
 """Threads that read and decode ahead of the encoder."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
-
-Failures = dict[str, SerctlError]
-"""Utterances that cannot be encoded, and why."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class TextInputs:
 def read_batches(
     inputs: Inputs, batches: Iterable[Sequence[Utterance]], ahead: int = 2
 ) -> Iterator[tuple[list[Reading], Failures]]:
-    """Yield what was read of each batch, and what could not be; two batches ahead of the caller."""
+    """Yield what was read of each batch, and what could not be, some batches ahead."""
 
     def read(row: Utterance) -> Reading:
         content = inputs.read(row)
@@ -127,18 +125,6 @@ def read_batches(
         return [item for item in made.values() if isinstance(item, Reading)], failures
 
     return run_ahead(read_batch, batches, ahead)
-
-
-def capture(work: Callable[[Item], Made]) -> Callable[[Item], Made | SerctlError]:
-    """Return ``work`` that hands back a user's error instead of raising it."""
-
-    def captured(item: Item) -> Made | SerctlError:
-        try:
-            return work(item)
-        except SerctlError as error:
-            return error
-
-    return captured
 
 
 def run_ahead(

@@ -15,7 +15,8 @@ from serctl.encoders.recognisers.backends import choose_backend
 from serctl.encoders.weights import resolve_weights
 from serctl.errors import SerctlError, UsageError
 from serctl.options import TranscribeOptions
-from serctl.stages.inputs import AudioInputs, Failures, Reading, read_batches
+from serctl.stages.failures import Failures
+from serctl.stages.inputs import AudioInputs, Reading, read_batches
 
 if TYPE_CHECKING:
     from serctl.config import Workspace

@@ -19,15 +19,9 @@ from serctl.data.transcripts import Journal, Transcript, read_finished, write_tr
 from serctl.errors import TranscriptsError, UsageError
 from serctl.options import TranscribeOptions
 from serctl.progress import Progress, silent
-from serctl.stages.extract import (
-    FAILURES,
-    check_disk,
-    check_failures,
-    list_failures,
-    measure_sizes,
-    plan_rows,
-)
-from serctl.stages.inputs import AudioInputs, Failures, Reading, capture
+from serctl.stages.batching import check_disk, measure_sizes, plan_rows
+from serctl.stages.failures import FAILURES, Failures, capture, check_failures, list_failures
+from serctl.stages.inputs import AudioInputs, Reading
 from serctl.stages.recognition import Recognition, make_row, recognise_batches, settle_recognition
 
 if TYPE_CHECKING:

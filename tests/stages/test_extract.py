@@ -1,6 +1,7 @@
 """`serctl extract`, through the code a user runs, on tiny checkpoints of all six families."""
 
 import csv
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -235,6 +236,31 @@ def test_bad_audio_is_skipped_on_request_listed_and_told_by_the_exit_code(
     assert not (project.root / "failures.csv").exists()
 
 
+def test_an_utterance_too_short_for_the_encoder_is_named(project: Workspace) -> None:
+    soundfile.write(project.root / "u7.wav", np.full(399, 0.1), 16_000)
+    options = ExtractOptions(encoder="facodec", device="cpu")
+    with pytest.raises(AudioError, match=r"Utterance 'u7': .*399 samples"):
+        extract(project, options)
+    assert extract(project, dataclasses.replace(options, skip_bad=True)).failed == 1
+
+
+def test_frames_do_not_depend_on_the_number_of_cores(
+    make_project: Callable[[str], Workspace],
+) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    made = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            made.append(read_all(extract(make_project(f"{threads}"), WAVLM).store))
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+    assert_equal(*made)
+
+
 def test_an_utterance_without_words_is_named(project: Workspace) -> None:
     words = [Transcript(f"u{i}", "word") for i in range(7)]
     write_transcripts(project.transcripts, words, {"source": "manifest"})
@@ -246,7 +272,7 @@ def test_a_disk_too_small_is_told_before_the_first_utterance(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(stage.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr("serctl.stages.batching.shutil.disk_usage", lambda _: usage)
     seen = interrupt_after(monkeypatch, 99)
     with pytest.raises(CacheError, match=r"frames of wavlm-large need 0\.00 GB, but"):
         extract(project, WAVLM)
