@@ -26,14 +26,18 @@ def to_markdown(report: Mapping[str, Any]) -> str:
     parts = [f"# {report['title']}", ""]
     parts += [f"> **{text}**" for text in report["warnings"]]
     parts += [f"- {text}" for text in report["notes"]]
-    parts += ["", *_table(TABLE_COLUMNS, [table_row(system) for system in report["systems"]]), ""]
+    parts += [
+        "",
+        *markdown_table(TABLE_COLUMNS, [table_row(system) for system in report["systems"]]),
+        "",
+    ]
     if report["paired"]:
         parts += ["## Is the difference real?", ""]
         parts += [f"- {pair['verdict']}" for pair in report["paired"]]
     figures = ("precision", "recall", "f1")
     for system in report["systems"]:
         parts += ["", f"## {_escape(system['name'])}", ""]
-        parts += _table(
+        parts += markdown_table(
             ("class", "precision", "recall", "F1", "support"),
             [
                 [row["label"], *(f"{row[x]:.3f}" for x in figures), str(row["support"])]
@@ -41,7 +45,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
             ],
         )
         parts += ["", f"Expected calibration error {system['calibration']['ece']:.3f}.", ""]
-        parts += _table(
+        parts += markdown_table(
             ("true ＼ predicted", *report["labels"]),
             [
                 [label, *map(str, row)]
@@ -60,13 +64,13 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 def _group_table(by: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     figures = ("macro_f1", "uar", "accuracy")
-    return _table(
+    return markdown_table(
         (by, "utterances", "macro-F1", "UAR", "accuracy"),
         [[row["name"], str(row["count"]), *(f"{row[x]:.3f}" for x in figures)] for row in rows],
     )
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return a Markdown table: a name, then figures."""
     rule = ["---", *["---:"] * (len(columns) - 1)]
     return [f"| {' | '.join(map(_escape, row))} |" for row in (columns, rule, *rows)]

@@ -1,0 +1,1 @@
+"""The report people look at: one HTML file that needs neither network nor server."""

@@ -1,0 +1,164 @@
+"""One HTML file of a report: template, styles, scripts, Plotly and all data in it.
+
+Nothing in it is fetched, and its content security policy forbids that. Names and words of a corpus
+are never read as HTML: the template escapes them, the data is JSON without ``<``, and the scripts
+only ever set text.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from serctl import __version__
+from serctl.evaluation.published import Beside, compare_note
+from serctl.page.closely import show_closely, tabulate_groups
+from serctl.page.exhibits import Curve, Exhibit, show_curves, show_importances, show_subsets
+
+STYLE, SCRIPTS = "page.css", ("figures.js", "tables.js", "browser.js")
+
+
+@dataclass(frozen=True)
+class Importances:
+    """What a stacker leans on: shares ``(M, C)`` of its inputs."""
+
+    stacker: str
+    kind: str
+    models: Sequence[str]
+    labels: Sequence[str]
+    values: Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page shows.
+
+    Attributes:
+        name: Of the evaluation.
+        report: The document that `serctl evaluate` wrote.
+        audio: Link of each utterance's audio file, relative to the page.
+        words: Words of each utterance, '' where there are none.
+        words_from: Where the words come from, for the reader.
+        curves: Trainings of the runs.
+        importances: Of the stackers that have them.
+        beside: The paper's table, on its corpus.
+        notes: What a reader must know beside the report's own notes.
+    """
+
+    name: str
+    report: Mapping[str, Any]
+    audio: Sequence[str]
+    words: Sequence[str]
+    words_from: str = ""
+    curves: Sequence[Curve] = ()
+    importances: Sequence[Importances] = ()
+    beside: Sequence[Beside] = ()
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def render_page(page: Page) -> str:
+    """Return the HTML text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=PackageLoader("serctl.page", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scripts = [get_plotlyjs(), "\n".join(_asset(name) for name in SCRIPTS)]
+    return environment.get_template("page.html").render(
+        report=page.report,
+        page=page,
+        version=__version__,
+        policy=content_policy(scripts),
+        style=_asset(STYLE),
+        scripts=scripts,
+        paper_note=compare_note(page.beside),
+        best=_best_figures(page.report["systems"]),
+        initial=choose_system(page.report["systems"]),
+        data=make_data(page),
+    )
+
+
+def content_policy(scripts: Sequence[str]) -> str:
+    """Return a policy that runs these scripts and nothing else, and lets only audio be loaded.
+
+    Plotly styles its drawings inline; pictures are what it hands out as a download.
+    """
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; media-src 'self' file:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def choose_system(systems: Sequence[Mapping[str, Any]]) -> str:
+    """Return the system the page opens with: the best stacker, else the best run."""
+    for kinds in (("stacker",), ("run", "outside"), ("baseline",)):
+        fits = [system for system in systems if system["kind"] in kinds]
+        if fits:
+            return str(max(fits, key=lambda system: system["macro_f1"])["name"])
+    return ""
+
+
+def make_data(page: Page) -> dict[str, Any]:
+    """Return what the scripts draw and browse, as plain values for JSON."""
+    report, labels = page.report, page.report["labels"]
+    rows = report["utterances"]
+    exhibits = {"subsets": show_subsets(report["systems"])}
+    if page.curves:
+        exhibits["curves"] = show_curves(page.curves)
+    for i, found in enumerate(page.importances):
+        exhibits[f"importances-{i}"] = show_importances(found.models, found.labels, found.values)
+    return {
+        "labels": labels,
+        "exhibits": _plain(exhibits),
+        "systems": [
+            {
+                "name": system["name"],
+                "kind": system["kind"],
+                "exhibits": _plain(show_closely(system, labels)),
+                "groups": tabulate_groups(system),
+                "predicted": _pack(np.array(system["predictions"])),
+                "probabilities": _pack(np.array(system["probabilities"]) * 255),
+            }
+            for system in report["systems"]
+        ],
+        "utterances": {
+            "id": rows["utterance_id"],
+            "true": _pack(np.array(rows["true"])),
+            "speaker": rows["speaker"],
+            "gender": rows["gender"],
+            "seconds": rows["duration"],
+            "audio": page.audio,
+            "words": page.words,
+        },
+    }
+
+
+def _pack(values: np.ndarray) -> str:
+    """Return numbers from 0 to 255 as base64: a tenth of the size of JSON, where there are many."""
+    return base64.b64encode(values.round().astype(np.uint8).tobytes()).decode()
+
+
+def _plain(exhibits: Mapping[str, Exhibit]) -> dict[str, Any]:
+    return {name: asdict(exhibit) for name, exhibit in exhibits.items()}
+
+
+def _best_figures(systems: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    best = {name: max(row[name] for row in systems) for name in ("macro_f1", "uar", "accuracy")}
+    return best | {"bs_f1": max(row["bs_f1"]["mean"] for row in systems)}
+
+
+def _asset(name: str) -> str:
+    return (files("serctl.page") / "assets" / name).read_text(encoding="utf-8")

@@ -1,0 +1,254 @@
+"""Figures about all systems: BS-F1 distributions, training curves, what stackers lean on.
+
+A figure's colours are names of the page's palette (``var(--ink)``), which the page resolves when it
+draws, so one figure serves light and dark. Each comes with its numbers as a table, for those who
+cannot see it or want them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+KIND_COLOURS = {
+    "run": "var(--c1)",
+    "stacker": "var(--c2)",
+    "outside": "var(--c3)",
+    "baseline": "var(--muted)",
+}
+LINE_COLOURS = tuple(f"var(--c{i})" for i in range(1, 7))
+SEQUENTIAL = [[0.0, "var(--seq-0)"], [0.5, "var(--seq-1)"], [1.0, "var(--seq-2)"]]
+DARK_SHARE = 0.7
+"""From here on the sequential scale is nearer to the ink than to the paper."""
+ROW_HEIGHT, MARGIN_HEIGHT = 34, 64
+
+Cell = str | int
+System = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A figure, in words, and as a table.
+
+    Attributes:
+        figure: Plotly's JSON, colours by name.
+        summary: One sentence that says what it shows.
+        columns: Of the table; the first names the row.
+        rows: Of the table.
+    """
+
+    figure: Mapping[str, Any]
+    summary: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+def make_exhibit(
+    figure: go.Figure, summary: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]
+) -> Exhibit:
+    """Return a figure as JSON, without Plotly's own template."""
+    figure.layout.template = None
+    return Exhibit(figure.to_plotly_json(), summary, columns, rows)
+
+
+def plain(text: str) -> str:
+    """Return text that Plotly, which reads some HTML, shows as it is."""
+    return escape(text, quote=False)
+
+
+def show_subsets(systems: Sequence[System]) -> Exhibit:
+    """Return the BS-F1 distribution of every system, the best one on top."""
+    ordered = sorted(systems, key=lambda system: system["bs_f1"]["mean"])
+    figure = go.Figure()
+    for system in ordered:
+        colour = KIND_COLOURS[system["kind"]]
+        figure.add_box(
+            x=system["bs_f1"]["values"],
+            name=plain(system["name"]),
+            orientation="h",
+            boxpoints="all",
+            pointpos=0,
+            jitter=0.7,
+            line={"color": colour, "width": 1.25},
+            fillcolor="rgba(0,0,0,0)",
+            marker={"color": colour, "size": 3.5, "opacity": 0.4},
+            hovertemplate="%{x:.3f}<extra></extra>",
+            hoveron="points",
+            showlegend=False,
+        )
+    figure.update_layout(
+        height=MARGIN_HEIGHT + ROW_HEIGHT * len(ordered),
+        xaxis={"title": "macro-F1 of a balanced subset", "tickformat": ".2f"},
+        yaxis={"automargin": True},
+    )
+    best = ordered[-1]
+    rows = [
+        [system["name"], *(f"{system['bs_f1'][x]:.3f}" for x in ("mean", "std", "min", "max"))]
+        for system in reversed(ordered)
+    ]
+    summary = (
+        f"BS-F1 of {len(ordered)} systems over {len(best['bs_f1']['values'])} balanced subsets; "
+        f"{best['name']} is highest with a mean of {best['bs_f1']['mean']:.3f}."
+    )
+    return make_exhibit(figure, summary, ("system", "mean", "std", "min", "max"), rows)
+
+
+def write_in_cells(
+    figure: go.Figure,
+    shares: Sequence[Sequence[float]],
+    texts: Sequence[Sequence[str]],
+    **place: int,
+) -> None:
+    """Write a text in each cell of the heatmap above, in the ink that its colour leaves readable.
+
+    ``shares`` are from 0 to 1 along the colour scale; columns and rows are those of the heatmap.
+    """
+    heatmap = figure.data[-1]
+    cells = [(i, j) for i in range(len(shares)) for j in range(len(shares[i]))]
+    figure.add_scatter(
+        x=[heatmap.x[j] for _, j in cells],
+        y=[heatmap.y[i] for i, _ in cells],
+        text=[texts[i][j] for i, j in cells],
+        mode="text",
+        textfont={
+            "color": [
+                "var(--paper)" if shares[i][j] > DARK_SHARE else "var(--ink)" for i, j in cells
+            ]
+        },
+        hoverinfo="skip",
+        showlegend=False,
+        **place,
+    )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The course of a training: ``records`` are the lines of its ``metrics.jsonl``."""
+
+    name: str
+    encoders: tuple[str, ...]
+    loss: str
+    best_epoch: int
+    records: Sequence[Mapping[str, Any]]
+
+
+def show_curves(curves: Sequence[Curve]) -> Exhibit:
+    """Return loss and dev macro-F1 by epoch; colour = encoders, dashes = loss function."""
+    figure = make_subplots(1, 2, horizontal_spacing=0.09)
+    families = list(dict.fromkeys(curve.encoders for curve in curves))
+    for curve in curves:
+        family = families.index(curve.encoders) % len(LINE_COLOURS)
+        line = {
+            "color": LINE_COLOURS[family],
+            "width": 1.75,
+            "dash": "dot" if curve.loss == "wce+sml" else "solid",
+        }
+        for column, key in ((1, "loss"), (2, "dev_macro_f1")):
+            records = [record for record in curve.records if key in record]
+            if not records:
+                continue
+            chosen = [8 if record["epoch"] == curve.best_epoch else 0 for record in records]
+            figure.add_scatter(
+                x=[record["epoch"] for record in records],
+                y=[record[key] for record in records],
+                name=plain(curve.name),
+                legendgroup=curve.name,
+                showlegend=column == 1,
+                mode="lines+markers",
+                line=line,
+                marker={"size": chosen, "opacity": 1, "line": {"width": 0}},
+                hovertemplate="%{fullData.name}<br>epoch %{x}: %{y:.3f}<extra></extra>",
+                row=1,
+                col=column,
+            )
+    figure.update_layout(
+        height=340 + 22 * -(-len(curves) // 2),
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "xanchor": "left"},
+        margin={"t": 12},
+    )
+    figure.update_xaxes(title="epoch", rangemode="tozero", nticks=8)
+    figure.update_yaxes(title="training loss", row=1, col=1)
+    figure.update_yaxes(title="macro-F1 on dev", tickformat=".2f", row=1, col=2)
+    rows = [_curve_row(curve) for curve in curves]
+    summary = f"Training loss and dev macro-F1 of {len(curves)} runs by epoch."
+    columns = ("run", "epochs", "kept epoch", "its loss", "its dev macro-F1")
+    return make_exhibit(figure, summary, columns, rows)
+
+
+def _curve_row(curve: Curve) -> list[Cell]:
+    best = next((r for r in curve.records if r["epoch"] == curve.best_epoch), curve.records[-1])
+    score = f"{best['dev_macro_f1']:.3f}" if "dev_macro_f1" in best else "–"
+    return [curve.name, len(curve.records), curve.best_epoch, f"{best['loss']:.3f}", score]
+
+
+def show_importances(
+    models: Sequence[str], labels: Sequence[str], values: Sequence[Sequence[float]]
+) -> Exhibit:
+    """Return a stacker's shares ``(M, C)``: each model's logit of each class, and their sums."""
+    totals = [sum(row) for row in values]
+    figure = make_subplots(
+        1, 2, column_widths=[0.76, 0.24], shared_yaxes=True, horizontal_spacing=0.03
+    )
+    names = [plain(name) for name in models]
+    percent = [[100 * share for share in row] for row in values]
+    figure.add_heatmap(
+        z=percent,
+        x=list(labels),
+        y=names,
+        colorscale=SEQUENTIAL,
+        zmin=0,
+        showscale=False,
+        xgap=2,
+        ygap=2,
+        hovertemplate="%{y}<br>logit of %{x}: %{z:.1f} %<extra></extra>",
+        row=1,
+        col=1,
+    )
+    top_share = max(map(max, values)) or 1.0
+    write_in_cells(
+        figure,
+        [[share / top_share for share in row] for row in values],
+        [[f"{share:.1f}" for share in row] for row in percent],
+        row=1,
+        col=1,
+    )
+    figure.add_bar(
+        x=[100 * total for total in totals],
+        y=names,
+        orientation="h",
+        marker={"color": "var(--c2)"},
+        text=[f"{100 * total:.0f} %" for total in totals],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
+        showlegend=False,
+        row=1,
+        col=2,
+    )
+    figure.update_layout(
+        height=MARGIN_HEIGHT - 16 + 38 * len(models), bargap=0.45, margin={"t": 36, "b": 8}
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
+    figure.update_xaxes(side="top", showgrid=False, row=1, col=1)
+    figure.update_xaxes(
+        side="top",
+        showgrid=False,
+        showticklabels=False,
+        title={"text": "all classes", "standoff": 8},
+        range=[0, 130 * max(totals)],
+        row=1,
+        col=2,
+    )
+    top = max(range(len(models)), key=totals.__getitem__)
+    summary = (
+        f"How much the stacker leans on each model's logit of each class, in per cent; most on "
+        f"{models[top]} ({100 * totals[top]:.0f} %)."
+    )
+    rows = [
+        [name, *(f"{100 * share:.1f}" for share in row), f"{100 * total:.1f}"]
+        for name, row, total in zip(models, values, totals, strict=True)
+    ]
+    return make_exhibit(figure, summary, ("model, %", *labels, "all classes"), rows)

@@ -1,0 +1,243 @@
+"""`serctl report`: an evaluation as a page to look at, or as a table for a paper."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from serctl.config import Workspace
+from serctl.data.transcripts import read_transcripts
+from serctl.ensemble.checkpoint import read_document
+from serctl.errors import CheckpointError, ReportError, SerctlError, UnknownNameError
+from serctl.evaluation.markdown import to_markdown
+from serctl.evaluation.published import Beside, describe_training, lay_beside
+from serctl.evaluation.table import make_records, to_csv, to_latex, to_markdown_beside
+from serctl.files import read_json, write_atomic
+from serctl.options import ReportOptions
+from serctl.progress import Progress, silent
+from serctl.stages.evaluate import REPORT_VERSION
+
+if TYPE_CHECKING:
+    from serctl.page.document import Importances, Page
+    from serctl.page.exhibits import Curve
+
+SUFFIXES = {".html": "html", ".htm": "html", ".md": "md", ".csv": "csv", ".tex": "latex"}
+SUFFIXES |= {".json": "json"}
+ENDINGS = {"html": ".html", "md": ".md", "csv": ".csv", "latex": ".tex", "json": ".table.json"}
+HINT = "Run: serctl evaluate"
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What was written: ``output`` in ``format``, from the evaluation ``source``."""
+
+    source: Path
+    output: Path
+    format: str
+    num_utterances: int
+    num_systems: int
+    notes: tuple[str, ...] = ()
+
+
+def report(
+    workspace: Workspace, options: ReportOptions, *, progress: Progress = silent
+) -> ReportResult:
+    """Write an evaluation as one HTML file, or its results table as Markdown, CSV, LaTeX or JSON.
+
+    Raises:
+        ReportError: There is no evaluation, it is of another version, or Plotly is missing.
+        UnknownNameError: No evaluation has that name, or a suffix says no format.
+    """
+    source = find_evaluation(workspace, options.name)
+    document = read_json(source, ReportError, HINT)
+    if not isinstance(document, dict) or document.get("serctl_report") != REPORT_VERSION:
+        raise ReportError(f"'{source}' is not an evaluation of version {REPORT_VERSION}. {HINT}")
+    kind = options.format or choose_format(options.output)
+    output = Path(options.output or source.with_suffix(ENDINGS[kind]))
+    configs = _read_configs(workspace, document)
+    beside = lay_beside(document, configs)
+    notes: tuple[str, ...] = ()
+    if kind == "html":
+        for package in ("plotly", "jinja2"):
+            if find_spec(package) is None:
+                raise ReportError(
+                    f"A page needs {package}. Install it: pip install 'serctl[report]'"
+                )
+        from serctl.page.document import render_page
+
+        with progress.task("drawing the page", 1) as advance:
+            page = lay_out_page(workspace, source, document, output, configs, beside)
+            text, notes = render_page(page), tuple(page.notes)
+            advance()
+    else:
+        text = write_table(kind, document, beside)
+    with write_atomic(output) as file:
+        file.write(text)
+    num_systems = len(document["systems"])
+    return ReportResult(source, output, kind, document["num_utterances"], num_systems, notes)
+
+
+def find_evaluation(workspace: Workspace, name: str = "") -> Path:
+    """Return the JSON file of an evaluation by name or path; without a name the newest.
+
+    Raises:
+        ReportError: Nothing was evaluated yet.
+        UnknownNameError: There is no evaluation of that name.
+    """
+    tables = ENDINGS["json"]
+    known = {
+        path.stem: path
+        for path in sorted(workspace.reports.glob("*.json"), key=lambda path: path.stat().st_mtime)
+        if not path.name.endswith(tables)
+    }
+    if name and name not in known and Path(name).is_file():
+        return Path(name)
+    if not known:
+        raise ReportError(f"No evaluation in '{workspace.reports}'. {HINT}")
+    if name and name not in known:
+        raise UnknownNameError("evaluation", name, known, "Make one with: serctl evaluate")
+    return known[name] if name else list(known.values())[-1]
+
+
+def choose_format(output: str) -> str:
+    """Return the format that a file's suffix stands for; ``html`` without a file.
+
+    Raises:
+        UnknownNameError: The suffix stands for none.
+    """
+    suffix = Path(output).suffix.lower()
+    if output and suffix not in SUFFIXES:
+        raise UnknownNameError("suffix", suffix, SUFFIXES, "Or name the format: --format html")
+    return SUFFIXES.get(suffix, "html")
+
+
+def write_table(kind: str, document: Mapping[str, Any], beside: list[Beside]) -> str:
+    """Return the results as text in one of the formats that are no page."""
+    if kind == "md":
+        return to_markdown(document) + to_markdown_beside(beside)
+    records = make_records(document, beside)
+    if kind == "csv":
+        return to_csv(records)
+    if kind == "latex":
+        return to_latex(document["title"], records)
+    kept = {name: document[name] for name in ("title", "split", "labels", "warnings", "notes")}
+    return json.dumps(kept | {"table": records}, indent=2, ensure_ascii=False) + "\n"
+
+
+def lay_out_page(
+    workspace: Workspace,
+    source: Path,
+    document: Mapping[str, Any],
+    output: Path,
+    configs: Mapping[str, Mapping[str, Any]],
+    beside: list[Beside],
+) -> "Page":
+    """Gather from runs, stackers and transcripts what the evaluation itself does not hold."""
+    from serctl.page.document import Page
+
+    rows = document["utterances"]
+    words, words_from = _find_words(workspace, rows)
+    notes = [
+        f"{system['name']} was trained again since: evaluate again to judge what its curve shows."
+        for system in document["systems"]
+        if (then := system["facts"].get("run_hash"))
+        and (now := configs.get(system["name"], {}).get("hash"))
+        and then != now
+    ]
+    missing = sum(not Path(path).is_file() for path in rows["path"])
+    if missing:
+        notes.append(f"{missing} of {len(rows['path'])} audio files are not where they were.")
+    return Page(
+        name=source.stem,
+        report=document,
+        audio=[link_to(Path(path), output.parent) for path in rows["path"]],
+        words=words,
+        words_from=words_from,
+        curves=list(_read_curves(workspace, configs)),
+        importances=list(_read_importances(workspace, document)),
+        beside=beside,
+        notes=notes,
+    )
+
+
+def link_to(path: Path, folder: Path) -> str:
+    """Return a link from a page in ``folder`` to a file: relative, or absolute on another drive.
+
+    Example:
+        >>> link_to(Path("/corpus/a b#1.wav"), Path("/project/reports"))
+        '../../corpus/a%20b%231.wav'
+    """
+    try:
+        relative = Path(os.path.relpath(path.resolve(), folder.resolve()))
+    except ValueError:
+        return path.resolve().as_uri()
+    return quote(f"./{relative.as_posix()}" if ":" in relative.parts[0] else relative.as_posix())
+
+
+def _read_configs(workspace: Workspace, document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return ``config.json`` of every run in the report and of the stackers' base models."""
+    names: dict[str, None] = {}
+    for system in document["systems"]:
+        own = [system["name"]] if system["kind"] == "run" else []
+        names |= dict.fromkeys([*own, *system["facts"].get("base_models", ())])
+    paths = {name: workspace.runs / name / "config.json" for name in names}
+    return {
+        name: read_json(path, CheckpointError) for name, path in paths.items() if path.is_file()
+    }
+
+
+def _find_words(workspace: Workspace, rows: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Return each utterance's words, the corpus' own before recognised ones, and their source."""
+    given = rows["transcript"]
+    if all(text is not None for text in given):
+        return list(given), "Words are the corpus' own."
+    try:
+        recognised = read_transcripts(workspace.transcripts)
+    except SerctlError:
+        return [text or "" for text in given], ""
+    words = [
+        recognised.texts.get(name, "") if text is None else text
+        for name, text in zip(rows["utterance_id"], given, strict=True)
+    ]
+    return words, f"Words were recognised ({recognised.source})."
+
+
+def _read_curves(
+    workspace: Workspace, configs: Mapping[str, Mapping[str, Any]]
+) -> Iterable["Curve"]:
+    from serctl.page.exhibits import Curve
+
+    for name, config in configs.items():
+        training = describe_training(config)
+        folder = workspace.runs / name
+        if not (folder / "metrics.jsonl").is_file():
+            continue
+        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines]
+        if records:
+            path = folder / "summary.json"
+            summary = read_json(path, CheckpointError) if path.is_file() else {}
+            best = summary.get("best_epoch", records[-1]["epoch"])
+            yield Curve(name, training.encoders, training.loss, best, records)
+
+
+def _read_importances(workspace: Workspace, document: Mapping[str, Any]) -> Iterable["Importances"]:
+    from serctl.page.document import Importances
+
+    for system in document["systems"]:
+        folder = workspace.stackers / system["name"]
+        if system["kind"] != "stacker" or not (folder / "stacker.json").is_file():
+            continue
+        found = read_document(folder)
+        if found.get("importances"):
+            yield Importances(
+                system["name"],
+                found["kind"],
+                found["models"],
+                found["labels"],
+                found["importances"],
+            )
