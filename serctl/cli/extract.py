@@ -33,7 +33,9 @@ def extract(
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(help="Keep float16, float32 or float16-zstd.", show_default="float16"),
+        typer.Option(
+            help="float16, float32, float16-zstd, float16-stride2 or int8.", show_default="float16"
+        ),
     ] = None,
     batch_seconds: Annotated[
         float | None,
