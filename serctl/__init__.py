@@ -20,6 +20,8 @@ _PUBLIC = {
         "ExportLogitsOptions",
         "StackOptions",
         "EvaluateOptions",
+        "PredictOptions",
+        "BundleOptions",
     ),
     "serctl.stages.transcribe": ("transcribe",),
     "serctl.stages.extract": ("extract",),
@@ -27,6 +29,10 @@ _PUBLIC = {
     "serctl.stages.export_logits": ("export_logits",),
     "serctl.stages.stack": ("stack",),
     "serctl.stages.evaluate": ("evaluate",),
+    "serctl.stages.predict": ("predict",),
+    "serctl.stages.predictor": ("load", "Predictor", "Prediction"),
+    "serctl.stages.bundle": ("make_bundle",),
+    "serctl.stages.doctor": ("examine",),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME]

@@ -87,6 +87,17 @@ def open_workspace(start: Path | None = None) -> Workspace:
     )
 
 
+def find_workspace(start: Path | None = None) -> Workspace | None:
+    """Return the project if there is one, for what needs none; a named one must be there.
+
+    Raises:
+        ConfigError: ``start`` is given and there is none, or its file is malformed.
+    """
+    here = Path.cwd()
+    there = any((folder / PROJECT_FILE).is_file() for folder in (here, *here.parents))
+    return open_workspace(start) if there or start is not None else None
+
+
 def read_workspace(path: Path) -> Workspace:
     """Read a project file; see `open_workspace`."""
     from serctl.options import STAGE_OPTIONS

@@ -62,11 +62,15 @@ def load_encoder(
     mapping: Mapping[str, Path] | None = None,
     layer: int = -1,
     dtype: str = "float32",
+    revision: str | None = None,
 ) -> Encoder:
-    """Build an encoder and fill it with its weights; see `identify_encoder`."""
+    """Build an encoder and fill it with its weights; see `identify_encoder`.
+
+    ``revision`` is the commit of a hub's repository; None takes the one at hand, or the newest.
+    """
     import torch
 
-    spec, found = _locate(name, weights, mapping)
+    spec, found = _locate(name, weights, mapping, revision)
     identity = _identify(spec, found, layer, dtype)
     module, _, builder = FAMILIES[spec.family].partition(":")
     build = attrgetter(builder)(import_module(module))
@@ -74,10 +78,13 @@ def load_encoder(
 
 
 def _locate(
-    name: str, weights: Path | str | None, mapping: Mapping[str, Path] | None
+    name: str,
+    weights: Path | str | None,
+    mapping: Mapping[str, Path] | None,
+    revision: str | None = None,
 ) -> tuple[EncoderSpec, Weights]:
     spec = get_spec(name, mapping)
-    found = resolve_weights(spec, weights, mapping)
+    found = resolve_weights(spec, weights, mapping, revision)
     if spec.family and not spec.model_type:
         return spec, found
     config = _read_config(found)

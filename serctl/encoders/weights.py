@@ -52,7 +52,10 @@ class Weights:
 
 
 def resolve_weights(
-    spec: EncoderSpec, weights: Path | str | None = None, mapping: Mapping[str, Path] | None = None
+    spec: EncoderSpec,
+    weights: Path | str | None = None,
+    mapping: Mapping[str, Path] | None = None,
+    revision: str | None = None,
 ) -> Weights:
     """Find an encoder's weights, downloading them if need be.
 
@@ -60,6 +63,7 @@ def resolve_weights(
         spec: Row of the catalogue.
         weights: Folder, file or Hugging Face id that the user names instead of the row's own.
         mapping: Encoder name or alias to local checkpoint, ``[weights]`` of serctl.toml.
+        revision: Commit of a hub's repository; None takes the one at hand, or the newest.
 
     Raises:
         WeightsError: They are not there, and the message says how to get them.
@@ -72,7 +76,7 @@ def resolve_weights(
     if path.exists():
         return _from_path(path.resolve(), spec)
     if is_hub_id(chosen) and spec.name not in mapped:
-        return _from_cache(chosen, spec) or _from_hub(chosen, spec)
+        return _from_cache(chosen, spec, revision) or _from_hub(chosen, spec, revision)
     raise WeightsError(
         f"The weights of '{spec.name}' are not at '{chosen}'. Give a checkpoint folder with "
         f"--weights DIR or in serctl.toml under [weights]."
@@ -179,12 +183,14 @@ def _from_package(name: str) -> Weights:
     return Weights(path, found, revision)
 
 
-def _from_cache(repository: str, spec: EncoderSpec) -> Weights | None:
+def _from_cache(
+    repository: str, spec: EncoderSpec, revision: str | None = None
+) -> Weights | None:
     """Look into the Hugging Face cache, without asking the hub whether there is a newer commit."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in (*spec.files[-1:], "config.json"):
-        found = try_to_load_from_cache(repository, name)
+        found = try_to_load_from_cache(repository, name, revision=revision)
         if isinstance(found, str):
             snapshot = Path(found).parent
             if any(name.endswith(SUFFIXES) for name in _list(snapshot)):
@@ -192,12 +198,11 @@ def _from_cache(repository: str, spec: EncoderSpec) -> Weights | None:
     return None
 
 
-def _from_hub(repository: str, spec: EncoderSpec) -> Weights:
+def _from_hub(repository: str, spec: EncoderSpec, revision: str | None = None) -> Weights:
     from huggingface_hub import HfApi, snapshot_download
 
-    info = _ask_hub(
-        repository, partial(HfApi().model_info, repository, timeout=HUB_SECONDS), HUB_SECONDS
-    )
+    ask = partial(HfApi().model_info, repository, revision=revision, timeout=HUB_SECONDS)
+    info = _ask_hub(repository, ask, HUB_SECONDS)
     names = select_files([file.rfilename for file in info.siblings or ()], spec.files)
     download = partial(snapshot_download, repository, revision=info.sha, allow_patterns=names)
     return Weights(Path(_ask_hub(repository, download)), repository, str(info.sha))

@@ -20,7 +20,21 @@ BUNDLE_VERSION = 1
 BUNDLE_FILE = "bundle.json"
 SUFFIXES = frozenset({".json", ".md", ".safetensors", ".skops", ".ubj"})
 """Kinds of files a bundle may hold; none of their readers runs code."""
-REQUIRED = ("name", "labels", "networks", "stacker", "calibration", "recogniser", "files")
+REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "serctl": str,
+    "made": str,
+    "labels": list,
+    "networks": list,
+    "stacker": (dict, type(None)),
+    "encoders": list,
+    "recogniser": (dict, type(None)),
+    "calibration": dict,
+    "metrics": dict,
+    "corpora": list,
+    "files": dict,
+}
+"""Keys of ``bundle.json`` beside its version, and their types."""
 HINT = "Make a bundle with: serctl bundle make"
 
 
@@ -79,8 +93,11 @@ def open_bundle(folder: Path) -> Bundle:
         raise CheckpointError(
             f"'{folder}' has bundle format {version!r}; this serctl reads {BUNDLE_VERSION}."
         )
-    if absent := [name for name in REQUIRED if name not in document]:
-        raise CheckpointError(f"'{folder / BUNDLE_FILE}' lacks {first_few(absent)}. {HINT}")
+    absent = [k for k, kind in REQUIRED.items() if not isinstance(document.get(k, ...), kind)]
+    if absent:
+        raise CheckpointError(
+            f"'{folder / BUNDLE_FILE}' lacks {first_few(absent)}, or they are malformed. {HINT}"
+        )
     present = _list_files(folder)
     listed = document["files"]
     for name in (*listed, *(f"networks/{name}/config.json" for name in document["networks"])):

@@ -21,7 +21,13 @@ from serctl.ensemble.bundle import BUNDLE_FILE, open_bundle, seal_bundle
 from serctl.ensemble.card import write_card
 from serctl.ensemble.checkpoint import read_document
 from serctl.ensemble.systems import System
-from serctl.errors import CheckpointError, SerctlError, UsageError, first_few
+from serctl.errors import (
+    CheckpointError,
+    SerctlError,
+    UnknownNameError,
+    UsageError,
+    first_few,
+)
 from serctl.evaluation.metrics import METRICS, score_predictions
 from serctl.files import write_atomic
 from serctl.options import BundleOptions
@@ -116,11 +122,22 @@ def describe_bundle(folder: Path) -> BundleResult:
     return BundleResult(folder, name, bundle.digest, len(sizes), sum(sizes), bundle.document)
 
 
+def find_missing_weights(document: Mapping[str, Any], mapping: Mapping[str, Path]) -> list[str]:
+    """Return the encoders of a bundle whose weights are not on this machine; asks no hub."""
+
+    def is_here(name: str) -> bool:
+        with suppress(UnknownNameError):
+            return bool(have_weights(get_spec(name, mapping), mapping))
+        return False
+
+    return [row["encoder"] for row in document["encoders"] if not is_here(row["encoder"])]
+
+
 def measure(workspace: Workspace, parts: Parts, manifest: Manifest) -> dict[str, Any]:
     """Return the metrics of every split but train that has labels and answers."""
     folder = parts.stacker or next(iter(parts.networks.values())) / "logits"
     system = System(parts.name, "stacker" if parts.stacker else "run", folder)
-    found = {}
+    found: dict[str, Any] = {}
     for split in manifest.splits:
         rows = manifest.select(split).where(lambda row: row.emotion in parts.labels)
         answers = system.load(split, rows.ids) if split != "train" else None

