@@ -78,9 +78,11 @@ COMMANDS = (
     "evaluate",
     "report",
     "run",
+    "predict",
+    "doctor",
 )
 """Subcommands in the order of the road; each is ``serctl.cli.<name>:<name>``."""
-GROUPS = ("manifest", "cache")
+GROUPS = ("manifest", "cache", "bundle")
 """Subcommands with subcommands of their own: a ``typer.Typer`` each."""
 
 for _name in COMMANDS:
