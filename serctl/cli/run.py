@@ -25,6 +25,10 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trainings at a time.")] = 1,
+    dask: Annotated[
+        str | None,
+        typer.Option("--dask", help="Extract and train on the workers of this Dask scheduler."),
+    ] = None,
     project: ProjectOpt = None,
     limit: LimitOpt = None,
     device: DeviceOpt = None,
@@ -46,7 +50,13 @@ def run(
         console.show(estimates, show_plan(estimates), as_json=as_json)
         return
     result = run_steps(
-        workspace, steps, jobs=jobs, tell=_tell, log=console.say, progress=console.progress
+        workspace,
+        steps,
+        jobs=jobs,
+        scheduler=dask or "",
+        tell=_tell,
+        log=console.say,
+        progress=console.progress,
     )
     if plan.note:
         console.say(plan.note)

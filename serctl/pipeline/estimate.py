@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from serctl.cache.storage import get_storage
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
@@ -68,8 +66,8 @@ def _count_words(workspace: Workspace, ids: Sequence[str]) -> str:
 def _count_bytes(workspace: Workspace, step: Step, duration: float) -> int:
     spec = get_spec(step.what, workspace.weights)
     rate = TOKENS_A_SECOND if spec.frame_rate is None else spec.frame_rate
-    itemsize = np.dtype(get_storage(step.options.storage).dtype).itemsize
-    return int(duration * rate * spec.dim * itemsize)
+    size = get_storage(step.options.storage).bytes_per_value
+    return int(duration * rate * spec.dim * size)
 
 
 def _coverage(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:

@@ -1,15 +1,20 @@
 """Carry a plan out, one stage after the other; each does only what is missing."""
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from importlib import import_module
+from itertools import groupby
 from multiprocessing import get_context
 from typing import Any
 
 from serctl.config import Workspace
+from serctl.errors import ConfigError
 from serctl.pipeline.recipe import Step
 from serctl.progress import Progress, silent
+
+Tell = Callable[[Step, Any], None]
 
 
 def run_steps(
@@ -17,16 +22,18 @@ def run_steps(
     steps: Sequence[Step],
     *,
     jobs: int = 1,
-    tell: Callable[[Step, Any], None] = lambda step, result: None,
+    scheduler: str = "",
+    tell: Tell = lambda step, result: None,
     log: Callable[[str], None] = lambda line: None,
     progress: Progress = silent,
 ) -> Any:
     """Call the stages of a plan and return the result of the last.
 
     Args:
-        workspace: The project.
+        workspace: The project; with a ``scheduler``, on a file system that all workers share.
         steps: From `plan_steps`.
         jobs: Trainings at a time, each in a process of its own with its share of the cores.
+        scheduler: Address of a Dask scheduler whose workers extract and train.
         tell: Called with each finished step and its result.
         log: Hears a line for every epoch.
         progress: Where the stages report to.
@@ -36,15 +43,15 @@ def run_steps(
             same plan goes on from there.
     """
     result: Any = None
-    together = [step for step in steps if step.stage == "train"] if jobs > 1 else []
-    for step in steps:
-        if step in together:
-            if step is together[0]:
-                _train_together(workspace, together, jobs, tell, progress)
-            continue
-        more = {"log": log} if step.stage == "train" else {}
-        result = call_stage(workspace, step, progress=progress, **more)
-        tell(step, result)
+    with _open_pool(jobs, scheduler) as pool:
+        for stage, group in groupby(steps, key=lambda step: step.stage):
+            if pool and stage in (("extract", "train") if scheduler else ("train",)):
+                result = _call_together(pool, workspace, list(group), tell, progress)
+                continue
+            more = {"log": log} if stage == "train" else {}
+            for step in group:
+                result = call_stage(workspace, step, progress=progress, **more)
+                tell(step, result)
     return result
 
 
@@ -54,28 +61,51 @@ def call_stage(workspace: Workspace, step: Step, **more: Any) -> Any:
     return getattr(import_module(f"serctl.stages.{name}"), name)(workspace, step.options, **more)
 
 
-def _train_together(
-    workspace: Workspace,
-    steps: Sequence[Step],
-    jobs: int,
-    tell: Callable[[Step, Any], None],
-    progress: Progress,
-) -> None:
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    with (
-        progress.task(f"training {jobs} at a time", len(steps)) as advance,
-        ProcessPoolExecutor(
-            jobs, mp_context=get_context("spawn"), initializer=_limit_threads, initargs=(threads,)
-        ) as pool,
-    ):
+def _call_together(
+    pool: Executor, workspace: Workspace, steps: Sequence[Step], tell: Tell, progress: Progress
+) -> Any:
+    """Call stages that do not wait for each other; return the result of the last to finish."""
+    with progress.task(f"{steps[0].stage}, several at a time", len(steps)) as advance:
         waiting = {pool.submit(call_stage, workspace, step): step for step in steps}
+        result: Any = None
         try:
             for finished in as_completed(waiting):
-                tell(waiting[finished], finished.result())
+                result = finished.result()
+                tell(waiting[finished], result)
                 advance(1)
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return result
+
+
+@contextmanager
+def _open_pool(jobs: int, scheduler: str) -> Iterator[Executor | None]:
+    if scheduler:
+        with _connect(scheduler) as client:
+            yield client.get_executor()
+    elif jobs > 1:
+        threads = max(1, (os.cpu_count() or 1) // jobs)
+        context = get_context("spawn")
+        with ProcessPoolExecutor(jobs, context, _limit_threads, (threads,)) as pool:
+            yield pool
+    else:
+        yield None
+
+
+def _connect(scheduler: str) -> Any:
+    try:
+        from distributed import Client
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "--dask needs Dask. Install it with: pip install 'serctl[dask]'"
+        ) from None
+    try:
+        return Client(scheduler, timeout="5s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"No Dask scheduler answers at '{scheduler}' ({error}). Start one with: dask scheduler"
+        ) from error
 
 
 def _limit_threads(threads: int) -> None:

@@ -1,6 +1,7 @@
 """`serctl run`: the paper's twelve models from six encoders, and what a plan says of itself."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,35 @@ def test_an_interrupted_run_goes_on_where_it_was(project: Path) -> None:
         run_steps(workspace, steps, tell=interrupt)
     result = run_steps(workspace, steps)
     assert "released" in [row["name"] for row in result.table]
+
+
+def test_trainings_in_processes_and_on_dask_equal_those_one_by_one(
+    project: Path,
+) -> None:
+    from distributed import LocalCluster
+
+    recipe = project / "two.toml"
+    recipe.write_text(
+        "[train]\nhidden = 4\nepochs = 1\nheldout = true\n[stack]\nstack_on = 'heldout'\n"
+        "[[models]]\nspeech = ['wavlm-large']\n[[models]]\nspeech = ['hubert-xlarge']\n"
+    )
+    cluster = LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    )
+    tables = []
+    with cluster:
+        for how in ({}, {"jobs": 2}, {"scheduler": cluster.scheduler_address}):
+            runs = project / f"runs{len(tables)}"
+            workspace = replace(open_workspace(project), paths={"runs": runs})
+            steps = plan_steps(workspace, read_plan(str(recipe)))
+            tables.append(run_steps(workspace, steps, **how).table)
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_no_dask_scheduler_is_told_in_one_line(project: Path) -> None:
+    workspace = open_workspace(project)
+    with pytest.raises(ConfigError, match="No Dask scheduler answers"):
+        run_steps(workspace, [], scheduler="tcp://127.0.0.1:9")
 
 
 def test_a_dry_run_counts_trainings_disk_and_what_is_done(project: Path) -> None:
