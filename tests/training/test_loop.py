@@ -239,3 +239,23 @@ def test_a_full_size_network_trains_two_steps(tmp_path):
     shape = shape_model(options, ENCODERS[:2], 3)
     summary = fit(data, None, LABELS, shape, options, tmp_path, device=CPU)
     assert np.isfinite(summary["loss"])
+
+
+def test_balancing_leaves_the_class_weights_natural():
+    data = make_set(ROWS[:4], labels=LABELS)
+    for balance in ("off", "on", "replacement"):
+        options = replace(TINY, loss="wce+sml", balance=balance, batch_size=2)
+        weights = plan_stages(options, data, LABELS)[0].objective.weights
+        counts = np.bincount(data.label_ids, minlength=3)
+        np.testing.assert_allclose(weights, 4 / counts)
+
+
+def test_the_second_stage_draws_classes_alike_and_does_not_weigh_them():
+    data = make_set(ROWS[:40], labels=LABELS)
+    options = replace(TINY, balanced_epochs=2, balanced_learning_rate=1e-6)
+    second = plan_stages(options, data, LABELS)[1]
+    drawn = np.concatenate([np.concatenate(second.sampler.batches(epoch)) for epoch in range(50)])
+    shares = np.bincount(data.label_ids[drawn]) / len(drawn)
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.03)
+    assert second.objective.weights.tolist() == [1, 1, 1]
+    assert second.learning_rate == 1e-6
