@@ -98,8 +98,11 @@ def open_bundle(folder: Path) -> Bundle:
         raise CheckpointError(
             f"'{folder / BUNDLE_FILE}' lacks {first_few(absent)}, or they are malformed. {HINT}"
         )
-    present = _list_files(folder)
     listed = document["files"]
+    texts = [*document["networks"], *document["labels"]]
+    if not all(isinstance(text, str) for text in texts) or not all(map(_is_fact, listed.values())):
+        raise CheckpointError(f"'{folder / BUNDLE_FILE}' has malformed entries. {HINT}")
+    present = _list_files(folder)
     for name in (*listed, *(f"networks/{name}/config.json" for name in document["networks"])):
         _check_name(folder, name)
     if strange := sorted(set(present) - set(listed)):
@@ -125,6 +128,10 @@ def open_bundle(folder: Path) -> Bundle:
 def is_bundle(folder: Path) -> bool:
     """Return whether a folder says that it is a bundle."""
     return (folder / BUNDLE_FILE).is_file()
+
+
+def _is_fact(facts: Any) -> bool:
+    return isinstance(facts, dict) and facts.keys() == {"bytes", "sha256"}
 
 
 def _check_name(folder: Path, name: str) -> None:

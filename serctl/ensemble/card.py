@@ -39,7 +39,7 @@ def write_card(document: Mapping[str, Any]) -> str:
         f"# {document['name']}",
         f"Speech emotion recognition: {system}{count} fusion network{'s' * (count > 1)} on frames "
         f"of frozen encoders. Emotions: {', '.join(document['labels'])}.",
-        f"    serctl predict AUDIO --model {document['name']}",
+        "    serctl predict AUDIO --model FOLDER",
         USE,
         "## Figures",
         _table(
