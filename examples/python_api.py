@@ -1,0 +1,49 @@
+"""The road in Python, in a project folder such as the one that examples/quickstart.sh leaves.
+
+Every subcommand is a function of the same name with an options class; nothing is made twice.
+"""
+
+import serctl
+
+SPEECH, TEXT = "whisper-tiny", "minilm"
+
+
+def main() -> None:
+    """Encode, train, stack and judge; then look at frames, as any other program could."""
+    workspace = serctl.open_workspace()  # serctl.toml, here or above
+    stores = {
+        encoder: serctl.extract(workspace, serctl.ExtractOptions(encoder=encoder)).store
+        for encoder in (SPEECH, TEXT)
+    }
+
+    # As on the command line: defaults < serctl.toml < recipe < what is given here.
+    options = serctl.resolve_options(
+        serctl.TrainOptions,
+        "train",
+        workspace,
+        recipe="demo",
+        speech=(SPEECH,),
+        text=(TEXT,),
+        name="from-python",
+    )
+    (run,) = serctl.train(workspace, options).runs
+    print(f"{run.name}: dev macro-F1 {run.summary['metrics']['dev_macro_f1']:.3f}")
+
+    serctl.export_logits(workspace, serctl.ExportLogitsOptions(run=run.name))
+    stacker = serctl.stack(
+        workspace, serctl.StackOptions(models=(run.name,), name="from-python-stack")
+    )
+    result = serctl.evaluate(workspace, serctl.EvaluateOptions(systems=(run.name, stacker.name)))
+    for row in result.table:
+        print(f"{row['name']:<30} {row['macro_f1']:.3f}")
+
+    manifest = serctl.read_manifest(workspace.manifest)
+    store = serctl.FeatureStore.open(stores[SPEECH])
+    first = manifest.ids[0]
+    print(
+        f"{first}: {store.read(first).shape} frames of {store.key.encoder}, {store.frame_rate} Hz"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""What the documentation says can be done can be done."""
+
+import csv
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from serctl.cli import app
+from serctl.config import PATHS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+WRITTEN = [page for page in PAGES if page.name != "cli.md"]
+SCRIPTS = [ROOT / "examples" / "quickstart.sh"]
+WORKFLOW = ROOT / "examples" / "ci" / "serctl.yml"
+QUICKSTART = ROOT / "docs" / "quickstart.md"
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"^(?:```.*?^```|(?: {4}.*\n)+)", re.MULTILINE | re.DOTALL)
+
+
+def commands_of(text: str, program: str) -> Iterator[list[str]]:
+    """Yield the arguments of every line of ``text`` that calls a program."""
+    for line in text.replace("\\\n", " ").splitlines():
+        line = line.strip().removeprefix("$ ")
+        if line.startswith(f"{program} "):
+            yield shlex.split(line, comments=True)[1:]
+
+
+def code_of(page: Path) -> str:
+    text = page.read_text(encoding="utf-8")
+    return "\n".join(CODE.findall(text)) if page.suffix == ".md" else text
+
+
+def inline_code_of(page: Path) -> str:
+    """Return what stands between single backquotes, an item a line."""
+    prose = CODE.sub("", page.read_text(encoding="utf-8"))
+    return "\n".join(re.findall(r"`([^`\n]+)`", prose))
+
+
+def parse(arguments: list[str]) -> None:
+    """Find the subcommand and let its own parser read the flags; nothing is run."""
+    command: Any = typer.main.get_command(app)
+    while arguments and arguments[0] in getattr(command, "commands", {}):
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    words = [word for word in arguments if word not in {"…", "..."}]
+    if hasattr(command, "commands"):
+        flags = {flag for option in command.params for flag in option.opts} | {"--help", "-h"}
+        assert all(word in {*flags, "COMMAND"} for word in words), f"no such command: {words}"
+        return
+    command.make_parser(command.context_class(command)).parse_args(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8"))):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), f"{target}: no such file"
+        if anchor:
+            assert anchor in headings_of(linked), f"{target}: no such heading"
+
+
+def headings_of(page: Path) -> set[str]:
+    """Return the anchors that a page's headings get on GitHub."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in found}
+
+
+@pytest.mark.parametrize("page", [*WRITTEN, *SCRIPTS], ids=lambda page: page.name)
+def test_commands_and_their_flags_exist(page: Path) -> None:
+    for arguments in commands_of(code_of(page) + "\n" + inline_code_of(page), "serctl"):
+        try:
+            parse(arguments)
+        except Exception as error:
+            raise AssertionError(f"serctl {shlex.join(arguments)}: {error}") from error
+
+
+@pytest.mark.parametrize(
+    "line", ["extarct", "extract --encoders x", "manifest chekc", "train --speech", "--vesrion"]
+)
+def test_a_slip_in_a_page_would_be_found(line: str) -> None:
+    with pytest.raises(Exception, match=r"[Nn]o such|requires an argument"):
+        parse(line.split())
+
+
+def test_make_targets_and_their_variables_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    text = WORKFLOW.read_text() + "\n".join(code_of(page) for page in PAGES)
+    calls = re.findall(r"^[\s$a-z:-]*\bmake (?:-f \S+ )?([a-z][\w-]*)(.*)", text, re.MULTILINE)
+    assert {target for target, _ in calls} >= {"extract", "train", "stack", "evaluate", "demo"}
+    for target, rest in calls:
+        assert target in targets or target.startswith("bench-"), f"make {target}"
+        for variable in re.findall(r"\b([A-Z_]+)=", rest):
+            assert re.search(rf"\b{variable}\b", makefile), f"make {target} {variable}="
+
+
+def test_every_page_is_listed_in_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert pages == set(LINK.findall(index)) & pages, "list it in docs/index.md"
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
+
+
+def test_reference_of_commands_is_up_to_date(tmp_path: Path) -> None:
+    made = tmp_path / "cli.md"
+    command = [sys.executable, "-m", "typer", "serctl.cli", "utils", "docs", "--name", "serctl"]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(
+        [*command, "--output", str(made)],
+        check=True, capture_output=True, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert made.read_text() == (ROOT / "docs" / "cli.md").read_text(), "run: make docs"
+
+
+def test_example_script_holds_the_lines_of_the_quickstart() -> None:
+    lines = list(commands_of(code_of(SCRIPTS[0]), "serctl"))
+    assert lines == road_of_quickstart()
+
+
+def road_of_quickstart() -> list[list[str]]:
+    """Return the commands of the page as far as the ones that are told on top of the road."""
+    text = QUICKSTART.read_text(encoding="utf-8").split("## All of it at once")[0]
+    return list(commands_of("\n".join(CODE.findall(text)), "serctl"))
+
+
+def shorten(manifest: Path, per_class: dict[str, int]) -> None:
+    """Keep a few utterances of four emotions in each split, of as many speakers as there are."""
+    with manifest.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows, header = list(reader), reader.fieldnames or []
+    taken: defaultdict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for row in rows[::3] + rows[1::3] + rows[2::3]:
+        group = taken[row["split"], row["emotion"]]
+        if row["emotion"] in {"angry", "sad", "happy", "neutral"}:
+            group += [row] * (len(group) < per_class[row["split"]])
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, header)
+        writer.writeheader()
+        writer.writerows(row for group in taken.values() for row in group)
+
+
+def test_quickstart_runs_line_by_line_and_python_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("espeakng_loader", "faster_whisper", "opensmile"):
+        pytest.importorskip(package, reason="the extra 'demo' is not installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    first, *others = road_of_quickstart()
+    run(first)
+    shorten(tmp_path / PATHS["manifest"], {"train": 6, "dev": 2, "test": 2})
+    for arguments in others:
+        run(arguments)
+    assert (tmp_path / "reports" / "test.html").is_file()
+    assert "words-and-voice" in (tmp_path / "reports" / "test.md").read_text()
+    runpy.run_path(str(ROOT / "examples" / "python_api.py"), run_name="__main__")
+    assert "frames of whisper-tiny, 50" in capsys.readouterr().out
+
+
+def run(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, f"serctl {shlex.join(arguments)}\n{result.output}"
