@@ -1,0 +1,363 @@
+"""`serctl predict`: the very answers of export-logits and stack, for any audio, and nothing silent.
+
+The project is 36 tones with words, on tiny checkpoints; `test_real_encoders.py` has real speech.
+"""
+
+import csv
+import io
+import json
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from trained_project import BOTH, EMOTIONS, SPEECH, TRAIN, make_trained_project
+from typer.testing import CliRunner
+
+import serctl
+from serctl.cli import app
+from serctl.config import Workspace, open_workspace
+from serctl.data.audio import read_audio
+from serctl.data.manifest import read_manifest
+from serctl.ensemble.logits import read_logits
+from serctl.errors import (
+    AudioError,
+    CheckpointError,
+    ConfigError,
+    TranscriptsError,
+    UnknownNameError,
+    UsageError,
+    WeightsError,
+)
+from serctl.options import BundleOptions, PredictOptions
+from serctl.stages.bundle import make_bundle
+from serctl.stages.frames import Clip
+from serctl.stages.parts import find_parts
+from serctl.stages.predict import PredictResult, predict
+from serctl.stages.predictor import Predictor
+from serctl.stages.train import train
+
+pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
+
+TOLERANCE = 1e-4
+"""Of logits. Frames are rounded to float16 on both ways, so only the batches' padding is left."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_trained_project(tmp_path_factory.mktemp("made") / "project").root
+
+
+@pytest.fixture
+def project(made: Path) -> Workspace:
+    return open_workspace(made)
+
+
+@pytest.fixture
+def words(project: Workspace) -> str:
+    return str(project.transcripts)
+
+
+@pytest.fixture
+def bundle(project: Workspace, tmp_path: Path) -> Path:
+    options = BundleOptions(name="tones", stacker="linear", output=str(tmp_path / "tones"))
+    return make_bundle(project, options).folder
+
+
+def run(project: Workspace | None, words: str | None, **more: Any) -> PredictResult:
+    options = PredictOptions(device="cpu", transcripts=words)
+    return predict(project, replace(options, **more))
+
+
+def probabilities(result: PredictResult) -> np.ndarray:
+    return np.array([list(one.probabilities.values()) for one in result.predictions])
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+@pytest.mark.parametrize("model", ["linear", "mean-probabilities"])
+def test_a_corpus_utterance_gets_what_the_stacker_said_of_it(
+    project: Workspace, words: str, model: str, split: str
+) -> None:
+    rows = read_manifest(project.manifest).select(split)
+    result = run(project, words, model=model, audio=tuple(str(row.path) for row in rows))
+    expected = read_logits(project.stackers / model / f"{split}.csv").select(rows.ids)
+    assert result.labels == expected.labels == EMOTIONS
+    assert probabilities(result) == pytest.approx(expected.values, abs=TOLERANCE)
+    assert [one.emotion for one in result.predictions] == [
+        EMOTIONS[best] for best in expected.values.argmax(axis=1)
+    ]
+
+
+@pytest.mark.parametrize("name", [BOTH, SPEECH])
+def test_every_network_gives_the_logits_that_were_exported(project: Workspace, name: str) -> None:
+    rows = read_manifest(project.manifest).select("test")
+    texts = {row.utterance_id: row.text for row in read_words(project)}
+    predictor = Predictor(
+        find_parts(name, project), PredictOptions(device="cpu"), project.weights, words=False
+    )
+    clips = [Clip(r.utterance_id, read_audio(r.path), text=texts[r.utterance_id]) for r in rows]
+    predictor.judge(clips)
+    expected = read_logits(project.runs / name / "logits" / "test.csv").select(rows.ids)
+    assert predictor.logits(clips)[name] == pytest.approx(expected.values, abs=TOLERANCE)
+
+
+def read_words(project: Workspace) -> list[Any]:
+    from serctl.data.transcripts import read_rows
+
+    return read_rows(project.transcripts)
+
+
+def test_companions_and_their_order_change_nothing(project: Workspace, words: str) -> None:
+    paths = tuple(str(row.path) for row in read_manifest(project.manifest).select("test"))
+    together = run(project, words, model="linear", audio=paths)
+    backwards = run(project, words, model="linear", audio=paths[::-1])
+    alone = run(project, words, model="linear", audio=paths[:1])
+    assert probabilities(backwards)[::-1] == pytest.approx(probabilities(together), abs=TOLERANCE)
+    assert probabilities(alone) == pytest.approx(probabilities(together)[:1], abs=TOLERANCE)
+
+
+def test_a_bundle_says_the_same_far_from_its_project(
+    project: Workspace, words: str, bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paths = tuple(str(row.path) for row in read_manifest(project.manifest).select("test"))
+    monkeypatch.chdir(tmp_path)
+    weights = tuple(f"{name}={path}" for name, path in project.weights.items())
+    carried = run(None, words, model=str(bundle), audio=paths, weights=weights)
+    here = run(project, words, model="linear", audio=paths)
+    assert (probabilities(carried) == probabilities(here)).all()
+
+
+def test_python_takes_files_arrays_and_batches(project: Workspace, tmp_path: Path) -> None:
+    path = read_manifest(project.manifest).select("test").utterances[0].path
+    samples, rate = soundfile.read(path)
+    model = serctl.load(SPEECH, project=project.root, device="cpu")
+    first = model.predict(path)
+    assert isinstance(first, serctl.Prediction)
+    assert model.labels == EMOTIONS == tuple(first.probabilities)
+    assert first.emotion == max(first.probabilities, key=first.probabilities.get)  # type: ignore[arg-type]
+    assert (first.start, first.end) == (0.0, pytest.approx(len(samples) / rate))
+    assert first.text is None
+    stereo = np.stack([samples, samples], axis=1)
+    others = model.predict_batch([str(path), samples, stereo, samples.tolist()])
+    for other in others:
+        assert other.probabilities == pytest.approx(first.probabilities, abs=1e-3)
+    assert [other.audio for other in others] == [str(path), "", "", ""]
+
+
+@pytest.mark.parametrize("ending", ["flac", "ogg", "aiff", "mp3"])
+def test_any_format_and_rate_is_read(project: Workspace, tmp_path: Path, ending: str) -> None:
+    path = read_manifest(project.manifest).select("test").utterances[0].path
+    samples, _ = soundfile.read(path)
+    other = tmp_path / f"copy.{ending}"
+    soundfile.write(other, np.repeat(samples, 2)[:, None].repeat(2, axis=1), 32_000)
+    result = run(project, None, model=SPEECH, audio=(str(tmp_path),))
+    assert [one.audio for one in result.predictions] == [str(other)]
+    assert result.predictions[0].end == pytest.approx(len(samples) / 16_000, abs=0.1)
+
+
+def test_words_are_asked_for_by_name(project: Workspace, words: str, tmp_path: Path) -> None:
+    path = str(read_manifest(project.manifest).utterances[0].path)
+    with pytest.raises(TranscriptsError, match=r"--transcripts words\.csv"):
+        run(project, None, model=BOTH, audio=(path,))
+    other = tmp_path / "stranger.wav"
+    shutil.copy(path, other)
+    with pytest.raises(TranscriptsError, match="no words for utterance 'stranger'"):
+        run(project, words, model=BOTH, audio=(str(other),))
+    assert run(project, words, model=SPEECH, audio=(str(other),)).predictions
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> dict[str, str]:
+    """Files that cannot be judged, and the word that tells why."""
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
+    (folder / "text.wav").write_text("this is no audio")
+    (folder / "empty.wav").write_bytes(b"")
+    return {"silent.wav": "digitally silent", "text.wav": "decoded", "empty.wav": "0 bytes"}
+
+
+def test_what_cannot_be_judged_stops_or_is_listed(
+    project: Workspace, bad: dict[str, str], tmp_path: Path
+) -> None:
+    good = read_manifest(project.manifest).utterances[0].path
+    shutil.copy(good, tmp_path / "bad" / "good.wav")
+    folder = (str(tmp_path / "bad"),)
+    with pytest.raises(AudioError, match="--skip-bad"):
+        run(project, None, model=SPEECH, audio=folder)
+    result = run(project, None, model=SPEECH, audio=folder, skip_bad=True)
+    assert [Path(one.audio).name for one in result.predictions] == ["good.wav"]
+    told = {Path(name).name: reason for name, _, reason in result.failures}
+    assert told.keys() == bad.keys()
+    assert all(bad[name] in reason for name, reason in told.items())
+
+
+def test_absent_audio_is_told_before_anything_is_loaded(project: Workspace) -> None:
+    with pytest.raises(AudioError, match=r"nowhere\.wav' does not exist"):
+        run(project, None, model="no such model", audio=("nowhere.wav",))
+    with pytest.raises(UsageError, match="No audio is named"):
+        run(project, None, model=SPEECH)
+    with pytest.raises(UsageError, match="--model NAME"):
+        run(project, None, audio=("a.wav",))
+
+
+def test_a_folder_without_audio_is_told(project: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(AudioError, match="holds no audio"):
+        run(project, None, model=SPEECH, audio=(str(tmp_path),))
+
+
+def test_priors_shift_answers_as_bayes_says(project: Workspace, words: str, tmp_path: Path) -> None:
+    paths = tuple(str(row.path) for row in read_manifest(project.manifest).select("test"))
+    file = tmp_path / "prior.json"
+    file.write_text(json.dumps({"angry": 8, "happy": 1, "neutral": 1}))
+    found = {
+        prior: probabilities(run(project, words, model="linear", audio=paths, prior=prior))
+        for prior in ("balanced", "natural", str(file))
+    }
+    for made in found.values():
+        assert made.sum(axis=1) == pytest.approx(1)
+    ratio = found[str(file)] / found["balanced"]
+    assert ratio[:, 0] / ratio[:, 1] == pytest.approx(8)
+    assert ratio[:, 1] == pytest.approx(ratio[:, 2])
+    # Dev has as many of each emotion.
+    assert found["natural"] == pytest.approx(found["balanced"], abs=1e-6)
+    with pytest.raises(ConfigError, match="as-trained, natural, balanced"):
+        run(project, words, model="linear", audio=paths, prior="naturl")
+
+
+def test_an_unsure_answer_names_no_emotion(project: Workspace) -> None:
+    paths = tuple(str(row.path) for row in read_manifest(project.manifest).select("test"))
+    sure = [one.confidence for one in run(project, None, model=SPEECH, audio=paths).predictions]
+    limit = sorted(sure)[2]
+    result = run(project, None, model=SPEECH, audio=paths, abstain_below=limit)
+    assert [one.emotion is None for one in result.predictions] == [c < limit for c in sure]
+
+
+def test_a_model_that_is_not_there_is_told(project: Workspace, tmp_path: Path) -> None:
+    audio = (str(read_manifest(project.manifest).utterances[0].path),)
+    with pytest.raises(UnknownNameError, match="Did you mean 'speech'"):
+        run(project, None, model="speach", audio=audio)
+    with pytest.raises(CheckpointError, match="is no bundle"):
+        run(None, None, model=str(tmp_path), audio=audio)
+
+
+def test_other_weights_than_it_learnt_from_are_refused(
+    project: Workspace, bundle: Path, words: str
+) -> None:
+    audio = (str(read_manifest(project.manifest).utterances[0].path),)
+    other = bundle.parent / "other"
+    shutil.copytree(project.weights["wavlm-large"], other)
+    (other / "preprocessor_config.json").write_text(
+        (other / "preprocessor_config.json").read_text().replace("true", "false", 1)
+    )
+    with pytest.raises(WeightsError, match="not those the networks learnt from"):
+        run(project, words, model=str(bundle), audio=audio, weights=(f"wavlm-large={other}",))
+    with pytest.raises(UsageError, match="NAME=DIR"):
+        run(project, words, model=str(bundle), audio=audio, weights=("wavlm-large",))
+
+
+def test_a_stacker_of_networks_trained_again_is_refused(
+    project: Workspace, words: str, tmp_path: Path
+) -> None:
+    copy = open_workspace(shutil.copytree(project.root, tmp_path / "copy"))
+    audio = (str(read_manifest(copy.manifest).utterances[0].path),)
+    again = replace(TRAIN, name=SPEECH, folds=0, seed=5, epochs=1, overwrite=True)
+    train(copy, again)
+    with pytest.raises(CheckpointError, match="trained again since"):
+        run(copy, words, model="linear", audio=audio)
+    shutil.rmtree(copy.runs / SPEECH)
+    with pytest.raises(CheckpointError, match="no run of this project"):
+        run(copy, words, model="linear", audio=audio)
+
+
+def test_cutting_without_the_detector_names_the_extra(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "faster_whisper.vad", None)
+    audio = (str(read_manifest(project.manifest).utterances[0].path),)
+    with pytest.raises(ConfigError, match=r"pip install 'serctl\[faster-whisper\]'"):
+        run(project, None, model=SPEECH, audio=audio, cut_over=0.0)
+    assert run(project, None, model=SPEECH, audio=audio, cut_over=float("inf")).predictions
+
+
+def call(*arguments: str, stdin: str = "", code: int = 0) -> Any:
+    result = CliRunner().invoke(app, ["predict", *arguments, "--device", "cpu"], input=stdin)
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def audio(project: Workspace) -> list[str]:
+    return [str(row.path) for row in read_manifest(project.manifest).select("test")]
+
+
+def test_csv_has_a_row_each_and_its_numbers_add_up(project: Workspace, audio: list[str]) -> None:
+    here = ["-C", str(project.root), "--transcripts", str(project.transcripts)]
+    made = call("-", "-m", "linear", "-f", "csv", "--per-model", *here, stdin="\n".join(audio))
+    rows = list(csv.DictReader(io.StringIO(made.stdout)))
+    assert [row["audio"] for row in rows] == audio
+    for row in rows:
+        for prefix in ("", f"{BOTH}:", f"{SPEECH}:"):
+            assert sum(float(row[prefix + name]) for name in EMOTIONS) == pytest.approx(1, abs=1e-4)
+        assert row["emotion"] == max(EMOTIONS, key=lambda name, row=row: float(row[name]))
+    assert "s of audio a second" in made.stderr
+
+
+def test_json_lines_are_json(project: Workspace, audio: list[str]) -> None:
+    made = call(*audio, "-m", SPEECH, "-f", "jsonl", "-C", str(project.root))
+    found = [json.loads(line) for line in made.stdout.splitlines()]
+    assert [one["audio"] for one in found] == audio
+    assert all(one["emotion"] in EMOTIONS and "per_model" not in one for one in found)
+
+
+def parse_textgrid(text: str) -> dict[str, list[tuple[float, float, str]]]:
+    """Read Praat's long format by its keys."""
+    tiers = {}
+    for block in re.split(r"item \[\d+\]:", text)[1:]:
+        name = re.search(r'name = "(.*)"', block)
+        assert name
+        intervals = re.findall(r"xmin = (\S+)\s+xmax = (\S+)\s+text = \"(.*)\"\n", block)
+        tiers[name[1]] = [(float(a), float(b), label) for a, b, label in intervals]
+    return tiers
+
+
+def test_textgrids_cover_each_recording(
+    project: Workspace, audio: list[str], tmp_path: Path
+) -> None:
+    call(*audio, "-m", SPEECH, "-f", "textgrid", "-o", str(tmp_path / "t"), "-C", str(project.root))
+    for name in audio:
+        text = (tmp_path / "t" / f"{Path(name).stem}.TextGrid").read_text()
+        tiers = parse_textgrid(text)
+        assert list(tiers) == ["emotion", "probability"]
+        [(start, end, label)] = tiers["emotion"]
+        assert (start, end) == (0, pytest.approx(soundfile.info(name).duration, abs=1e-4))
+        assert label in EMOTIONS
+    call(*audio, "-m", SPEECH, "-f", "textgrid", "-C", str(project.root), code=2)
+
+
+def test_the_table_is_for_people_and_failures_change_the_exit_code(
+    project: Workspace, audio: list[str], bad: dict[str, str], tmp_path: Path
+) -> None:
+    made = call(audio[0], "-m", SPEECH, "-C", str(project.root))
+    assert Path(audio[0]).name in made.stdout
+    made = call(
+        audio[0], str(tmp_path / "bad"), "-m", SPEECH, "--skip-bad", "-C", str(project.root), code=3
+    )
+    assert made.stderr.count("Left out:") == len(bad)
+
+
+def test_files_written_are_whole_or_not_there(
+    project: Workspace, audio: list[str], bad: dict[str, str], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.csv"
+    arguments = ("-m", SPEECH, "-f", "csv", "-o", str(output), "-C", str(project.root))
+    call(*audio, str(tmp_path / "bad"), *arguments, code=1)
+    assert not output.exists()
+    call(*audio, *arguments)
+    assert len(output.read_text().splitlines()) == len(audio) + 1
