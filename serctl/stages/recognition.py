@@ -16,9 +16,11 @@ from serctl.encoders.weights import resolve_weights
 from serctl.errors import SerctlError, UsageError
 from serctl.options import TranscribeOptions
 from serctl.stages.failures import Failures
-from serctl.stages.inputs import AudioInputs, Reading, read_batches
+from serctl.stages.inputs import AudioInputs, Reading, read_batches, run_ahead
 
 if TYPE_CHECKING:
+    import torch
+
     from serctl.config import Workspace
     from serctl.encoders.recognisers.base import Recognised, Recogniser
 
@@ -43,6 +45,11 @@ class Recognition:
     options: TranscribeOptions
 
     @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.identity.encoder
+
+    @property
     def revision(self) -> str:
         """The first twelve hex digits of the weights' commit or hash."""
         return self.identity.revision.removeprefix("sha256:")[:12]
@@ -53,7 +60,7 @@ class Recognition:
 
         Example: ``whisper-tiny;d6dc76b954ed;faster-whisper;en;float32;seed=0``.
         """
-        parts = (self.identity.encoder, self.revision, self.backend, self.options.language)
+        parts = (self.name, self.revision, self.backend, self.options.language)
         return ";".join((*parts, self.options.dtype, f"seed={self.options.seed}"))
 
     @property
@@ -66,19 +73,19 @@ class Recognition:
         """Return what is noted beside the words."""
         return {"source": self.source, "backend": self.backend, "model": asdict(self.identity)}
 
-    def load(self, cache: Path) -> "Recogniser":
-        """Load encoder and decoder; ``cache`` keeps a converted checkpoint."""
+    def load(self, cache: Path, device: "torch.device", workers: int) -> "Recogniser":
+        """Load encoder and decoder for so many threads; ``cache`` keeps a converted checkpoint."""
         from serctl.encoders.recognisers.load import load_recogniser
-        from serctl.runtime import resolve_device
 
         return load_recogniser(
             self.checkpoint,
             self.identity,
-            resolve_device(self.options.device),
+            device,
             backend=self.backend,
             language=self.options.language,
             seed=self.options.seed,
             converted=cache / f"ctranslate2-{self.revision}",
+            workers=workers,
         )
 
 
@@ -108,21 +115,28 @@ def settle_recognition(workspace: "Workspace", options: TranscribeOptions) -> Re
 
 
 def recognise_batches(
-    recogniser: "Recogniser", inputs: AudioInputs, batches: Sequence[Sequence[Utterance]]
+    recogniser: "Recogniser",
+    inputs: AudioInputs,
+    batches: Sequence[Sequence[Utterance]],
+    workers: int,
 ) -> Iterator[tuple[list[Reading], "list[Recognised]", Failures]]:
     """Yield what was read of each batch, what was recognised in it, and what could not be read."""
     import torch
 
-    for readings, failures in read_batches(inputs, batches):
-        waves = [reading.content for reading in readings]
+    def recognise(
+        read: tuple[list[Reading], Failures],
+    ) -> tuple[list[Reading], "list[Recognised]", Failures]:
+        waves = [reading.content for reading in read[0]]
         try:
-            found = recogniser.recognise(waves) if waves else []
+            return read[0], recogniser.recognise(waves) if waves else [], read[1]
         except torch.OutOfMemoryError as error:
             raise SerctlError(
                 f"The device is out of memory with {len(waves)} utterances in a batch. "
                 f"Make batches smaller: serctl transcribe --batch-seconds N"
             ) from error
-        yield readings, found, failures
+
+    read = read_batches(inputs, batches, ahead=workers + 1)
+    return run_ahead(recognise, read, ahead=workers, workers=workers)
 
 
 def make_row(reading: Reading, found: "Recognised") -> Transcript:

@@ -172,28 +172,38 @@ class _Transcription:
         progress: Progress,
     ) -> TranscribeResult:
         """Run Whisper over every batch of which anything is missing; adds to ``done``."""
-        recogniser = self.recognition.load(self.workspace.cache)
-        encoder, skip_bad = recogniser.encoder, self.options.skip_bad
-        sizes, self.failures = measure_sizes(rows, self.inputs, encoder, skip_bad)
-        batches = plan_rows(rows, sizes, encoder, self.options.batch_seconds)
-        pending = [b for b in batches if not missing.isdisjoint(row.utterance_id for row in b)]
-        left = {name: sizes[name] for name in missing & sizes.keys()}
-        started = time.monotonic()
-        with (
-            self._open_store(encoder, list(left.values())) as writer,
-            self.journal as journal,
-            progress.task(f"transcribe {self.recognition.identity.encoder}", len(left)) as advance,
-        ):
-            for readings, found, bad in recognise_batches(recogniser, self.inputs, pending):
-                self.failures |= bad
-                check_failures(bad, skip_bad)
-                if writer:
-                    _keep_frames(writer, readings, found)
-                pairs = zip(readings, found, strict=True)
-                new = [make_row(*pair) for pair in pairs if pair[0].utterance_id in missing]
-                journal.append(new)
-                done |= {row.utterance_id: row for row in new}
-                advance(len(new))
+        # Late: torch takes seconds to import, and what is finished need not wait for it.
+        from serctl.runtime import resolve_device, split_threads
+
+        options = self.options
+        device = resolve_device(options.device)
+        with split_threads(device) as workers:
+            recogniser = self.recognition.load(self.workspace.cache, device, workers)
+            encoder = recogniser.encoder
+            sizes, self.failures = measure_sizes(rows, self.inputs, encoder, options.skip_bad)
+            batches = plan_rows(rows, sizes, encoder, options.batch_seconds)
+            pending = [b for b in batches if not missing.isdisjoint(row.utterance_id for row in b)]
+            left = {name: sizes[name] for name in missing & sizes.keys()}
+            started = time.monotonic()
+            with (
+                self._open_store(encoder, list(left.values())) as writer,
+                self.journal as journal,
+                progress.task(f"transcribe {self.recognition.name}", len(left)) as advance,
+            ):
+                for readings, found, bad in recognise_batches(
+                    recogniser, self.inputs, pending, workers
+                ):
+                    self.failures |= bad
+                    check_failures(bad, options.skip_bad)
+                    if writer:
+                        _keep_frames(writer, readings, found)
+                    rows_made = map(make_row, readings, found)
+                    new = {
+                        row.utterance_id: row for row in rows_made if row.utterance_id in missing
+                    }
+                    journal.append(list(new.values()))
+                    done |= new
+                    advance(len(new))
         return dataclasses.replace(
             result,
             transcribed=len(missing & done.keys()),
@@ -226,7 +236,7 @@ class _Transcription:
         self, result: TranscribeResult, words: Sequence[Transcript], rows: Sequence[Utterance]
     ) -> TranscribeResult:
         doubts = Counter(doubt for row in words for doubt in row.suspect.split("+") if doubt)
-        name = f"{self.recognition.identity.encoder} (words)"
+        name = f"{self.recognition.name} (words)"
         return dataclasses.replace(
             result,
             suspects=dict(doubts.most_common()),

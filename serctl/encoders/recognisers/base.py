@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,13 +19,18 @@ from serctl.encoders.whisper import WhisperEncoder
 NO_SPEECH = 0.6
 MEAN_LOGPROB = -1.0
 COMPRESSION_RATIO = 2.4
+"""Thresholds of Radford et al. 2022 (Whisper), section 4.5."""
+
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""Thresholds and temperatures of Radford et al. 2022 (Whisper), section 4.5."""
+"""Of the same section, to break a loop of words."""
+
+MILD_TEMPERATURES = TEMPERATURES[:2]
+"""For any other doubt: warmer draws are only less likely still, and costly where they ramble."""
 
 CHARACTERS_PER_SECOND = 30.0
 """More than anybody says: fast English speech is about 20. Catches phrases made up for a click."""
 
-SILENCE = "no-speech"
+SILENCE, LOOP = "no-speech", "repetitive"
 
 
 @dataclass(frozen=True)
@@ -79,21 +83,27 @@ class Decoder(Protocol):
 
     languages: tuple[str, ...]
 
-    def decode(
-        self, hidden: Tensor, language: str | None, temperature: float = 0.0
-    ) -> list[Hypothesis]:
-        """Return the words of encoded windows ``(N, 1500, D)``.
+    def decode(self, hidden: Tensor, language: str | None) -> list[Hypothesis]:
+        """Return the most likely words of encoded windows ``(N, 1500, D)``.
 
         Args:
             hidden: Last hidden state of the encoder.
             language: A code, or None to detect it window by window.
-            temperature: 0 takes the most likely token; else torch's generator draws.
+        """
+        ...
+
+    def draw(
+        self, hidden: Tensor, languages: Sequence[str], temperatures: Sequence[float], seed: int
+    ) -> list[list[Hypothesis]]:
+        """Return, for each window, its words drawn at every temperature.
+
+        A window's draws depend on the seed, not on the other windows.
         """
         ...
 
 
 class Recogniser:
-    """Encoder and decoder: waveforms in, words and frames out.
+    """Encoder and decoder: waveforms in, words and frames out. Several threads may use it.
 
     Args:
         encoder: Runs once for each batch.
@@ -114,36 +124,54 @@ class Recogniser:
         """Transcribe 16 kHz waveforms ``(num_samples,)``; also returns their frames."""
         encoded = self.encoder.encode_windows(batch)
         found = self._decoder.decode(encoded.hidden, self._language)
-        owners = torch.tensor(encoded.owners)
-        made = []
-        for i, (waveform, frames) in enumerate(zip(batch, encoded.frames, strict=True)):
-            rows = (owners == i).nonzero()[:, 0]
-            words = join_windows([found[row] for row in rows])
-            seconds = len(waveform) / SAMPLE_RATE
-            doubts = find_doubts(words, seconds)
-            if doubts and SILENCE not in doubts:
-                words = self._try_again(
-                    encoded.hidden[rows.to(encoded.hidden.device)], words, seconds
-                )
-            made.append(Recognised(words, doubts, frames))
-        return made
+        rows = [
+            [r for r, owner in enumerate(encoded.owners) if owner == i] for i in range(len(batch))
+        ]
+        seconds = [len(waveform) / SAMPLE_RATE for waveform in batch]
+        words = [join_windows([found[row] for row in own]) for own in rows]
+        doubts = list(map(find_doubts, words, seconds))
+        for loops, temperatures in ((False, MILD_TEMPERATURES), (True, TEMPERATURES)):
+            again = [
+                i
+                for i, reasons in enumerate(doubts)
+                if reasons and SILENCE not in reasons and (LOOP in reasons) == loops
+            ]
+            windows = [row for i in again for row in rows[i]]
+            drawn = dict(
+                zip(windows, self._draw(encoded.hidden, found, windows, temperatures), strict=True)
+            )
+            for i in again:
+                tried = [
+                    words[i],
+                    *map(join_windows, zip(*[drawn[row] for row in rows[i]], strict=True)),
+                ]
+                words[i] = choose_words(tried, seconds[i])
+        return list(map(Recognised, words, doubts, encoded.frames))
 
-    def _try_again(self, hidden: Tensor, words: Hypothesis, seconds: float) -> Hypothesis:
-        """Draw at rising temperatures until nothing speaks against the text.
+    def _draw(
+        self,
+        hidden: Tensor,
+        found: Sequence[Hypothesis],
+        windows: Sequence[int],
+        temperatures: Sequence[float],
+    ) -> list[list[Hypothesis]]:
+        """Draw words for some windows, no more rows at once than the batch has."""
+        step = max(1, len(hidden) // len(temperatures))
+        parts = [list(windows[i : i + step]) for i in range(0, len(windows), step)]
+        return [
+            drawn
+            for part in parts
+            for drawn in self._decoder.draw(
+                hidden[part], [found[row].language for row in part], temperatures, self._seed
+            )
+        ]
 
-        One utterance at a time and from the same seed: the words do not depend on the batch. If
-        all are doubtful, the most likely one that is not a loop is taken.
-        """
-        tried = [words]
-        with torch.random.fork_rng():
-            torch.manual_seed(self._seed)
-            for temperature in TEMPERATURES:
-                found = join_windows(self._decoder.decode(hidden, words.language, temperature))
-                if not find_doubts(found, seconds):
-                    return found
-                tried.append(found)
-        calm = [one for one in tried if one.compression_ratio <= COMPRESSION_RATIO]
-        return max(calm or tried, key=lambda one: one.mean_logprob)
+
+def choose_words(tried: Sequence[Hypothesis], seconds: float) -> Hypothesis:
+    """Return the first text that nothing speaks against, else the likeliest that is no loop."""
+    calm = [words for words in tried if words.compression_ratio <= COMPRESSION_RATIO]
+    likeliest = max(calm or tried, key=lambda words: words.mean_logprob)
+    return next((words for words in tried if not find_doubts(words, seconds)), likeliest)
 
 
 def find_doubts(words: Hypothesis, seconds: float) -> tuple[str, ...]:
@@ -151,7 +179,7 @@ def find_doubts(words: Hypothesis, seconds: float) -> tuple[str, ...]:
     reasons = {
         SILENCE: bool(words.text) and words.no_speech > NO_SPEECH,
         "unsure": words.mean_logprob < MEAN_LOGPROB,
-        "repetitive": words.compression_ratio > COMPRESSION_RATIO,
+        LOOP: words.compression_ratio > COMPRESSION_RATIO,
         "too-fast": len(words.text) > CHARACTERS_PER_SECOND * seconds,
     }
     return tuple(name for name, holds in reasons.items() if holds)

@@ -1,8 +1,9 @@
 """Whisper's decoder by faster-whisper (CTranslate2), fed with what transformers has encoded."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -23,11 +24,17 @@ class FasterWhisperDecoder:
         folder: Of the model in CTranslate2 form.
         dtype: To compute in, that of the encoded windows.
         device: Where.
+        workers: Threads that will use it at once.
         sampler: Makes the decoder that draws, at the first doubtful text.
     """
 
     def __init__(
-        self, folder: Path, dtype: str, device: torch.device, sampler: Callable[[], Decoder]
+        self,
+        folder: Path,
+        dtype: str,
+        device: torch.device,
+        workers: int,
+        sampler: Callable[[], Decoder],
     ) -> None:
         require_faster_whisper()
         from faster_whisper import WhisperModel
@@ -39,6 +46,7 @@ class FasterWhisperDecoder:
                 device_index=device.index or 0,
                 compute_type="float32" if device.type == "cpu" else dtype,
                 cpu_threads=torch.get_num_threads(),
+                num_workers=workers,
                 local_files_only=True,
             )
         except (RuntimeError, ValueError) as error:
@@ -48,15 +56,19 @@ class FasterWhisperDecoder:
         self._vocabulary = Vocabulary(folder, 51_865 if self._model.is_multilingual else 51_864)
         self._make_sampler = sampler
         self._sampler: Decoder | None = None
+        self._lock = Lock()
         self.languages = self._vocabulary.languages
 
-    def decode(
-        self, hidden: Tensor, language: str | None, temperature: float = 0.0
-    ) -> list[Hypothesis]:
-        """Return the words of encoded windows ``(N, 1500, D)``."""
-        if temperature:
+    def draw(
+        self, hidden: Tensor, languages: Sequence[str], temperatures: Sequence[float], seed: int
+    ) -> list[list[Hypothesis]]:
+        """Leave it to the sampler."""
+        with self._lock:
             self._sampler = self._sampler or self._make_sampler()
-            return self._sampler.decode(hidden, language, temperature)
+        return self._sampler.draw(hidden, languages, temperatures, seed)
+
+    def decode(self, hidden: Tensor, language: str | None) -> list[Hypothesis]:
+        """Return the most likely words of encoded windows ``(N, 1500, D)``."""
         from ctranslate2 import StorageView
 
         on_cpu = hidden.device.type == "cpu"

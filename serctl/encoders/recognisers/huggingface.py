@@ -6,7 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, GenerationMixin
+from transformers import (
+    DynamicCache,
+    EncoderDecoderCache,
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessor,
+    LogitsProcessorList,
+)
 from transformers.modeling_outputs import BaseModelOutput
 
 from serctl.encoders.recognisers.base import Hypothesis
@@ -27,44 +34,41 @@ class HuggingFaceDecoder:
         self.languages = self._vocabulary.languages
 
     @torch.inference_mode()
-    def decode(
-        self, hidden: Tensor, language: str | None, temperature: float = 0.0
-    ) -> list[Hypothesis]:
-        """Return the words of encoded windows ``(N, 1500, D)``."""
-        vocabulary = self._vocabulary
-        start = torch.full((len(hidden), 1), vocabulary.start, device=hidden.device)
+    def decode(self, hidden: Tensor, language: str | None) -> list[Hypothesis]:
+        """Return the most likely words of encoded windows ``(N, 1500, D)``."""
+        projected, chances = self._begin(hidden)
+        languages = self._choose(chances, language)
+        return self._finish(hidden, projected, chances, languages, _Watch())
+
+    @torch.inference_mode()
+    def draw(
+        self, hidden: Tensor, languages: Sequence[str], temperatures: Sequence[float], seed: int
+    ) -> list[list[Hypothesis]]:
+        """Return, for each window, its words drawn at every temperature."""
+        projected, chances = self._begin(hidden)
+        times = len(temperatures)
+        projected.batch_repeat_interleave(times)
+        drawn = self._finish(
+            hidden.repeat_interleave(times, 0),
+            projected,
+            chances.repeat_interleave(times, 0),
+            [code for code in languages for _ in temperatures],
+            _Watch(temperatures, seed),
+        )
+        return [drawn[i : i + times] for i in range(0, len(drawn), times)]
+
+    def _begin(self, hidden: Tensor) -> tuple[Any, Tensor]:
+        """Take the first step, from the start token.
+
+        Returns:
+            The decoder's projections of all 1500 frames, which cost more than the steps, and the
+            chances of each token ``(N, vocabulary)``: of languages and of no speech.
+        """
+        start = torch.full((len(hidden), 1), self._vocabulary.start, device=hidden.device)
         first = self._network(
             encoder_outputs=BaseModelOutput(hidden), decoder_input_ids=start, use_cache=True
         )
-        chances = first.logits[:, 0].float().softmax(-1)
-        languages = self._choose(chances, language)
-        prompts = torch.tensor(
-            [vocabulary.prompt(code) for code in languages], device=hidden.device
-        )
-        # Not Whisper's own generate(): given only encoder outputs, it fails at everything beyond
-        # one greedy pass. The projections of all 1500 frames are taken over from the first step.
-        projected = first.past_key_values.cross_attention_cache
-        made: Any = GenerationMixin.generate(
-            self._network,
-            encoder_outputs=BaseModelOutput(hidden),
-            decoder_input_ids=prompts,
-            past_key_values=EncoderDecoderCache(DynamicCache(), projected),
-            generation_config=self._settings(temperature),
-        )
-        scores = tuple(step * (temperature or 1.0) for step in made.scores)
-        logprobs = self._network.compute_transition_scores(
-            made.sequences, scores, normalize_logits=True
-        )
-        return [
-            self._read(tokens.tolist(), logprob, code, float(chance), temperature)
-            for tokens, logprob, code, chance in zip(
-                made.sequences[:, prompts.shape[1] :],
-                logprobs,
-                languages,
-                chances[:, vocabulary.no_speech],
-                strict=True,
-            )
-        ]
+        return first.past_key_values.cross_attention_cache, first.logits[:, 0].float().softmax(-1)
 
     def _choose(self, chances: Tensor, language: str | None) -> Sequence[str]:
         """Return the language asked for, or the likeliest of each window."""
@@ -74,9 +78,38 @@ class HuggingFaceDecoder:
         ids = list(self._vocabulary.language_ids.values())
         return [codes[best] for best in chances[:, ids].argmax(1).tolist()]
 
-    def _settings(self, temperature: float) -> GenerationConfig:
+    def _finish(
+        self,
+        hidden: Tensor,
+        projected: Any,
+        chances: Tensor,
+        languages: Sequence[str],
+        watch: "_Watch",
+    ) -> list[Hypothesis]:
+        """Generate the words of each row."""
+        prompts = torch.tensor([self._vocabulary.prompt(code) for code in languages])
+        # Not Whisper's own generate(): given only encoder outputs, it fails at everything beyond
+        # one greedy pass.
+        made: Any = GenerationMixin.generate(
+            self._network,
+            encoder_outputs=BaseModelOutput(hidden),
+            decoder_input_ids=prompts.to(hidden.device),
+            past_key_values=EncoderDecoderCache(DynamicCache(), projected),
+            logits_processor=LogitsProcessorList([watch]),
+            generation_config=self._settings(),
+        )
+        logprobs = self._network.compute_transition_scores(
+            made.sequences, tuple(watch.seen), normalize_logits=True
+        )
+        answers = made.sequences[:, prompts.shape[1] :].tolist()
+        no_speech = chances[:, self._vocabulary.no_speech].tolist()
+        temperatures = watch.temperatures or (0.0,)
+        every = [*temperatures] * (len(hidden) // len(temperatures))
+        rows = zip(answers, logprobs.tolist(), languages, no_speech, every, strict=True)
+        return [self._read(*row) for row in rows]
+
+    def _settings(self) -> GenerationConfig:
         own = self._network.generation_config
-        drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
         return GenerationConfig(
             suppress_tokens=own.suppress_tokens,
             begin_suppress_tokens=own.begin_suppress_tokens,
@@ -85,21 +118,48 @@ class HuggingFaceDecoder:
             decoder_start_token_id=self._vocabulary.start,
             max_new_tokens=MAX_TOKENS,
             return_dict_in_generate=True,
-            output_scores=True,
-            **drawn,
         )
 
     def _read(
-        self, tokens: list[int], logprobs: Tensor, language: str, chance: float, temperature: float
+        self,
+        tokens: list[int],
+        logprobs: list[float],
+        language: str,
+        no_speech: float,
+        temperature: float,
     ) -> Hypothesis:
         """Read one row, up to and with its end token (the rest is padding)."""
         end = self._vocabulary.end
         length = tokens.index(end) + 1 if end in tokens else len(tokens)
-        return Hypothesis(
-            text=self._vocabulary.text(tokens[:length]),
-            language=language,
-            logprob=float(logprobs[:length].sum()),
-            num_tokens=length,
-            no_speech=chance,
-            temperature=temperature,
-        )
+        text = self._vocabulary.text(tokens[:length])
+        return Hypothesis(text, language, sum(logprobs[:length]), length, no_speech, temperature)
+
+
+class _Watch(LogitsProcessor):
+    """Sees the logits of each step and, given temperatures, turns the likeliest token into a draw.
+
+    The greatest of ``logits / temperature + Gumbel noise`` is a draw from the softmax. Unlike the
+    library's own sampling this needs no global generator, so threads do not disturb each other,
+    and every window gets the same noise, so its draws do not depend on the others.
+
+    Args:
+        temperatures: Of the rows of a window, the same for each window.
+        seed: Of the noise.
+    """
+
+    def __init__(self, temperatures: Sequence[float] = (), seed: int = 0) -> None:
+        self.temperatures = temperatures
+        self.seen: list[Tensor] = []
+        self._seed = seed
+        self._generator: torch.Generator | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.seen.append(scores)
+        if not self.temperatures:
+            return scores
+        if self._generator is None:
+            self._generator = torch.Generator(scores.device).manual_seed(self._seed)
+        shape = (len(self.temperatures), scores.shape[1])
+        noise = -scores.new_empty(shape).exponential_(generator=self._generator).log()
+        warm = scores.unflatten(0, (-1, shape[0])) / scores.new_tensor(self.temperatures)[:, None]
+        return (warm + noise).flatten(0, 1)

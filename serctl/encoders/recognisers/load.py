@@ -22,6 +22,7 @@ def load_recogniser(
     language: str,
     seed: int,
     converted: Path,
+    workers: int = 1,
 ) -> Recogniser:
     """Load encoder and decoder.
 
@@ -33,6 +34,7 @@ def load_recogniser(
         language: A code, or ``auto`` to detect it.
         seed: Of the draws when a doubtful text is tried again.
         converted: Where faster-whisper keeps its own form of a Hugging Face checkpoint.
+        workers: Threads that will recognise at once.
 
     Raises:
         WeightsError: The checkpoint is damaged or of another architecture.
@@ -51,6 +53,7 @@ def load_recogniser(
             folder,
             identity.compute_dtype,
             device,
+            workers,
             sampler=lambda: HuggingFaceDecoder(load(decoder=True), checkpoint),
         )
     if language not in ("auto", *decoder.languages):
