@@ -118,7 +118,16 @@ def read_index(files: dict[str, bytes], name: object) -> SegmentIndex:
 
 
 def parse_index(document: dict[str, Any]) -> SegmentIndex:
-    """Return the columns of an index document (or of the attributes that repeat it)."""
+    """Return the columns of an index document (or of the attributes that repeat it).
+
+    Raises:
+        CacheError: Another version of serctl wrote it.
+    """
+    if missing := [name for name in COLUMNS if name not in document]:
+        raise CacheError(
+            f"A segment has no column {missing[0]}: another version of serctl wrote the store. "
+            f"Remove it with: serctl cache rm"
+        )
     return SegmentIndex(**{name: document[name] for name in COLUMNS})
 
 

@@ -57,6 +57,18 @@ class Storage:
             rows = rows[self.head_rows :] * scale
         out[...] = rows
 
+    def as_read(self, frames: NDArray[np.floating], name: str) -> NDArray[Any]:
+        """Return frames as a store would give them back; raises as `encode` does."""
+        rows = self.encode(frames, name)
+        out = np.empty((len(rows) - self.head_rows, rows.shape[1]), self.dtype)
+        self.decode(rows, out)
+        return out
+
+    @property
+    def bytes_per_value(self) -> float:
+        """Bytes on disk of one value of the encoder's frames, before compression."""
+        return np.dtype(self.stored).itemsize / self.stride
+
     def compress(self, rows: NDArray[np.generic]) -> bytes:
         """Return the bytes of one inner chunk as its Zarr codecs read them."""
         from numcodecs.zstd import Zstd

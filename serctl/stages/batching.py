@@ -53,7 +53,7 @@ def check_disk(store: Path, key: FeatureKey, encoder: Encoder, sizes: Sequence[i
     """
     rate = 1.0 if encoder.frame_rate is None else encoder.frame_rate / SAMPLE_RATE
     frames = sum(int(size * rate) + 1 for size in sizes)
-    needed = frames * encoder.dim * np.dtype(get_storage(key.storage).dtype).itemsize
+    needed = frames * encoder.dim * get_storage(key.storage).bytes_per_value
     folder = next(path for path in store.parents if path.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:

@@ -134,7 +134,7 @@ class FrameMaker:
     def _keep(self, clip: Clip, digest: str, frames: NDArray[np.float32]) -> None:
         """Round frames as the store would; what does not fit is the clip's error."""
         try:
-            clip.frames[digest] = get_storage(self._keys[digest].storage).encode(frames, clip.name)
+            clip.frames[digest] = get_storage(self._keys[digest].storage).as_read(frames, clip.name)
         except SerctlError as error:
             clip.error = error
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from serctl.cache.key import FeatureKey
+from serctl.cache.storage import STORAGES, get_storage
 from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.errors import CacheError, MissingFeaturesError
 
@@ -242,6 +243,17 @@ def test_int8_is_decoded_from_zarr_alone_by_its_formula(tmp_path: Path) -> None:
     decoded = rows[2:] * rows[:2].reshape(-1).view("<f2").astype("f4")
     np.testing.assert_array_equal(decoded.astype("f2"), FeatureStore.open(path).read("u1"))
     np.testing.assert_allclose(decoded, frames["u1"], atol=0.02)
+
+
+@pytest.mark.parametrize("name", sorted(STORAGES))
+def test_frames_that_were_never_stored_are_rounded_as_if_they_were(
+    tmp_path: Path, name: str
+) -> None:
+    frames = np.random.default_rng(0).normal(size=(9, DIM)).astype(np.float32)
+    stored = FeatureStore.open(write(tmp_path, {"a": frames}, storage=name)).read("a")
+    rounded = get_storage(name).as_read(frames, "a")
+    assert rounded.dtype == stored.dtype
+    np.testing.assert_array_equal(rounded, stored)
 
 
 def test_a_stride_keeps_every_second_frame_and_halves_the_rate(tmp_path: Path) -> None:
