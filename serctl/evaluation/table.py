@@ -9,7 +9,13 @@ from serctl.evaluation.markdown import markdown_table
 from serctl.evaluation.published import Beside, compare_note
 
 Record = dict[str, str | float | None]
-PAPER = ("paper_macro_f1", "paper_accuracy", "paper_bs_f1", "paper_bs_f1_min", "paper_bs_f1_max")
+PAPER = tuple(
+    f"paper_{name}"
+    for name in (
+        *("macro_f1", "accuracy", "bs_f1", "bs_f1_min", "bs_f1_max"),
+        *("test_macro_f1", "test_accuracy"),
+    )
+)
 LATEX_COLUMNS = {"macro_f1": "F1", "uar": "UAR", "accuracy": "Acc.", "bs_f1": "BS-F1"}
 
 
@@ -22,7 +28,7 @@ def make_records(report: Mapping[str, Any], beside: Sequence[Beside] = ()) -> li
         if record is None:
             record = dict.fromkeys(records[0]) | {"system": _title(row), "kind": "published"}
             records.append(record)
-        record |= dict(zip(PAPER, row.published.dev, strict=True))
+        record |= dict(zip(PAPER, row.published.dev + row.published.test, strict=True))
     return records
 
 

@@ -170,7 +170,10 @@ body.addEventListener("keydown", (event) => {
 for (const [name, step] of [["previous", -1], ["next", 1]]) {
   document.getElementById(name).addEventListener("click", () => { page += step; showPage(); });
 }
+// A field filters at every key. Its "change" comes when it is left, perhaps for a click on a row, which
+// must then still be there.
 document.getElementById("filters").addEventListener("input", filterRows);
+for (const name of ["show", "true", "predicted"]) filters[name].addEventListener("change", filterRows);
 document.getElementById("filters").addEventListener("reset", () => setTimeout(filterRows));
 document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
 

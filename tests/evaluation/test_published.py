@@ -1,0 +1,73 @@
+"""The paper's table beside ours: only where it belongs, each row with its own system."""
+
+import pytest
+from synthetic_report import PAPER, make_evaluation
+
+from serctl.config import read_recipe
+from serctl.evaluation.published import RELEASED, TABLE_2, compare_note, lay_beside
+from serctl.options import TrainOptions
+
+NAMES = [f"{'+'.join(encoders)}-{loss}" for loss in ("wce", "wce+sml") for encoders in PAPER]
+
+
+def configs_of(names=NAMES, options=RELEASED):
+    found = {}
+    for name in names:
+        encoders, _, loss = name.rpartition("-")
+        branches = [{"encoder": encoder} for encoder in encoders.split("+")]
+        found[name] = {"options": dict(options) | {"loss": loss}, "branches": branches}
+    return found
+
+
+@pytest.fixture(scope="module")
+def document():
+    found = make_evaluation(60, runs=("a",))
+    one, stack, majority = found["systems"]
+    stack["facts"]["base_models"] = NAMES
+    found["systems"] = [one | {"name": name} for name in NAMES] + [stack, majority]
+    return found
+
+
+def test_every_row_of_the_paper_finds_its_system(document) -> None:
+    beside = lay_beside(document, configs_of())
+    assert [row.published for row in beside] == list(TABLE_2)
+    assert [row.system is None for row in beside] == [True, True] + [False] * 13
+    named = {row.system["name"] for row in beside if row.system}
+    assert named == {*NAMES, "stack"}
+    ns3 = next(row for row in beside if row.published.title == "Whisper + Roberta + NS3")
+    assert ns3.system["name"] == "whisper-large-v3+roberta-large+facodec-prosody-wce"
+    assert all(row.is_released for row in beside if row.system)
+
+
+def test_the_paper_stands_beside_its_own_corpus_and_split_only(document) -> None:
+    other = make_evaluation(60, runs=("a",), prefix="03a01")
+    assert lay_beside(other, {}) == []
+    assert lay_beside(document | {"split": "test1"}, configs_of()) == []
+    assert lay_beside(document | {"labels": ("angry", "sad")}, configs_of()) == []
+
+
+def test_a_stacker_of_fewer_models_is_not_the_papers(document) -> None:
+    beside = lay_beside(document, configs_of(NAMES[:11]))
+    assert beside[-1].system is None
+
+
+def test_runs_trained_otherwise_are_named(document) -> None:
+    configs = configs_of() | configs_of(NAMES[:1], {"pooling": "vector"})
+    note = compare_note(lay_beside(document, configs))
+    assert f"not strictly comparable: {NAMES[0]}, stack." in note
+    assert "not strictly" not in compare_note(lay_beside(document, configs_of()))
+
+
+def test_the_shipped_recipe_is_the_released_one() -> None:
+    options = read_recipe(TrainOptions, "train", "released")
+    assert RELEASED.items() <= options.items()
+    assert not RELEASED.items() <= read_recipe(TrainOptions, "train", "paper").items()
+
+
+def test_the_authors_own_measurements_round_to_the_table() -> None:
+    for row in TABLE_2:
+        if row.verified:
+            subset, low, high, f1, accuracy = row.verified
+            pairs = zip((f1, accuracy, subset, low, high), row.dev, strict=True)
+            for measured, printed in pairs:
+                assert measured is None or measured == pytest.approx(printed, abs=0.001)

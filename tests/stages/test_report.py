@@ -1,0 +1,145 @@
+"""`serctl report`: which evaluation, which format, what it gathers, what it refuses."""
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_report import PAPER, make_evaluation, write_project
+from typer.testing import CliRunner
+
+from serctl.cli import app
+from serctl.data.transcripts import Transcript, write_transcripts
+from serctl.errors import ReportError, UnknownNameError
+from serctl.options import ReportOptions
+from serctl.stages import report as stage
+from serctl.stages.report import find_evaluation, link_to, report
+
+runner = CliRunner()
+
+
+def data_of(output: Path):
+    text = output.read_text(encoding="utf-8").split('id="data">')[1].split("</script>")[0]
+    return json.loads(text)
+
+
+def test_the_newest_evaluation_is_shown_unless_one_is_named(tmp_path: Path) -> None:
+    document = make_evaluation(40)
+    workspace = write_project(tmp_path, document, name="old")
+    write_project(tmp_path, document, name="new")
+    os.utime(workspace.reports / "old.json", (1, 1))
+    assert report(workspace, ReportOptions()).output == workspace.reports / "new.html"
+    assert report(workspace, ReportOptions(name="old")).output == workspace.reports / "old.html"
+    report(workspace, ReportOptions(format="json"))
+    assert find_evaluation(workspace).name == "new.json"
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'old'\? .*serctl evaluate"):
+        report(workspace, ReportOptions(name="odl"))
+
+
+def test_nothing_evaluated_names_the_command(tmp_path: Path) -> None:
+    workspace = write_project(tmp_path, make_evaluation(40))
+    (workspace.reports / "dev.json").write_text("[]")
+    with pytest.raises(ReportError, match=r"not an evaluation of version 1. Run: serctl evaluate"):
+        report(workspace, ReportOptions())
+    (workspace.reports / "dev.json").unlink()
+    with pytest.raises(ReportError, match=r"No evaluation in .* Run: serctl evaluate"):
+        report(workspace, ReportOptions())
+
+
+@pytest.mark.parametrize(
+    ("output", "start"),
+    [("t.md", "# Eval"), ("t.csv", "system,"), ("t.tex", "\\begin"), ("t.json", "{")],
+)
+def test_a_suffix_chooses_the_format(tmp_path: Path, output: str, start: str) -> None:
+    workspace = write_project(tmp_path, make_evaluation(40))
+    path = report(workspace, ReportOptions(output=str(tmp_path / output))).output
+    assert path.read_text().startswith(start)
+    with pytest.raises(UnknownNameError, match=r"Unknown suffix '.docx'"):
+        report(workspace, ReportOptions(output="t.docx"))
+
+
+def test_without_plotly_one_line_names_the_extra(tmp_path: Path, monkeypatch) -> None:
+    write_project(tmp_path, make_evaluation(40))
+    monkeypatch.setattr(stage, "find_spec", lambda name: None)
+    result = runner.invoke(app, ["report", "--project", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "pip install 'serctl[report]'" in result.stderr
+    assert runner.invoke(app, ["report", "-C", str(tmp_path), "--format", "csv"]).exit_code == 0
+
+
+def test_the_command_says_where_the_page_is(tmp_path: Path) -> None:
+    write_project(tmp_path, make_evaluation(40))
+    output = tmp_path / "out" / "page.html"
+    result = runner.invoke(app, ["report", "dev", "-o", str(output), "-C", str(tmp_path), "--json"])
+    assert json.loads(result.stdout)["output"] == str(output)
+    assert output.is_file()
+    assert "40 of 40 audio files are not where they were." in result.stderr
+
+
+def test_curves_and_importances_come_from_runs_and_stackers(tmp_path: Path) -> None:
+    workspace = write_project(tmp_path, make_evaluation(40))
+    data = data_of(report(workspace, ReportOptions()).output)
+    assert [row[:3] for row in data["exhibits"]["curves"]["rows"]] == [["a", 20, 9], ["b", 20, 10]]
+    assert [row[0] for row in data["exhibits"]["importances-0"]["rows"]] == ["a", "b"]
+
+
+def test_an_evaluation_alone_is_enough(tmp_path: Path) -> None:
+    document = make_evaluation(40)
+    document["systems"] = document["systems"][:1]
+    document["paired"] = []
+    for name in ("speaker", "gender"):
+        document["utterances"][name] = [""] * 40
+    document["utterances"]["transcript"] = [None] * 40
+    document["num_speakers"] = 0
+    (tmp_path / "runs").mkdir()
+    workspace = write_project(tmp_path, document)
+    for path in (workspace.runs / "a").iterdir():
+        path.unlink()
+    data = data_of(report(workspace, ReportOptions()).output)
+    assert list(data["exhibits"]) == ["subsets"]
+
+
+def test_recognised_words_stand_in_for_missing_ones(tmp_path: Path) -> None:
+    document = make_evaluation(40)
+    rows = document["utterances"]
+    rows["transcript"] = ["given", *[None] * 39]
+    workspace = write_project(tmp_path, document)
+    spoken = [Transcript(name, f"heard {i}") for i, name in enumerate(rows["utterance_id"])]
+    write_transcripts(workspace.transcripts, spoken, {"source": "whisper-tiny"})
+    output = report(workspace, ReportOptions()).output
+    assert data_of(output)["utterances"]["words"][:3] == ["given", "heard 1", "heard 2"]
+    assert "Words were recognised (whisper-tiny)." in output.read_text(encoding="utf-8")
+
+
+def test_a_run_trained_again_since_is_told(tmp_path: Path) -> None:
+    document = make_evaluation(40)
+    document["systems"][0]["facts"] = {"run_hash": "before"}
+    workspace = write_project(tmp_path, document)
+    path = workspace.runs / "a" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"hash": "after"}))
+    assert "a was trained again since" in report(workspace, ReportOptions()).notes[0]
+
+
+def test_on_its_corpus_the_paper_stands_beside(tmp_path: Path) -> None:
+    document = make_evaluation(40)
+    text = report(write_project(tmp_path, document, encoders=PAPER), ReportOptions())
+    assert "Beside the paper" in text.output.read_text(encoding="utf-8")
+    other = write_project(tmp_path, make_evaluation(40, prefix="03a"), encoders=PAPER)
+    assert "Beside the paper" not in report(other, ReportOptions()).output.read_text("utf-8")
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="/\0"), min_size=1), min_size=1))
+def test_a_link_leads_back_to_the_file(parts: list[str]) -> None:
+    parts = [part for part in parts if part not in (".", "..")] or ["x"]
+    try:
+        path = Path("/corpus", *parts)
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return
+    link = link_to(path, Path("/project/reports"))
+    assert not {"#", "?", " ", '"', "<"} & set(link)
+    assert Path(os.path.normpath(Path("/project/reports", unquote(link)))) == path
