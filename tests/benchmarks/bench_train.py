@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ from serctl.data.manifest import Utterance
 from serctl.options import TrainOptions
 from serctl.training.dataset import build_set
 from serctl.training.fit import fit, shape_model
+from serctl.training.loader import load_batches
+from serctl.training.sampler import Sampler
 
 DIMS, BATCH, TOKENS, CLASSES = (1280, 1024), 64, 80, 8
 EMOTIONS = ("angry", "sad", "happy", "surprise", "fear", "disgust", "contempt", "neutral")
@@ -57,20 +60,21 @@ def make_features(folder: Path, count: int) -> None:
 class Reference(nn.Module):
     """The released network: no masks anywhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, dims: Sequence[int] = DIMS, num_classes: int = CLASSES) -> None:
         super().__init__()
         self.project = nn.ModuleList(
-            nn.Sequential(nn.Linear(dim, 512), nn.LayerNorm(512)) for dim in DIMS
+            nn.Sequential(nn.Linear(dim, 512), nn.LayerNorm(512)) for dim in dims
         )
         self.gru = nn.ModuleList(
-            nn.GRU(512, 512, batch_first=True, bidirectional=True) for _ in DIMS
+            nn.GRU(512, 512, batch_first=True, bidirectional=True) for _ in dims
         )
         self.attend = nn.ModuleList(
-            nn.MultiheadAttention(1024, 1, 0.5, batch_first=True) for _ in DIMS
+            nn.MultiheadAttention(1024, 1, 0.5, batch_first=True) for _ in dims
         )
-        self.pool = nn.ModuleList(nn.Linear(1024, 1) for _ in DIMS)
+        self.pool = nn.ModuleList(nn.Linear(1024, 1) for _ in dims)
+        layers = nn.Linear(1024 * len(dims), 512), nn.ReLU(), nn.Dropout(0.5)
         self.head = nn.Sequential(
-            nn.LayerNorm(2048), nn.Linear(2048, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 8)
+            nn.LayerNorm(1024 * len(dims)), *layers, nn.Linear(512, num_classes)
         )
 
     def forward(self, frames: list[torch.Tensor]) -> torch.Tensor:
@@ -134,7 +138,12 @@ def run_serctl(folder: Path, count: int, epochs: int) -> dict:
             print(f"  serctl {line}", file=sys.stderr)
 
         fit(data, None, labels, shape, options, Path(run), device=torch.device("cpu"), report=note)
-    return {"epochs": times, "real": int(data.lengths.sum())}
+    plan = Sampler(data.costs, data.label_ids, BATCH).batches(0)
+    started = time.perf_counter()
+    for _ in load_batches(data, plan, torch.device("cpu")):
+        pass
+    alone = (time.perf_counter() - started) / len(plan)
+    return {"epochs": times, "real": int(data.lengths.sum()), "alone": alone}
 
 
 def measure(side: str, folder: Path, count: int, epochs: int) -> dict:
@@ -186,7 +195,7 @@ def report(sides: dict[str, dict], count: int) -> None:
     bound = sides["reference"]["padded"] / sides["serctl"]["real"]
     ratio = median["reference"]["compute"] / median["serctl"]["compute"]
     memory = sides["serctl"]["peak"] / sides["reference"]["peak"]
-    batch = 1000 * median["serctl"]["reading"] * BATCH / count
+    batch = 1000 * sides["serctl"]["alone"]
     print(f"bound (padded frames of the reference / real frames): {bound:.3f}; reached {ratio:.3f}")
     print(
         f"the loader needs {batch:.1f} ms for a batch of {BATCH}: a faster step would wait for it"
