@@ -76,7 +76,8 @@ class TrainOptions:
         paralinguistic_heads: Attention heads of paralinguistic queries.
         attention: Own weights for each ordered ``pair`` of branches, or one set a ``query``.
         pooling: ``vector`` softmax(r·m/√D), ``linear`` softmax(r·m + b), or ``statistics``.
-        standardise: Encoders whose frames are standardised with the training frames' statistics.
+        standardise: Encoders whose frames are standardised with the training frames' statistics;
+            ``*`` is all of them.
         epochs: Epochs of the main stage.
         learning_rate: At the first epoch; a cosine takes it to ``final_learning_rate``.
         batch_size: Utterances a step, over all parts and processes.

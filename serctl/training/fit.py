@@ -44,7 +44,9 @@ def shape_model(
         pooling=options.pooling,
         neutral_head=options.loss == "wce+sml",
         num_attributes=3 if options.attribute_weight else 0,
-        standardise=tuple(encoder in options.standardise for _, encoder in encoders),
+        standardise=tuple(
+            encoder in options.standardise or "*" in options.standardise for _, encoder in encoders
+        ),
     )
 
 

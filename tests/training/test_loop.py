@@ -65,8 +65,9 @@ def test_two_trainings_of_one_seed_are_equal_and_of_two_are_not(tmp_path, option
     assert not same(tmp_path / "one", tmp_path / "other")
 
 
-@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
-@pytest.mark.parametrize("after", [1, 4])
+@pytest.mark.parametrize(
+    ("options", "after"), zip(VARIANTS.values(), [1, 4, 5, 17, 9, 13], strict=True), ids=VARIANTS
+)
 def test_a_training_stopped_by_ctrl_c_and_continued_equals_an_uninterrupted_one(
     tmp_path, options, after
 ):
@@ -80,13 +81,13 @@ def test_a_training_stopped_by_ctrl_c_and_continued_equals_an_uninterrupted_one(
         if steps == after:
             os.kill(os.getpid(), signal.SIGINT)
 
-    whole, seen = tmp_path / "parts", []
+    seen = []
     with pytest.raises(KeyboardInterrupt):
-        run(whole, options, advance=interrupt)
-    assert steps == after + 1  # the request is answered after the step that was under way
-    run(whole, options, report=lambda history, line: seen.append(len(history)))
-    assert same(tmp_path / "whole", whole)
-    assert seen[0] == 1
+        run(tmp_path / "parts", options, advance=interrupt)
+    assert steps <= after + 1  # the request is answered after the step that was under way
+    run(tmp_path / "parts", options, report=lambda history, line: seen.append(len(history)))
+    assert same(tmp_path / "whole", tmp_path / "parts")
+    assert seen[0] == after // 5 + 1  # five steps an epoch, and no epoch is repeated
 
 
 def test_a_resumed_training_reports_the_same_losses(tmp_path):
@@ -104,11 +105,21 @@ def test_a_resumed_training_reports_the_same_losses(tmp_path):
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("dims", [(12,), (12, 8), (12, 8, 5)])
-@pytest.mark.parametrize("loss", ["wce", "wce+sml"])
+@pytest.mark.parametrize(
+    ("named", "standardised"),
+    [(("egemaps",), (False, False, True)), (("*",), (True, True, True)), ((), (False,) * 3)],
+)
+def test_a_star_standardises_every_branch(named, standardised):
+    options = replace(TINY, standardise=named)
+    assert shape_model(options, ENCODERS, len(LABELS)).standardise == standardised
+
+
+@pytest.mark.parametrize(
+    ("dims", "loss"), [((12,), "wce"), ((12, 8), "wce+sml"), ((12, 8, 5), "wce+sml")]
+)
 def test_eight_utterances_can_be_overfitted(tmp_path, dims, loss):
     rows = [replace(row, split="train") for row in ROWS[:8]]
-    options = replace(TINY, loss=loss, epochs=60, batch_size=8, dropout=0.0, select_by="last")
+    options = replace(TINY, loss=loss, epochs=40, batch_size=8, dropout=0.0, select_by="last")
     options = replace(options, balance="off")
     data = make_set(rows, dims, LABELS)
     shape = shape_model(options, ENCODERS[: len(dims)], len(LABELS))
