@@ -89,6 +89,7 @@ def show_classes(system: System) -> Exhibit:
             y=labels,
             mode="markers",
             name=name,
+            cliponaxis=False,
             marker={"color": "var(--ink)", "symbol": symbol, "size": 9, "line": {"width": 1.75}},
             hovertemplate=name + " %{x:.3f}<extra></extra>",
         )

@@ -169,7 +169,9 @@ def show_curves(curves: Sequence[Curve]) -> Exhibit:
         legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "xanchor": "left"},
         margin={"t": 12},
     )
-    figure.update_xaxes(title="epoch", rangemode="tozero", nticks=8)
+    longest = max(len(curve.records) for curve in curves)
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, longest) if longest / step <= 10)
+    figure.update_xaxes(title="epoch", tick0=0, dtick=step)
     figure.update_yaxes(title="training loss", row=1, col=1)
     figure.update_yaxes(title="macro-F1 on dev", tickformat=".2f", row=1, col=2)
     rows = [_curve_row(curve) for curve in curves]

@@ -1,5 +1,5 @@
 // The utterances: filtered and sorted as arrays of row numbers; only one page of them is in the page.
-const PAGE_SIZE = 50;
+const PAGE_SIZE = 25;
 const utterances = data.utterances, size = utterances.id.length, numLabels = data.labels.length;
 const unpack = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
 utterances.true = unpack(utterances.true);
@@ -102,7 +102,7 @@ function openRow(row) {
     utterances.speaker[row] && `speaker ${utterances.speaker[row]}`, utterances.gender[row],
     utterances.seconds[row] && `${utterances.seconds[row].toFixed(2)} s`,
   ];
-  const audio = element("audio", "", { controls: "", preload: "none", src: utterances.audio[row],
+  const audio = element("audio", "", { controls: "", preload: "metadata", src: utterances.audio[row],
     "aria-label": `Audio of ${utterances.id[row]}` });
   const missing = element("p", "", { class: "note", role: "status" });
   audio.addEventListener("error", () => { missing.textContent = `Cannot play ${utterances.audio[row]}`; });
