@@ -6,7 +6,7 @@ BIN    := $(abspath $(VENV))/bin
 SERCTL := $(BIN)/serctl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu lint types docs clean paper \
+.PHONY: help setup demo results test test-slow test-gpu lint types docs clean paper \
         transcribe extract train export-logits stack evaluate report
 
 help:  ## list the targets
@@ -41,6 +41,9 @@ lint: setup  ## ruff: rules and format
 
 types: setup  ## mypy
 	cd $(HERE) && $(BIN)/mypy
+
+results: setup  ## docs/results.md on ../shared/data; resumable, hours
+	cd $(HERE) && $(BIN)/python tests/benchmarks/bench_results.py $(ARGS)
 
 bench-%: setup  ## bench-cache, -extract, -train, -evaluate: tables, last line JSON
 	cd $(HERE) && $(BIN)/python tests/benchmarks/bench_$(subst -,_,$*).py
