@@ -11,6 +11,7 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import ConfigOpt, DeviceOpt, ProjectOpt
 from serctl.config import find_workspace, resolve_options
+from serctl.files import write_atomic
 from serctl.options import PredictOptions
 
 
@@ -121,8 +122,12 @@ def predict(
         for path in predictions.write_textgrids(result.predictions, output, per_model):
             console.say(f"Wrote {path}.")
     if form is Format.table:
-        table = predictions.to_table(result.predictions, per_model)
-        console.out.print(table) if output is None else _print_to(output, table)
+        text = predictions.to_table(result.predictions, per_model)
+        if output is None:
+            console.out.print(text, markup=False)
+        else:
+            with write_atomic(output) as file:
+                file.write(text + "\n")
     for note in result.notes:
         console.say(note)
     for name, start, reason in result.failures:
@@ -130,12 +135,3 @@ def predict(
     console.say(stage.speed_of(result))
     if result.failures:
         raise typer.Exit(3)
-
-
-def _print_to(path: Path, table: object) -> None:
-    from rich.console import Console
-
-    from serctl.files import write_atomic
-
-    with write_atomic(path) as file:
-        Console(file=file, width=200).print(table)

@@ -9,15 +9,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from serctl.cli import console
 from serctl.data.audio import SAMPLE_RATE, measure_samples
 from serctl.data.textgrid import Interval, format_textgrid
 from serctl.errors import UsageError
 from serctl.files import write_atomic
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from serctl.stages.predictor import Prediction
 
 ABSTAINED = "-"
@@ -108,19 +105,20 @@ def write_textgrids(
     return list(paths.values())
 
 
-def to_table(predictions: Sequence["Prediction"], per_model: bool) -> "Table":
-    """Return a table for people: emotions with their probabilities, and the words."""
+def to_table(predictions: Sequence["Prediction"], per_model: bool) -> str:
+    """Return lines for people, never cropped: emotions with their probabilities, and the words."""
     labels = list(predictions[0].probabilities) if predictions else []
     models = list(predictions[0].per_model) if predictions and per_model else []
-    has_words = any(found.text is not None for found in predictions)
-    rows = []
+    rows = [("audio", "seconds", "emotion", *labels, *models, "words")]
     for found in predictions:
-        row = [Path(found.audio).name, f"{found.start:.2f}-{found.end:.2f}"]
-        row += [found.emotion or ABSTAINED, *(f"{found.probabilities[k]:.2f}" for k in labels)]
-        row += [_best(found.per_model[model]) for model in models]
-        rows.append([*row, _shorten(found)] if has_words else row)
-    columns = ["audio", "seconds", "emotion", *labels, *models, *["words"] * has_words]
-    return console.table("", columns, rows)
+        shares = (f"{found.probabilities[name]:.2f}" for name in labels)
+        bests = (_best(found.per_model[model]) for model in models)
+        seconds = f"{found.start:.2f}-{found.end:.2f}"
+        emotion = found.emotion or ABSTAINED
+        name = Path(found.audio).name
+        rows.append((name, seconds, emotion, *shares, *bests, _shorten(found)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def _to_textgrid(name: str, found: Sequence["Prediction"], per_model: bool) -> str:

