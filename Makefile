@@ -7,7 +7,7 @@ SERCTL := $(BIN)/serctl
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo results test test-slow test-gpu lint types docs clean paper \
-        transcribe extract train export-logits stack evaluate report
+        init transcribe extract train export-logits stack evaluate report run bundle predict doctor
 
 help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -56,6 +56,8 @@ clean:  ## remove the demo and what tools left; keeps .venv
 
 # One target per subcommand, for a project folder's CI: make -f path/to/Makefile extract ENCODER=wavlm-large
 flag = $(if $($1),--$2 $($1))
+init: setup  ## CORPUS=emodb ROOT=/data/emodb
+	$(SERCTL) init $(call flag,CORPUS,corpus) $(call flag,ROOT,root) $(ARGS)
 transcribe: setup  ## MODEL=whisper-large-v3
 	$(SERCTL) transcribe $(call flag,MODEL,model) $(ARGS)
 extract: setup  ## ENCODER=wavlm-large
@@ -70,5 +72,13 @@ evaluate: setup  ## SPLIT=test
 	$(SERCTL) evaluate $(call flag,SPLIT,split) $(ARGS)
 report: setup  ## OUTPUT=report.html
 	$(SERCTL) report $(call flag,OUTPUT,output) $(ARGS)
+run: setup  ## RECIPE=recipe.toml
+	$(SERCTL) run $(RECIPE) $(ARGS)
+bundle: setup  ## NAME=random-forest OUTPUT=bundle
+	$(SERCTL) bundle make $(NAME) $(call flag,OUTPUT,output) $(ARGS)
+predict: setup  ## AUDIO=a.wav MODEL=bundle
+	$(SERCTL) predict $(AUDIO) $(call flag,MODEL,model) $(ARGS)
+doctor: setup  ## what is off on this machine, and what mends it
+	$(SERCTL) doctor $(ARGS)
 paper: setup  ## the paper's twelve models, stack and table, in a project folder
 	$(SERCTL) run paper $(ARGS)

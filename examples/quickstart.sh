@@ -14,5 +14,7 @@ serctl export-logits words
 serctl export-logits words-and-voice
 serctl stack
 serctl evaluate
-serctl evaluate words words-and-voice
 serctl report
+serctl evaluate words words-and-voice
+serctl bundle make random-forest --output bundle
+serctl predict corpus/audio/demo_test01_390.flac --model bundle
