@@ -12,7 +12,7 @@ from typing import Any
 
 from serctl.errors import CheckpointError, first_few
 from serctl.files import read_json, write_atomic, write_json
-from serctl.training.checkpoint import CONFIG, STATE
+from serctl.training.checkpoint import CONFIG, MODEL, STATE
 
 SUMMARY, METRICS, TRAIN_IDS = "summary.json", "metrics.jsonl", "train_ids.txt"
 INDIFFERENT = frozenset({"name", "recipe", "overwrite", "profile", "device", "seeds", "folds"})
@@ -42,7 +42,7 @@ def open_folder(folder: Path, config: dict[str, Any], train_ids: Iterable[str]) 
     overwrite = config["options"]["overwrite"]
     if overwrite:
         shutil.rmtree(folder, ignore_errors=True)
-    elif (folder / CONFIG).is_file():
+    elif (folder / CONFIG).is_file() and _is_begun(folder):
         found = read_json(
             folder / CONFIG, CheckpointError, "Remove the folder, or use --overwrite."
         )
@@ -79,6 +79,11 @@ def close_folder(folder: Path, summary: dict[str, Any]) -> None:
     """Mark a run as finished."""
     write_json(folder / SUMMARY, summary)
     (folder / STATE).unlink(missing_ok=True)
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether anything was learnt: what was refused at its first step leaves only a config."""
+    return any((folder / name).is_file() for name in (STATE, MODEL, SUMMARY))
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:

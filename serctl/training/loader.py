@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, Queue
@@ -59,7 +59,7 @@ def load_batches(
     plan: Sequence[NDArray[np.int64]],
     device: torch.device,
     times: LoadTimes | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Yield the batches of a plan in order; closing the iterator stops the reading thread.
 
     On the CPU a batch is valid until the next one is asked for: its frames are the buffers.

@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -184,19 +185,20 @@ class Trainer:
         parts = [self._split(batch) for batch in plan]
         times, started = LoadTimes(), time.perf_counter()
         before = state.seconds
-        batches = load_batches(self.train, [p for ps in parts for p in ps], self.device, times)
+        flat = [part for own in parts for part in own]
         self.model.train()
-        for rows, own in zip(plan, parts, strict=True):
-            loss, stopped = self._step(stage, optimizer, rows, islice(batches, len(own)), stop)
-            state.loss += loss * len(rows)
-            state.drawn += len(rows)
-            state.step += 1
-            state.seconds = before + time.perf_counter() - started
-            self.advance(len(rows), f"epoch {len(state.history) + 1} loss {loss:.3f}")
-            if stopped or time.monotonic() - self._saved > SAVE_SECONDS:
-                self._save(optimizer)
-            if stopped:
-                raise KeyboardInterrupt
+        with closing(load_batches(self.train, flat, self.device, times)) as batches:
+            for rows, own in zip(plan, parts, strict=True):
+                loss, stopped = self._step(stage, optimizer, rows, islice(batches, len(own)), stop)
+                state.loss += loss * len(rows)
+                state.drawn += len(rows)
+                state.step += 1
+                state.seconds = before + time.perf_counter() - started
+                self.advance(len(rows), f"epoch {len(state.history) + 1} loss {loss:.3f}")
+                if stopped or time.monotonic() - self._saved > SAVE_SECONDS:
+                    self._save(optimizer)
+                if stopped:
+                    raise KeyboardInterrupt
         self.seconds.loading += times.waiting
         state.loading += times.waiting
         state.reading += times.reading

@@ -128,10 +128,10 @@ def main() -> None:
         TrainOptions, "train", workspace, recipe="small", speech=("whisper-tiny",), text=("minilm",)
     )
     corpus = prepare_corpus(workspace, options)
-    curve = run_serctl(corpus, replace(options, device="cpu"))
     with tempfile.TemporaryDirectory() as folder:
         write_files(corpus, Path(folder))
         reference = run_reference(corpus, Path(folder), state)
+    curve = run_serctl(corpus, replace(options, device="cpu"))
     slow, goal = next(p for p in reference if p[1] == max(value for _, value in reference))
     fast = next((seconds for seconds, value in curve if value >= goal), math.inf)
     best = max(value for _, value in curve)
