@@ -53,7 +53,7 @@ class FasterWhisperDecoder:
             reason = str(error).splitlines()[0]
             raise WeightsError(f"faster-whisper cannot load '{folder}': {reason}") from error
         self._model = model.model
-        self._vocabulary = Vocabulary(folder, 51_865 if self._model.is_multilingual else 51_864)
+        self._vocabulary = Vocabulary(folder, multilingual=self._model.is_multilingual)
         self._make_sampler = sampler
         self._sampler: Decoder | None = None
         self._lock = Lock()

@@ -19,6 +19,9 @@ from transformers.modeling_outputs import BaseModelOutput
 from serctl.encoders.recognisers.base import Hypothesis
 from serctl.encoders.recognisers.vocabulary import MAX_TOKENS, Vocabulary
 
+MULTILINGUAL_SIZE = 51_865
+"""Tokens of the smallest multilingual Whisper; the English ones have one less."""
+
 
 class HuggingFaceDecoder:
     """Decodes what the encoder has already encoded; see `serctl.encoders.recognisers.base.Decoder`.
@@ -30,7 +33,9 @@ class HuggingFaceDecoder:
 
     def __init__(self, network: Any, folder: Path) -> None:
         self._network = network.eval()
-        self._vocabulary = Vocabulary(folder, network.config.vocab_size)
+        by_size = network.config.vocab_size >= MULTILINGUAL_SIZE
+        multilingual = getattr(network.generation_config, "is_multilingual", by_size)
+        self._vocabulary = Vocabulary(folder, multilingual=multilingual)
         self.languages = self._vocabulary.languages
 
     @torch.inference_mode()

@@ -9,9 +9,6 @@ from tokenizers import Tokenizer
 from serctl.errors import WeightsError
 from serctl.files import read_json
 
-ENGLISH_ONLY_BELOW = 51_865
-"""Size of the vocabulary from which on a Whisper is multilingual (the English ones have 51,864)."""
-
 MAX_TOKENS = 224
 """Tokens of a window, half of the decoder's positions, as in the original implementation."""
 
@@ -21,13 +18,14 @@ class Vocabulary:
 
     Args:
         folder: Holds ``tokenizer.json``.
-        size: Rows of the network's embedding.
+        multilingual: Whether the network was trained on more than English; the tokenizers of both
+            kinds name all languages.
 
     Raises:
         WeightsError: There is no tokenizer, or it is not Whisper's.
     """
 
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Path, *, multilingual: bool) -> None:
         path = folder / "tokenizer.json"
         read_json(path, WeightsError, "Copy that file from the model's page too.")
         self._tokenizer = Tokenizer.from_file(str(path))
@@ -44,7 +42,7 @@ class Vocabulary:
         self.language_ids = {
             name: number for name, number in named.items() if re.fullmatch("[a-z]{2,3}", name)
         }
-        self.multilingual = size >= ENGLISH_ONLY_BELOW
+        self.multilingual = multilingual
 
     @property
     def languages(self) -> tuple[str, ...]:

