@@ -3,8 +3,10 @@
 A message is one line: the value at fault, what was expected, and the next command.
 """
 
+import copyreg
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class SerctlError(Exception):
@@ -72,6 +74,10 @@ class UnknownNameError(SerctlError):
         guess = f" Did you mean '{close[0]}'?" if close else ""
         hint = f" {hint}" if hint else ""
         super().__init__(f"Unknown {kind} '{name}'.{guess} Known: {', '.join(known)}.{hint}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be pickled by the message, to reach the user from another process."""
+        return copyreg.__newobj__, (type(self), *self.args)  # type: ignore[attr-defined]
 
 
 def first_few(items: Iterable[object], limit: int = 3) -> str:

@@ -129,7 +129,7 @@ def plan_steps(
     ]
     stack = options(StackOptions, "stack", models=tuple(names), name=recipe.name)
     systems = (*names, recipe.name) if len(names) > 1 else tuple(names)
-    evaluate = options(EvaluateOptions, "evaluate", systems=systems, name=recipe.name)
+    evaluate = options(EvaluateOptions, "evaluate", systems=systems, name=recipe.name, limit=limit)
     steps += [Step("stack", recipe.name, stack)] * (len(names) > 1)
     steps += [Step("evaluate", recipe.name, evaluate)]
     return [step for step in steps if not only or step.stage in only]

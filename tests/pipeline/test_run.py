@@ -1,5 +1,6 @@
 """`serctl run`: the paper's twelve models from six encoders, and what a plan says of itself."""
 
+import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from tiny_facodec import write_facodec
 from typer.testing import CliRunner
 
 from serctl.cli import app
-from serctl.config import find_recipe, open_workspace
+from serctl.config import Workspace, find_recipe, open_workspace
 from serctl.data.manifest import Utterance, write_manifest
 from serctl.errors import ConfigError, UnknownNameError
 from serctl.pipeline import plan_steps, read_plan
@@ -185,3 +186,16 @@ def test_a_recipe_with_a_mistake_is_refused(tmp_path: Path, text: str, message: 
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_plan(str(tmp_path / "mine.toml"))
+
+
+def test_an_error_of_a_training_in_another_process_arrives_whole() -> None:
+    error = UnknownNameError("encoder", "wavlm-lrge", ["wavlm-large"], "See: serctl encoders")
+    arrived = pickle.loads(pickle.dumps(error))
+    assert (type(arrived), str(arrived)) == (UnknownNameError, str(error))
+
+
+def test_a_limit_holds_for_every_step_that_reads_the_manifest() -> None:
+    plan = read_plan("paper", limit=100)
+    steps = plan_steps(Workspace(Path()), plan, limit=100)
+    limited = {step.stage for step in steps if getattr(step.options, "limit", None) == 100}
+    assert limited == {"transcribe", "extract", "train", "evaluate"}  # the others follow the runs
