@@ -77,7 +77,11 @@ def export_logits(
     with progress.task(f"logits of {folder.name}", len(rows)) as advance:
         done = []
         for part in splits:
-            done.append(export.write(part))
+            if written := export.write(part):
+                done.append(written)
+            else:
+                split = part.utterances[0].split
+                notes.append(f"The run learnt from all of {split}: nothing held out to export.")
             advance(len(part), part.utterances[0].split)
     return ExportLogitsResult(folder.name, tuple(done), tuple(notes))
 
@@ -114,13 +118,15 @@ class _Export:
         self.folds = _find_folds(folder)
         self.source = self._choose_source()
 
-    def write(self, part: Manifest) -> ExportedSplit:
-        """Write the logits of one split, unless they are there."""
+    def write(self, part: Manifest) -> ExportedSplit | None:
+        """Write the logits of one split, unless they are there; None if none of it may be."""
         split = part.utterances[0].split
         learnt = [name for name in part.ids if name in self.learnt]
         source = self.source if learnt else "main"
         if source == "heldout":
             part = part.where(lambda row: row.utterance_id not in self.learnt)
+            if not len(part):
+                return None
         path = self.folder / "logits" / f"{split}.csv"
         in_sample = np.array([source == "in-sample" and i in self.learnt for i in part.ids], bool)
         exported = ExportedSplit(split, path, len(part), int(in_sample.sum()), source, present=True)

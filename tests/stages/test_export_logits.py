@@ -112,3 +112,12 @@ def test_what_a_run_does_not_have_is_refused(project):
     with pytest.raises(CheckpointError, match="repeat its command"):
         export_logits(project, replace(EXPORT, run="held"))
     (project.runs / "held" / "away").rename(project.runs / "held" / "summary.json")
+
+
+def test_a_split_of_which_nothing_is_held_out_is_left_out_and_noted(project):
+    train(project, replace(TINY, name="both", heldout=True, fit_on="train+dev", epochs=1))
+    result = export_logits(project, replace(EXPORT, run="both"))
+    assert [(part.split, part.source) for part in result.splits] == [
+        ("train", "heldout"), ("test", "main"),
+    ]  # fmt: skip
+    assert any("learnt from all of dev" in note for note in result.notes)
