@@ -21,6 +21,9 @@ from serctl.errors import LogitsError, ManifestError, UsageError
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
 
+Answers = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_]]
+"""Ids, probabilities ``(N, C)``, and whether any base model had learnt from the utterance."""
+
 
 @dataclass(frozen=True)
 class StackResult:
@@ -94,7 +97,8 @@ def stack(
     trained, probabilities = _fit(rows, options, progress)
     answers = _apply(trained, systems, manifest, rows, options.limit)
     if probabilities is not None:
-        answers[rows.split] = (rows.joined.ids, probabilities)
+        learnt = np.zeros(len(probabilities), dtype=bool)
+        answers[rows.split] = rows.joined.ids, probabilities, learnt
     _write(workspace.stackers / name, name, trained, answers)
     return result(splits=tuple(answers))
 
@@ -149,9 +153,9 @@ def _apply(
     manifest: Manifest,
     rows: StackingSet,
     limit: int | None,
-) -> dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]:
-    """Return ids and probabilities for every split that all base models have logits for."""
-    answers = {}
+) -> dict[str, Answers]:
+    """Return the answers for every split that all base models have logits for."""
+    answers: dict[str, Answers] = {}
     for split in manifest.splits:
         ids = manifest.select(split).limit(limit).ids
         parts = [system.load(split, ids) for system in systems]
@@ -162,7 +166,9 @@ def _apply(
         for part in found:
             _check_same_training(part, rows, split)
         ids = tuple(name for name in ids if name in set(found[0].ids))
-        answers[split] = (ids, trained.predict_parts([part.select(ids) for part in found]))
+        found = [part.select(ids) for part in found]
+        learnt = np.any([part.in_sample for part in found], axis=0)
+        answers[split] = ids, trained.predict_parts(found), learnt
     return answers
 
 
@@ -179,14 +185,14 @@ def _write(
     folder: Path,
     name: str,
     trained: TrainedStacker,
-    answers: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]],
+    answers: dict[str, Answers],
 ) -> None:
     """Write everything beside the folder, then put it in its place."""
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     save_stacker(new, trained)
     fitted_on = trained.document["fitted_on"]
-    for split, (ids, probabilities) in answers.items():
+    for split, (ids, probabilities, in_sample) in answers.items():
         provenance = {
             "kind": "probabilities",
             "split": split,
@@ -197,7 +203,6 @@ def _write(
             "base_models": list(trained.models),
             "fitted_on": fitted_on["ids_hash"],
         }
-        in_sample = np.zeros(len(ids), dtype=bool)
         write_logits(
             new / f"{split}.csv",
             Logits(ids, probabilities, trained.labels, in_sample, name, provenance),

@@ -11,7 +11,7 @@ from synthetic_logits import COUNTS, LABELS, SPEAKERS, make_project, make_run, m
 from serctl.config import Workspace
 from serctl.data.folds import assign_folds
 from serctl.ensemble.checkpoint import load_stacker
-from serctl.ensemble.logits import read_logits
+from serctl.ensemble.logits import read_logits, write_logits
 from serctl.ensemble.stackers import STACKERS, make_stacker
 from serctl.ensemble.systems import find_systems
 from serctl.errors import LogitsError, UnknownNameError, UsageError
@@ -251,3 +251,14 @@ def test_compare_goes_on_where_one_stacker_cannot_be_fitted(tmp_path: Path) -> N
     problems = {score.kind: score.problem for score in found.scores if score.problem}
     assert "angry" in problems["random-forest"]
     assert "linear" not in problems
+
+
+def test_utterances_that_a_base_model_learnt_from_are_marked(project: Workspace) -> None:
+    path = project.runs / "first" / "logits" / "dev.csv"
+    dev = read_logits(path)
+    learnt = np.arange(len(dev)) < 3
+    write_logits(path, replace(dev, in_sample=learnt))
+    result = stack(project, StackOptions(stacker="mean-logits"))
+    made = read_logits(result.folder / "dev.csv").select(dev.ids)
+    assert made.in_sample.tolist() == learnt.tolist()
+    assert not read_logits(result.folder / "test.csv").in_sample.any()
