@@ -123,7 +123,7 @@ def make_baselines(
 ) -> tuple[list[Logits], list[str]]:
     """Return the baselines that can be made, and a note for each that cannot."""
     found, notes = [], []
-    train = manifest.where(lambda row: row.split == "train")
+    train = manifest.where(lambda row: row.split == "train" and row.emotion in labels)
 
     def pooled() -> Logits:
         stores = find_stores(workspace, systems)

@@ -272,6 +272,6 @@ def _numbers(
     if bad:
         raise LogitsError(
             f"'{path}' holds NaN or infinite values for {len(bad)} utterances ({first_few(bad)}). "
-            "The model diverged: train it again with a lower --lr."
+            "The model diverged: train it again with a lower --learning-rate."
         )
     return values

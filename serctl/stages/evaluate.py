@@ -59,12 +59,12 @@ def evaluate(
         LogitsError: A system has no logits for the split, or other labels.
         UsageError: A submission of more than one system.
     """
-    manifest = read_manifest(workspace.manifest)
+    manifest = read_manifest(workspace.manifest).limit(options.limit)
     if options.submission:
         split, path, count = write_submission(workspace, manifest, options)
         return EvaluateResult(split, count, submission=path)
     split = options.split or choose_split(manifest)
-    rows, notes = _labelled_rows(manifest, split, options.limit)
+    rows, notes = _labelled_rows(manifest, split)
     found, missing = _read_systems(workspace, options.systems, split, rows.ids)
     notes += missing
     labels = _declared_labels([answers for _, answers in found], manifest, rows)
@@ -139,9 +139,9 @@ def choose_split(manifest: Manifest) -> str:
     return "dev"
 
 
-def _labelled_rows(manifest: Manifest, split: str, limit: int | None) -> tuple[Manifest, list[str]]:
+def _labelled_rows(manifest: Manifest, split: str) -> tuple[Manifest, list[str]]:
     """Return the utterances that have an emotion, and a note that names those that have none."""
-    rows = manifest.select(split).limit(limit)
+    rows = manifest.select(split)
     unlabelled = [row.utterance_id for row in rows if not row.emotion]
     named = f"{len(unlabelled)} of {len(rows)} utterances of {split} have no emotion"
     named += f" ({first_few(unlabelled)})"

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,9 @@ def lay_out_trial(
 def measure_duration(row: Utterance) -> float:
     """Return seconds: the manifest's, else the audio file's, else 0 (unknown)."""
     for name in ("duration", "duration_s"):
-        if row.extra.get(name):
-            return float(row.extra[name])
+        with suppress(KeyError, ValueError):
+            if 0 < (seconds := float(row.extra[name])) < np.inf:
+                return seconds
     try:
         return measure_samples(row.path) / SAMPLE_RATE
     except AudioError:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic_frames as frames
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
 from sklearn.pipeline import make_pipeline
@@ -22,9 +23,11 @@ from serctl.data.manifest import Utterance, read_manifest, write_manifest
 from serctl.ensemble.baselines import MAJORITY, POOLED
 from serctl.ensemble.logits import Logits, read_logits, write_logits
 from serctl.errors import LogitsError, ManifestError, UnknownNameError, UsageError
-from serctl.options import EvaluateOptions, StackOptions
+from serctl.options import EvaluateOptions, ExportLogitsOptions, StackOptions
 from serctl.stages.evaluate import EvaluateResult, evaluate
+from serctl.stages.export_logits import export_logits
 from serctl.stages.stack import stack
+from serctl.stages.train import train
 
 BARE = EvaluateOptions(baselines=False)
 
@@ -334,3 +337,30 @@ def test_a_submission_is_of_one_system_and_one_split(project: Workspace) -> None
     ):
         with pytest.raises(UsageError, match=message):
             evaluate(project, EvaluateOptions(systems=systems, split=split, submission="x.csv"))
+
+
+def test_a_duration_that_is_no_number_is_measured(project: Workspace) -> None:
+    rows = list(read_manifest(project.manifest))
+    rows = [replace(row, extra=row.extra | {"duration": "3.2s"}) for row in rows]
+    write_manifest(project.manifest, rows)
+    report = report_of(evaluate(project, BARE))
+    assert set(report["utterances"]["duration"]) == {0.0}  # there is no audio here to measure
+
+
+def test_limit_takes_the_first_rows_of_the_manifest_as_the_steps_before_do(
+    project: Workspace,
+) -> None:
+    rows = list(read_manifest(project.manifest))
+    first = [row.utterance_id for row in rows[: len(rows) - 20] if row.split == "test"]
+    report = report_of(evaluate(project, replace(BARE, limit=len(rows) - 20)))
+    assert report["utterances"]["utterance_id"] == first
+
+
+def test_an_emotion_that_train_alone_has_got_since_harms_no_baseline(tmp_path: Path) -> None:
+    rows = frames.make_utterances(folder=tmp_path / "audio")
+    workspace = frames.make_project(tmp_path, rows)
+    train(workspace, replace(frames.TINY, epochs=1, name="a"))
+    export_logits(workspace, ExportLogitsOptions(run="a", device="cpu"))
+    write_manifest(workspace.manifest, [replace(rows[0], emotion="sad"), *rows[1:]])
+    names = [row["name"] for row in evaluate(workspace, EvaluateOptions()).table]
+    assert names == ["a", MAJORITY, POOLED]
