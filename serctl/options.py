@@ -105,7 +105,7 @@ class TrainOptions:
         overwrite: Replace a run of the same name and other options.
         profile: Measure where the time goes.
         device: Where to compute.
-        limit: Only so many utterances of every split, for a dry run.
+        limit: Only the first so many utterances of the manifest, for a dry run.
     """
 
     speech: tuple[str, ...] = ()

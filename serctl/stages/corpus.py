@@ -48,7 +48,8 @@ class TrainingCorpus:
                 if data and (chosen is None or name in chosen):
                     sources = [branch.store.source_of(name) for branch in self.branches]
                     target = [round(float(share), 6) for share in data.targets[i]]
-                    rows.append([name, chosen is None, sources, target])
+                    ratings = data.attributes[i].tolist() if self.attributes else []
+                    rows.append([name, chosen is None, sources, target, *map(repr, ratings)])
         return hash_document(rows)
 
 

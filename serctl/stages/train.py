@@ -91,7 +91,7 @@ def train(
     """
     _refuse_contradictions(options)
     corpus = prepare_corpus(workspace, options)
-    runs, folds = [], []
+    runs, folds, notes = [], [], corpus.notes
     for seed in range(options.seed, options.seed + options.seeds):
         name = f"{options.name}-s{seed}" if options.name and options.seeds > 1 else options.name
         one = replace(options, seed=seed, seeds=1, name=name)
@@ -99,11 +99,17 @@ def train(
         main, parts = session.run()
         runs.append(main)
         folds += parts
+        notes = tuple(dict.fromkeys((*notes, session.warning)))
     mean, deviation = _aggregate([run.summary["metrics"] for run in runs])
-    return TrainResult(tuple(runs), tuple(folds), mean, deviation, corpus.notes)
+    return TrainResult(tuple(runs), tuple(folds), mean, deviation, tuple(filter(None, notes)))
 
 
 def _refuse_contradictions(options: TrainOptions) -> None:
+    least = {"epochs": 1, "batch_size": 1, "hidden": 1, "seeds": 1, "seed": 0, "patience": 0}
+    for name, smallest in least.items():  # files are not checked as flags are
+        if (value := getattr(options, name)) < smallest:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} is {value}, expected {smallest} or more.")
     if options.folds == 1 or options.folds < 0:
         raise UsageError(f"--folds {options.folds} makes no folds; use 2 or more, or leave it out.")
     if options.folds and options.heldout:
@@ -137,17 +143,20 @@ class _Session:
         self.folder = workspace.runs / self.name
         self.device = resolve_device(options.device)
         self.ranks = Ranks.join(self.device)
+        self.warning = ""
 
     def run(self) -> tuple[RunResult, list[RunResult]]:
         """Train what is missing."""
         corpus, options = self.corpus, self.options
         chosen = set(corpus.train.ids)
         if options.heldout:
-            chosen -= hold_out(corpus.utterances, HELD_OUT, options.seed).ids(0)
+            parts = hold_out(corpus.utterances, HELD_OUT, options.seed)
+            chosen, self.warning = chosen - parts.ids(0), parts.warning
         main = self._train_one(self.name, self.folder, frozenset(chosen), None)
         if not options.folds:
             return main, []
         folds = assign_folds(corpus.utterances, options.folds, options.seed)
+        self.warning = folds.warning
         return main, [
             self._train_one(
                 f"{self.name} fold {fold + 1}/{options.folds}",

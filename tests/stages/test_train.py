@@ -16,6 +16,7 @@ from serctl.ensemble.logits import read_logits
 from serctl.errors import (
     CacheError,
     CheckpointError,
+    ConfigError,
     ManifestError,
     MissingFeaturesError,
     UsageError,
@@ -241,3 +242,40 @@ def test_no_dev_split_is_an_error_unless_the_last_epoch_is_kept(tmp_path):
     with pytest.raises(ManifestError, match="--select-by last"):
         train(project, TINY)
     assert train(project, replace(TINY, select_by="last")).runs[0].summary["best_epoch"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("epochs", 0), ("batch_size", 0), ("seeds", 0), ("seed", -1)]
+)
+def test_numbers_that_a_file_may_hold_are_checked_as_flags_are(project, name, value):
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} is {value}"):
+        train(project, replace(TINY, **{name: value}))
+
+
+def test_what_was_refused_at_its_first_step_does_not_stand_in_the_way(project):
+    options = replace(TINY, name="refused", epochs=1, loss="wce+sml")
+    with pytest.raises(ConfigError, match="--batch-size"):
+        train(project, replace(options, batch_size=15))
+    assert not train(project, options).runs[0].present
+
+
+def test_changed_ratings_are_other_data(tmp_path):
+    rows = [
+        replace(row, extra={"arousal": f"{1 + i % 5}", "valence": "3", "dominance": f"{i % 7}"})
+        for i, row in enumerate(make_utterances(folder=tmp_path / "audio"))
+    ]
+    project = make_project(tmp_path, rows)
+    options = replace(TINY, name="rated", epochs=1, attribute_weight=1.0)
+    train(project, options)
+    assert train(project, options).runs[0].present
+    rows[0] = replace(rows[0], extra=rows[0].extra | {"arousal": "5"})
+    write_manifest(project.manifest, rows)
+    with pytest.raises(CheckpointError, match="other data"):
+        train(project, options)
+
+
+def test_folds_without_speakers_are_noted(tmp_path):
+    rows = make_utterances(folder=tmp_path / "audio")
+    project = make_project(tmp_path, [replace(row, speaker="") for row in rows])
+    [note] = [n for n in train(project, replace(TINY, epochs=1, folds=2)).notes if "speaker" in n]
+    assert "48 of 48 utterances have no speaker" in note
