@@ -24,7 +24,7 @@ class TranscribeOptions:
         batch_seconds: Seconds of a batch, whole 30 s windows counted.
         weights: Checkpoint to use instead of the model's own.
         seed: Of the draws when a doubtful text is tried again.
-        limit: Only the first so many utterances.
+        limit: Only so many utterances, of every split in turn.
         skip_bad: List audio that cannot be read in failures.csv and go on.
     """
 
@@ -52,7 +52,7 @@ class ExtractOptions:
     layer: int = -1
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Device = "auto"
-    batch_seconds: float | None = None  # 4 on a CPU, where larger ones only pad; 60 elsewhere
+    batch_seconds: float | None = None  # 2 on a CPU, where larger ones only pad; 60 elsewhere
     storage: str = "float16"
     weights: str | None = None
     limit: int | None = None
@@ -105,7 +105,7 @@ class TrainOptions:
         overwrite: Replace a run of the same name and other options.
         profile: Measure where the time goes.
         device: Where to compute.
-        limit: Only the first so many utterances of the manifest, for a dry run.
+        limit: Only so many utterances, of every split in turn, for a dry run.
     """
 
     speech: tuple[str, ...] = ()

@@ -39,7 +39,7 @@ def extract(
     ] = None,
     batch_seconds: Annotated[
         float | None,
-        typer.Option(min=0, help="Padded seconds in a batch.", show_default="4 on a CPU, else 60"),
+        typer.Option(min=0, help="Padded seconds in a batch.", show_default="2 on a CPU, else 60"),
     ] = None,
     device: DeviceOpt = None,
     skip_bad: Annotated[

@@ -29,7 +29,7 @@ from serctl.stages.inputs import (
     run_ahead,
 )
 
-BATCH_SECONDS = {True: 4.0, False: 60.0}
+BATCH_SECONDS = {True: 2.0, False: 60.0}
 """Padded seconds of a batch on a CPU, where larger ones only add padding, and elsewhere."""
 
 

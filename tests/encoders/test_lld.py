@@ -1,5 +1,6 @@
 """eGeMAPS low-level descriptors against openSMILE used directly."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,15 @@ def test_frames_come_a_hundred_a_second_and_even_a_click_has_one(encoder: Encode
     assert [frames.shape for frames in made] == [(2, 25), (2, 25), (2, 25), (96, 25), (296, 25)]
     assert all(np.isfinite(frames).all() for frames in made)
     assert (encoder.dim, encoder.frame_rate) == (25, 100.0)
+
+
+def test_several_threads_may_encode_at_once(encoder: Encoder) -> None:
+    generator = np.random.default_rng(2)
+    waves = [generator.standard_normal(n).astype(np.float32) * 0.1 for n in range(3000, 9000, 500)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda wave: encoder.encode([wave])[0], waves))
+    for frames, wave in zip(together, waves, strict=True):
+        np.testing.assert_array_equal(frames, encoder.encode([wave])[0])
 
 
 def test_descriptors_do_not_depend_on_the_batch(encoder: Encoder) -> None:

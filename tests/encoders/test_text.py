@@ -1,6 +1,7 @@
 """Text encoders: tiny RoBERTa and DeBERTa-v2 with the hub's file sets, and the real MiniLM."""
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,17 @@ def test_overlong_text_is_windowed_joined_and_counted(
     np.testing.assert_allclose(frames, torch.cat(expected).numpy(), atol=1e-4)
     encoder.encode(TEXTS)
     assert encoder.windowed == 2
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_several_threads_may_encode_at_once(name: str, checkpoints: dict[str, Path]) -> None:
+    encoder = load(checkpoints[name], layer=1)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(encoder.encode, [TEXTS] * 16))
+    for batch in together:
+        for frames, expected in zip(batch, encoder.encode(TEXTS), strict=True):
+            np.testing.assert_allclose(frames, expected, atol=1e-5)
+    assert encoder.windowed == 17
 
 
 def test_deberta_reads_spm_model_alone(checkpoints: dict[str, Path]) -> None:
