@@ -50,7 +50,8 @@ def decode_audio(content: bytes, name: Path | str) -> NDArray[np.float32]:
     try:
         samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(f"Audio file '{name}' cannot be decoded: {error}") from error
+        reason = str(error).rpartition(": ")[2]
+        raise AudioError(f"Audio file '{name}' cannot be decoded: {reason}") from error
     return to_mono_16k(samples, rate, name)
 
 

@@ -10,7 +10,7 @@ from serctl.config import Workspace
 from serctl.data.audio import SAMPLE_RATE, read_audio
 from serctl.data.corpora.found import AUDIO
 from serctl.data.transcripts import read_rows
-from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError
+from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError, first_few
 from serctl.options import PredictOptions
 from serctl.progress import Progress, silent
 from serctl.stages.failures import capture
@@ -74,7 +74,7 @@ def predict(
         raise UsageError("No model is named. Give a bundle, stacker or run: --model NAME")
     paths = find_audio(options.audio)
     if absent := [path for path in paths if not path.exists() and not options.skip_bad]:
-        raise AudioError(f"Audio file '{absent[0]}' does not exist ({len(absent)} such files).")
+        raise AudioError(f"Audio that does not exist: {first_few(absent)}.")
     words = read_words(Path(options.transcripts)) if options.transcripts else None
     started = time.monotonic()
     parts = find_parts(options.model, workspace)

@@ -200,7 +200,7 @@ def test_what_cannot_be_judged_stops_or_is_listed(
 
 
 def test_absent_audio_is_told_before_anything_is_loaded(project: Workspace) -> None:
-    with pytest.raises(AudioError, match=r"nowhere\.wav' does not exist"):
+    with pytest.raises(AudioError, match=r"does not exist: nowhere\.wav"):
         run(project, None, model="no such model", audio=("nowhere.wav",))
     with pytest.raises(UsageError, match="No audio is named"):
         run(project, None, model=SPEECH)
