@@ -14,7 +14,7 @@ class Advance(Protocol):
 class Progress(Protocol):
     """Where stages report to: ``with progress.task("wavlm-large", 480) as advance: ...``."""
 
-    def task(self, description: str, total: int | None = None): ...  # type: ignore[no-untyped-def]  # noqa: ANN201, D102
+    def task(self, description: str, total: int | None = None): ...  # type: ignore[no-untyped-def]  # noqa: D102
 
 
 class Silent:

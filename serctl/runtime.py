@@ -55,7 +55,7 @@ def split_threads(device: torch.device) -> Iterator[int]:
 def seed_everything(seed: int) -> None:
     """Seed the global generators; only weight initialisation and dropout read them."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
+    np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 

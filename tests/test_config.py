@@ -49,7 +49,7 @@ def test_no_project_file_names_the_command_that_makes_one(tmp_path: Path) -> Non
         ("[trian]\nseed = 1", "train"),
     ],
 )
-def test_an_unknown_name_is_refused_with_a_suggestion(tmp_path: Path, text: str, guess: str) -> None:
+def test_an_unknown_name_is_refused_with_a_guess(tmp_path: Path, text: str, guess: str) -> None:
     with pytest.raises(ConfigError, match=f"Did you mean '{guess}'"):
         open_workspace(project(tmp_path, text))
 

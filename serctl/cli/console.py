@@ -23,9 +23,7 @@ from serctl.progress import Advance
 
 FILE_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
-out = Console(
-    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH
-)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 

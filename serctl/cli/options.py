@@ -11,11 +11,18 @@ ProjectOpt = Annotated[
 ]
 ConfigOpt = Annotated[
     Path | None,
-    typer.Option("--config", help="TOML recipe, or the config.json of a run, read before the flags."),
+    typer.Option(
+        "--config", help="TOML recipe, or the config.json of a run, read before the flags."
+    ),
 ]
-JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-LimitOpt = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N utterances.")]
+JsonOpt = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead of a table.")
+]
+LimitOpt = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Only N utterances, of every split in turn.")
+]
 DeviceOpt = Annotated[
-    str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")
+    str | None,
+    typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", show_default="auto"),
 ]
 SeedOpt = Annotated[int | None, typer.Option("--seed", help="Seed of every random choice.")]

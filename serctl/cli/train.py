@@ -28,9 +28,7 @@ def train(
     text: Annotated[list[str] | None, _flag("Text encoder.")] = None,
     paralinguistic: Annotated[list[str] | None, _flag("Such as facodec, egemaps.")] = None,
     loss: Annotated[str | None, _flag("wce or wce+sml.", "wce")] = None,
-    recipe: Annotated[
-        str | None, _flag("paper, released, small, demo, or a TOML file.")
-    ] = None,
+    recipe: Annotated[str | None, _flag("paper, released, small, demo, or a TOML file.")] = None,
     hidden: Annotated[int | None, _flag("Width of the network.", "512", NETWORK, min=1)] = None,
     dropout: Annotated[
         float | None, _flag("In attention and heads.", "0.5", NETWORK, min=0, max=1)
@@ -82,7 +80,7 @@ def train(
     config: ConfigOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Train a fusion network on cached frames. Further options stand in recipes: docs/training.md."""
+    """Train a fusion network on cached frames. More options stand in recipes: docs/training.md."""
     workspace = open_workspace(project)
     options = resolve_options(
         TrainOptions,

@@ -92,8 +92,19 @@ class Manifest:
         return chosen
 
     def limit(self, count: int | None) -> "Manifest":
-        """Return the first ``count`` utterances (``--limit``); None keeps all."""
-        return self if count is None else Manifest(self.utterances[:count], self.path)
+        """Return ``count`` utterances, the first of every split in turn (``--limit``).
+
+        None keeps all. A dry run needs all splits, and manifests are often sorted by split.
+        """
+        if count is None:
+            return self
+        seen: Counter[str] = Counter()
+        places = []
+        for place, row in enumerate(self.utterances):
+            places.append((seen[row.split], place))
+            seen[row.split] += 1
+        kept = sorted(place for _, place in sorted(places)[:count])
+        return Manifest(tuple(self.utterances[place] for place in kept), self.path)
 
     def label_set(self) -> LabelSet:
         """Return the emotions that occur, in the fixed order."""

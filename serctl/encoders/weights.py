@@ -183,9 +183,7 @@ def _from_package(name: str) -> Weights:
     return Weights(path, found, revision)
 
 
-def _from_cache(
-    repository: str, spec: EncoderSpec, revision: str | None = None
-) -> Weights | None:
+def _from_cache(repository: str, spec: EncoderSpec, revision: str | None = None) -> Weights | None:
     """Look into the Hugging Face cache, without asking the hub whether there is a newer commit."""
     from huggingface_hub import try_to_load_from_cache
 

@@ -26,7 +26,8 @@ from serctl.training.folder import (
 )
 from serctl.training.ranks import Ranks
 
-HELD_OUT = 0.1
+HELD_OUT, HELD_OUT_SEED = 0.1, 0
+"""The same part for every seed: a stacker needs it from all its base models."""
 
 Log = Callable[[str], None]
 
@@ -150,7 +151,7 @@ class _Session:
         corpus, options = self.corpus, self.options
         chosen = set(corpus.train.ids)
         if options.heldout:
-            parts = hold_out(corpus.utterances, HELD_OUT, options.seed)
+            parts = hold_out(corpus.utterances, HELD_OUT, HELD_OUT_SEED)
             chosen, self.warning = chosen - parts.ids(0), parts.warning
         main = self._train_one(self.name, self.folder, frozenset(chosen), None)
         if not options.folds:

@@ -1,4 +1,4 @@
-"""The figures of `docs/results.md` on EmoDB and RAVDESS (`make results`): resumable, hours on a CPU.
+"""The figures of `docs/results.md` on EmoDB and RAVDESS (`make results`): resumable, slow.
 
 Every step is the command of the same name; trainings that exist are not done again. Prints the
 table as Markdown with date, commit and command.

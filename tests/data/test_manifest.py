@@ -160,3 +160,11 @@ def test_a_limit_is_spread_over_splits_and_emotions(rows: list[Utterance], limit
     assert chosen == [row for row in rows if row in chosen]
     cells = {(row.split, row.emotion) for row in rows}
     assert len({(row.split, row.emotion) for row in chosen}) == min(limit, len(cells))
+
+
+def test_a_limit_takes_of_every_split_in_turn_and_keeps_the_order() -> None:
+    splits = ["train"] * 5 + ["dev"] + ["test"] * 4
+    rows = [Utterance(f"u{i}", Path(f"u{i}.wav"), split) for i, split in enumerate(splits)]
+    manifest = Manifest(tuple(rows))
+    assert manifest.limit(6).ids == ("u0", "u1", "u2", "u5", "u6", "u7")
+    assert manifest.limit(99).ids == manifest.limit(None).ids == manifest.ids
