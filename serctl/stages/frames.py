@@ -25,6 +25,7 @@ from serctl.stages.failures import capture
 from serctl.stages.inputs import run_ahead
 from serctl.stages.parts import Branch, Parts
 from serctl.stages.recognition import settle_recognition
+from serctl.training.dataset import NO_LABEL, UtteranceSet
 
 if TYPE_CHECKING:
     from serctl.encoders.recognisers.base import Recogniser
@@ -173,6 +174,43 @@ class FrameMaker:
             clip.frames[digest] = get_storage(self._keys[digest].storage).as_read(frames, clip.name)
         except SerctlError as error:
             clip.error = error
+
+
+class ClipFrames:
+    """Frames of clips as training reads them from a store; see `FrameReader`."""
+
+    def __init__(self, frames: Mapping[str, NDArray[np.generic]]) -> None:
+        self._frames = frames
+        first = next(iter(frames.values()))
+        self.dim, self.dtype = first.shape[1], first.dtype
+
+    def num_frames(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the number of frames of each clip ``(B,)``."""
+        return np.array([len(self._frames[name]) for name in ids], dtype=np.int64)
+
+    def read_batch(self, ids: Sequence[str], out: NDArray[np.generic]) -> None:
+        """Fill ``out[b, :T_b]``."""
+        for row, name in zip(out, ids, strict=True):
+            row[: len(self._frames[name])] = self._frames[name]
+
+
+def tabulate(clips: Sequence[Clip], keys: Sequence[FeatureKey], num_classes: int) -> UtteranceSet:
+    """Return clips as the table that a network with branches of these keys reads."""
+    ids = tuple(f"{i:09d}" for i in range(len(clips)))
+    readers = [
+        ClipFrames(dict(zip(ids, (clip.frames[key.digest] for clip in clips), strict=True)))
+        for key in keys
+    ]
+    size = len(ids)
+    return UtteranceSet(
+        ids=ids,
+        readers=tuple(readers),
+        lengths=np.stack([reader.num_frames(ids) for reader in readers], axis=1),
+        label_ids=np.full(size, NO_LABEL),
+        targets=np.zeros((size, num_classes), np.float32),
+        neutral=np.zeros(size, bool),
+        attributes=np.full((size, 3), np.nan, np.float32),
+    )
 
 
 def load_branch(

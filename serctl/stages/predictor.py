@@ -17,10 +17,9 @@ from serctl.errors import AudioError, ConfigError, SerctlError, UsageError
 from serctl.files import read_json
 from serctl.options import PredictOptions
 from serctl.runtime import resolve_device
-from serctl.stages.frames import Clip, FrameMaker
+from serctl.stages.frames import Clip, FrameMaker, tabulate
 from serctl.stages.parts import Parts, find_parts
 from serctl.training.checkpoint import load_run
-from serctl.training.dataset import UtteranceSet
 from serctl.training.inference import infer
 
 Audio = Path | str | ArrayLike
@@ -155,29 +154,12 @@ class Predictor:
 
     def logits(self, clips: Sequence[Clip]) -> dict[str, NDArray[np.float64]]:
         """Return the logits ``(N, C)`` of every network for clips that have their frames."""
-        ids = tuple(f"{i:09d}" for i in range(len(clips)))
-        return {
-            name: infer(run.model, self._table(name, clips, ids), self._device).logits
-            for name, run in self._runs.items()
-        }
-
-    def _table(self, name: str, clips: Sequence[Clip], ids: tuple[str, ...]) -> UtteranceSet:
-        readers = [
-            _ClipFrames(
-                {i: clip.frames[branch.key.digest] for i, clip in zip(ids, clips, strict=True)}
-            )
-            for branch in self.parts.branches[name]
-        ]
-        size, classes = len(ids), len(self._runs[name].labels)
-        return UtteranceSet(
-            ids=ids,
-            readers=tuple(readers),
-            lengths=np.stack([reader.num_frames(ids) for reader in readers], axis=1),
-            label_ids=np.full(size, -1),
-            targets=np.zeros((size, classes), np.float32),
-            neutral=np.zeros(size, bool),
-            attributes=np.full((size, 3), np.nan, np.float32),
-        )
+        found = {}
+        for name, run in self._runs.items():
+            keys = [branch.key for branch in self.parts.branches[name]]
+            data = tabulate(clips, keys, len(run.labels))
+            found[name] = infer(run.model, data, self._device).logits
+        return found
 
     def _answer(self, clips: Sequence[Clip]) -> Iterator[Prediction]:
         ids = tuple(map(str, range(len(clips))))
@@ -276,22 +258,6 @@ def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:
     if wrong:
         raise UsageError(f"--weights '{wrong[0]}' is not NAME=DIR, e.g. wavlm-large=/data/wavlm.")
     return {name: Path(path) for name, _, path in (pair.partition("=") for pair in pairs)}
-
-
-class _ClipFrames:
-    """Frames of clips as training reads them from a store; see `FrameReader`."""
-
-    def __init__(self, frames: Mapping[str, NDArray[np.generic]]) -> None:
-        self._frames = frames
-        first = next(iter(frames.values()))
-        self.dim, self.dtype = first.shape[1], first.dtype
-
-    def num_frames(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        return np.array([len(self._frames[name]) for name in ids], dtype=np.int64)
-
-    def read_batch(self, ids: Sequence[str], out: NDArray[np.generic]) -> None:
-        for row, name in zip(out, ids, strict=True):
-            row[: len(self._frames[name])] = self._frames[name]
 
 
 def _name_of(audio: Audio) -> str:
