@@ -22,7 +22,7 @@ from serctl.encoders.catalog import PACKAGES, get_spec, is_hub_id
 from serctl.errors import SerctlError, WeightsError
 from serctl.files import read_json, write_json
 
-HUB_SECONDS = 3.0
+HUB_SECONDS = 2.5
 """How long the hub may take to answer before it counts as unreachable."""
 
 SUFFIXES = (".safetensors", ".bin", ".pt")
@@ -219,7 +219,7 @@ def _ask_hub(
     pool.terminate()
     if answer.ready() and not failures:
         return answer.get()
-    failure = failures[0] if failures else f"no answer within {seconds:.0f} s"
+    failure = failures[0] if failures else f"no answer within {seconds:g} s"
     if isinstance(failure, GatedRepoError):
         raise WeightsError(
             f"'{repository}' asks for consent on its page. Give it there, then run: hf auth login"
