@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -87,7 +88,7 @@ def read_rows(path: Path) -> list[Transcript]:
 
 
 def write_transcripts(path: Path, rows: Iterable[Transcript], document: dict[str, Any]) -> None:
-    """Write the CSV and, beside it, the JSON that names its source.
+    """Write the CSV and, beside it, the JSON that names its source; another source's are renamed.
 
     Args:
         path: Of the CSV.
@@ -95,6 +96,7 @@ def write_transcripts(path: Path, rows: Iterable[Transcript], document: dict[str
         document: At least ``source``; also settings and versions.
     """
     sidecar = path.with_suffix(".json")
+    _put_aside(path, document["source"])
     sidecar.unlink(missing_ok=True)  # never words of one source under the name of another
     with write_atomic(path) as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -109,10 +111,26 @@ def write_transcripts(path: Path, rows: Iterable[Transcript], document: dict[str
 
 
 def read_finished(path: Path, source: str) -> list[Transcript]:
-    """Return the rows of a finished CSV if they are of this source, none otherwise."""
-    if not path.exists() or not path.with_suffix(".json").exists():
-        return []
-    return read_rows(path) if _read_document(path)["source"] == source else []
+    """Return the finished rows of this source, also if others have taken their place since."""
+    for place in (path, _beside(path, source)):
+        with suppress(TranscriptsError):
+            if _read_document(place)["source"] == source:
+                return read_rows(place)
+    return []
+
+
+def _put_aside(path: Path, source: str) -> None:
+    """Keep finished rows of another source: hours of a large model may have made them."""
+    with suppress(TranscriptsError):
+        found = _read_document(path)["source"]
+        if found != source and path.exists():
+            for suffix in (".csv", ".json"):
+                path.with_suffix(suffix).replace(_beside(path, found).with_suffix(suffix))
+
+
+def _beside(path: Path, source: str) -> Path:
+    slug = re.sub(r"[^a-zA-Z0-9._=]+", "-", source)
+    return path.with_name(f"{path.stem}.{slug}.csv")
 
 
 class Journal:
@@ -120,11 +138,11 @@ class Journal:
 
     Args:
         path: Of the CSV that will be written when all rows are there.
-        source: Of the words; a journal of another source is put aside unread.
+        source: Of the words; every source has a journal of its own.
     """
 
     def __init__(self, path: Path, source: str) -> None:
-        self.path = path.with_name(f".{path.name}.journal")
+        self.path = _beside(path, source).with_suffix(".journal")
         self._source = source
         self._file: TextIO | None = None
 

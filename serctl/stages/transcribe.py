@@ -45,7 +45,7 @@ class TranscribeResult:
         utterances: Rows of the manifest.
         present: Utterances whose words (and frames) were there and whose audio has not changed.
         transcribed: Utterances transcribed now.
-        suspects: Reasons for doubt and how many utterances have each, of all in the CSV.
+        suspects: Reasons for doubt and how many of the utterances have each.
         suspect: Utterances with any doubt.
         retried: Suspects whose words were drawn at a higher temperature.
         failed: Utterances that could not be read; they are listed in ``failures``.
@@ -84,9 +84,9 @@ def transcribe(
         SerctlError: An utterance cannot be read (unless ``skip_bad``), the weights are not at
             hand or not Whisper's, or the back-end is not installed.
     """
-    manifest = read_manifest(workspace.manifest).limit(options.limit)
+    manifest = read_manifest(workspace.manifest)
     if options.from_manifest:
-        return _take_manifest(workspace, manifest, options)
+        return _take_manifest(workspace, manifest.limit(options.limit), options)
     recognition = settle_recognition(workspace, options)
     with SourceHasher(workspace.cache) as hasher:
         run = _Transcription(workspace, recognition, AudioInputs(hasher))
@@ -105,7 +105,6 @@ def _take_manifest(
         )
     rows = [Transcript(row.utterance_id, row.transcript or "") for row in manifest]
     write_transcripts(workspace.transcripts, rows, {"source": FROM_MANIFEST})
-    Journal(workspace.transcripts, FROM_MANIFEST).remove()
     return TranscribeResult(workspace.transcripts, FROM_MANIFEST, len(rows), transcribed=len(rows))
 
 
@@ -123,8 +122,9 @@ class _Transcription:
 
     def over(self, manifest: Manifest, progress: Progress) -> TranscribeResult:
         """Transcribe what is missing and write the CSV in the order of the manifest."""
-        rows = sorted(manifest, key=lambda row: row.utterance_id)
-        done = self._find_done(rows)
+        rows = sorted(manifest.limit(self.options.limit), key=lambda row: row.utterance_id)
+        known = self._read_known()
+        done = self._find_done(rows, known)
         missing = self._find_missing(rows, done)
         result = TranscribeResult(
             self.workspace.transcripts,
@@ -135,15 +135,23 @@ class _Transcription:
         )
         if missing:
             result = self._recognise(rows, missing, done, result, progress)
-        words = [done[name] for name in manifest.ids if name in done]
-        write_transcripts(self.workspace.transcripts, words, self._describe())
+        # A dry run of a few does not forget the words of the others.
+        kept = known.keys() - {row.utterance_id for row in rows}
+        words = {name: known[name] for name in kept} | done
+        ordered = [words[name] for name in manifest.ids if name in words]
+        write_transcripts(self.workspace.transcripts, ordered, self._describe())
         self.journal.remove()
-        return self._summarise(result, words, rows)
+        return self._summarise(result, list(done.values()), rows)
 
-    def _find_done(self, rows: Sequence[Utterance]) -> dict[str, Transcript]:
-        """Return the words of this source whose audio has not changed."""
+    def _read_known(self) -> dict[str, Transcript]:
+        """Return the words of this source, finished or from an interrupted run."""
         finished = read_finished(self.workspace.transcripts, self.recognition.source)
-        known = {row.utterance_id: row for row in [*finished, *self.journal.read()]}
+        return {row.utterance_id: row for row in [*finished, *self.journal.read()]}
+
+    def _find_done(
+        self, rows: Sequence[Utterance], known: Mapping[str, Transcript]
+    ) -> dict[str, Transcript]:
+        """Return the known words of rows whose audio has not changed."""
         hash_of = capture(self.inputs.hash_of)
         return {
             row.utterance_id: known[row.utterance_id]

@@ -32,6 +32,26 @@ def test_rows_and_source_come_back(tmp_path: Path) -> None:
     assert read_finished(path, "whisper-tiny;de") == []
 
 
+def test_words_of_another_source_are_kept_and_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "transcripts.csv"
+    write_transcripts(path, ROWS, {"source": "whisper-large-v3;en"})
+    write_transcripts(path, ROWS[:1], {"source": "whisper-tiny;en"})
+    assert read_transcripts(path).source == "whisper-tiny;en"
+    assert read_finished(path, "whisper-large-v3;en") == ROWS
+    write_transcripts(path, ROWS, {"source": "whisper-large-v3;en"})
+    assert read_finished(path, "whisper-tiny;en") == ROWS[:1]
+    assert read_finished(path, "whisper;en") == []
+
+
+def test_a_damaged_file_is_no_finished_work(tmp_path: Path) -> None:
+    path = tmp_path / "transcripts.csv"
+    write_transcripts(path, ROWS, {"source": "s"})
+    path.with_suffix(".json").write_text("{")
+    assert read_finished(path, "s") == []
+    write_transcripts(path, ROWS, {"source": "s"})
+    assert read_finished(path, "s") == ROWS
+
+
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("t") / "transcripts.csv"
@@ -48,7 +68,8 @@ def test_a_journal_gives_back_whole_rows_of_its_own_source(tmp_path: Path) -> No
     with journal.path.open("a") as file:
         file.write('{"utterance_id": "d", "te')
     assert Journal(path, "s").read() == ROWS
-    assert Journal(path, "other").read() == []
+    with Journal(path, "other") as other:
+        assert other.read() == []
     with Journal(path, "s") as journal:  # the cut line is gone, the next one is whole
         journal.append([Transcript("d", "again")])
     assert Journal(path, "s").read() == [*ROWS, Transcript("d", "again")]

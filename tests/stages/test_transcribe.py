@@ -171,6 +171,9 @@ def test_a_dry_run_of_some_is_the_beginning_of_all(project: Workspace) -> None:
     assert len(read_rows(project.transcripts)) == 2
     done = transcribe(project, OPTIONS)
     assert (done.present, done.transcribed) == (2, 3)
+    again = transcribe(project, replace(OPTIONS, limit=1))
+    assert (again.utterances, again.present) == (1, 1)
+    assert len(read_rows(project.transcripts)) == 5  # a dry run forgets nothing
 
 
 def test_the_manifest_has_words_of_its_own(project: Workspace) -> None:
