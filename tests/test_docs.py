@@ -141,14 +141,14 @@ def road_of_quickstart() -> list[list[str]]:
 
 
 def shorten(manifest: Path, per_class: dict[str, int]) -> None:
-    """Keep a few utterances of two emotions in each split, of several speakers."""
+    """Keep a few utterances of three emotions in each split, of several speakers."""
     with manifest.open(newline="") as file:
         reader = csv.DictReader(file)
         rows, header = list(reader), reader.fieldnames or []
     taken: defaultdict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     for row in rows[::3] + rows[1::3] + rows[2::3]:
         group = taken[row["split"], row["emotion"]]
-        if row["emotion"] in {"happy", "neutral"}:
+        if row["emotion"] in {"angry", "happy", "neutral"}:
             group += [row] * (len(group) < per_class[row["split"]])
     with manifest.open("w", newline="") as file:
         writer = csv.DictWriter(file, header)
