@@ -43,7 +43,10 @@ def prepare(corpus: str, data: Path, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         root = str((data / corpus).resolve())
         call(folder, "init", "--corpus", corpus, "--root", root, *CORPORA[corpus], "-C", corpus)
-    call(project, "transcribe", "--from-manifest")
+        head, _, tail = (project / "serctl.toml").read_text().partition("[transcribe]")
+        own_words = f"{head}[transcribe]\nfrom_manifest = true{tail}\n"
+        (project / "serctl.toml").write_text(own_words)
+    call(project, "transcribe")
     call(project, "extract", *(f"--encoder={name}" for name in ENCODERS))
     return project
 
