@@ -96,7 +96,7 @@ def show_classes(system: System) -> Exhibit:
     figure.update_layout(
         height=96 + 46 * len(rows),
         bargap=0.5,
-        xaxis={"range": [0, 1.02], "tickformat": ".1f", "side": "top"},
+        xaxis={"range": [-0.03, 1.03], "tickformat": ".1f", "side": "top"},
         yaxis={"autorange": "reversed", "automargin": True, "showgrid": False},
         legend={"orientation": "h", "x": 0, "y": 0, "xanchor": "left", "yanchor": "top"},
         margin={"t": 64, "b": 34},

@@ -103,12 +103,9 @@ def content_policy(scripts: Sequence[str]) -> str:
 
 
 def choose_system(systems: Sequence[Mapping[str, Any]]) -> str:
-    """Return the system the page opens with: the best stacker, else the best run."""
-    for kinds in (("stacker",), ("run", "outside"), ("baseline",)):
-        fits = [system for system in systems if system["kind"] in kinds]
-        if fits:
-            return str(max(fits, key=lambda system: system["macro_f1"])["name"])
-    return ""
+    """Return the system the page opens with: the best by BS-F1 that is no baseline, if any is."""
+    own = [system for system in systems if system["kind"] != "baseline"] or systems
+    return str(max(own, key=lambda system: system["bs_f1"]["mean"])["name"])
 
 
 def make_data(page: Page) -> dict[str, Any]:

@@ -116,12 +116,17 @@ function openRow(row) {
     element("h4", "All systems"), systemsTable(row, truth));
 }
 
+/** A name that breaks after its "+" and "-", where there is no room for it. */
+function breakable(name) {
+  return name.split(/(?<=[+-])/).flatMap((part) => [part, element("wbr")]);
+}
+
 function probabilityTable(row, truth) {
   const lines = data.labels.map((label, i) => {
     const share = probability(system, row, i), bar = element("i");
     bar.style.width = `${100 * share}%`;
     return element("tr", "", i === truth ? { class: "truth" } : {},
-      element("th", i === truth ? `${label} (true)` : label, { scope: "row" }),
+      element("th", i === truth ? `${label} (true)` : label, { scope: "row", class: "label" }),
       element("td", "", { class: "bar", "aria-hidden": "true" }, bar),
       element("td", percent(share), { class: "number" }));
   });
@@ -132,7 +137,7 @@ function systemsTable(row, truth) {
   const lines = data.systems.map((each) => {
     const answer = each.predicted[row];
     return element("tr", "", {},
-      element("th", each.name, { scope: "row" }),
+      element("th", "", { scope: "row" }, ...breakable(each.name)),
       element("td", data.labels[answer], { class: answer === truth ? "right" : "wrong" }),
       element("td", percent(probability(each, row, answer)), { class: "number" }));
   });
