@@ -125,7 +125,7 @@ def test_make_says_which_flag_is_wrong_and_fails(
 
 def test_make_clean_leaves_a_project_alone(project: Path) -> None:
     plan = subprocess.run(
-        ["make", "-n", "-f", str(ROOT / "Makefile"), "clean"],
+        ["make", "-n", "--no-print-directory", "-f", str(ROOT / "Makefile"), "clean"],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert plan.stdout.startswith(f"cd {ROOT} && rm -rf ")

@@ -175,7 +175,8 @@ def link_to(path: Path, folder: Path) -> str:
         relative = Path(os.path.relpath(path.resolve(), folder.resolve()))
     except ValueError:
         return path.resolve().as_uri()
-    return quote(f"./{relative.as_posix()}" if ":" in relative.parts[0] else relative.as_posix())
+    link = f"./{relative.as_posix()}" if ":" in relative.parts[0] else relative.as_posix()
+    return quote(os.fsencode(link))  # bytes: a file's name need not be UTF-8
 
 
 def _read_configs(workspace: Workspace, document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

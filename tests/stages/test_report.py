@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import given
@@ -142,4 +142,5 @@ def test_a_link_leads_back_to_the_file(parts: list[str]) -> None:
         return
     link = link_to(path, Path("/project/reports"))
     assert not {"#", "?", " ", '"', "<"} & set(link)
-    assert Path(os.path.normpath(Path("/project/reports", unquote(link)))) == path
+    followed = Path("/project/reports", os.fsdecode(unquote_to_bytes(link)))
+    assert Path(os.path.normpath(followed)) == path
