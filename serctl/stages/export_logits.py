@@ -1,6 +1,6 @@
 """`serctl export-logits`: what a run says of every utterance, and whether it had learnt from it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from serctl.runtime import environment, resolve_device
 from serctl.stages.features import check_features, reopen_branches
 from serctl.training.checkpoint import CONFIG, Run, load_run
 from serctl.training.dataset import build_set
-from serctl.training.folder import TRAIN_IDS, hash_document, read_summary
+from serctl.training.folder import SUMMARY, TRAIN_IDS, hash_document, read_summary
 from serctl.training.inference import Outputs, infer
 
 
@@ -63,7 +63,7 @@ def export_logits(
     Utterances that the run learnt from are predicted out of fold if it has fold models.
 
     Raises:
-        CheckpointError: The run or a fold model is not there or not finished.
+        CheckpointError: The run is not there or not finished, or a fold model that is needed.
         CacheError: Features are missing or stale.
         LogitsError: ``train_logits`` asks for what the run does not have.
     """
@@ -73,7 +73,8 @@ def export_logits(
     manifest = read_manifest(workspace.manifest).limit(export.run.config["options"]["limit"])
     splits = [manifest.select(split) for split in options.splits or manifest.splits]
     rows = [row for part in splits for row in part]
-    notes = check_features(workspace, export.branches, rows)
+    notes = export.check_folds(rows)
+    notes += check_features(workspace, export.branches, rows)
     with progress.task(f"logits of {folder.name}", len(rows)) as advance:
         done = []
         for part in splits:
@@ -115,8 +116,24 @@ class _Export:
         self.run, self.folder, self.options, self.device = run, folder, options, device
         self.branches = reopen_branches(workspace, run.branches)
         self.learnt = _read_ids(folder)
-        self.folds = _find_folds(folder)
+        self.folds = _list_folds(folder, run.config)
         self.source = self._choose_source()
+
+    def check_folds(self, rows: Sequence[Utterance]) -> list[str]:
+        """Return a note on fold models that are not finished and that rows do without.
+
+        Raises:
+            CheckpointError: They are needed.
+        """
+        missing = [fold.name for fold in self.folds if not (fold / SUMMARY).is_file()]
+        if not missing or self.source != "oof":
+            return []
+        state = f"Run '{self.folder.name}': fold model {first_few(missing)} is not finished"
+        if any(row.utterance_id in self.learnt for row in rows):
+            raise CheckpointError(
+                f"{state}. Repeat its training, it continues; or name other splits: --split dev"
+            )
+        return [f"{state}; its logits of train need it."]
 
     def write(self, part: Manifest) -> ExportedSplit | None:
         """Write the logits of one split, unless they are there; None if none of it may be."""
@@ -235,17 +252,8 @@ def _read_ids(folder: Path) -> frozenset[str]:
         ) from error
 
 
-def _find_folds(folder: Path) -> list[Path]:
-    """Return the folders of the fold models, all of them finished."""
-    found = sorted((folder / "folds").glob(f"*/{CONFIG}"), key=lambda path: int(path.parent.name))
-    if not found:
-        return []
-    wanted = read_json(found[0], CheckpointError)["options"]["folds"]
-    folds = [folder / "folds" / str(fold) for fold in range(wanted)]
-    missing = [fold.name for fold in folds if not (fold / "summary.json").is_file()]
-    if missing:
-        raise CheckpointError(
-            f"Run '{folder.name}': fold model {first_few(missing)} of {wanted} is not finished. "
-            f"Repeat its training; it continues."
-        )
-    return folds
+def _list_folds(folder: Path, config: Mapping[str, Any]) -> list[Path]:
+    """Return the folders of all fold models that the run is to have, finished or not."""
+    found = sorted((folder / "folds").glob(f"*/{CONFIG}"))
+    config = read_json(found[0], CheckpointError) if found else config
+    return [folder / "folds" / str(fold) for fold in range(config["options"]["folds"])]

@@ -114,6 +114,18 @@ def test_what_a_run_does_not_have_is_refused(project):
     (project.runs / "held" / "away").rename(project.runs / "held" / "summary.json")
 
 
+@pytest.mark.parametrize("gone", ["1/summary.json", ""])
+def test_only_train_waits_for_the_fold_models(project, gone):
+    folds = project.runs / "folded" / "folds"
+    (folds / gone).rename(project.root / "away")
+    result = export_logits(project, replace(EXPORT, run="folded", splits=("dev", "test")))
+    assert [part.source for part in result.splits] == ["main", "main"]
+    assert any("its logits of train need it" in note for note in result.notes)
+    with pytest.raises(CheckpointError, match=r"fold model .*1.* is not finished.*--split dev"):
+        export_logits(project, replace(EXPORT, run="folded"))
+    (project.root / "away").rename(folds / gone)
+
+
 def test_a_split_of_which_nothing_is_held_out_is_left_out_and_noted(project):
     train(project, replace(TINY, name="both", heldout=True, fit_on="train+dev", epochs=1))
     result = export_logits(project, replace(EXPORT, run="both"))
