@@ -74,13 +74,29 @@ def split(
     path: ManifestArg = None,
     project: ProjectOpt = None,
     seed: Annotated[int, typer.Option(help="Seed of the division.")] = 0,
+    test_fold: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead: this of the manifest's folds is test, the rest train; repeat."),
+    ] = None,
+    dev_fold: Annotated[list[str] | None, typer.Option(help="And this one is dev; repeat.")] = None,
+    all_train: Annotated[
+        bool, typer.Option("--all-train", help="Instead: everything is train, for fold models.")
+    ] = False,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Make new splits: speaker-disjoint, class-stratified, about 3:1:1 train, dev and test."""
     from serctl.stages.manifest import split_manifest
 
-    made = split_manifest(_find(path, project), output, seed=seed, overwrite=overwrite)
+    made = split_manifest(
+        _find(path, project),
+        output,
+        seed=seed,
+        test_folds=test_fold or (),
+        dev_folds=dev_fold or (),
+        all_train=all_train,
+        overwrite=overwrite,
+    )
     _show_counts(made.counts(), output, as_json)
 
 

@@ -7,10 +7,13 @@ group: it may share its speaker with any other fold, which `Folds.warning` says.
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serctl.data.manifest import Utterance
-from serctl.errors import ManifestError
+from serctl.errors import ManifestError, first_few
+
+COLUMN = "fold"
+"""Of the manifest: a corpus' own folds by name, such as the sessions of IEMOCAP."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,27 @@ class Folds:
     def ids(self, fold: int) -> frozenset[str]:
         """Return the ids of one fold."""
         return frozenset(name for name, found in self.fold_of.items() if found == fold)
+
+
+def choose_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> Folds:
+    """Return the folds that the manifest names in the column ``fold``, else assigned ones.
+
+    Raises:
+        ManifestError: The manifest names another number of folds; or see `assign_folds`.
+    """
+    rows = list(utterances)
+    names = sorted({row.extra.get(COLUMN, "") for row in rows})
+    if "" in names:
+        made = assign_folds(rows, num_folds, seed)
+        ignored = f"Column '{COLUMN}' not used: some utterances have none." * (len(names) > 1)
+        return replace(made, warning=" ".join(filter(None, (made.warning, ignored))))
+    if len(names) != num_folds:
+        raise ManifestError(
+            f"--folds {num_folds}, but the manifest's column '{COLUMN}' names {len(names)} among "
+            f"these utterances ({first_few(names)}). Use as many (2 or more), or empty the column."
+        )
+    fold_of = {row.utterance_id: names.index(row.extra[COLUMN]) for row in rows}
+    return Folds(fold_of, num_folds, _warn_of_shared(rows, fold_of))
 
 
 def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> Folds:
@@ -78,6 +102,20 @@ def _strata(rows: Sequence[Utterance], num_folds: int) -> list[str]:
     """Return the emotions; one stratum where no class is large enough for scikit-learn."""
     emotions = [row.emotion for row in rows]
     return emotions if max(Counter(emotions).values()) >= num_folds else [""] * len(rows)
+
+
+def _warn_of_shared(rows: Sequence[Utterance], fold_of: dict[str, int]) -> str:
+    folds: dict[str, set[int]] = {}
+    for row in rows:
+        if row.speaker:
+            folds.setdefault(row.speaker, set()).add(fold_of[row.utterance_id])
+    shared = [speaker for speaker, found in folds.items() if len(found) > 1]
+    if not shared:
+        return ""
+    return (
+        f"{len(shared)} speakers ({first_few(shared)}) are in several folds of the manifest's "
+        f"column '{COLUMN}', so out-of-fold results may be too good."
+    )
 
 
 def _warning(rows: Sequence[Utterance]) -> str:

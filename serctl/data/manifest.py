@@ -71,8 +71,9 @@ class Manifest:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Split names in order of first appearance."""
-        return tuple(dict.fromkeys(row.split for row in self.utterances))
+        """Split names: train, dev, then the others by name."""
+        found = {row.split for row in self.utterances}
+        return tuple(sorted(found, key=lambda name: (name != "train", name != "dev", name)))
 
     def where(self, keep: Callable[[Utterance], bool]) -> "Manifest":
         """Return the utterances for which ``keep`` is true, in the same order."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from serctl.data.folds import assign_folds
+from serctl.data.folds import COLUMN, assign_folds
 from serctl.data.manifest import Manifest, Utterance
 from serctl.errors import ManifestError, first_few
 
@@ -36,6 +36,26 @@ def assign_splits(utterances: Iterable[Utterance], seed: int = 0) -> tuple[list[
     if leaks := Manifest(tuple(made)).leaking_speakers():
         raise ManifestError(f"The made splits share speakers: {first_few(leaks)}.")
     return made, folds.warning
+
+
+def split_by_fold(
+    utterances: Iterable[Utterance], test: Sequence[str], dev: Sequence[str] = ()
+) -> list[Utterance]:
+    """Divide utterances by the folds that the manifest names; what is neither test nor dev learns.
+
+    Raises:
+        ManifestError: A fold that is named has no utterance, or is named twice.
+    """
+    rows = list(utterances)
+    known = sorted({row.extra.get(COLUMN, "") for row in rows} - {""})
+    absent = [name for name in (*test, *dev) if name not in known]
+    if absent or (absent := sorted(set(test) & set(dev))):
+        raise ManifestError(
+            f"Fold '{absent[0]}' cannot be taken for test or dev. The manifest's column "
+            f"'{COLUMN}' names {first_few(known, 20) or 'none'}; each is train, dev or test."
+        )
+    split_of = dict.fromkeys(test, "test") | dict.fromkeys(dev, "dev")
+    return [replace(row, split=split_of.get(row.extra.get(COLUMN, ""), "train")) for row in rows]
 
 
 def take_evenly(

@@ -19,7 +19,7 @@ from serctl.data.manifest import (
     read_manifest,
     write_manifest,
 )
-from serctl.data.splits import assign_splits
+from serctl.data.splits import assign_splits, split_by_fold
 from serctl.errors import AudioError, UsageError, first_few
 from serctl.progress import Advance, Progress, silent
 
@@ -150,15 +150,37 @@ def _describe_split(rows: Manifest, advance: Advance) -> SplitStats:
 
 
 def split_manifest(
-    source: Path, target: Path, *, seed: int = 0, overwrite: bool = False
+    source: Path,
+    target: Path,
+    *,
+    seed: int = 0,
+    test_folds: Sequence[str] = (),
+    dev_folds: Sequence[str] = (),
+    all_train: bool = False,
+    overwrite: bool = False,
 ) -> Manifest:
-    """Write a manifest with new speaker-disjoint, class-stratified splits.
+    """Write a manifest with new splits: made, or of the folds that its column ``fold`` names.
+
+    Args:
+        source: Manifest or table.
+        target: Manifest to write.
+        seed: Of made splits, which are speaker-disjoint and class-stratified.
+        test_folds: Folds that become test; what is not test or dev becomes train.
+        dev_folds: Folds that become dev.
+        all_train: Everything becomes train, to be judged out of fold.
+        overwrite: Replace ``target``.
 
     Raises:
-        UsageError: ``target`` exists.
-        ManifestError: There are fewer than three speakers.
+        UsageError: ``target`` exists, or ``all_train`` contradicts the folds.
+        ManifestError: There are fewer than three speakers, or no such fold.
     """
-    rows, _ = assign_splits(read_table(source, {}).utterances, seed)
+    if all_train and (test_folds or dev_folds):
+        raise UsageError("--all-train leaves nothing to --test-fold and --dev-fold; choose one.")
+    rows: Sequence[Utterance] = read_table(source, {}).utterances
+    if all_train or test_folds or dev_folds:
+        rows = split_by_fold(rows, test_folds, dev_folds)
+    else:
+        rows, _ = assign_splits(rows, seed)
     return _write(rows, target, overwrite)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from serctl.config import Workspace, options_to_dict
-from serctl.data.folds import assign_folds, hold_out
+from serctl.data.folds import choose_folds, hold_out
 from serctl.errors import UsageError
 from serctl.models.config import ModelConfig
 from serctl.options import TrainOptions
@@ -156,7 +156,7 @@ class _Session:
         main = self._train_one(self.name, self.folder, frozenset(chosen), None)
         if not options.folds:
             return main, []
-        folds = assign_folds(corpus.utterances, options.folds, options.seed)
+        folds = choose_folds(corpus.utterances, options.folds, options.seed)
         self.warning = folds.warning
         return main, [
             self._train_one(

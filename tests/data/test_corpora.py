@@ -11,8 +11,10 @@ import soundfile
 
 from serctl.data.corpora import CORPORA, read_corpus
 from serctl.data.corpora.found import Corpus
-from serctl.data.manifest import Manifest, Utterance
-from serctl.errors import CorpusError, UnknownNameError
+from serctl.data.folds import choose_folds
+from serctl.data.manifest import Manifest, Utterance, read_manifest, write_manifest
+from serctl.errors import CorpusError, ManifestError, UnknownNameError, UsageError
+from serctl.stages.manifest import split_manifest
 
 
 def tone(path: Path) -> Path:
@@ -159,15 +161,19 @@ C-E2:\tOther;\t()
 
 @pytest.fixture
 def iemocap(tmp_path: Path) -> Path:
-    for number in (1, 4, 5):
-        folder, dialog = tmp_path / f"Session{number}", f"Ses0{number}F_impro01"
+    return write_iemocap(tmp_path, (1, 4, 5))
+
+
+def write_iemocap(root: Path, sessions: Iterable[int]) -> Path:
+    for number in sessions:
+        folder, dialog = root / f"Session{number}", f"Ses0{number}F_impro01"
         for turn in ("F000", "M001", "M002", "M003"):
             tone(folder / "sentences" / "wav" / dialog / f"{dialog}_{turn}.wav")
         text = EVALUATION.replace("Ses01", f"Ses0{number}")
         table(folder / "dialog" / "EmoEvaluation" / f"{dialog}.txt", text, [])
         spoken = f"{dialog}_F000 [006.2901-008.2357]: Excuse me."
         table(folder / "dialog" / "transcriptions" / f"{dialog}.txt", spoken, [])
-    return tmp_path
+    return root
 
 
 def test_iemocap_has_four_or_five_classes_and_sessions_as_folds(iemocap: Path) -> None:
@@ -175,7 +181,7 @@ def test_iemocap_has_four_or_five_classes_and_sessions_as_folds(iemocap: Path) -
     assert Counter(row.emotion for row in four.utterances) == {"neutral": 3, "happy": 3}
     assert Counter(row.emotion for row in five.utterances)["frustrated"] == 3
     row = by_id(four)["Ses04F_impro01_F000"]
-    assert (row.split, row.speaker, row.extra["fold"]) == ("dev", "Ses04F", "3")
+    assert (row.split, row.speaker, row.extra["fold"]) == ("dev", "Ses04F", "4")
     assert row.transcript == "Excuse me."
     assert row.attributes() == (3.5, 2.5, 4.5)
     assert row.votes() == {"happy": 1, "neutral": 2}
@@ -183,6 +189,31 @@ def test_iemocap_has_four_or_five_classes_and_sessions_as_folds(iemocap: Path) -
     assert not Manifest(four.utterances).leaking_speakers()
     assert "3 of 5 sessions found: a part of the corpus" in four.notes
     assert "6 utterances of other classes left out: fru 3, xxx 3" in four.notes
+
+
+def test_iemocap_is_tested_on_each_session_in_turn(tmp_path: Path) -> None:
+    rows = read_corpus("iemocap", write_iemocap(tmp_path, range(1, 6))).utterances
+    source, target = tmp_path / "manifest.csv", tmp_path / "new.csv"
+    write_manifest(source, rows)
+    sessions = [str(number) for number in range(1, 6)]
+    for test, dev in zip(sessions, sessions[1:] + sessions[:1], strict=True):
+        for made in (
+            split_manifest(source, target, test_folds=[test], overwrite=True),
+            split_manifest(source, target, test_folds=[test], dev_folds=[dev], overwrite=True),
+        ):
+            assert not made.leaking_speakers()
+            assert {row.extra["fold"] for row in made.select("test")} == {test}
+        assert {row.extra["fold"] for row in made.select("dev")} == {dev}
+        assert len(made.select("train")) == 6
+    made = split_manifest(source, target, all_train=True, overwrite=True)
+    assert made.splits == ("train",)
+    folds = choose_folds(read_manifest(target), 5, 0)
+    left_out = [folds.ids(fold) for fold in range(5)]
+    assert [{name[3:5] for name in ids} for ids in left_out] == [{f"0{s}"} for s in sessions]
+    with pytest.raises(ManifestError, match=r"Fold '6'.*names 1, 2, 3, 4, 5"):
+        split_manifest(source, target, test_folds=["6"], overwrite=True)
+    with pytest.raises(UsageError, match="choose one"):
+        split_manifest(source, target, test_folds=["5"], all_train=True, overwrite=True)
 
 
 def test_labels_without_audio_are_counted_and_a_corpus_without_any_is_refused(

@@ -1,13 +1,14 @@
 """Folds: disjoint in speakers, like in classes, blind to the order of the manifest."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serctl.data.folds import assign_folds, hold_out
+from serctl.data.folds import assign_folds, choose_folds, hold_out
 from serctl.data.labels import EMOTIONS
 from serctl.data.manifest import Utterance
 from serctl.errors import ManifestError
@@ -79,3 +80,38 @@ def test_few_speakers_make_a_larger_held_out_part_and_few_for_folds_are_refused(
 def test_unknown_speakers_are_told():
     rows = [utterance(i, "" if i < 7 else f"s{i % 5}", EMOTIONS[i % 2]) for i in range(40)]
     assert "7 of 40 utterances have no speaker" in assign_folds(rows, 4, 0).warning
+
+
+def named(folds: str) -> list[Utterance]:
+    """Return utterances of a speaker each, in the folds named by letters ('-' is none)."""
+    rows = [utterance(i, f"s{i}", EMOTIONS[i % 2]) for i in range(len(folds))]
+    return [
+        replace(row, extra={"fold": fold.strip("-")}) for row, fold in zip(rows, folds, strict=True)
+    ]
+
+
+def test_folds_that_the_manifest_names_are_the_folds():
+    folds = choose_folds(named("cabbca"), 3, 0)
+    assert [folds.fold_of[f"u{i:04}"] for i in range(6)] == [2, 0, 1, 1, 2, 0]
+    assert folds.warning == ""
+
+
+@pytest.mark.parametrize(("folds", "count"), [("abcabc", 2), ("abcabc", 5), ("aaaaaa", 3)])
+def test_another_number_of_folds_than_the_manifest_names_is_refused(folds, count):
+    with pytest.raises(
+        ManifestError, match=f"--folds {count}.*column 'fold' names {len(set(folds))}"
+    ):
+        choose_folds(named(folds), count, 0)
+
+
+def test_a_column_without_folds_or_with_gaps_is_not_used():
+    without = choose_folds(named("------"), 3, 0)
+    assert without == assign_folds(named("------"), 3, 0)
+    with_gaps = choose_folds(named("ab-cab"), 3, 0)
+    assert with_gaps.fold_of == without.fold_of
+    assert "some utterances have none" in with_gaps.warning
+
+
+def test_a_speaker_in_two_named_folds_is_told():
+    rows = [replace(row, speaker="s0") for row in named("aab")]
+    assert "1 speakers (s0) are in several folds" in choose_folds(rows, 2, 0).warning

@@ -94,6 +94,8 @@ def test_split_divides_speakers_and_is_decided_by_the_seed(manifest: Path, tmp_p
     assert set(made[0].splits) == {"train", "dev", "test"}
     for found in made[0].counts().values():
         assert all(found.values())
+    header = run("split", manifest, "-o", tmp_path / "c.csv").stdout.split("angry")[0].split()
+    assert [word for word in header if word.isalpha()] == ["emotion", "train", "dev", "test"]
     again = run("split", manifest, "-o", tmp_path / "a.csv")
     assert again.exit_code == 2
     assert "--overwrite" in again.stderr

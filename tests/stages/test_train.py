@@ -110,6 +110,19 @@ def test_fold_models_leave_their_speakers_out_and_are_added_to_a_finished_run(pr
     assert sorted(out) == learnt
 
 
+def test_folds_of_the_manifest_are_the_fold_models(project, tmp_path):
+    rows = [
+        replace(row, extra={"fold": "AB"[int(row.speaker[-1]) % 2]})
+        for row in read_manifest(project.manifest)
+    ]
+    other = replace(project, paths={"manifest": tmp_path / "m.csv"})
+    write_manifest(other.manifest, rows)
+    result = train(other, replace(TINY, name="sessions", epochs=1, folds=2))
+    fold_of = {row.utterance_id: row.extra["fold"] for row in rows}
+    kept = [(fold.folder / "train_ids.txt").read_text().split() for fold in result.folds]
+    assert [{fold_of[name] for name in ids} for ids in kept] == [{"B"}, {"A"}]
+
+
 def test_the_held_out_part_is_not_learnt_from(project):
     run = train(project, replace(TINY, name="held", heldout=True)).runs[0]
     speaker_of = {row.utterance_id: row.speaker for row in read_manifest(project.manifest)}

@@ -92,7 +92,7 @@ def _utterance(
         emotion=classes[word],
         speaker=f"Ses{session:02d}{gender}",
         transcript=texts.get(turn, "") if texts else None,
-        extra={"gender": {"F": "female", "M": "male"}[gender], "fold": str(session - 1)}
+        extra={"gender": {"F": "female", "M": "male"}[gender], "fold": str(session)}
         | {"arousal": arousal, "valence": valence, "dominance": dominance}
         | {f"votes_{emotion}": str(count) for emotion, count in sorted(votes.items())},
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from serctl.data.corpora.found import Corpus, tell
+from serctl.data.folds import COLUMN as FOLD
 from serctl.data.manifest import ATTRIBUTES, COLUMNS, parse_row, read_rows
 from serctl.errors import ManifestError, UnknownNameError
 
@@ -28,8 +29,8 @@ def read_table(path: Path, columns: Mapping[str, str], root: Path | None = None)
     for name, own in columns.items():
         if own not in header:
             raise ManifestError(f"'{path}' has no column '{own}'; it has {', '.join(header)}.")
-        if name not in (*COLUMNS, *ATTRIBUTES) and not name.startswith("votes_"):
-            raise UnknownNameError("column", name, [*COLUMNS, *ATTRIBUTES, "votes_<emotion>"])
+        if name not in (known := (*COLUMNS, *ATTRIBUTES, FOLD)) and not name.startswith("votes_"):
+            raise UnknownNameError("column", name, [*known, "votes_<emotion>"])
     renamed = {own: name for name, own in columns.items()}
     names = [renamed.get(own, own) for own in header]
     if "path" not in names and "utterance_id" not in names:
