@@ -5,15 +5,13 @@ import errno
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-import cache_faults
 import numpy as np
 import pytest
-from cache_faults import KEY, make_plan, run_writer, write_plan
+from cache_faults import KEY, Writer, make_plan, write_plan
 
 from serctl.cache.check import check_store
 from serctl.cache.store import FeatureStore
@@ -46,20 +44,13 @@ def assert_recovers(store: Path, seed: int) -> None:
     ]
 
 
-def count_calls(tmp_path: Path, seed: int) -> int:
-    """Return how many disk-changing calls an undisturbed run makes, by bisection."""
-    low, high = 1, 1024
-    while low < high:
-        middle = (low + high) // 2
-        store = tmp_path / f"count-{middle}" / KEY.store_name
-        finished = run_writer(store, seed, "kill", middle).returncode == 0
-        low, high = (low, middle) if finished else (middle + 1, high)
-    return low
-
-
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> int:
-    return count_calls(tmp_path_factory.mktemp("count"), seed=1)
+    """The number of the first disk-changing call that an undisturbed run does not make."""
+    store = tmp_path_factory.mktemp("count") / KEY.store_name
+    code, words = Writer(store, 1, "kill", sys.maxsize).end()
+    assert code == 0
+    return int(words.split()[-1])
 
 
 @pytest.mark.parametrize("trial", range(20))
@@ -68,7 +59,7 @@ def test_a_kill_before_a_change_of_the_disk_loses_nothing_committed(
 ) -> None:
     store = tmp_path / "cache" / KEY.store_name
     at = 1 + trial * (calls - 2) // 19
-    assert run_writer(store, 1, "kill", at).returncode == -signal.SIGKILL
+    assert Writer(store, 1, "kill", at).end()[0] == -signal.SIGKILL
     assert_recovers(store, 1)
 
 
@@ -78,19 +69,17 @@ def test_a_kill_at_any_change_of_the_disk_loses_nothing_committed(
 ) -> None:
     for at in range(1, calls):
         store = tmp_path / f"{at}" / KEY.store_name
-        assert run_writer(store, 1, "kill", at).returncode == -signal.SIGKILL
+        assert Writer(store, 1, "kill", at).end()[0] == -signal.SIGKILL
         assert_recovers(store, 1)
 
 
 def kill_at_random(store: Path, seed: int, rng: random.Random) -> None:
     """Start a writer and kill it at a random moment of its writing."""
-    command = [sys.executable, cache_faults.__file__, str(store), str(seed)]
-    environment = {**os.environ, "PAUSE": "0.005"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        process.stdout.readline()
-        time.sleep(rng.uniform(0, 0.06))
-        process.kill()
+    writer = Writer(store, seed, pause=0.005)
+    writer.hear()
+    time.sleep(rng.uniform(0, 0.06))
+    writer.process.kill()
+    writer.end()
 
 
 @pytest.mark.slow
@@ -116,19 +105,19 @@ def test_a_disk_that_fails_is_told_and_loses_nothing_committed(
     tmp_path: Path, calls: int, code: int, share: float
 ) -> None:
     store = tmp_path / "cache" / KEY.store_name
-    done = run_writer(store, 1, str(code), 1 + int(share * (calls - 2)))
-    assert done.returncode == 1, done.stderr
-    assert os.strerror(code) in done.stdout
+    exit_code, words = Writer(store, 1, str(code), 1 + int(share * (calls - 2))).end()
+    assert exit_code == 1
+    assert os.strerror(code) in words
     assert_recovers(store, 1)
 
 
 def test_a_full_disk_names_what_is_needed_and_what_is_free(tmp_path: Path) -> None:
     store = tmp_path / "cache" / KEY.store_name
-    done = run_writer(store, 2, "limit", 9_000)
-    assert done.returncode == 1
-    assert "File too large" in done.stdout
-    assert "bytes needed" in done.stdout
-    assert "free" in done.stdout
+    code, words = Writer(store, 2, "limit", 9_000).end()
+    assert code == 1
+    assert "File too large" in words
+    assert "bytes needed" in words
+    assert "free" in words
     assert_recovers(store, 2)
 
 
@@ -138,32 +127,27 @@ def test_what_was_appended_before_the_disk_was_full_is_committed(tmp_path: Path)
     }
     seed = next(seed for seed, (one, two, *_) in sizes.items() if one < 20_000 < 2 * two)
     store = tmp_path / "cache" / KEY.store_name
-    assert run_writer(store, seed, "limit", sizes[seed][0] + 9_000).returncode == 1
+    assert Writer(store, seed, "limit", sizes[seed][0] + 9_000).end()[0] == 1
     assert set(FeatureStore.open(store).ids) == {name for name, _, _ in make_plan(seed)[0]}
 
 
 def test_a_reader_during_a_write_sees_whole_commits_only(tmp_path: Path) -> None:
     store = tmp_path / "cache" / KEY.store_name
-    command = [sys.executable, cache_faults.__file__, str(store), "3"]
-    environment = {**os.environ, "PAUSE": "0.03"}
-    seen = set()
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        while process.poll() is None:
-            with contextlib.suppress(CacheError):  # not yet there
-                seen.add(len(assert_whole(store, 3, complete=False)))
-    assert process.returncode == 0
+    writer, seen = Writer(store, 3, pause=0.03), set()
+    while writer.process.is_alive():
+        with contextlib.suppress(CacheError):  # not yet there
+            seen.add(len(assert_whole(store, 3, complete=False)))
+    assert writer.end()[0] == 0
     assert_whole(store, 3, complete=True)
     assert len(seen) > 1
 
 
 def test_a_second_writer_process_is_told_who_holds_the_store(tmp_path: Path) -> None:
     store = tmp_path / "cache" / KEY.store_name
-    command = [sys.executable, cache_faults.__file__, str(store), "3"]
-    environment = {**os.environ, "PAUSE": "0.2"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout
-        first.stdout.readline()
-        second = run_writer(store, 3)
-        assert second.returncode == 1
-        assert f"process {first.pid} on " in second.stdout
+    first = Writer(store, 3, pause=0.1)
+    first.hear()
+    code, words = Writer(store, 3).end()
+    assert code == 1
+    assert f"process {first.process.pid} on " in words
+    first.end()
     assert_recovers(store, 3)
