@@ -110,14 +110,15 @@ PACKAGES = {
 def get_spec(name: str, mapping: Mapping[str, Path] | None = None) -> EncoderSpec:
     """Return the row of a catalogue name or alias; any Hugging Face id or local path gets one.
 
-    The id of a catalogue row stands for that row, so that both names give the same key.
+    The id of a catalogue row stands for that row, so that both names give the same key. A folder
+    that has the name of a row, or the form of an id, is written with ``./`` in front.
 
     Args:
         name: As the user gave it.
         mapping: ``[weights]`` of serctl.toml, whose names are names too.
 
     Raises:
-        UnknownNameError: It is neither a name, an id of the form ``owner/model`` nor a folder.
+        UnknownNameError: It is neither a name, an id of the form ``owner/model`` nor a path.
     """
     known = {row.weights.lower(): row for row in reversed(_ROWS)} | ENCODERS
     spec = known.get(ALIASES.get(name, name)) or known.get(name.lower())
@@ -125,15 +126,25 @@ def get_spec(name: str, mapping: Mapping[str, Path] | None = None) -> EncoderSpe
         return spec
     if name in (mapping or {}):
         return EncoderSpec(name, None, "", "")
-    path = Path(name).expanduser()
-    if path.exists():
+    if is_path(name) and (path := Path(name).expanduser()).exists():
         return EncoderSpec(path.resolve().name, None, "", str(path.resolve()))
-    if not is_hub_id(name):
-        hint = "A Hugging Face id (owner/model) or a folder is accepted too; see: serctl encoders"
-        raise UnknownNameError("encoder", name, [*ENCODERS, *ALIASES], hint)
-    return EncoderSpec(name, None, "", name)
+    if is_hub_id(name):
+        return EncoderSpec(name, None, "", name)
+    hint = "A Hugging Face id (owner/model) or a path (./folder) is accepted too; see: "
+    hint += f"serctl encoders{name_folder(name)}"
+    raise UnknownNameError("encoder", name, [*ENCODERS, *ALIASES], hint)
 
 
 def is_hub_id(name: str) -> bool:
     """Tell whether a name has the form ``owner/model``."""
     return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")
+
+
+def is_path(name: str) -> bool:
+    """Tell whether a name can only be a path: ``./x``, ``/x``, ``~/x`` or ``x/y/z``."""
+    return name.startswith((".", "/", "~")) or ("/" in name and not is_hub_id(name))
+
+
+def name_folder(name: str) -> str:
+    """Return how to mean the folder of this name, where there is one; '' elsewhere."""
+    return f" (For the folder of that name write ./{name}.)" if Path(name).exists() else ""

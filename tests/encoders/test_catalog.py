@@ -49,3 +49,15 @@ def test_any_hub_id_folder_or_mapped_name_gets_a_row(tmp_path: Path) -> None:
 def test_an_unknown_name_is_refused_with_what_is_known(name: str) -> None:
     with pytest.raises(UnknownNameError, match=r"Known: .*wavlm-large"):
         get_spec(name)
+
+
+def test_a_folder_hides_no_name_and_no_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("whisper", "owner/model", "mine"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert get_spec("whisper") is ENCODERS["whisper-large-v3"]
+    assert get_spec("./whisper").weights == str(tmp_path / "whisper")
+    assert get_spec("owner/model").weights == "owner/model"
+    assert get_spec("./owner/model").weights == str(tmp_path / "owner" / "model")
+    with pytest.raises(UnknownNameError, match=r"that name write \./mine"):
+        get_spec("mine")

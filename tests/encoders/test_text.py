@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, BertTokenizer
 
 from serctl.encoders.load import load_encoder
-from serctl.encoders.text import TextEncoder
+from serctl.encoders.text import TextEncoder, cut_text
 from serctl.errors import WeightsError
 
 WRITERS = {"roberta": tiny.write_roberta, "deberta": tiny.write_deberta}
@@ -74,6 +74,20 @@ def test_overlong_text_is_windowed_joined_and_counted(
     np.testing.assert_allclose(frames, torch.cat(expected).numpy(), atol=1e-4)
     encoder.encode(TEXTS)
     assert encoder.windowed == 2
+
+
+def test_tokenizers_in_python_and_in_rust_give_the_same_windows(tmp_path: Path) -> None:
+    from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
+
+    words = sorted({word for line in tiny.SENTENCES for word in line.lower().split()})
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary))
+    slow = BertTokenizerLegacy(str(tmp_path / "vocab.txt"))
+    fast = BertTokenizer(str(tmp_path / "vocab.txt"))
+    assert (slow.is_fast, fast.is_fast) == (False, True)
+    for text in TEXTS:
+        windows = fast([text], truncation=True, max_length=9, return_overflowing_tokens=True)
+        assert cut_text(slow, text, 9) == cut_text(fast, text, 9) == windows["input_ids"]
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -45,6 +45,18 @@ def test_weights_are_what_the_user_names_then_what_the_project_maps(
     assert resolve_weights(spec, mapping={"microsoft/wavlm-large": other}).path == other
 
 
+def test_a_folder_of_the_form_of_an_id_is_written_with_a_dot(
+    wavlm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wavlm.rename(tmp_path / "microsoft")
+    (tmp_path / "microsoft" / "wavlm-large").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match=r"hub cannot be reached .*write \./microsoft/wavlm-large"):
+        resolve_weights(get_spec("wavlm"))
+    assert resolve_weights(get_spec("wavlm"), "./microsoft").path == tmp_path / "microsoft"
+    assert resolve_weights(get_spec("wavlm"), "microsoft").path == tmp_path / "microsoft"
+
+
 def test_a_cached_hub_model_is_used_offline_and_known_by_its_commit(
     wavlm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
