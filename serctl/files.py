@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,25 @@ def write_atomic(path: Path) -> Iterator[TextIO]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put a finished folder in the place of another.
+
+    Killed in between, the old one stays as ``.<name>.old`` until the next call has succeeded.
+
+    Raises:
+        SerctlError: The folder cannot be written.
+    """
+    old = folder.with_name(f".{folder.name}.old")
+    try:
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        new.rename(folder)
+    except OSError as error:
+        raise SerctlError(f"Cannot write '{folder}': {error.strerror or error}.") from error
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -6,6 +6,8 @@ any spelling of the emotions that `serctl.data.labels` knows, in any order.
 """
 
 import csv
+import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -158,7 +160,7 @@ def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> Jo
 
 
 def write_logits(path: Path, logits: Logits) -> None:
-    """Write the CSV and then its sidecar, both atomically."""
+    """Write the CSV and then its sidecar, both atomically; the sidecar knows the CSV's hash."""
     columns, numbers = [*logits.labels], logits.values
     if logits.attributes is not None:
         columns, numbers = [*columns, *ATTRIBUTES], np.hstack([numbers, logits.attributes])
@@ -168,7 +170,24 @@ def write_logits(path: Path, logits: Logits) -> None:
         for name, flag, row in zip(logits.ids, logits.in_sample, numbers, strict=True):
             writer.writerow([name, int(flag), *(f"{x:.9g}" for x in row)])
     document = {"serctl_logits": FORMAT_VERSION, "kind": logits.kind, "labels": logits.labels}
-    write_json(path.with_suffix(".json"), document | dict(logits.provenance))
+    document |= dict(logits.provenance) | {"csv_hash": _hash(path.read_bytes())}
+    write_json(path.with_suffix(".json"), document)
+
+
+def read_sidecar(path: Path, content: bytes) -> dict[str, Any]:
+    """Return what the sidecar says of a CSV of this content; nothing where there is none.
+
+    Raises:
+        LogitsError: It is damaged or was written for another CSV: a writer was killed in between,
+            or one of the two was changed.
+    """
+    sidecar = path.with_suffix(".json")
+    if not sidecar.is_file():
+        return {}
+    document = dict(read_json(sidecar, LogitsError, "Export it again."))
+    if document.get("csv_hash", "") not in ("", _hash(content)):
+        raise LogitsError(f"'{path}' is not what '{sidecar.name}' was written for. Make it again.")
+    return document
 
 
 def read_logits(path: Path, name: str = "") -> Logits:
@@ -178,9 +197,8 @@ def read_logits(path: Path, name: str = "") -> Logits:
         LogitsError: The file is missing, malformed, holds an id twice, an unknown label or a value
             that is not finite, or its sidecar does not fit it.
     """
-    sidecar = path.with_suffix(".json")
-    provenance = read_json(sidecar, LogitsError) if sidecar.is_file() else {}
-    header, rows = _read_rows(path)
+    content, header, rows = _read_rows(path)
+    provenance: dict[str, Any] = read_sidecar(path, content)
     columns = _label_columns(path, header, provenance)
     ids = tuple(row[header.index("utterance_id")] for row in rows)
     twice = [name for name, count in Counter(ids).items() if count > 1]
@@ -211,11 +229,11 @@ def guess_kind(values: NDArray[np.float64]) -> str:
     return "probabilities" if values.min() >= 0 and sums.max() < 1e-3 else "logits"
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows, all of the same length."""
+def _read_rows(path: Path) -> tuple[bytes, list[str], list[list[str]]]:
+    """Return the file's bytes, header and rows, all of the same length."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = csv.reader(file)
+        content = path.read_bytes()
+        header, *rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     except FileNotFoundError:
         raise LogitsError(
             f"'{path}' does not exist. Make it with: serctl export-logits RUN"
@@ -227,7 +245,11 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
         raise LogitsError(f"'{path}' row {first_few(ragged)} has not {len(header)} fields.")
     if not rows:
         raise LogitsError(f"'{path}' holds no rows. Export it again.")
-    return header, rows
+    return content, header, rows
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _label_columns(

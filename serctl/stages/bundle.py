@@ -29,7 +29,7 @@ from serctl.errors import (
     first_few,
 )
 from serctl.evaluation.metrics import METRICS, score_predictions
-from serctl.files import write_atomic
+from serctl.files import replace_folder, write_atomic
 from serctl.options import BundleOptions
 from serctl.progress import Progress, silent
 from serctl.stages.parts import Branch, Parts, find_parts
@@ -105,8 +105,7 @@ def make_bundle(
     with write_atomic(new / "README.md") as file:
         file.write(write_card(document))
     seal_bundle(new, document)
-    shutil.rmtree(output, ignore_errors=True)
-    new.replace(output)
+    replace_folder(new, output)
     return replace(describe_bundle(output), notes=tuple(_list_notes(encoders, corpora)))
 
 

@@ -11,7 +11,7 @@ import torch
 from serctl.config import Workspace
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Manifest, Utterance, read_manifest
-from serctl.ensemble.logits import FORMAT_VERSION, Logits, write_logits
+from serctl.ensemble.logits import FORMAT_VERSION, Logits, read_sidecar, write_logits
 from serctl.errors import CheckpointError, LogitsError, UnknownNameError, first_few
 from serctl.files import read_json
 from serctl.options import ExportLogitsOptions
@@ -232,10 +232,10 @@ class _Export:
 
 def _is_written(path: Path, provenance: dict[str, Any]) -> bool:
     """Whether the logits of this run, these features and this source are there."""
-    sidecar = path.with_suffix(".json")
-    if not (path.is_file() and sidecar.is_file()):
+    try:
+        found = read_sidecar(path, path.read_bytes())
+    except (OSError, LogitsError):
         return False
-    found = read_json(sidecar, LogitsError, "Export again with --overwrite.")
     same = ("run_hash", "stack_on", "features_hash", "fold_hashes")
     return found.get("serctl_logits") == FORMAT_VERSION and all(
         found.get(name) == provenance[name] for name in same

@@ -18,6 +18,7 @@ from serctl.ensemble.stackers import make_stacker
 from serctl.ensemble.stacking_set import StackingSet, collect_stacking_set
 from serctl.ensemble.systems import System, find_systems, list_systems
 from serctl.errors import LogitsError, ManifestError, UsageError
+from serctl.files import replace_folder
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
 
@@ -207,5 +208,4 @@ def _write(
             new / f"{split}.csv",
             Logits(ids, probabilities, trained.labels, in_sample, name, provenance),
         )
-    shutil.rmtree(folder, ignore_errors=True)
-    new.replace(folder)
+    replace_folder(new, folder)

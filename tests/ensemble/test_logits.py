@@ -140,11 +140,16 @@ def test_a_malformed_file_is_one_clear_error(tmp_path: Path, text: str, message:
 
 
 def test_a_sidecar_that_does_not_fit_its_csv_is_an_error(tmp_path: Path) -> None:
-    write_logits(tmp_path / "dev.csv", make())
-    text = (tmp_path / "dev.csv").read_text().replace("angry,sad", "sad,angry")
-    (tmp_path / "dev.csv").write_text(text)
-    with pytest.raises(LogitsError, match="its sidecar says angry, sad, neutral"):
-        read_logits(tmp_path / "dev.csv")
+    path = tmp_path / "dev.csv"
+    write_logits(path, make())
+    first = path.with_suffix(".json").read_text()
+    write_logits(path, make(values=np.eye(3)))
+    path.with_suffix(".json").write_text(first)  # a writer killed between the two
+    with pytest.raises(LogitsError, match=r"is not what 'dev.json' was written for"):
+        read_logits(path)
+    path.with_suffix(".json").write_text('{"labels": ["sad", "angry", "neutral"]}')
+    with pytest.raises(LogitsError, match="its sidecar says sad, angry, neutral"):
+        read_logits(path)
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def test_what_is_exported_is_not_exported_again(project):
     exported(project, "folded", "dev", overwrite=True)
     part, _ = exported(project, "folded", "dev")
     assert part.present
+    part.path.write_text(part.path.read_text().replace("u", "v"))  # not what its sidecar says
+    assert not exported(project, "folded", "dev")[0].present
 
 
 def test_in_sample_logits_of_a_folded_run_are_marked(project):
