@@ -29,14 +29,21 @@ class Folds:
         return frozenset(name for name, found in self.fold_of.items() if found == fold)
 
 
-def choose_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> Folds:
+def choose_folds(utterances: Iterable[Utterance], num_folds: int | None, seed: int = 0) -> Folds:
     """Return the folds that the manifest names in the column ``fold``, else assigned ones.
+
+    Args:
+        utterances: To divide.
+        num_folds: K; None takes as many as are named, else five, or as many as there are speakers.
+        seed: Of assigned folds.
 
     Raises:
         ManifestError: The manifest names another number of folds; or see `assign_folds`.
     """
     rows = list(utterances)
     names = sorted({row.extra.get(COLUMN, "") for row in rows})
+    if num_folds is None:
+        num_folds = min(5, len(set(group_by_speaker(rows)))) if "" in names else len(names)
     if "" in names:
         made = assign_folds(rows, num_folds, seed)
         ignored = f"Column '{COLUMN}' not used: some utterances have none." * (len(names) > 1)

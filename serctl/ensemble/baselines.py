@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from serctl.cache.key import FeatureKey
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
+from serctl.data.folds import choose_folds
 from serctl.data.manifest import Manifest
 from serctl.ensemble.checkpoint import read_document
 from serctl.ensemble.logits import Logits, read_logits, write_logits
@@ -121,24 +122,45 @@ def make_baselines(
     split: str,
     progress: Progress = silent,
 ) -> tuple[list[Logits], list[str]]:
-    """Return the baselines that can be made, and a note for each that cannot."""
+    """Return the baselines that can be made, and a note for each that cannot.
+
+    Train itself is predicted out of fold.
+    """
     found, notes = [], []
     train = manifest.where(lambda row: row.split == "train" and row.emotion in labels)
 
-    def pooled() -> Logits:
+    def majority(learnt: Manifest, asked: Sequence[str]) -> Logits:
+        return predict_majority(learnt, asked, labels)
+
+    def pooled(learnt: Manifest, asked: Sequence[str]) -> Logits:
         stores = find_stores(workspace, systems)
         folder = workspace.reports / "baselines"
-        return predict_pooled(stores, train, ids, labels, folder, split, progress)
+        return predict_pooled(stores, learnt, asked, labels, folder, split, progress)
 
-    for name, make in (
-        (MAJORITY, lambda: predict_majority(train, ids, labels)),
-        (POOLED, pooled),
-    ):
+    for name, predict in ((MAJORITY, majority), (POOLED, pooled)):
         try:
-            found.append(make())
+            found.append(
+                _cross_fit(predict, train, ids) if split == "train" else predict(train, ids)
+            )
         except SerctlError as error:
             notes.append(f"No baseline '{name}': {error}")
     return found, notes
+
+
+def _cross_fit(
+    predict: Callable[[Manifest, Sequence[str]], Logits], train: Manifest, ids: Sequence[str]
+) -> Logits:
+    """Predict each fold by what learnt from the others."""
+    folds = choose_folds(train, None)
+    parts = []
+    for fold in range(folds.num_folds):
+        left_out = folds.ids(fold)
+        learnt = train.where(lambda row, out=left_out: row.utterance_id not in out)  # type: ignore[misc]
+        parts.append(predict(learnt, sorted(left_out)))
+    values = np.concatenate([part.values for part in parts])
+    whole = tuple(name for part in parts for name in part.ids)
+    joined = _as_logits(whole, values, parts[0].labels, parts[0].name, {"stack_on": "oof"})
+    return joined.select(ids)
 
 
 def _as_logits(

@@ -130,12 +130,17 @@ def choose_split(manifest: Manifest) -> str:
     """Return the first test split that has labels, else dev.
 
     Raises:
-        ManifestError: The manifest has neither.
+        ManifestError: The manifest has neither; train is judged only if it is named.
     """
     for split in sorted(manifest.splits):
         if split.startswith("test") and any(row.emotion for row in manifest.select(split)):
             return split
-    manifest.select("dev")
+    if "dev" not in manifest.splits:
+        raise ManifestError(
+            f"The manifest has no labelled test split and no dev, only "
+            f"{', '.join(manifest.splits)}. For out-of-fold figures of train: "
+            f"serctl evaluate --split train"
+        )
     return "dev"
 
 

@@ -251,6 +251,29 @@ def test_the_pooled_baseline_is_logistic_regression_on_mean_and_deviation(
     report_of(evaluate(project, EvaluateOptions(systems=("mean",))))  # through its base models
 
 
+def test_baselines_of_train_are_predicted_by_the_other_sessions(project: Workspace) -> None:
+    speakers = sorted({row.speaker for row in read_manifest(project.manifest)})
+    rows = [
+        replace(row, extra={"fold": "AB"[speakers.index(row.speaker) % 2]})
+        for row in read_manifest(project.manifest)
+    ]
+    write_manifest(project.manifest, rows)
+    store = add_store(project, rows, ["good"])
+    chosen = [row for row in rows if row.split == "train"]
+    pooled = [
+        np.r_[f.mean(axis=0), f.std(axis=0)]
+        for f in (store.read(r.utterance_id).astype(float) for r in chosen)
+    ]
+    x, y = np.array(pooled), np.array([LABELS.index(row.emotion) for row in chosen])
+    first = np.array([row.extra["fold"] == "A" for row in chosen])
+    expected = np.empty((len(y), len(LABELS)))
+    for inside in (first, ~first):
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        expected[inside] = classifier.fit(x[~inside], y[~inside]).predict_proba(x[inside])
+    report = report_of(evaluate(project, EvaluateOptions(split="train")))
+    assert np.allclose(report["systems"][-1]["probabilities"], expected, atol=1e-3)
+
+
 def test_pooled_frames_of_changed_audio_are_computed_again(project: Workspace) -> None:
     rows = list(read_manifest(project.manifest))
     store = add_store(project, rows, ["good"])
