@@ -5,7 +5,7 @@ of randomness stays: windows of batches are drawn at random, lengths are blurred
 sorted, and batches come in random order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,12 +49,7 @@ class Sampler:
         if self.balance == "exact":
             batches = self._balanced_batches(rng)
         else:
-            draws = self._draw(rng)
-            batches = [
-                batch
-                for window in _cut(draws, self.batch_size * self.window)
-                for batch in _cut(self._sort(window, rng), self.batch_size)
-            ]
+            batches = list(self._cut_sorted(self._draw(rng), self.batch_size, rng))
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _draw(self, rng: np.random.Generator) -> Indices:
@@ -70,11 +65,16 @@ class Sampler:
         check_balance(len(pools), self.batch_size)
         share = self.batch_size // len(pools)
         draws = [_repeat(pool, len(self.groups) // len(pools), rng) for pool in pools]
-        batches = []
-        for window in zip(*(_cut(draw, share * self.window) for draw in draws), strict=True):
-            parts = [_cut(self._sort(part, rng), share) for part in window]
-            batches += [np.concatenate(batch) for batch in zip(*parts, strict=True)]
-        return batches
+        parts = [self._cut_sorted(draw, share, rng) for draw in draws]
+        return [np.concatenate(batch) for batch in zip(*parts, strict=True)]
+
+    def _cut_sorted(self, draws: Indices, size: int, rng: np.random.Generator) -> Iterator[Indices]:
+        """Cut draws into batches, sorted by length within each window of batches."""
+        batches = _cut(draws, size)
+        for window in _cut(np.arange(len(batches)), self.window):
+            group = [batches[i] for i in window]
+            ends = np.cumsum([len(batch) for batch in group])
+            yield from np.split(self._sort(np.concatenate(group), rng), ends[:-1])
 
     def _sort(self, indices: Indices, rng: np.random.Generator) -> Indices:
         if self.window == 1:
