@@ -21,13 +21,16 @@ speaker. The classes are what raters heard (or actors were asked to play), not w
 
 - Regulation (EU) 2024/1689 (AI Act), Article 5(1)(f), prohibits AI systems that infer emotions of a
   natural person in the areas of workplace and education institutions, except for medical or safety
-  reasons. It applies since 2 February 2025 (Article 113(a)).
-- Other uses to recognise emotions are high-risk (Article 6(2) with Annex III, point 1(c)), and the
-  people exposed must be told (Article 50(3)).
+  reasons, since 2 February 2025. Recital 44 says why: limited reliability, lack of specificity,
+  limited generalisability.
+- Elsewhere, systems intended for emotion recognition from biometric data (Article 3(39)) are listed
+  as high-risk (Annex III, point 1(c); Article 6 has exceptions). Whoever uses one must inform the
+  people exposed to it (Article 50(3)).
 - Voice recordings are personal data; consent and purpose are yours to settle. This is no legal
   advice, and other countries have other laws.
 
-Source: https://eur-lex.europa.eu/eli/reg/2024/1689/oj
+The Regulation: https://eur-lex.europa.eu/eli/reg/2024/1689/oj. It has been amended in 2026; the
+points above were checked on 2026-11-22 against reproductions of it, not the Official Journal.
 """
 
 
