@@ -177,16 +177,16 @@ class _Session:
         encoders = [(branch.modality, branch.store.key.encoder) for branch in corpus.branches]
         shape = shape_model(options, encoders, len(corpus.labels))
         config = self._make_config(fold, shape, corpus.hash_of(ids))
-        first = self.ranks.rank == 0
-        if self.ranks.share(first and open_folder(folder, config, data.ids)):
+        call_first = self.ranks.call_first
+        if call_first(lambda: open_folder(folder, config, data.ids)):
             self.log(f"{title}: already trained")
             return RunResult(title, folder, True, read_summary(folder))
         epochs = options.epochs + options.balanced_epochs
         with self.progress.task(title, epochs * len(data)) as advance:
 
             def report(history: list[dict[str, Any]], line: str) -> None:
-                if first:
-                    write_metrics(folder, history)
+                call_first(lambda: write_metrics(folder, history))
+                if self.ranks.rank == 0:
                     self.log(f"{title}: {line}")
 
             summary = fit(
@@ -202,8 +202,7 @@ class _Session:
                 report=report,
             )
         summary |= {"skipped": corpus.skipped, "notes": list(corpus.notes)}
-        if first:
-            close_folder(folder, summary)
+        call_first(lambda: close_folder(folder, summary))
         return RunResult(title, folder, False, summary)
 
     def _make_config(self, fold: int | None, shape: ModelConfig, data: str) -> dict[str, Any]:

@@ -189,13 +189,14 @@ class Trainer:
         self.model.train()
         with closing(load_batches(self.train, flat, self.device, times)) as batches:
             for rows, own in zip(plan, parts, strict=True):
-                loss, stopped = self._step(stage, optimizer, rows, islice(batches, len(own)), stop)
+                part = islice(batches, len(own))
+                loss, stopped, due = self._step(stage, optimizer, rows, part, stop)
                 state.loss += loss * len(rows)
                 state.drawn += len(rows)
                 state.step += 1
                 state.seconds = before + time.perf_counter() - started
                 self.advance(len(rows), f"epoch {len(state.history) + 1} loss {loss:.3f}")
-                if stopped or time.monotonic() - self._saved > SAVE_SECONDS:
+                if stopped or due:
                     self._save(optimizer)
                 if stopped:
                     raise KeyboardInterrupt
@@ -215,8 +216,8 @@ class Trainer:
         rows: NDArray[np.int64],
         batches: Iterator[Batch],
         stop: threading.Event,
-    ) -> tuple[float, bool]:
-        """Take one step; return the loss of the whole batch and whether to stop after it."""
+    ) -> tuple[float, bool, bool]:
+        """Take one step; return the whole batch's loss, whether to stop and whether to save."""
         state, ranks = self.state, self.ranks
         place = [self.options.seed, state.stage, state.epoch, state.step, ranks.rank]
         self._rng = np.random.default_rng(place)
@@ -224,7 +225,9 @@ class Trainer:
         whole = stage.objective.denominators(Targets.of(self.train, rows, torch.device("cpu")))
         total = sum(self._accumulate(stage, batch, whole) for batch in batches)
         started = self._tick()
-        loss, wanted = ranks.sum_gradients(self.model, [float(total), float(stop.is_set())])
+        due = time.monotonic() - self._saved > SAVE_SECONDS
+        beside = [float(total), float(stop.is_set()), float(due)]  # one process' wish is all's
+        loss, wanted, due_anywhere = ranks.sum_gradients(self.model, beside)
         if not math.isfinite(loss):
             where = f"epoch {len(state.history) + 1}, step {state.step + 1}"
             raise diagnose(self.model, self.train.take(rows), self.device, where)
@@ -232,7 +235,7 @@ class Trainer:
         self.scaler.update()
         optimizer.zero_grad(set_to_none=True)
         self.seconds.step += self._tick() - started
-        return loss, wanted > 0
+        return loss, wanted > 0, due_anywhere > 0
 
     def _accumulate(self, stage: Stage, batch: Batch, whole: Denominators) -> torch.Tensor:
         """Add the gradients of a part of a batch; return its share of the loss."""
@@ -279,8 +282,8 @@ class Trainer:
         value = float(record["epoch"] if last else record[f"dev_{self.options.select_by}"])
         if value > state.best:
             state.best, state.best_epoch = value, record["epoch"]
-            if self.ranks.rank == 0:
-                save_tensors(self.folder / MODEL, self.model.state_dict())
+            model = self.folder / MODEL
+            self.ranks.call_first(lambda: save_tensors(model, self.model.state_dict()))
         state.epoch, state.step, state.drawn = state.epoch + 1, 0, 0
         state.loss = state.seconds = state.loading = state.reading = 0.0
         self._save(optimizer)
@@ -288,7 +291,7 @@ class Trainer:
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
         self.state.scaler = self.scaler.state_dict()
-        if self.ranks.rank == 0:
-            packed = pack_training(self.model, optimizer)
-            save_tensors(self.folder / STATE, packed, asdict(self.state))
+        packed = pack_training(self.model, optimizer)
+        path, state = self.folder / STATE, asdict(self.state)
+        self.ranks.call_first(lambda: save_tensors(path, packed, state))
         self._saved = time.monotonic()

@@ -1,14 +1,19 @@
 """Several processes that train one network: each computes a share of every batch (``torchrun``)."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import distributed as dist
 from torch import nn
+
+from serctl.errors import SerctlError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,21 @@ class Ranks:
         dist.all_reduce(total)
         return total.cpu().numpy()
 
-    def share(self, flag: bool) -> bool:
-        """Return whether it is true in any process."""
-        return bool(self.sum_array(np.array([float(flag)]))[0])
+    def call_first(self, function: Callable[[], T]) -> T:
+        """Call a function in the first process alone; return its result in all of them.
+
+        Raises:
+            SerctlError: The function's error, in every process, so that none waits for the first.
+        """
+        if self.size == 1:
+            return function()
+        found: list[Any] = [None]
+        if self.rank == 0:
+            try:
+                found = [function()]
+            except SerctlError as error:
+                found = [error]
+        dist.broadcast_object_list(found, src=0, device=self.device)
+        if isinstance(found[0], SerctlError):
+            raise found[0]
+        return cast(T, found[0])
