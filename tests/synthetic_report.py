@@ -1,6 +1,5 @@
 """A made-up evaluation as `serctl evaluate` leaves it, and what a page reads beside it."""
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -77,7 +76,7 @@ def make_evaluation(size=400, runs=("a", "b"), stacker="stack", *, prefix="MSP-P
 def _score(trial, name, kind, values, facts=None):
     powers = np.exp(values - values.max(axis=1, keepdims=True))
     probabilities = powers / powers.sum(axis=1, keepdims=True)
-    return dataclasses.asdict(score_system(trial, name, kind, probabilities, facts=facts))
+    return score_system(trial, name, kind, probabilities, facts=facts).to_dict()
 
 
 def write_project(

@@ -1,7 +1,7 @@
 """One system judged on one set of utterances: every figure of a report about it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -120,6 +120,10 @@ class SystemScore:
     predictions: Sequence[int]
     probabilities: Sequence[Sequence[float]]
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, without the copy of every probability that ``asdict`` makes."""
+        return {**vars(self), "calibration": asdict(self.calibration)}
 
 
 def score_system(

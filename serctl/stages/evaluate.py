@@ -1,6 +1,5 @@
 """`serctl evaluate`: a table of all systems and baselines that one can trust."""
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ def evaluate(
     scores = score_systems(trial, answers, progress)
     tests = compare_pairs(trial, scores, has_pair=len(options.systems) == 2)
     warnings = (
-        *list_warnings(manifest, split, scores, trial),
+        *list_warnings(workspace, manifest, split, scores, trial),
         *find_stale(workspace, systems),
     )
     notes += list_notes(scores, trial)
@@ -96,7 +95,7 @@ def evaluate(
         "options": options_to_dict(options),
         "warnings": warnings,
         "notes": notes,
-        "systems": [dataclasses.asdict(score) for score in scores],
+        "systems": [score.to_dict() for score in scores],
         "paired": tests,
         "utterances": {
             "utterance_id": rows.ids,

@@ -148,13 +148,14 @@ def lay_out_page(
         and (now := configs.get(system["name"], {}).get("hash"))
         and then != now
     ]
+    folder = output.parent.resolve()
     missing = sum(not Path(path).is_file() for path in rows["path"])
     if missing:
         notes.append(f"{missing} of {len(rows['path'])} audio files are not where they were.")
     return Page(
         name=source.stem,
         report=document,
-        audio=[link_to(Path(path), output.parent) for path in rows["path"]],
+        audio=[link_to(Path(path), folder) for path in rows["path"]],
         words=words,
         words_from=words_from,
         curves=list(_read_curves(workspace, configs)),
@@ -165,14 +166,18 @@ def lay_out_page(
 
 
 def link_to(path: Path, folder: Path) -> str:
-    """Return a link from a page in ``folder`` to a file: relative, or absolute on another drive.
+    """Return a link from a page to a file: relative, or absolute on another drive.
+
+    Args:
+        path: The file.
+        folder: Where the page is; resolved.
 
     Example:
         >>> link_to(Path("/corpus/a b#1.wav"), Path("/project/reports"))
         '../../corpus/a%20b%231.wav'
     """
     try:
-        relative = Path(os.path.relpath(path.resolve(), folder.resolve()))
+        relative = Path(os.path.relpath(path.resolve(), folder))
     except ValueError:
         return path.resolve().as_uri()
     link = f"./{relative.as_posix()}" if ":" in relative.parts[0] else relative.as_posix()
