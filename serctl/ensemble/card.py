@@ -56,8 +56,8 @@ def write_card(document: Mapping[str, Any]) -> str:
                 for split, found in document["metrics"].items()
             ],
         ),
-        "Answers as trained, before `--prior`. Dev chose the epoch of every network and fitted the "
-        "temperature: its figures are too good.",
+        "Answers as trained, before `--prior`. Dev fitted the temperature and may have chosen the "
+        "epochs of the networks: its figures are too good.",
         f"Fitted on dev ({document['calibration']['num_rows']} utterances): temperature "
         f"{document['calibration']['temperature']:.2f}.",
         _table(

@@ -1,6 +1,7 @@
 """What every report says beside its figures."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest
@@ -14,7 +15,11 @@ FEW_SPEAKERS = 10
 
 
 def list_warnings(
-    manifest: Manifest, split: str, scores: Sequence[SystemScore], trial: Trial
+    workspace: Workspace,
+    manifest: Manifest,
+    split: str,
+    scores: Sequence[SystemScore],
+    trial: Trial,
 ) -> list[str]:
     """Return what makes the figures too good or too sure."""
     leaks = {
@@ -34,12 +39,33 @@ def list_warnings(
             )
         if score.kind == "stacker" and score.facts.get("stack_on") == "in-sample":
             found.append(f"{score.name} was fitted on in-sample logits, as the authors did.")
-    if split == "dev" and any(score.kind in ("run", "stacker") for score in scores):
-        found.append("Dev chose the epoch of every run: figures on it are too good.")
+    if split == "dev":
+        found += _describe_epochs(workspace, scores)
     size = trial.resamples.num_clusters
     if size < FEW_SPEAKERS:
         found.append(f"{size} speakers are few: intervals over speakers are rough.")
     return found
+
+
+def _describe_epochs(workspace: Workspace, scores: Sequence[SystemScore]) -> list[str]:
+    """Return a warning that names the runs, also those under stackers, whose epoch dev chose."""
+    names = {name for score in scores for name in score.facts.get("base_models", ())}
+    names |= {score.name for score in scores if score.kind == "run"}
+    runs = [name for name in sorted(names) if (workspace.runs / name).is_dir()]
+    chosen = [name for name in runs if _dev_chose(workspace.runs / name / "config.json")]
+    if not chosen:
+        return []
+    if len(chosen) == len(runs):
+        return ["Dev chose the epoch of every run: figures on it are too good."]
+    return [
+        f"Dev chose the epoch of {first_few(chosen)}: figures of these, and of stackers over them, "
+        "are too good on it."
+    ]
+
+
+def _dev_chose(config: Path) -> bool:
+    options = read_json(config, CheckpointError)["options"] if config.is_file() else {}
+    return bool(options.get("fit_on") != "train+dev" and options.get("select_by") != "last")
 
 
 def find_stale(workspace: Workspace, systems: Iterable[System]) -> list[str]:

@@ -66,6 +66,7 @@ def evaluate(
     rows, notes = _labelled_rows(manifest, split)
     found, missing = _read_systems(workspace, options.systems, split, rows.ids)
     notes += missing
+    rows, found, left_out = _leave_out_unread(rows, found)
     labels = _declared_labels([answers for _, answers in found], manifest, rows)
     systems = [system for system, _ in found]
     answers = [(str(system.kind), logits) for system, logits in found]
@@ -80,6 +81,7 @@ def evaluate(
     scores = score_systems(trial, answers, progress)
     tests = compare_pairs(trial, scores, has_pair=len(options.systems) == 2)
     warnings = (
+        *left_out,
         *list_warnings(workspace, manifest, split, scores, trial),
         *find_stale(workspace, systems),
     )
@@ -177,6 +179,24 @@ def _read_systems(
             else f"No run or stacker has logits for '{split}'. Run: serctl export-logits RUN"
         )
     return found, notes
+
+
+def _leave_out_unread(
+    rows: Manifest, found: list[tuple[System, Logits]]
+) -> tuple[Manifest, list[tuple[System, Logits]], list[str]]:
+    """Return the utterances that every system could read, its answers to them, and a warning."""
+    unread = {name for _, answers in found for name in answers.unread}.intersection(rows.ids)
+    if not unread:
+        return rows, found, []
+    names = [system.name for system, answers in found if answers.unread & unread]
+    warning = (
+        f"{len(unread)} of {len(rows)} utterances of {rows.utterances[0].split} are left out "
+        f"({first_few(sorted(unread))}): {first_few(names)} could not read them."
+    )
+    kept = rows.where(lambda row: row.utterance_id not in unread)
+    if not len(kept):
+        raise LogitsError(warning)
+    return kept, [(system, answers.select(kept.ids)) for system, answers in found], [warning]
 
 
 def _declared_labels(

@@ -140,6 +140,22 @@ def test_dev_is_the_default_where_test_has_no_labels(tmp_path: Path) -> None:
         evaluate(workspace, replace(BARE, split="test"))
 
 
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        ({"good": {"fit_on": "train", "select_by": "bs_f1"}}, "every run: figures"),
+        ({"good": {"fit_on": "train+dev", "select_by": "macro_f1"}}, "poor: figures of these"),
+        ({"good": {"select_by": "last"}, "poor": {"select_by": "last"}}, None),
+    ],
+)
+def test_runs_whose_epoch_dev_chose_are_named(project: Workspace, options, warning) -> None:
+    for name, chosen in options.items():
+        (project.runs / name / "config.json").write_text(json.dumps({"options": chosen}))
+    found = [w for w in evaluate(project, replace(BARE, split="dev")).warnings if "epoch" in w]
+    assert len(found) == (warning is not None)
+    assert not found or f"Dev chose the epoch of {warning}" in found[0]
+
+
 def test_single_unlabelled_utterances_are_left_out_by_name(tmp_path: Path) -> None:
     rows = make_utterances()
     rows[-1] = replace(rows[-1], emotion="")
