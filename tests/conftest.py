@@ -12,8 +12,23 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-settings.register_profile("serctl", deadline=None, max_examples=30)
+# Before torch: on shared cores a thread that waits must not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# CI tries the same examples every time; developers try new ones.
+derandomize = "CI" in os.environ
+settings.register_profile("serctl", deadline=None, max_examples=30, derandomize=derandomize)
 settings.load_profile("serctl")
+
+
+@pytest.fixture
+def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forests of 5 x 10 trees for what does not depend on their number (the paper's: 5 x 200)."""
+    from serctl.ensemble import stackers
+
+    make, folded = stackers._ESTIMATORS["random-forest"]
+    small = (lambda seed: make(seed).set_params(n_estimators=10), folded)
+    monkeypatch.setitem(stackers._ESTIMATORS, "random-forest", small)
 
 
 @pytest.fixture(scope="session")

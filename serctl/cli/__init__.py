@@ -11,6 +11,10 @@ from serctl import __version__
 from serctl.cli import console
 from serctl.errors import SerctlError
 
+# torch reads it when it is imported. Threads that spin while they wait for one another cost a
+# training several times its time as soon as anything else uses a core (docs/training.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 class ErrorHandlingGroup(TyperGroup):
     """Print a `SerctlError` as one line on stderr and exit with its code."""
