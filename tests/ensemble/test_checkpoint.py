@@ -41,6 +41,7 @@ def test_a_loaded_stacker_gives_exactly_the_same_probabilities(tmp_path: Path, k
     assert (after.labels, after.models, after.stacker.kind) == (LABELS, MODELS, kind)
 
 
+@pytest.mark.usefixtures("few_trees")
 def test_a_loaded_forest_is_equal_and_a_fold_alone_stays_alone(tmp_path: Path) -> None:
     before = trained("random-forest", fold=4)
     save_stacker(tmp_path, before)

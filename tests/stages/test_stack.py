@@ -31,6 +31,7 @@ def project(tmp_path: Path) -> Workspace:
     return workspace
 
 
+@pytest.mark.usefixtures("few_trees")
 def test_without_arguments_the_forest_is_fitted_on_all_runs(project: Workspace) -> None:
     result = stack(project, StackOptions())
     assert (result.name, result.models, result.stack_on) == (
@@ -132,6 +133,7 @@ def test_one_speaker_cannot_be_cross_fitted(tmp_path: Path) -> None:
         stack(workspace, StackOptions(stacker=QUICK, stack_on="dev"))
 
 
+@pytest.mark.usefixtures("few_trees")
 def test_the_smallest_class_of_a_demo_corpus_is_enough_for_the_forest(tmp_path: Path) -> None:
     rows = make_utterances({"train": (18, 18, 20, 60), "dev": (6, 6, 6, 6)})
     workspace = make_project(tmp_path, rows)
