@@ -82,6 +82,8 @@ def evaluate(
     for verdict in result.verdicts[:1]:  # the best against the next best; the report has them all
         console.say(verdict)
     console.say(f"Report: {result.markdown} (figures: {result.report})")
+    if result.report and not as_json:
+        console.hint(f"serctl report {result.report.stem}")
 
 
 def describe(result: "EvaluateResult") -> "Table":

@@ -62,6 +62,8 @@ def run(
         console.say(plan.note)
     last = import_module(f"serctl.cli.{steps[-1].stage.replace('-', '_')}")
     console.show(result, last.describe(result), as_json=as_json)
+    if steps[-1].stage == "evaluate" and not as_json:
+        console.hint("serctl report")
 
 
 def show_plan(estimates: "Sequence[Estimate]") -> "Table":

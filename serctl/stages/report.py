@@ -49,7 +49,8 @@ def report(
     """Write an evaluation as one HTML file, or its results table as Markdown, CSV, LaTeX or JSON.
 
     Raises:
-        ReportError: There is no evaluation, it is of another version, or Plotly is missing.
+        ReportError: There is no evaluation, it is of another version or would be overwritten, or
+            Plotly is missing.
         UnknownNameError: No evaluation has that name, or a suffix says no format.
     """
     source = find_evaluation(workspace, options.name)
@@ -58,6 +59,8 @@ def report(
         raise ReportError(f"'{source}' is not an evaluation of version {REPORT_VERSION}. {HINT}")
     kind = options.format or choose_format(options.output)
     output = Path(options.output or source.with_suffix(ENDINGS[kind]))
+    if output.resolve() == source.resolve():
+        raise ReportError(f"'{output}' is the evaluation itself; name another file with --output.")
     configs = _read_configs(workspace, document)
     beside = lay_beside(document, configs)
     notes: tuple[str, ...] = ()
@@ -88,12 +91,8 @@ def find_evaluation(workspace: Workspace, name: str = "") -> Path:
         ReportError: Nothing was evaluated yet.
         UnknownNameError: There is no evaluation of that name.
     """
-    tables = ENDINGS["json"]
-    known = {
-        path.stem: path
-        for path in sorted(workspace.reports.glob("*.json"), key=lambda path: path.stat().st_mtime)
-        if not path.name.endswith(tables)
-    }
+    found = sorted(workspace.reports.glob("*.json"), key=lambda path: path.stat().st_mtime)
+    known = {path.stem: path for path in found if _is_evaluation(path)}
     if name and name not in known and Path(name).is_file():
         return Path(name)
     if not known:
@@ -101,6 +100,12 @@ def find_evaluation(workspace: Workspace, name: str = "") -> Path:
     if name and name not in known:
         raise UnknownNameError("evaluation", name, known, "Make one with: serctl evaluate")
     return known[name] if name else list(known.values())[-1]
+
+
+def _is_evaluation(path: Path) -> bool:
+    """Whether a file begins as evaluations do: tables for papers may lie beside them."""
+    with path.open("rb") as file:
+        return b'"serctl_report"' in file.read(64)
 
 
 def choose_format(output: str) -> str:

@@ -41,6 +41,7 @@ def test_a_table_and_its_caveats(project: Path) -> None:
     assert "Dev chose the epoch" in judged.stderr
     assert "Dev chose" not in judged.stdout
     assert "is ahead of" in judged.stderr or "is better than" in judged.stderr
+    assert "Next: serctl report dev-first-vs-second" in judged.stderr
 
 
 def test_compare_recommends_and_keeps_nothing(

@@ -34,6 +34,7 @@ def test_the_newest_evaluation_is_shown_unless_one_is_named(tmp_path: Path) -> N
     assert report(workspace, ReportOptions()).output == workspace.reports / "new.html"
     assert report(workspace, ReportOptions(name="old")).output == workspace.reports / "old.html"
     report(workspace, ReportOptions(format="json"))
+    report(workspace, ReportOptions(output=str(workspace.reports / "table.json")))
     assert find_evaluation(workspace).name == "new.json"
     with pytest.raises(UnknownNameError, match=r"Did you mean 'old'\? .*serctl evaluate"):
         report(workspace, ReportOptions(name="odl"))
@@ -41,10 +42,12 @@ def test_the_newest_evaluation_is_shown_unless_one_is_named(tmp_path: Path) -> N
 
 def test_nothing_evaluated_names_the_command(tmp_path: Path) -> None:
     workspace = write_project(tmp_path, make_evaluation(40))
-    (workspace.reports / "dev.json").write_text("[]")
+    path = workspace.reports / "dev.json"
+    with pytest.raises(ReportError, match="is the evaluation itself"):
+        report(workspace, ReportOptions(output=str(path)))
+    path.write_text("[]")
     with pytest.raises(ReportError, match=r"not an evaluation of version 1. Run: serctl evaluate"):
-        report(workspace, ReportOptions())
-    (workspace.reports / "dev.json").unlink()
+        report(workspace, ReportOptions(name=str(path)))
     with pytest.raises(ReportError, match=r"No evaluation in .* Run: serctl evaluate"):
         report(workspace, ReportOptions())
 
