@@ -147,7 +147,7 @@ def _describe_run(run: "RunResult") -> str:
         metrics = found["metrics"]
         line += f", dev macro-F1 {metrics['dev_macro_f1']:.3f} BS-F1 {metrics['dev_bs_f1']:.3f}"
     if found["skipped"]:
-        line += f"; {found['skipped']} unlabelled utterances skipped"
+        line += f"; {found['skipped']} utterances skipped (no emotion, or unread)"
     return line
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,13 @@ from serctl.ensemble.checkpoint import read_document
 from serctl.ensemble.logits import Logits, read_logits, write_logits
 from serctl.ensemble.pooled import pool_frames
 from serctl.ensemble.systems import System
-from serctl.errors import CheckpointError, LogitsError, MissingFeaturesError, SerctlError
+from serctl.errors import (
+    CheckpointError,
+    LogitsError,
+    MissingFeaturesError,
+    SerctlError,
+    first_few,
+)
 from serctl.files import read_json
 from serctl.progress import Progress, silent
 
@@ -134,6 +140,10 @@ def make_baselines(
 
     def pooled(learnt: Manifest, asked: Sequence[str]) -> Logits:
         stores = find_stores(workspace, systems)
+        lacking = {name for name in train.ids if any(name not in store for store in stores)}
+        if lacking and (note := _tell_lacking(lacking, len(train))) not in notes:
+            notes.append(note)
+        learnt = learnt.where(lambda row: row.utterance_id not in lacking)
         folder = workspace.reports / "baselines"
         return predict_pooled(stores, learnt, asked, labels, folder, split, progress)
 
@@ -147,6 +157,13 @@ def make_baselines(
     return found, notes
 
 
+def _tell_lacking(lacking: Collection[str], size: int) -> str:
+    return (
+        f"'{POOLED}' is not fitted on {len(lacking)} of {size} utterances of train, which have no "
+        f"frames ({first_few(sorted(lacking))})."
+    )
+
+
 def _cross_fit(
     predict: Callable[[Manifest, Sequence[str]], Logits], train: Manifest, ids: Sequence[str]
 ) -> Logits:
@@ -155,8 +172,9 @@ def _cross_fit(
     parts = []
     for fold in range(folds.num_folds):
         left_out = folds.ids(fold)
+        asked = sorted(left_out.intersection(ids))
         learnt = train.where(lambda row, out=left_out: row.utterance_id not in out)  # type: ignore[misc]
-        parts.append(predict(learnt, sorted(left_out)))
+        parts += [predict(learnt, asked)] if asked else []
     values = np.concatenate([part.values for part in parts])
     whole = tuple(name for part in parts for name in part.ids)
     joined = _as_logits(whole, values, parts[0].labels, parts[0].name, {"stack_on": "oof"})

@@ -57,6 +57,11 @@ class Logits:
         """``logits`` or ``probabilities``."""
         return str(self.provenance.get("kind", "logits"))
 
+    @property
+    def unread(self) -> frozenset[str]:
+        """Utterances left out because they could not be read, as the sidecar says."""
+        return frozenset(self.provenance.get("unread", ()))
+
     def logits(self) -> NDArray[np.float64]:
         """Return ``(N, C)`` logits; of probabilities their logarithm."""
         if self.kind == "logits":
@@ -129,7 +134,8 @@ def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> Jo
 
     Args:
         parts: One `Logits` per model, in the order the stacker shall see them.
-        ids: The utterances and their order; None: those of the models, sorted by id.
+        ids: The utterances and their order; None: those of the models, sorted by id, less those
+            that one of them could not read.
 
     Raises:
         LogitsError: There is no model, a name is given twice, or utterances or labels differ.
@@ -139,10 +145,11 @@ def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> Jo
     twice = [name for name, count in Counter(part.name for part in parts).items() if count > 1]
     if twice:
         raise LogitsError(f"Model names given twice: {first_few(twice)}.")
-    chosen_ids = tuple(sorted(parts[0].ids) if ids is None else ids)
+    unread = frozenset[str]().union(*(part.unread for part in parts))
+    chosen_ids = tuple(sorted(set(parts[0].ids) - unread) if ids is None else ids)
     if ids is None:
         for part in parts[1:]:
-            strange = sorted(set(part.ids) ^ set(chosen_ids))
+            strange = sorted((set(part.ids) - unread) ^ set(chosen_ids))
             if strange:
                 raise LogitsError(
                     f"'{parts[0].name}' and '{part.name}' hold other utterances: {len(strange)} "

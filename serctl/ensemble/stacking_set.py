@@ -32,7 +32,8 @@ REMEDIES = {
 class StackingSet:
     """Logits ``(N, M, C)``, label ids ``(N,)`` and utterances, sorted by utterance id.
 
-    ``hashes`` names the training of each base model; ``notes`` says which were left out and why.
+    ``hashes`` names the training of each base model; ``unread`` are utterances that one of them
+    could not read; ``notes`` says what was left out and why.
     """
 
     joined: JoinedLogits
@@ -40,6 +41,7 @@ class StackingSet:
     utterances: tuple[Utterance, ...]
     stack_on: StackOn
     hashes: Mapping[str, str]
+    unread: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
     @property
@@ -101,6 +103,12 @@ def collect_stacking_set(
             else "No run has logits to stack. Run: serctl train …, then serctl export-logits RUN"
         )
     joined = join_logits(parts)
+    unread = frozenset[str]().union(*(part.unread for part in parts)).intersection(ids)
+    if unread:
+        notes.append(
+            f"Not fitted on {len(unread)} of {len(ids)} utterances that a base model could not "
+            f"read ({first_few(sorted(unread))})."
+        )
     row_of = {row.utterance_id: row for row in labelled}
     utterances = tuple(row_of[name] for name in joined.ids)
     strange = {row.emotion for row in utterances} - set(joined.labels)
@@ -115,6 +123,7 @@ def collect_stacking_set(
         utterances=utterances,
         stack_on=stack_on,
         hashes={part.name: hash_of(part) for part in parts},
+        unread=unread,
         notes=tuple(notes),
     )
 

@@ -38,10 +38,10 @@ class System:
         return logits.select(found) if found else None
 
     def load_all(self, split: str, ids: Sequence[str]) -> Logits:
-        """Return logits for all of these utterances.
+        """Return logits for all of these utterances, less those that could not be read.
 
         Raises:
-            LogitsError: Some or all are missing; the message names the command that exports them.
+            LogitsError: Others or all are missing; the message names the command that exports them.
         """
         logits = self.load(split, ids)
         if logits is None:
@@ -51,7 +51,7 @@ class System:
                 "outside": f"Expected the column utterance_id to hold utterances of {split}.",
             }[self.kind]
             raise LogitsError(f"'{self.name}' has no logits for split '{split}'. {remedy}")
-        return logits if len(logits) == len(ids) else logits.select(ids)
+        return logits.select(name for name in ids if name not in logits.unread)
 
 
 def list_systems(workspace: Workspace) -> list[System]:

@@ -1,6 +1,6 @@
 """What a training learns from: utterances with targets, their frames, and what was left out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,8 +9,9 @@ import numpy as np
 from serctl.config import Workspace
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Manifest, Utterance, read_manifest
-from serctl.errors import ManifestError, first_few
+from serctl.errors import ManifestError, MissingFeaturesError, first_few
 from serctl.options import TrainOptions
+from serctl.stages.failures import FAILURES
 from serctl.stages.features import Branch, check_features, open_branches
 from serctl.training.dataset import NO_LABEL, UtteranceSet, build_set
 from serctl.training.folder import hash_document
@@ -21,13 +22,13 @@ class TrainingCorpus:
     """The utterances of a training.
 
     Attributes:
-        utterances: Those to learn from, with a target.
-        train: The same as the network sees them, sorted by id.
+        utterances: Those with a target; folds are made of all of them, whatever could be read.
+        train: Those to learn from, with frames too, as the network sees them, sorted by id.
         dev: Labelled utterances that choose the epoch; None if the last one is kept.
         labels: The classes of the whole manifest.
         branches: One store per encoder.
         attributes: Mean and deviation by which arousal, valence, dominance are standardised.
-        skipped: Utterances of the training splits without a target.
+        skipped: Utterances of the training splits without a target or, being unreadable, frames.
         notes: What a user should know.
     """
 
@@ -74,9 +75,10 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
     dev = _select_dev(limited, options)
     given = {"speech": options.speech, "text": options.text}
     branches = open_branches(workspace, {**given, "paralinguistic": options.paralinguistic})
-    notes = check_features(workspace, branches, (*utterances, *dev))
+    unread, notes = check_features(workspace, branches, (*utterances, *dev))
+    readable, dev = _leave_out(utterances, unread), _leave_out(dev, unread)
     stores = [branch.store for branch in branches]
-    train = build_set(utterances, stores, labels, soft_targets=options.soft_targets)
+    train = build_set(readable, stores, labels, soft_targets=options.soft_targets)
     train, attributes = _standardise_attributes(train, options)
     return TrainingCorpus(
         utterances=utterances.utterances,
@@ -85,7 +87,7 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
         labels=labels,
         branches=branches,
         attributes=attributes,
-        skipped=len(candidates) - len(utterances),
+        skipped=len(candidates) - len(readable),
         notes=(*notes, *_describe(manifest, train, labels, options)),
     )
 
@@ -108,6 +110,16 @@ def _select_dev(manifest: Manifest, options: TrainOptions) -> tuple[Utterance, .
             "Keep the last epoch instead with: --select-by last"
         )
     return dev.utterances
+
+
+def _leave_out(rows: Iterable[Utterance], unread: frozenset[str]) -> tuple[Utterance, ...]:
+    rows = tuple(rows)
+    kept = tuple(row for row in rows if row.utterance_id not in unread)
+    if rows and not kept:
+        raise MissingFeaturesError(
+            f"None of the {len(rows)} utterances of {rows[0].split} could be read; see {FAILURES}."
+        )
+    return kept
 
 
 def _standardise_attributes(

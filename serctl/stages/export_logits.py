@@ -74,16 +74,17 @@ def export_logits(
     splits = [manifest.select(split) for split in options.splits or manifest.splits]
     rows = [row for part in splits for row in part]
     notes = export.check_folds(rows)
-    notes += check_features(workspace, export.branches, rows)
+    unread, found = check_features(workspace, export.branches, rows)
+    notes += found
     with progress.task(f"logits of {folder.name}", len(rows)) as advance:
         done = []
         for part in splits:
-            if written := export.write(part):
+            split = part.utterances[0].split
+            if written := export.write(split, part, unread):
                 done.append(written)
             else:
-                split = part.utterances[0].split
-                notes.append(f"The run learnt from all of {split}: nothing held out to export.")
-            advance(len(part), part.utterances[0].split)
+                notes.append(f"Nothing of {split} to export: learnt from all of it that is readable.")
+            advance(len(part), split)
     return ExportLogitsResult(folder.name, tuple(done), tuple(notes))
 
 
@@ -135,19 +136,20 @@ class _Export:
             )
         return [f"{state}; its logits of train need it."]
 
-    def write(self, part: Manifest) -> ExportedSplit | None:
+    def write(self, split: str, part: Manifest, unread: frozenset[str]) -> ExportedSplit | None:
         """Write the logits of one split, unless they are there; None if none of it may be."""
-        split = part.utterances[0].split
+        left_out = sorted(unread.intersection(part.ids))
+        part = part.where(lambda row: row.utterance_id not in unread)
         learnt = [name for name in part.ids if name in self.learnt]
         source = self.source if learnt else "main"
         if source == "heldout":
             part = part.where(lambda row: row.utterance_id not in self.learnt)
-            if not len(part):
-                return None
+        if not len(part):
+            return None
         path = self.folder / "logits" / f"{split}.csv"
         in_sample = np.array([source == "in-sample" and i in self.learnt for i in part.ids], bool)
         exported = ExportedSplit(split, path, len(part), int(in_sample.sum()), source, present=True)
-        provenance = self._provenance(part, split, source)
+        provenance = self._provenance(part, split, source) | {"unread": left_out}
         if not self.options.overwrite and _is_written(path, provenance):
             return exported
         outputs = self._predict(part.utterances, source)

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from serctl.cache.key import FeatureKey
@@ -81,15 +82,25 @@ def extract(
         SerctlError: An utterance cannot be read (unless ``skip_bad``), the weights are not at
             hand, or the disk is too small. What was encoded before stays.
     """
-    manifest = read_manifest(workspace.manifest).limit(options.limit)
-    rows = sorted(manifest, key=lambda row: row.utterance_id)
+    manifest = read_manifest(workspace.manifest)
+    rows = sorted(manifest.limit(options.limit), key=lambda row: row.utterance_id)
     with SourceHasher(workspace.cache) as hasher:
         key, inputs = _open_inputs(workspace, options, hasher)
         store = workspace.cache / key.store_name
         missing = _find_missing(rows, inputs, store)
         present = len(rows) - len(missing)
         result = ExtractResult(key.encoder, key.modality, store, len(rows), present)
+        failed = partial(
+            list_failures,
+            workspace.root / FAILURES,
+            key.encoder,
+            key.digest,
+            rows,
+            hash_of=inputs.hash_of,
+            others=set(manifest.ids) - {row.utterance_id for row in rows},
+        )
         if not missing:
+            failed({})
             return result
         # Late: torch takes seconds to import, and what is refused or finished need not wait.
         from serctl.runtime import environment, resolve_device, split_threads
@@ -119,18 +130,18 @@ def extract(
                 counts, unread = _encode(
                     pending, inputs, encoder, writer, workers, options.skip_bad, advance
                 )
-    failures |= unread
-    return dataclasses.replace(
-        result,
-        encoded=counts["encoded"],
-        failed=len(failures),
-        windowed=encoder.windowed,
-        frames=counts["frames"],
-        audio_seconds=0.0 if key.modality == "text" else counts["size"] / SAMPLE_RATE,
-        seconds=time.monotonic() - started,
-        notes=encoder.notes,
-        failures=list_failures(workspace.root / FAILURES, key.encoder, rows, failures),
-    )
+        failures |= unread
+        return dataclasses.replace(
+            result,
+            encoded=counts["encoded"],
+            failed=len(failures),
+            windowed=encoder.windowed,
+            frames=counts["frames"],
+            audio_seconds=0.0 if key.modality == "text" else counts["size"] / SAMPLE_RATE,
+            seconds=time.monotonic() - started,
+            notes=encoder.notes,
+            failures=failed(failures),
+        )
 
 
 def make_key(workspace: Workspace, options: ExtractOptions) -> FeatureKey:

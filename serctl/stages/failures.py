@@ -1,7 +1,10 @@
 """Utterances that cannot be read: refused by name, or skipped and listed."""
 
 import csv
-from collections.abc import Callable, Sequence
+import fcntl
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +13,9 @@ from serctl.errors import SerctlError
 from serctl.files import write_atomic
 
 FAILURES = "failures.csv"
-"""Beside serctl.toml: what the last run of each encoder had to leave out."""
+"""Beside serctl.toml: what the last run of each encoder and key had to leave out."""
+
+COLUMNS = ("encoder", "key", "utterance_id", "path", "source", "error")
 
 Failures = dict[str, SerctlError]
 """Utterance ids, and why they cannot be read."""
@@ -41,28 +46,82 @@ def check_failures(failures: Failures, skip_bad: bool) -> None:
 
 
 def list_failures(
-    path: Path, encoder: str, rows: Sequence[Utterance], failures: Failures
+    path: Path,
+    encoder: str,
+    key: str,
+    rows: Sequence[Utterance],
+    failures: Failures,
+    hash_of: Callable[[Utterance], str],
+    others: Collection[str] = (),
 ) -> Path | None:
-    """Write the utterances that this encoder could not read beside those of other encoders."""
-    listed: list[dict[str, str]] = []
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            listed = [row for row in csv.DictReader(file) if row.get("encoder") != encoder]
-    listed += [
-        {
-            "encoder": encoder,
-            "utterance_id": row.utterance_id,
-            "path": str(row.path),
-            "error": str(failures[row.utterance_id]),
-        }
-        for row in rows
-        if row.utterance_id in failures
-    ]
-    if listed:
-        with write_atomic(path) as file:
-            writer = csv.DictWriter(file, list(listed[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(listed)
-    else:
-        path.unlink(missing_ok=True)
+    """Write which of ``rows`` could not be read, in place of what was written under their key.
+
+    Processes that write at once wait for each other.
+
+    Args:
+        path: Of failures.csv.
+        encoder: For people.
+        key: Digest of the frames' key, or source of the words.
+        rows: The utterances that were looked at.
+        failures: Those of them that could not be read.
+        hash_of: Hash of what an utterance is read from, by which a mended file is noticed.
+        others: Utterances that were not looked at: what is written of them stays.
+
+    Returns:
+        ``path`` if there are failures.
+    """
+    if not failures and not path.exists():
+        return None
+    with _locked(path.parent):
+        before = _read(path)
+        listed = [r for r in before if r["key"] != key or r["utterance_id"] in others]
+        listed += [
+            {
+                "encoder": encoder,
+                "key": key,
+                "utterance_id": row.utterance_id,
+                "path": str(row.path),
+                "source": find_source(hash_of, row),
+                "error": str(failures[row.utterance_id]),
+            }
+            for row in rows
+            if row.utterance_id in failures
+        ]
+        if not listed:
+            path.unlink(missing_ok=True)
+        elif listed != before:
+            with write_atomic(path) as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(listed)
     return path if failures else None
+
+
+def read_failures(path: Path, key: str) -> dict[str, str]:
+    """Return the utterances listed under a key, and the hash of what they were read from."""
+    return {row["utterance_id"]: row["source"] for row in _read(path) if row["key"] == key}
+
+
+def find_source(hash_of: Callable[[Utterance], str], row: Utterance) -> str:
+    """Return the hash of what an utterance is read from, '' where there is nothing."""
+    found = capture(hash_of)(row)
+    return "" if isinstance(found, SerctlError) else found
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{name: row.get(name) or "" for name in COLUMNS} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        return []
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out that lock the same folder; ends with the process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -8,12 +8,13 @@ from serctl.cache.key import FeatureKey
 from serctl.cache.locate import find_store
 from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore
-from serctl.config import Workspace
+from serctl.config import Workspace, resolve_options
 from serctl.data.manifest import Utterance
-from serctl.encoders.catalog import get_spec
+from serctl.encoders.catalog import get_spec, is_path
 from serctl.errors import CacheError, MissingFeaturesError, SerctlError, UsageError, first_few
 from serctl.options import ExtractOptions
 from serctl.stages.extract import make_key
+from serctl.stages.failures import FAILURES, find_source, read_failures
 from serctl.stages.inputs import AudioInputs, Inputs, TextInputs
 
 
@@ -97,44 +98,86 @@ def _default_key(workspace: Workspace, encoder: str) -> FeatureKey | None:
 
 def check_features(
     workspace: Workspace, branches: Sequence[Branch], utterances: Sequence[Utterance]
-) -> list[str]:
+) -> tuple[frozenset[str], list[str]]:
     """Check that every store holds every utterance, made from what is there now.
 
     Returns:
-        Notes on what could not be compared because the audio or the transcripts are gone.
+        The utterances to leave out: `extract --skip-bad` could not read them, and nothing about
+        them has changed since; and notes on them, and on what could not be compared because the
+        audio or the transcripts are gone.
 
     Raises:
-        MissingFeaturesError: Utterances have no frames.
+        MissingFeaturesError: Other utterances have no frames.
         CacheError: Audio or words have changed since their frames were made.
     """
+    unread: set[str] = set()
     notes = []
     with SourceHasher(workspace.cache) as hasher:
         for branch in branches:
-            ids = [row.utterance_id for row in utterances]
-            branch.store.num_frames(ids)  # raises for those that are missing
-            inputs: Inputs = AudioInputs(hasher)
-            if branch.modality == "text":
-                if not workspace.transcripts.is_file():
-                    notes.append(f"{branch.encoder}: no transcripts to compare its frames with.")
-                    continue
-                inputs = TextInputs(workspace.transcripts)
-            here = [row for row in utterances if branch.modality == "text" or row.path.is_file()]
-            if len(here) < len(utterances):
-                gone = len(utterances) - len(here)
-                notes.append(f"{branch.encoder}: the audio of {gone} utterances is not there.")
-            _refuse_stale(branch, inputs, here)
-    return notes
+            skipped, gone = _compare(workspace, branch, utterances, hasher)
+            unread |= skipped
+            if skipped:
+                notes.append(
+                    f"Left out: {len(skipped)} utterances that {branch.encoder} could not read "
+                    f"({first_few(sorted(skipped))}); see {FAILURES}."
+                )
+            if gone:
+                what = "words" if branch.modality == "text" else "audio"
+                notes.append(f"{branch.encoder}: the {what} of {gone} utterances is not there.")
+    return frozenset(unread), notes
 
 
-def _refuse_stale(branch: Branch, inputs: Inputs, utterances: Sequence[Utterance]) -> None:
-    stale = [
-        row.utterance_id
-        for row in utterances
-        if branch.store.source_of(row.utterance_id) != inputs.hash_of(row)
-    ]
-    if stale:
+def _compare(
+    workspace: Workspace,
+    branch: Branch,
+    utterances: Sequence[Utterance],
+    hasher: SourceHasher,
+) -> tuple[set[str], int]:
+    """Return the utterances that are known to be unreadable, and how many cannot be compared."""
+    inputs: Inputs | None = AudioInputs(hasher)
+    if branch.modality == "text":
+        has_words = workspace.transcripts.is_file()
+        inputs = TextInputs(workspace.transcripts) if has_words else None
+    store = branch.store
+    listed = read_failures(workspace.root / FAILURES, store.key.digest)
+    now = {
+        row.utterance_id: find_source(inputs.hash_of, row) if inputs else "" for row in utterances
+    }
+    made = {name: store.source_of(name) if name in store else None for name in now}
+    skipped = {name for name in now if made[name] != now[name] == listed.get(name)}
+    rest = [name for name in now if name not in skipped]
+    if missing := [name for name in rest if made[name] is None]:
+        raise MissingFeaturesError(
+            f"{len(missing)} of {len(now)} utterances have no frames of {branch.encoder} "
+            f"({first_few(missing)}). {_remedy(workspace, branch, inputs)}"
+        )
+    if stale := [name for name in rest if now[name] not in ("", made[name])]:
         what = "Transcript" if branch.modality == "text" else "Audio"
         raise CacheError(
             f"{what} of {len(stale)} utterances has changed since {branch.encoder} encoded it "
-            f"({first_few(stale)}). Run: serctl extract --encoder {branch.encoder}"
+            f"({first_few(stale)}). {_remedy(workspace, branch, inputs)}"
         )
+    return skipped, sum(not now[name] for name in rest)
+
+
+def _remedy(workspace: Workspace, branch: Branch, inputs: Inputs | None) -> str:
+    """Return the command that makes these very frames, or why there is none any more."""
+    key, name = branch.store.key, branch.encoder.partition("@")[0]
+    default = resolve_options(ExtractOptions, "extract", workspace)
+    command = f"serctl extract --encoder {name}"
+    for flag, made, usual in (
+        ("layer", key.layer, default.layer),
+        ("dtype", key.compute_dtype, default.dtype),
+        ("storage", key.storage, default.storage),
+    ):
+        command += f" --{flag} {made}" if made != usual else ""
+    mapped = {get_spec(word, workspace.weights).name for word in workspace.weights}
+    if key.weights == "local" and not is_path(name) and key.encoder not in mapped:
+        command += " --weights DIR"
+    if inputs and inputs.source != key.source:
+        return (
+            f"They are of the words of '{key.source}', and the transcripts are now "
+            f"'{inputs.source}'. Take those words back with serctl transcribe, or run: {command} "
+            f"and train on its frames."
+        )
+    return f"Run: {command}"

@@ -22,8 +22,9 @@ from serctl.files import replace_folder
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
 
-Answers = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_]]
-"""Ids, probabilities ``(N, C)``, and whether any base model had learnt from the utterance."""
+Answers = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], frozenset[str]]
+"""Ids, probabilities ``(N, C)``, whether any base model had learnt from the utterance, and the ids
+that one of them could not read."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def stack(
     answers = _apply(trained, systems, manifest, rows, options.limit)
     if probabilities is not None:
         learnt = np.zeros(len(probabilities), dtype=bool)
-        answers[rows.split] = rows.joined.ids, probabilities, learnt
+        answers[rows.split] = rows.joined.ids, probabilities, learnt, rows.unread
     _write(workspace.stackers / name, name, trained, answers)
     return result(splits=tuple(answers))
 
@@ -166,10 +167,11 @@ def _apply(
         found = [part for part in parts if part is not None]
         for part in found:
             _check_same_training(part, rows, split)
-        ids = tuple(name for name in ids if name in set(found[0].ids))
+        unread = frozenset[str]().union(*(part.unread for part in found)).intersection(ids)
+        ids = tuple(name for name in ids if name in set(found[0].ids) - unread)
         found = [part.select(ids) for part in found]
         learnt = np.any([part.in_sample for part in found], axis=0)
-        answers[split] = ids, trained.predict_parts(found), learnt
+        answers[split] = ids, trained.predict_parts(found), learnt, unread
     return answers
 
 
@@ -193,7 +195,7 @@ def _write(
     shutil.rmtree(new, ignore_errors=True)
     save_stacker(new, trained)
     fitted_on = trained.document["fitted_on"]
-    for split, (ids, probabilities, in_sample) in answers.items():
+    for split, (ids, probabilities, in_sample, unread) in answers.items():
         provenance = {
             "kind": "probabilities",
             "split": split,
@@ -203,6 +205,7 @@ def _write(
             "cross_fitted": split == fitted_on["split"],
             "base_models": list(trained.models),
             "fitted_on": fitted_on["ids_hash"],
+            "unread": sorted(unread),
         }
         write_logits(
             new / f"{split}.csv",

@@ -7,7 +7,7 @@ from serctl.config import Workspace
 from serctl.data.labels import EMOTIONS
 from serctl.data.manifest import Manifest
 from serctl.ensemble.systems import find_systems, list_systems
-from serctl.errors import UsageError, first_few
+from serctl.errors import LogitsError, UsageError, first_few
 from serctl.files import write_atomic
 from serctl.options import EvaluateOptions
 
@@ -24,7 +24,7 @@ def write_submission(
 
     Raises:
         UsageError: It is not clear which system or split is meant.
-        LogitsError: The system has no answers for an utterance.
+        LogitsError: The system has no answer for an utterance.
     """
     systems = find_systems(workspace, options.systems)
     if not systems:
@@ -42,6 +42,12 @@ def write_submission(
     split = options.split or open_splits[0]
     rows = manifest.select(split)
     answers = systems[0].load_all(split, rows.ids)
+    if lacking := [name for name in rows.ids if name in answers.unread]:
+        raise LogitsError(
+            f"'{answers.name}' has no answer for {len(lacking)} of {len(rows)} utterances "
+            f"({first_few(lacking)}): they could not be read, and a submission must hold them all. "
+            f"Mend them (see failures.csv), then extract and export again."
+        )
     path = Path(options.submission)
     with write_atomic(path) as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -136,12 +136,21 @@ class _Transcription:
         if missing:
             result = self._recognise(rows, missing, done, result, progress)
         # A dry run of a few does not forget the words of the others.
-        kept = known.keys() - {row.utterance_id for row in rows}
-        words = {name: known[name] for name in kept} | done
+        others = set(manifest.ids) - {row.utterance_id for row in rows}
+        words = {name: known[name] for name in others & known.keys()} | done
         ordered = [words[name] for name in manifest.ids if name in words]
         write_transcripts(self.workspace.transcripts, ordered, self._describe())
         self.journal.remove()
-        return self._summarise(result, list(done.values()), rows)
+        listed = list_failures(
+            self.workspace.root / FAILURES,
+            f"{self.recognition.name} (words)",
+            self.recognition.source,
+            rows,
+            self.failures,
+            self.inputs.hash_of,
+            others,
+        )
+        return _summarise(result, list(done.values()), len(self.failures), listed)
 
     def _read_known(self) -> dict[str, Transcript]:
         """Return the words of this source, finished or from an interrupted run."""
@@ -240,19 +249,19 @@ class _Transcription:
         settings = options_to_dict(self.options)
         return {**self.recognition.to_dict(), "settings": settings, "versions": versions}
 
-    def _summarise(
-        self, result: TranscribeResult, words: Sequence[Transcript], rows: Sequence[Utterance]
-    ) -> TranscribeResult:
-        doubts = Counter(doubt for row in words for doubt in row.suspect.split("+") if doubt)
-        name = f"{self.recognition.name} (words)"
-        return dataclasses.replace(
-            result,
-            suspects=dict(doubts.most_common()),
-            suspect=sum(bool(row.suspect) for row in words),
-            retried=sum(bool(row.temperature) for row in words),
-            failed=len(self.failures),
-            failures=list_failures(self.workspace.root / FAILURES, name, rows, self.failures),
-        )
+
+def _summarise(
+    result: TranscribeResult, words: Sequence[Transcript], failed: int, failures: Path | None
+) -> TranscribeResult:
+    doubts = Counter(doubt for row in words for doubt in row.suspect.split("+") if doubt)
+    return dataclasses.replace(
+        result,
+        suspects=dict(doubts.most_common()),
+        suspect=sum(bool(row.suspect) for row in words),
+        retried=sum(bool(row.temperature) for row in words),
+        failed=failed,
+        failures=failures,
+    )
 
 
 def _keep_frames(

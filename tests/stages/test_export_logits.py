@@ -134,4 +134,4 @@ def test_a_split_of_which_nothing_is_held_out_is_left_out_and_noted(project):
     assert [(part.split, part.source) for part in result.splits] == [
         ("train", "heldout"), ("test", "main"),
     ]  # fmt: skip
-    assert any("learnt from all of dev" in note for note in result.notes)
+    assert any("Nothing of dev to export" in note for note in result.notes)

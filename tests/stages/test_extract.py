@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 from tiny_facodec import write_facodec
 from typer.testing import CliRunner
 
+from serctl.cache.sources import hash_bytes
 from serctl.cache.store import FeatureStore
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance, read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
 from serctl.encoders.load import load_encoder
 from serctl.errors import AudioError, CacheError, SerctlError, UsageError
 from serctl.options import ExtractOptions
 from serctl.stages import extract as stage
 from serctl.stages.extract import extract, make_key
+from serctl.stages.failures import read_failures
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
 
@@ -230,9 +232,26 @@ def test_bad_audio_is_skipped_on_request_listed_and_told_by_the_exit_code(
         listed = [(row["encoder"], row["utterance_id"]) for row in csv.DictReader(file)]
     names = ("wavlm-large", "hubert-xlarge")
     assert listed == [(name, bad) for name in names for bad in ("u2", "u5")]
-    for name in ("u2", "u5"):
+    key = make_key(project, WAVLM).digest
+    sources = {
+        name: hash_bytes((project.root / f"{name}.wav").read_bytes()) for name in ("u2", "u5")
+    }
+    assert read_failures(project.root / "failures.csv", key) == sources
+    for name in sources:
         soundfile.write(project.root / f"{name}.wav", np.full(4000, 0.1), 16_000)
     assert CliRunner().invoke(app, command).exit_code == 0
+    assert not (project.root / "failures.csv").exists()
+
+
+def test_utterances_that_left_the_manifest_leave_the_list_though_nothing_is_to_do(
+    project: Workspace,
+) -> None:
+    spoil(project)
+    options = dataclasses.replace(WAVLM, skip_bad=True)
+    assert extract(project, options).failures == project.root / "failures.csv"
+    rows = [row for row in read_manifest(project.manifest) if row.utterance_id not in ("u2", "u5")]
+    write_manifest(project.manifest, rows)
+    assert extract(project, WAVLM).present == 6
     assert not (project.root / "failures.csv").exists()
 
 
