@@ -147,6 +147,8 @@ class Trainer:
             unpack_training(packed, self.model, optimizer)
             self.state = TrainState(**document)
             self.scaler.load_state_dict(self.state.scaler)
+            done = len(self.state.history) * len(self.train) + self.state.drawn
+            self.advance(done, "resumed")
         with stop_requests() as stop:
             while self.state.stage < len(self.stages):
                 stage = self.stages[self.state.stage]

@@ -94,8 +94,14 @@ def test_a_training_stopped_by_ctrl_c_and_continued_equals_an_uninterrupted_one(
 
 def test_a_resumed_training_reports_the_same_losses(tmp_path):
     def losses(summary_folder, **more):
-        found = []
-        run(summary_folder, report=lambda history, line: found.append(history), **more)
+        found, done = [], []
+        run(
+            summary_folder,
+            report=lambda history, line: found.append(history),
+            advance=lambda n=1, note="": done.append(n),
+            **more,
+        )
+        assert sum(done) == TINY.epochs * sum(row.split == "train" for row in ROWS)  # the bar begins where the training does
         return [(r["loss"], r["dev_macro_f1"], r["learning_rate"]) for r in found[-1]]
 
     def stop(n: int = 1, note: str = "") -> None:
