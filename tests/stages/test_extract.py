@@ -27,6 +27,7 @@ from serctl.options import ExtractOptions
 from serctl.stages import extract as stage
 from serctl.stages.extract import extract, make_key
 from serctl.stages.failures import read_failures
+from serctl.stages.features import check_features, open_branches
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
 
@@ -186,6 +187,29 @@ def test_changed_words_are_encoded_again_and_other_words_get_another_store(
     assert (other.encoded, first.windowed, other.windowed) == (8, 1, 1)
     assert other.store != first.store
     assert make_key(project, options).source == "text:whisper-tiny;strip"
+
+
+def test_what_stale_frames_are_told_to_run_makes_them_again(project: Workspace) -> None:
+    options = ExtractOptions(encoder="roberta", layer=1, storage="float32", device="cpu")
+    digest = FeatureStore.open(extract(project, options).store).key.digest
+    words = [Transcript(f"u{i}", "other words") for i in range(8)]
+    write_transcripts(project.transcripts, words, {"source": "manifest"})
+    rows = list(read_manifest(project.manifest))
+
+    def check() -> tuple[frozenset[str], list[str]]:
+        branches = open_branches(project, {"text": [f"roberta@{digest[:6]}"]})
+        return check_features(project, branches, rows)
+
+    with pytest.raises(CacheError, match="Transcript of 8 .*Run: serctl extract") as caught:
+        check()
+    command = str(caught.value).partition("Run: serctl ")[2].split()
+    done = CliRunner().invoke(app, [*command, "--device", "cpu", "-C", str(project.root)])
+    assert done.exit_code == 0, done.output
+    assert check() == (frozenset(), [])
+    words = [Transcript(f"u{i}", "heard otherwise") for i in range(8)]
+    write_transcripts(project.transcripts, words, {"source": "whisper-tiny"})
+    with pytest.raises(CacheError, match="Take those words back with serctl transcribe, or"):
+        check()
 
 
 def test_the_order_of_the_manifest_changes_nothing(
