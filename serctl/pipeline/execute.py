@@ -46,7 +46,7 @@ def run_steps(
     with _open_pool(jobs, scheduler) as pool:
         for stage, group in groupby(steps, key=lambda step: step.stage):
             if pool and stage in (("extract", "train") if scheduler else ("train",)):
-                result = _call_together(pool, workspace, list(group), tell, progress)
+                result = _call_together(pool, workspace, list(group), tell, log, progress)
                 continue
             more = {"log": log} if stage == "train" else {}
             for step in group:
@@ -62,9 +62,17 @@ def call_stage(workspace: Workspace, step: Step, **more: Any) -> Any:
 
 
 def _call_together(
-    pool: Executor, workspace: Workspace, steps: Sequence[Step], tell: Tell, progress: Progress
+    pool: Executor,
+    workspace: Workspace,
+    steps: Sequence[Step],
+    tell: Tell,
+    log: Callable[[str], None],
+    progress: Progress,
 ) -> Any:
-    """Call stages that do not wait for each other; return the result of the last to finish."""
+    """Call stages that do not wait for each other; return the result of the last to finish.
+
+    The error of one is told at once and raised when the others under way have ended.
+    """
     with progress.task(f"{steps[0].stage}, several at a time", len(steps)) as advance:
         waiting = {pool.submit(call_stage, workspace, step): step for step in steps}
         result: Any = None
@@ -73,8 +81,10 @@ def _call_together(
                 result = finished.result()
                 tell(waiting[finished], result)
                 advance(1)
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
+            if under_way := sum(not future.done() for future in waiting):
+                log(f"Error: {error} Ending when what is under way ({under_way}) has ended.")
             raise
     return result
 

@@ -2,8 +2,10 @@
 
 import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ from serctl.cli import app
 from serctl.config import Workspace, find_recipe, open_workspace
 from serctl.data.manifest import Utterance, write_manifest
 from serctl.errors import ConfigError, UnknownNameError
-from serctl.pipeline import plan_steps, read_plan
+from serctl.options import TrainOptions
+from serctl.pipeline import Step, execute, plan_steps, read_plan
 from serctl.pipeline.execute import run_steps
 
 PROJECT = """
@@ -148,6 +151,29 @@ def test_trainings_in_processes_and_on_dask_equal_those_one_by_one(
             steps = plan_steps(workspace, read_plan(str(recipe)))
             tables.append(run_steps(workspace, steps, **how).table)
     assert tables[0] == tables[1] == tables[2]
+
+
+def test_an_error_of_one_training_is_told_while_others_are_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told, both = Event(), Barrier(2)
+
+    def train(workspace: Workspace, step: Step) -> None:
+        both.wait(30)
+        if step is steps[0]:
+            raise ConfigError("no such encoder.")
+        assert told.wait(30)
+
+    def log(line: str) -> None:
+        assert "no such encoder" in line
+        told.set()
+
+    steps = [Step("train", name, TrainOptions()) for name in "ab"]
+    monkeypatch.setattr(execute, "call_stage", train)
+    monkeypatch.setattr(execute, "_open_pool", lambda *how: ThreadPoolExecutor(2))
+    with pytest.raises(ConfigError, match="no such encoder"):
+        run_steps(Workspace(Path()), steps, jobs=2, log=log)
+    assert told.is_set()
 
 
 def test_no_dask_scheduler_is_told_in_one_line(project: Path) -> None:

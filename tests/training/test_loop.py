@@ -101,7 +101,8 @@ def test_a_resumed_training_reports_the_same_losses(tmp_path):
             advance=lambda n=1, note="": done.append(n),
             **more,
         )
-        assert sum(done) == TINY.epochs * sum(row.split == "train" for row in ROWS)  # the bar begins where the training does
+        size = sum(row.split == "train" for row in ROWS)
+        assert sum(done) == TINY.epochs * size  # the bar begins where the training does
         return [(r["loss"], r["dev_macro_f1"], r["learning_rate"]) for r in found[-1]]
 
     def stop(n: int = 1, note: str = "") -> None:
