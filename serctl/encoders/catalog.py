@@ -120,9 +120,7 @@ def get_spec(name: str, mapping: Mapping[str, Path] | None = None) -> EncoderSpe
     Raises:
         UnknownNameError: It is neither a name, an id of the form ``owner/model`` nor a path.
     """
-    known = {row.weights.lower(): row for row in reversed(_ROWS)} | ENCODERS
-    spec = known.get(ALIASES.get(name, name)) or known.get(name.lower())
-    if spec is not None:
+    if (spec := _find_row(name)) is not None:
         return spec
     if name in (mapping or {}):
         return EncoderSpec(name, None, "", "")
@@ -133,6 +131,23 @@ def get_spec(name: str, mapping: Mapping[str, Path] | None = None) -> EncoderSpe
     hint = "A Hugging Face id (owner/model) or a path (./folder) is accepted too; see: "
     hint += f"serctl encoders{name_folder(name)}"
     raise UnknownNameError("encoder", name, [*ENCODERS, *ALIASES], hint)
+
+
+def settle_name(name: str) -> str:
+    """Return the row's name of an alias or id, ``@digest`` kept; any other name as it is.
+
+    Example:
+        >>> settle_name("whisper@0a1b")
+        'whisper-large-v3@0a1b'
+    """
+    plain, at, digest = name.partition("@")
+    row = _find_row(plain)
+    return f"{row.name if row else plain}{at}{digest}"
+
+
+def _find_row(name: str) -> EncoderSpec | None:
+    known = {row.weights.lower(): row for row in reversed(_ROWS)} | ENCODERS
+    return known.get(ALIASES.get(name, name)) or known.get(name.lower())
 
 
 def is_hub_id(name: str) -> bool:

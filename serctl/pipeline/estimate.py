@@ -14,6 +14,7 @@ from serctl.encoders.catalog import get_spec
 from serctl.errors import SerctlError
 from serctl.pipeline.recipe import Step
 from serctl.stages.extract import make_key
+from serctl.stages.failures import capture
 from serctl.training.folder import SUMMARY, read_summary
 
 TOKENS_A_SECOND = 4.0
@@ -38,7 +39,8 @@ def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate
     the recipe's trainings that this project has finished; before the first it is not known.
     """
     manifest = read_manifest(workspace.manifest)
-    duration = sum(measure_samples(row.path) for row in manifest) / SAMPLE_RATE
+    sizes = map(capture(lambda row: measure_samples(row.path)), manifest)
+    duration = sum(size for size in sizes if isinstance(size, int)) / SAMPLE_RATE
     spent = {s.what: _train_seconds(workspace.runs / s.what) for s in steps if s.stage == "train"}
     known = [seconds for seconds in spent.values() if seconds]
     typical = sum(known) / len(known) if known else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from serctl.config import Workspace, check_options, find_recipe, read_toml, resolve_options
+from serctl.encoders.catalog import settle_name
 from serctl.errors import ConfigError, UnknownNameError
 from serctl.options import (
     STAGE_OPTIONS,
@@ -21,6 +22,7 @@ from serctl.options import (
     TrainOptions,
     TranscribeOptions,
 )
+from serctl.training.folder import run_name
 
 STAGES = ("transcribe", "extract", "train", "export-logits", "stack", "evaluate")
 """In the order of the road."""
@@ -48,7 +50,7 @@ class Recipe:
     def encoders(self) -> tuple[str, ...]:
         """Every encoder of a model, once, in order of first use."""
         found = [name for m in self.models for name in (*m.speech, *m.text, *m.paralinguistic)]
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(map(settle_name, found)))
 
     @property
     def needs_words(self) -> bool:
@@ -105,8 +107,6 @@ def plan_steps(
     Raises:
         UnknownNameError: ``only`` names something that is not a stage.
     """
-    from serctl.training.checkpoint import run_name  # late: it imports torch
-
     for stage in only:
         if stage not in STAGES:
             raise UnknownNameError("stage", stage, STAGES)

@@ -33,7 +33,7 @@ from serctl.files import replace_folder, write_atomic
 from serctl.options import BundleOptions
 from serctl.progress import Progress, silent
 from serctl.stages.parts import Branch, Parts, find_parts
-from serctl.training.checkpoint import CONFIG, MODEL
+from serctl.training.folder import CONFIG, MODEL
 
 NOT_STATED = "not stated"
 

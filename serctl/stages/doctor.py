@@ -22,8 +22,7 @@ from serctl.data.transcripts import read_transcripts
 from serctl.encoders.catalog import ENCODERS, get_spec
 from serctl.encoders.weights import have_weights
 from serctl.errors import AudioError, SerctlError, first_few
-from serctl.training.checkpoint import CONFIG
-from serctl.training.folder import SUMMARY
+from serctl.training.folder import CONFIG, SUMMARY
 
 HUB = "https://huggingface.co"
 HUB_SECONDS = 5.0

@@ -18,9 +18,9 @@ from serctl.options import ExportLogitsOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device
 from serctl.stages.features import check_features, reopen_branches
-from serctl.training.checkpoint import CONFIG, Run, load_run
+from serctl.training.checkpoint import Run, load_run
 from serctl.training.dataset import build_set
-from serctl.training.folder import SUMMARY, TRAIN_IDS, hash_document, read_summary
+from serctl.training.folder import CONFIG, SUMMARY, TRAIN_IDS, hash_document, read_summary
 from serctl.training.inference import Outputs, infer
 
 
@@ -83,7 +83,7 @@ def export_logits(
             if written := export.write(split, part, unread):
                 done.append(written)
             else:
-                notes.append(f"Nothing of {split} to export: learnt from all of it that is readable.")
+                notes.append(f"Nothing of {split} to export: the run learnt from all of it.")
             advance(len(part), split)
     return ExportLogitsResult(folder.name, tuple(done), tuple(notes))
 

@@ -17,8 +17,7 @@ from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
 from serctl.files import read_json
 from serctl.stages.transcribe import FROM_MANIFEST
-from serctl.training.checkpoint import CONFIG
-from serctl.training.folder import read_summary
+from serctl.training.folder import CONFIG, read_summary
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ header. It is renamed into place, so it is whole or not there.
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from serctl.config import check_options
-from serctl.encoders.catalog import ALIASES
 from serctl.errors import CheckpointError
 from serctl.files import read_json
 from serctl.models.config import ModelConfig
 from serctl.models.fusion import FusionModel
-from serctl.options import TrainOptions
-
-RUN_VERSION = 1
-CONFIG, MODEL, STATE = "config.json", "model.safetensors", "state.safetensors"
+from serctl.training.folder import CONFIG, MODEL, RUN_VERSION
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) -> None:
@@ -107,26 +102,6 @@ class Run:
     labels: tuple[str, ...]
     branches: tuple[dict[str, Any], ...]
     config: dict[str, Any]
-
-
-def run_name(options: TrainOptions) -> str:
-    """Return the name of a run: the one given, or encoders, loss and seed.
-
-    Example:
-        >>> run_name(TrainOptions(speech=("whisper-tiny",), text=("minilm",)))
-        'whisper-tiny+minilm-wce-s0'
-    """
-    if options.name:
-        return options.name if options.seeds == 1 else f"{options.name}-s{options.seed}"
-    encoders = (*options.speech, *options.text, *options.paralinguistic)
-    name = f"{'+'.join(map(_short_name, encoders))}-{options.loss}-s{options.seed}"
-    return name if options.limit is None else f"{name}-limit{options.limit}"
-
-
-def _short_name(encoder: str) -> str:
-    plain, at, digest = encoder.partition("@")
-    name = Path(plain).name if Path(plain).exists() else ALIASES.get(plain, plain)
-    return re.sub(r"[^A-Za-z0-9.@_-]+", "-", f"{name}{at}{digest}")
 
 
 def load_run(folder: Path, device: torch.device | None = None) -> Run:

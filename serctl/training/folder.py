@@ -5,18 +5,42 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from serctl.encoders.catalog import is_path, settle_name
 from serctl.errors import CheckpointError, first_few
 from serctl.files import read_json, write_atomic, write_json
-from serctl.training.checkpoint import CONFIG, MODEL, STATE
+from serctl.options import TrainOptions
 
+RUN_VERSION = 1
+CONFIG, MODEL, STATE = "config.json", "model.safetensors", "state.safetensors"
 SUMMARY, METRICS, TRAIN_IDS = "summary.json", "metrics.jsonl", "train_ids.txt"
 INDIFFERENT = frozenset({"name", "recipe", "overwrite", "profile", "device", "seeds", "folds"})
 """Options that do not change the numbers of the main model."""
+
+
+def run_name(options: TrainOptions) -> str:
+    """Return the name of a run: the one given, or encoders, loss and seed.
+
+    Example:
+        >>> run_name(TrainOptions(speech=("whisper-tiny",), text=("minilm",)))
+        'whisper-tiny+minilm-wce-s0'
+    """
+    if options.name:
+        return options.name if options.seeds == 1 else f"{options.name}-s{options.seed}"
+    encoders = (*options.speech, *options.text, *options.paralinguistic)
+    name = f"{'+'.join(map(_short_name, encoders))}-{options.loss}-s{options.seed}"
+    return name if options.limit is None else f"{name}-limit{options.limit}"
+
+
+def _short_name(encoder: str) -> str:
+    plain, at, digest = encoder.partition("@")
+    name = Path(plain).name if is_path(plain) else settle_name(plain)
+    return re.sub(r"[^A-Za-z0-9.@_-]+", "-", f"{name}{at}{digest}")
 
 
 def hash_document(document: Any) -> str:

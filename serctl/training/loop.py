@@ -23,8 +23,6 @@ from serctl.models.fusion import FusionModel
 from serctl.models.mixup import draw_mixup
 from serctl.options import TrainOptions
 from serctl.training.checkpoint import (
-    MODEL,
-    STATE,
     load_tensors,
     pack_training,
     save_tensors,
@@ -32,6 +30,7 @@ from serctl.training.checkpoint import (
 )
 from serctl.training.dataset import UtteranceSet
 from serctl.training.diagnosis import diagnose
+from serctl.training.folder import MODEL, STATE
 from serctl.training.inference import autocast
 from serctl.training.interrupt import stop_requests
 from serctl.training.loader import Batch, LoadTimes, load_batches

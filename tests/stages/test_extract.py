@@ -200,7 +200,7 @@ def test_what_stale_frames_are_told_to_run_makes_them_again(project: Workspace) 
         branches = open_branches(project, {"text": [f"roberta@{digest[:6]}"]})
         return check_features(project, branches, rows)
 
-    with pytest.raises(CacheError, match="Transcript of 8 .*Run: serctl extract") as caught:
+    with pytest.raises(CacheError, match=r"Transcript of 8 .*Run: serctl extract") as caught:
         check()
     command = str(caught.value).partition("Run: serctl ")[2].split()
     done = CliRunner().invoke(app, [*command, "--device", "cpu", "-C", str(project.root)])

@@ -10,7 +10,8 @@ from synthetic_frames import TINY, make_project
 from serctl.errors import CheckpointError
 from serctl.options import TrainOptions
 from serctl.stages.train import train
-from serctl.training.checkpoint import load_run, load_tensors, run_name, save_tensors
+from serctl.training.checkpoint import load_run, load_tensors, save_tensors
+from serctl.training.folder import run_name
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_a_config_that_does_not_fit_its_network_is_refused(folder):
             TrainOptions(speech=("whisper",), text=("roberta",)),
             "whisper-large-v3+roberta-large-wce-s0",
         ),
-        (TrainOptions(speech=("whisper-large-v3",), seed=3), "whisper-large-v3-wce-s3"),
+        (TrainOptions(speech=("openai/whisper-large-v3",), seed=3), "whisper-large-v3-wce-s3"),
         (TrainOptions(speech=("a/b c",), loss="wce+sml", limit=9), "a-b-c-wce+sml-s0-limit9"),
         (TrainOptions(speech=("wavlm@0a1b",)), "wavlm-large@0a1b-wce-s0"),
         (TrainOptions(speech=("wavlm",), name="mine"), "mine"),
