@@ -72,7 +72,8 @@ def init(
     console.show(result, table, as_json=as_json)
     console.say(f"Wrote {result.manifest} and {result.project}.")
     inside = "" if project == Path() else f"cd {project} && "
-    console.hint(f"{inside}serctl transcribe   (the corpus' own words: --from-manifest)")
+    own = "   (the corpus' own words: --from-manifest)" if result.has_words else ""
+    console.hint(f"{inside}serctl transcribe{own}")
 
 
 def _only(roots: list[Path]) -> Path | None:

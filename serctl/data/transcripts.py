@@ -19,6 +19,8 @@ from serctl.errors import TranscriptsError
 from serctl.files import read_json, write_atomic, write_json
 
 TRANSCRIPTS_VERSION = 1
+FROM_MANIFEST = "manifest"
+"""Source of words that came with the corpus."""
 HINT = "Make transcripts with: serctl transcribe (or, from the corpus' own: --from-manifest)"
 
 
@@ -70,6 +72,13 @@ def read_transcripts(path: Path) -> Transcripts:
     rows = read_rows(path)
     document = _read_document(path)
     return Transcripts({row.utterance_id: row.text for row in rows}, document["source"])
+
+
+def read_source(path: Path) -> str:
+    """Return whose words the transcripts are, '' if there are none."""
+    with suppress(TranscriptsError):
+        return str(_read_document(path)["source"]) if path.is_file() else ""
+    return ""
 
 
 def read_rows(path: Path) -> list[Transcript]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from serctl.encoders.base import EncoderSpec
-from serctl.encoders.catalog import PACKAGES, get_spec, is_hub_id, name_folder
+from serctl.encoders.catalog import PACKAGES, get_spec, is_hub_id, is_path, name_folder
 from serctl.errors import SerctlError, WeightsError
 from serctl.files import read_json, write_json
 
@@ -94,6 +94,8 @@ def have_weights(spec: EncoderSpec, mapping: Mapping[str, Path] | None = None) -
         with suppress(PackageNotFoundError):
             return f"{name} {version(name)}"
         return ""
+    if is_path(spec.weights):
+        return spec.weights
     return str(found.path) if (found := _from_cache(spec.weights, spec)) else ""
 
 

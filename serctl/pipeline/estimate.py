@@ -9,14 +9,17 @@ from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
 from serctl.data.audio import SAMPLE_RATE, measure_samples
 from serctl.data.manifest import read_manifest
-from serctl.data.transcripts import read_transcripts
+from serctl.data.transcripts import FROM_MANIFEST, read_finished
 from serctl.encoders.catalog import get_spec
+from serctl.encoders.weights import have_weights
 from serctl.errors import SerctlError
 from serctl.pipeline.recipe import Step
 from serctl.stages.extract import make_key
 from serctl.stages.failures import capture
+from serctl.stages.recognition import settle_recognition
 from serctl.training.folder import SUMMARY, read_summary
 
+NO_WEIGHTS = "weights not here"
 TOKENS_A_SECOND = 4.0
 """Of English speech, with special tokens; for the size of text stores."""
 
@@ -39,7 +42,7 @@ def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate
     the recipe's trainings that this project has finished; before the first it is not known.
     """
     manifest = read_manifest(workspace.manifest)
-    sizes = map(capture(lambda row: measure_samples(row.path)), manifest)
+    sizes = map(capture(measure_samples), (row.path for row in manifest))
     duration = sum(size for size in sizes if isinstance(size, int)) / SAMPLE_RATE
     spent = {s.what: _train_seconds(workspace.runs / s.what) for s in steps if s.stage == "train"}
     known = [seconds for seconds in spent.values() if seconds]
@@ -47,7 +50,7 @@ def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate
 
     def estimate(step: Step) -> Estimate:
         if step.stage == "transcribe":
-            return Estimate(step.stage, step.what, _count_words(workspace, manifest.ids))
+            return Estimate(step.stage, step.what, _count_words(workspace, step, manifest.ids))
         if step.stage == "extract":
             size = _count_bytes(workspace, step, duration)
             return Estimate(step.stage, step.what, _coverage(workspace, step, manifest.ids), size)
@@ -59,10 +62,20 @@ def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate
     return [estimate(step) for step in steps]
 
 
-def _count_words(workspace: Workspace, ids: Sequence[str]) -> str:
-    exists = workspace.transcripts.exists()
-    found = read_transcripts(workspace.transcripts).texts if exists else {}
-    return f"{len(found.keys() & set(ids))} of {len(ids)} done"
+def _count_words(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:
+    source = FROM_MANIFEST
+    if not step.options.from_manifest:
+        if not _have_weights(workspace, step):
+            return NO_WEIGHTS
+        source = settle_recognition(workspace, step.options).source
+    found = {row.utterance_id for row in read_finished(workspace.transcripts, source)}
+    return f"{len(found.intersection(ids))} of {len(ids)} done"
+
+
+def _have_weights(workspace: Workspace, step: Step) -> bool:
+    """Whether a step's encoder is on this machine; asks no hub, which may be out of reach."""
+    spec = get_spec(step.what, workspace.weights)
+    return bool(step.options.weights or have_weights(spec, workspace.weights))
 
 
 def _count_bytes(workspace: Workspace, step: Step, duration: float) -> int:
@@ -73,9 +86,11 @@ def _count_bytes(workspace: Workspace, step: Step, duration: float) -> int:
 
 
 def _coverage(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:
+    if not _have_weights(workspace, step):
+        return NO_WEIGHTS
     try:
         store = workspace.cache / make_key(workspace, step.options).store_name
-    except SerctlError:  # no words or no weights yet
+    except SerctlError:  # no words yet
         return f"0 of {len(ids)} done"
     stored = set(FeatureStore.open(store).ids) if store.exists() else set()
     return f"{len(stored & set(ids))} of {len(ids)} done"

@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from serctl.config import Workspace, check_options, find_recipe, read_toml, resolve_options
+from serctl.config import (
+    Workspace,
+    check_options,
+    find_recipe,
+    read_config,
+    read_toml,
+    resolve_options,
+)
+from serctl.data.transcripts import FROM_MANIFEST, read_source
 from serctl.encoders.catalog import settle_name
 from serctl.errors import ConfigError, UnknownNameError
 from serctl.options import (
@@ -115,9 +123,11 @@ def plan_steps(
         return resolve_options(kind, stage, workspace, recipe.path, **flags)
 
     names = [run_name(model) for model in recipe.models]
-    steps = [
-        Step("transcribe", recipe.name, options(TranscribeOptions, "transcribe", limit=limit))
-    ] * recipe.needs_words
+    words = options(TranscribeOptions, "transcribe", limit=limit)
+    if _keep_own_words(workspace, recipe):
+        words = TranscribeOptions(from_manifest=True)
+    whose = FROM_MANIFEST if words.from_manifest else words.model
+    steps = [Step("transcribe", whose, words)] * recipe.needs_words
     steps += [
         Step("extract", name, options(ExtractOptions, "extract", encoder=name, limit=limit))
         for name in recipe.encoders
@@ -133,3 +143,12 @@ def plan_steps(
     steps += [Step("stack", recipe.name, stack)] * (len(names) > 1)
     steps += [Step("evaluate", recipe.name, evaluate)]
     return [step for step in steps if not only or step.stage in only]
+
+
+def _keep_own_words(workspace: Workspace, recipe: Recipe) -> bool:
+    """Whether the corpus' own words are used: so serctl.toml or recipe say, else they stay.
+
+    A recipe's recogniser does not take the place of words that the user took from the manifest.
+    """
+    stated = {**workspace.tables.get("transcribe", {}), **read_config(recipe.path, "transcribe")}
+    return bool(stated.get("from_manifest", read_source(workspace.transcripts) == FROM_MANIFEST))

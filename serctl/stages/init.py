@@ -55,12 +55,16 @@ class Source:
 
 @dataclass(frozen=True)
 class InitResult:
-    """What was written, how many utterances of each split and emotion, and what to know of it."""
+    """What was written, how many utterances of each split and emotion, and what to know of it.
+
+    ``has_words`` says whether the corpus came with the words of any utterance.
+    """
 
     project: Path
     manifest: Path
     counts: dict[str, dict[str, int]]
     notes: tuple[str, ...]
+    has_words: bool
 
 
 def init_project(
@@ -108,7 +112,9 @@ def init_project(
     write_manifest(manifest, rows)
     with write_atomic(project) as file:
         file.write(project_text(sources))
-    return InitResult(project, manifest, Manifest(tuple(rows)).counts(), tuple(notes))
+    counts = Manifest(tuple(rows)).counts()
+    has_words = any(row.transcript for row in rows)
+    return InitResult(project, manifest, counts, tuple(notes), has_words)
 
 
 def project_text(sources: Sequence[Source]) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 from serctl.cache.key import FeatureKey
 from serctl.config import Workspace
 from serctl.data.manifest import read_manifest
+from serctl.data.transcripts import FROM_MANIFEST
 from serctl.ensemble.bundle import Bundle, is_bundle, open_bundle
 from serctl.ensemble.calibration import Calibration, fit_calibration
 from serctl.ensemble.checkpoint import read_document
 from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
 from serctl.files import read_json
-from serctl.stages.transcribe import FROM_MANIFEST
 from serctl.training.folder import CONFIG, read_summary
 
 

@@ -15,7 +15,13 @@ from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.config import Workspace, options_to_dict
 from serctl.data.audio import SAMPLE_RATE
 from serctl.data.manifest import Manifest, Utterance, read_manifest
-from serctl.data.transcripts import Journal, Transcript, read_finished, write_transcripts
+from serctl.data.transcripts import (
+    FROM_MANIFEST,
+    Journal,
+    Transcript,
+    read_finished,
+    write_transcripts,
+)
 from serctl.errors import TranscriptsError, UsageError
 from serctl.options import TranscribeOptions
 from serctl.progress import Progress, silent
@@ -27,9 +33,6 @@ from serctl.stages.recognition import Recognition, make_row, recognise_batches, 
 if TYPE_CHECKING:
     from serctl.encoders.recognisers.base import Recognised
     from serctl.encoders.whisper import WhisperEncoder
-
-FROM_MANIFEST = "manifest"
-"""Source of words that came with the corpus."""
 
 WORD_PACKAGES = ("serctl", "torch", "transformers", "faster-whisper", "ctranslate2")
 """Packages whose version is noted beside the words."""
@@ -86,7 +89,7 @@ def transcribe(
     """
     manifest = read_manifest(workspace.manifest)
     if options.from_manifest:
-        return _take_manifest(workspace, manifest.limit(options.limit), options)
+        return _take_manifest(workspace, manifest, options)
     recognition = settle_recognition(workspace, options)
     with SourceHasher(workspace.cache) as hasher:
         run = _Transcription(workspace, recognition, AudioInputs(hasher))
@@ -96,6 +99,7 @@ def transcribe(
 def _take_manifest(
     workspace: Workspace, manifest: Manifest, options: TranscribeOptions
 ) -> TranscribeResult:
+    """Take the words of all utterances, whatever the limit: it costs nothing."""
     if options.keep_frames:
         raise UsageError("--keep-frames needs Whisper to run; --from-manifest runs no model.")
     if not any(row.transcript for row in manifest):
@@ -104,8 +108,11 @@ def _take_manifest(
             f"Let Whisper find them: serctl transcribe"
         )
     rows = [Transcript(row.utterance_id, row.transcript or "") for row in manifest]
+    present = len(set(rows).intersection(read_finished(workspace.transcripts, FROM_MANIFEST)))
     write_transcripts(workspace.transcripts, rows, {"source": FROM_MANIFEST})
-    return TranscribeResult(workspace.transcripts, FROM_MANIFEST, len(rows), transcribed=len(rows))
+    return TranscribeResult(
+        workspace.transcripts, FROM_MANIFEST, len(rows), present, len(rows) - present
+    )
 
 
 class _Transcription:

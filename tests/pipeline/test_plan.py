@@ -1,35 +1,86 @@
-"""What `serctl run` says beforehand."""
+"""What `serctl run` says and settles beforehand."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 from synthetic_frames import make_utterances
 
+from serctl.config import Workspace, open_workspace
 from serctl.data.manifest import write_manifest
-from serctl.options import TrainOptions
-from serctl.pipeline import Recipe
+from serctl.data.transcripts import read_source, read_transcripts
+from serctl.options import TrainOptions, TranscribeOptions
+from serctl.pipeline import Recipe, Step, plan_steps, read_plan
+from serctl.pipeline.estimate import estimate_steps
+from serctl.stages.transcribe import transcribe
 
 HEAVY = ("torch", "transformers", "sklearn", "xgboost", "zarr")
 
 
-def test_a_dry_run_imports_nothing_heavy(tmp_path: Path) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Workspace:
     (tmp_path / "serctl.toml").write_text("")
     rows = make_utterances(4, folder=tmp_path)
     write_manifest(tmp_path / "manifest.csv", rows)
     for row in rows[1:]:  # a file that is not there does not hinder a plan
         soundfile.write(row.path, np.full(1600, 0.1), 16_000)
+    return open_workspace(tmp_path)
+
+
+def plan_words(recipe: str) -> Step:
+    """Return the step that finds the words, as `serctl run` in this project would take it."""
+    workspace = open_workspace()
+    return plan_steps(workspace, read_plan(recipe, workspace))[0]
+
+
+def test_a_dry_run_imports_nothing_heavy(project: Workspace) -> None:
     code = (
         "import sys; from serctl.cli import app\n"
-        f"try: app(['run', 'small', '--dry-run', '-C', {str(tmp_path)!r}])\n"
+        f"try: app(['run', 'small', '--dry-run', '-C', {str(project.root)!r}])\n"
         "except SystemExit: pass\n"
         f"print('heavy:', [name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "4 models" in done.stdout
     assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+@pytest.mark.parametrize("recipe", ["small", "paper"])
+def test_words_taken_from_the_manifest_stay_whatever_recogniser_a_recipe_names(
+    recipe: str, project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
+    assert not plan_words(recipe).options.from_manifest
+    transcribe(project, TranscribeOptions(from_manifest=True, limit=1))
+    assert (
+        len(read_transcripts(project.transcripts).texts) == 4
+    )  # what costs nothing knows no limit
+    step = plan_words(recipe)
+    assert (step.what, estimate_steps(project, [step])[0].state) == ("manifest", "4 of 4 done")
+    assert transcribe(project, step.options).present == 4
+    assert read_source(project.transcripts) == "manifest"
+    (project.root / "serctl.toml").write_text("[transcribe]\nfrom_manifest = false\n")
+    assert not plan_words(recipe).options.from_manifest
+
+
+def test_own_words_of_the_project_file_go_before_a_recipe_that_keeps_frames(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
+    (project.root / "serctl.toml").write_text("[transcribe]\nfrom_manifest = true\n")
+    assert transcribe(project, plan_words("demo").options).transcribed == 4
+
+
+def test_a_plan_asks_no_hub_for_weights_that_are_not_here(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: pytest.fail("asked"))
+    steps = plan_steps(project, read_plan("paper", project), only=["transcribe", "extract"])
+    assert {step.state for step in estimate_steps(project, steps)} == {"weights not here"}
 
 
 def test_an_encoder_of_two_names_is_extracted_once() -> None:
