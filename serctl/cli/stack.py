@@ -78,8 +78,11 @@ def stack(
         console.say(note)
     console.show(result, describe(result), as_json=as_json)
     if (found := result.comparison) is not None:
+        for score in found.scores:
+            if score.problem:
+                console.say(f"Left out: {score.problem}")
         console.say(f"Recommended: {found.recommended}. {found.reason}")
-        console.hint(f"serctl stack --stacker {found.recommended}")
+        console.hint(f"serctl stack --stacker {found.recommended} --stack-on {result.stack_on}")
     else:
         console.hint("serctl evaluate")
 
@@ -103,7 +106,7 @@ def describe(result: "StackResult") -> "str | Table":
 
 def _score_row(score: "StackerScore") -> list[str]:
     if score.problem:
-        return [score.kind, "-", "-", "-", "-", score.problem]
+        return [score.kind, "-", "-", "-", "-", ""]
     figures = (score.macro_f1, score.uar, score.accuracy, score.bs_f1)
     p_value = "" if score.corrected_p is None else f"{score.corrected_p:.3f}"
     return [score.kind, *(f"{figure:.3f}" for figure in figures), p_value]

@@ -275,7 +275,8 @@ def test_msp_podcast_reads_the_challenge_layout(test_data: Path) -> None:
     assert rows["MSP-PODCAST_9005_0003"].emotion == ""
     assert rows["MSP-PODCAST_9005_0003"].speaker == ""
     assert rows["MSP-PODCAST_test3_0001"].split == "test3"
-    assert corpus.notes == ()
+    (note,) = corpus.notes
+    assert note.startswith("4 clips without a transcript")
 
 
 def test_msp_podcast_reads_releases_with_test_splits_and_one_column_per_rating(
@@ -302,6 +303,11 @@ def test_msp_podcast_reads_releases_with_test_splits_and_one_column_per_rating(
     assert tied.emotion == ""
     assert (tied.votes()["happy"], tied.votes()["other"], tied.votes()["fear"]) == (1, 1, 1)
     assert tied.transcript is None
+    table(tmp_path / "Transcripts" / "MSP-PODCAST_test3_0001.txt", "so it is", [])
+    tone(tmp_path / "Audios" / "MSP-PODCAST_test3_0001.wav")
+    again = by_id(read_corpus("msp-podcast", tmp_path))
+    assert again["MSP-PODCAST_test3_0001"].transcript == "so it is"
+    assert again["MSP-PODCAST_0001_0002"].transcript == ""
     assert "1 labelled utterances without audio left out: MSP-PODCAST_0001_0003.wav" in corpus.notes
     assert "1 audio files without a label row left out: stray.wav" in corpus.notes
 

@@ -43,13 +43,19 @@ def read(root: Path) -> Corpus:
     ]
     named = {row["FileName"] for _, row in rows}
     test3 = [
-        Utterance(Path(name).stem, path, "test3")
+        Utterance(path.stem, path, "test3", transcript=_words(texts, path.stem))
         for name, path in audio.items()
         if name not in named and "test3" in name
     ]
     stray = [name for name in audio if name not in named and "test3" not in name]
     known, notes = present_only(utterances, root)
-    notes += tell([(stray, "audio files without a label row left out")])
+    wordless = [row.path.name for row in (*known, *test3) if row.transcript == ""]
+    notes += tell(
+        [
+            (stray, "audio files without a label row left out"),
+            (wordless, "clips without a transcript, which have words only by serctl transcribe"),
+        ]
+    )
     if not votes:
         notes.append("no labels_detailed.csv: no raters' votes")
     return Corpus((*known, *test3), tuple(notes))
@@ -60,18 +66,24 @@ def _utterance(
 ) -> Utterance:
     name = Path(row["FileName"]).stem
     speaker = row.get("SpkrID", "").strip()
-    words = texts[name].read_text(encoding="utf-8").strip() if name in texts else ""
     return Utterance(
         utterance_id=name,
         path=audio or Path(row["FileName"]),
         split=parse_split(row["Split_Set"]),
         emotion="" if row["EmoClass"] in NO_CONSENSUS else parse_emotion(row["EmoClass"]),
         speaker="" if speaker.lower() in NO_SPEAKER else speaker,
-        transcript=words if texts else None,
+        transcript=_words(texts, name),
         extra={"gender": row.get("Gender", "").lower(), "consensus": row["EmoClass"]}
         | {ours: row.get(theirs, "") for ours, theirs in ATTRIBUTES.items()}
         | {f"votes_{emotion}": str(count) for emotion, count in votes.items()},
     )
+
+
+def _words(texts: dict[str, Path], name: str) -> str | None:
+    """Return the corpus' words of a clip: '' where it has none, None where no clip has any."""
+    if not texts:
+        return None
+    return texts[name].read_text(encoding="utf-8").strip() if name in texts else ""
 
 
 def _read_votes(path: Path) -> dict[str, Counter[str]]:
