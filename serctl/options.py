@@ -46,15 +46,30 @@ class TranscribeOptions:
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """Options of `serctl extract`."""
+    """Options of `serctl extract`.
+
+    Attributes:
+        encoder: Catalogue name, alias, Hugging Face id or path.
+        layer: N for ``hidden_states[N]``, -1 for ``last_hidden_state``.
+        dtype: Precision of the computation.
+        device: Where to compute.
+        batch_seconds: Padded seconds of a batch; None takes 2 on a CPU, where larger ones only pad,
+            and 60 elsewhere.
+        storage: How frames are stored.
+        weights: Checkpoint to use instead of the encoder's own.
+        shard: ``i/n``: only every n-th batch, from the i-th on; n processes share the work.
+        limit: Only so many utterances, of every split in turn.
+        skip_bad: List what cannot be read in failures.csv and go on.
+    """
 
     encoder: str = ""
     layer: int = -1
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Device = "auto"
-    batch_seconds: float | None = None  # 2 on a CPU, where larger ones only pad; 60 elsewhere
+    batch_seconds: float | None = None
     storage: str = "float16"
     weights: str | None = None
+    shard: str = ""
     limit: int | None = None
     skip_bad: bool = False
 

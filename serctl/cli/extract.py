@@ -41,6 +41,10 @@ def extract(
         float | None,
         typer.Option(min=0, help="Padded seconds in a batch.", show_default="2 on a CPU, else 60"),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="i/n: only this part; n processes share the work.", metavar="I/N"),
+    ] = None,
     device: DeviceOpt = None,
     skip_bad: Annotated[
         bool | None,
@@ -67,6 +71,7 @@ def extract(
             dtype=dtype,
             storage=storage,
             batch_seconds=batch_seconds,
+            shard=shard,
             device=device,
             skip_bad=skip_bad,
             limit=limit,
@@ -88,9 +93,10 @@ def extract(
 
 def describe(result: "ExtractResult") -> str:
     """Return what an extraction did, a line each for what there is to say."""
+    of = f"part {result.shard}" if result.shard else "the manifest"
     lines = [
         f"{result.encoder}: {result.encoded:,} utterances encoded, {result.present:,} were there "
-        f"({result.utterances:,} in the manifest)"
+        f"({result.utterances:,} in {of})"
     ]
     if result.encoded:
         rate = f"{result.frames / result.seconds:,.0f} frames/s"

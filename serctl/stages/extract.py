@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from serctl.cache.key import FeatureKey
 from serctl.cache.sources import SourceHasher
@@ -42,7 +43,7 @@ class ExtractResult:
         encoder: Its catalogue name, hub id or path.
         modality: speech, text or paralinguistic.
         store: Folder of the frames.
-        utterances: Rows of the manifest.
+        utterances: Rows of the manifest, or of the part.
         present: Utterances whose frames were there and whose source has not changed.
         encoded: Utterances whose frames were made now.
         failed: Utterances that could not be read; they are listed in ``failures``.
@@ -52,6 +53,7 @@ class ExtractResult:
         seconds: How long encoding took, loading the weights aside.
         notes: How the encoder ran, where that is worth knowing.
         failures: List of the failed utterances, None if all went well.
+        shard: The part of the work that this was, '' for all of it.
     """
 
     encoder: str
@@ -67,6 +69,7 @@ class ExtractResult:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     failures: Path | None = None
+    shard: str = ""
 
 
 def extract(
@@ -76,12 +79,14 @@ def extract(
 
     Which utterances are encoded together depends on manifest and options alone, and a batch of
     which anything is missing is encoded whole: an interrupted run, continued, gives the very
-    frames of an uninterrupted one.
+    frames of an uninterrupted one. So do the parts of ``shard``, which may run at once.
 
     Raises:
+        UsageError: ``shard`` is no part.
         SerctlError: An utterance cannot be read (unless ``skip_bad``), the weights are not at
             hand, or the disk is too small. What was encoded before stays.
     """
+    part, parts = parse_shard(options.shard)
     manifest = read_manifest(workspace.manifest)
     rows = sorted(manifest.limit(options.limit), key=lambda row: row.utterance_id)
     with SourceHasher(workspace.cache) as hasher:
@@ -95,35 +100,30 @@ def extract(
             workspace.root / FAILURES,
             key.encoder,
             key.digest,
-            rows,
             hash_of=inputs.hash_of,
-            others=set(manifest.ids) - {row.utterance_id for row in rows},
+            whole=manifest.ids,
         )
         if not missing:
-            failed({})
+            failed(rows, {})
             return result
         # Late: torch takes seconds to import, and what is refused or finished need not wait.
         from serctl.runtime import environment, resolve_device, split_threads
 
         device = resolve_device(options.device)
         with split_threads(device) as workers:
-            encoder = load_encoder(
-                options.encoder,
-                device=device,
-                weights=options.weights,
-                mapping=workspace.weights,
-                layer=options.layer,
-                dtype=options.dtype,
-            )
+            encoder = load_encoder(options.encoder, device=device, **_settings(workspace, options))
             sizes, failures = measure_sizes(rows, inputs, encoder, options.skip_bad)
-            check_disk(store, key, encoder, [sizes[name] for name in missing & sizes.keys()])
             seconds = options.batch_seconds or BATCH_SECONDS[device.type == "cpu"]
-            batches = plan_rows(rows, sizes, encoder, seconds)
+            batches = plan_rows(rows, sizes, encoder, seconds)[part - 1 :: parts]
+            seen = {row.utterance_id for batch in batches for row in batch} | failures.keys()
+            missing &= seen
+            check_disk(store, key, encoder, [sizes[name] for name in missing & sizes.keys()])
             pending = [b for b in batches if not missing.isdisjoint(row.utterance_id for row in b)]
             started = time.monotonic()
+            rate, versions = encoder.frame_rate, environment()
             with (
                 StoreWriter(
-                    store, key, encoder.dim, encoder.frame_rate, versions=environment()
+                    store, key, encoder.dim, rate, versions=versions, shared=parts > 1
                 ) as writer,
                 progress.task(f"extract {key.encoder}", len(missing)) as advance,
             ):
@@ -133,6 +133,8 @@ def extract(
         failures |= unread
         return dataclasses.replace(
             result,
+            utterances=len(seen),
+            present=len(seen - missing),
             encoded=counts["encoded"],
             failed=len(failures),
             windowed=encoder.windowed,
@@ -140,8 +142,21 @@ def extract(
             audio_seconds=0.0 if key.modality == "text" else counts["size"] / SAMPLE_RATE,
             seconds=time.monotonic() - started,
             notes=encoder.notes,
-            failures=failed(failures),
+            failures=failed([row for row in rows if row.utterance_id in seen], failures),
+            shard=options.shard,
         )
+
+
+def parse_shard(shard: str) -> tuple[int, int]:
+    """Return i and n of ``i/n``; 1 and 1 of ''.
+
+    Raises:
+        UsageError: It is not of that form.
+    """
+    part, _, parts = (shard or "1/1").partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise UsageError(f"--shard {shard}: expected i/n with i from 1 to n, such as 2/8.")
+    return int(part), int(parts)
 
 
 def make_key(workspace: Workspace, options: ExtractOptions) -> FeatureKey:
@@ -158,16 +173,20 @@ def _open_inputs(
 ) -> tuple[FeatureKey, Inputs]:
     if not options.encoder:
         raise UsageError("No encoder is named. Name one with --encoder; see: serctl encoders")
-    identity = identify_encoder(
-        options.encoder,
-        weights=options.weights,
-        mapping=workspace.weights,
-        layer=options.layer,
-        dtype=options.dtype,
-    )
+    identity = identify_encoder(options.encoder, **_settings(workspace, options))
     is_text = identity.modality == "text"
     inputs: Inputs = TextInputs(workspace.transcripts) if is_text else AudioInputs(hasher)
     return FeatureKey(**asdict(identity), source=inputs.source, storage=options.storage), inputs
+
+
+def _settings(workspace: Workspace, options: ExtractOptions) -> dict[str, Any]:
+    """Return what identifies an encoder beside its name."""
+    return {
+        "weights": options.weights,
+        "mapping": workspace.weights,
+        "layer": options.layer,
+        "dtype": options.dtype,
+    }
 
 
 def _find_missing(rows: Sequence[Utterance], inputs: Inputs, store: Path) -> set[str]:

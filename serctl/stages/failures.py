@@ -3,7 +3,7 @@
 import csv
 import fcntl
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -52,9 +52,9 @@ def list_failures(
     rows: Sequence[Utterance],
     failures: Failures,
     hash_of: Callable[[Utterance], str],
-    others: Collection[str] = (),
+    whole: Iterable[str],
 ) -> Path | None:
-    """Write which of ``rows`` could not be read, in place of what was written under their key.
+    """Write which of ``rows`` could not be read, in place of what was written of them before.
 
     Processes that write at once wait for each other.
 
@@ -65,13 +65,14 @@ def list_failures(
         rows: The utterances that were looked at.
         failures: Those of them that could not be read.
         hash_of: Hash of what an utterance is read from, by which a mended file is noticed.
-        others: Utterances that were not looked at: what is written of them stays.
+        whole: Utterances of the manifest; what is written of those not in ``rows`` stays.
 
     Returns:
         ``path`` if there are failures.
     """
     if not failures and not path.exists():
         return None
+    others = set(whole) - {row.utterance_id for row in rows}
     with _locked(path.parent):
         before = _read(path)
         listed = [r for r in before if r["key"] != key or r["utterance_id"] in others]

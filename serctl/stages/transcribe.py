@@ -155,7 +155,7 @@ class _Transcription:
             rows,
             self.failures,
             self.inputs.hash_of,
-            others,
+            manifest.ids,
         )
         return _summarise(result, list(done.values()), len(self.failures), listed)
 

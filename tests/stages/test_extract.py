@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +150,29 @@ def test_a_resumed_extraction_equals_an_uninterrupted_one_bit_by_bit(
     assert 0 < resumed.present == sum(seen) < len(SIZES)
     assert resumed.encoded == len(SIZES) - resumed.present
     assert_equal(read_all(resumed.store), read_all(whole.store))
+
+
+def test_parts_of_the_work_give_the_whole_bit_by_bit_and_list_their_own_failures(
+    make_project: Callable[[str], Workspace],
+) -> None:
+    projects = [make_project("whole"), make_project("parts")]
+    options = dataclasses.replace(WAVLM, skip_bad=True)
+    for project in projects:
+        spoil(project)
+    whole = extract(projects[0], options)
+    parts = [extract(projects[1], dataclasses.replace(options, shard=f"{i}/3")) for i in (1, 2, 3)]
+    assert min(part.encoded for part in parts) > 0
+    assert sum(part.encoded for part in parts) == whole.encoded == 6
+    assert_equal(read_all(parts[0].store), read_all(whole.store))
+    listed = [(project.root / "failures.csv").read_text() for project in projects]
+    ids = [sorted(row["utterance_id"] for row in csv.DictReader(io.StringIO(t))) for t in listed]
+    assert ids == [["u2", "u5"]] * 2
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "1/0"])
+def test_a_shard_that_is_no_part_is_refused(shard: str, project: Workspace) -> None:
+    with pytest.raises(UsageError, match=f"--shard {shard}: expected i/n"):
+        extract(project, dataclasses.replace(WAVLM, shard=shard))
 
 
 def test_what_is_there_is_not_touched_and_no_weights_are_loaded(

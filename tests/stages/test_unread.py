@@ -31,7 +31,8 @@ def list_bad(project: Workspace, rows: list[Utterance], bad: tuple[str, ...] = B
     failures = {name: AudioError(f"'{name}' is silent.") for name in bad}
     key = make_key("whisper-tiny")
     path = project.root / "failures.csv"
-    return list_failures(path, key.encoder, key.digest, rows, failures, hash_of)
+    ids = [row.utterance_id for row in rows]
+    return list_failures(path, key.encoder, key.digest, rows, failures, hash_of, ids)
 
 
 @pytest.fixture
@@ -85,10 +86,10 @@ def test_a_mended_file_is_not_left_out_any_more(project: Workspace, rows: list[U
 def test_what_was_not_looked_at_stays_listed(project: Workspace, rows: list[Utterance]) -> None:
     path, key = list_bad(project, rows), make_key("whisper-tiny")
     assert path is not None
-    others = {row.utterance_id for row in rows[1:]}
-    assert list_failures(path, key.encoder, key.digest, rows[:1], {}, str, others) is None
+    ids = [row.utterance_id for row in rows]
+    assert list_failures(path, key.encoder, key.digest, rows[:1], {}, str, ids) is None
     assert set(read_failures(path, key.digest)) == set(BAD)
-    assert list_failures(path, key.encoder, "another key", rows, {}, str) is None
+    assert list_failures(path, key.encoder, "another key", rows, {}, str, ids) is None
     assert set(read_failures(path, key.digest)) == set(BAD)
     list_bad(project, rows, bad=())
     assert not path.exists()
@@ -97,7 +98,7 @@ def test_what_was_not_looked_at_stays_listed(project: Workspace, rows: list[Utte
 def list_one(path: Path, number: int) -> None:
     row = Utterance(f"u{number}", path, "train")
     failures = {row.utterance_id: AudioError("bad")}
-    list_failures(path, f"encoder{number}", f"key{number}", [row], failures, lambda _: "hash")
+    list_failures(path, f"encoder{number}", f"key{number}", [row], failures, lambda _: "hash", [])
 
 
 def test_processes_that_list_failures_at_once_lose_none(tmp_path: Path) -> None:
