@@ -30,8 +30,9 @@ class LoadTimes:
 class Batch:
     """Frames of B utterances on the device.
 
-    ``frames``: per branch ``(B, T, D)`` as stored (float16), zeros after the real frames;
-    ``lengths``: per branch ``(B,)`` int64; ``rows``: which rows of the `UtteranceSet` they are.
+    ``frames``: per branch ``(B, T, D)`` as stored (float16); what stands after the real frames has
+    no meaning, and `FusionModel` does not read it. ``lengths``: per branch ``(B,)`` int64.
+    ``rows``: which rows of the `UtteranceSet` they are.
     """
 
     rows: NDArray[np.int64]
@@ -50,7 +51,8 @@ class _Slot:
     def view(self, branch: int, shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
         size = shape[0] * shape[1] * shape[2]
         if branch not in self.buffers or self.buffers[branch].numel() < size:
-            self.buffers[branch] = torch.empty(size, dtype=dtype, pin_memory=self.pinned)
+            room = size + size // 8  # or a little longer batch would need another soon
+            self.buffers[branch] = torch.empty(room, dtype=dtype, pin_memory=self.pinned)
         return self.buffers[branch][:size].view(shape)
 
 
@@ -119,10 +121,7 @@ def _fill(slot: _Slot, data: UtteranceSet, rows: NDArray[np.int64]) -> Batch:
         lengths = data.lengths[rows, branch]
         dtype = torch.from_numpy(np.empty(0, reader.dtype)).dtype
         view = slot.view(branch, (len(rows), int(lengths.max()), reader.dim), dtype)
-        frames = view.numpy()
-        reader.read_batch(ids, frames)
-        for row, length in zip(frames, lengths, strict=True):
-            row[length:] = 0  # what an earlier batch left behind
+        reader.read_batch(ids, view.numpy())
         views.append(view)
     counts = torch.from_numpy(data.lengths[rows].T.copy())
     return Batch(rows, tuple(views), tuple(counts))
