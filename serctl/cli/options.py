@@ -19,7 +19,8 @@ JsonOpt = Annotated[
     bool, typer.Option("--json", help="Print one JSON document instead of a table.")
 ]
 LimitOpt = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only N utterances, of every split in turn.")
+    int | None,
+    typer.Option("--limit", min=1, help="Only N utterances, of every split and emotion in turn."),
 ]
 DeviceOpt = Annotated[
     str | None,

@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from zlib import crc32
 
-from serctl.data.labels import EMOTIONS, OTHER_EMOTIONS, LabelSet, parse_emotion
+from serctl.data.labels import KNOWN_EMOTIONS, LabelSet, parse_emotion
 from serctl.errors import ManifestError, first_few
 from serctl.files import write_atomic
 
@@ -92,19 +93,25 @@ class Manifest:
             )
         return chosen
 
-    def limit(self, count: int | None) -> "Manifest":
-        """Return ``count`` utterances, the first of every split in turn (``--limit``).
+    def limit(self, count: int | None, seed: int = 0) -> "Manifest":
+        """Return ``count`` utterances in their order, for a dry run (``--limit``); None keeps all.
 
-        None keeps all. A dry run needs all splits, and manifests are often sorted by split.
+        They are taken in turn from every split and emotion, so that none is missed if it can be
+        helped, by a hash of the id: a corpus sorted by speaker still shows many of them, and a
+        greater count, or fewer splits, adds to those taken.
         """
         if count is None:
             return self
-        seen: Counter[str] = Counter()
-        places = []
-        for place, row in enumerate(self.utterances):
-            places.append((seen[row.split], place))
-            seen[row.split] += 1
-        kept = sorted(place for _, place in sorted(places)[:count])
+        taken: Counter[tuple[str, str]] = Counter()
+        turns = []
+        shuffled = sorted(
+            enumerate(self.utterances),
+            key=lambda at: crc32(f"{seed} {at[1].utterance_id}".encode()),
+        )
+        for place, row in shuffled:
+            turns.append((taken[row.split, row.emotion], place))
+            taken[row.split, row.emotion] += 1
+        kept = sorted(place for _, place in sorted(turns)[:count])
         return Manifest(tuple(self.utterances[place] for place in kept), self.path)
 
     def label_set(self) -> LabelSet:
@@ -212,7 +219,7 @@ def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) ->
     if not len(manifest):
         raise ManifestError(f"{source} holds no utterances.")
     counts = Counter(manifest.ids)
-    known = ("", *EMOTIONS, *OTHER_EMOTIONS)
+    known = ("", *KNOWN_EMOTIONS)
     checks: tuple[tuple[str, str, Callable[[str], bool], str], ...] = (
         ("empty utterance_id", "utterance_id", lambda name: not name, "Give every row an id."),
         (

@@ -1,10 +1,7 @@
-"""Splits for a corpus that has none (speaker-disjoint, stratified), and a fair dry run."""
+"""Splits for a corpus that has none (speaker-disjoint, stratified), and by named folds."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-
-import numpy as np
 
 from serctl.data.folds import COLUMN, assign_folds
 from serctl.data.manifest import Manifest, Utterance
@@ -56,21 +53,3 @@ def split_by_fold(
         )
     split_of = dict.fromkeys(test, "test") | dict.fromkeys(dev, "dev")
     return [replace(row, split=split_of.get(row.extra.get(COLUMN, ""), "train")) for row in rows]
-
-
-def take_evenly(
-    utterances: Sequence[Utterance], limit: int | None, seed: int = 0
-) -> list[Utterance]:
-    """Return ``limit`` utterances for a dry run, in the order given.
-
-    They are taken in turn from every split and emotion, so that none is missed if it can be helped.
-    """
-    if limit is None or limit >= len(utterances):
-        return list(utterances)
-    taken: Counter[tuple[str, str]] = Counter()
-    turns = []
-    for i in map(int, np.random.default_rng(seed).permutation(len(utterances))):
-        cell = utterances[i].split, utterances[i].emotion
-        turns.append((taken[cell], i))
-        taken[cell] += 1
-    return [utterances[i] for i in sorted(i for _, i in sorted(turns)[:limit])]

@@ -81,7 +81,7 @@ def collect_stacking_set(
         manifest: Where the labels are.
         stack_on: See the module's docstring.
         all_must_fit: Refuse a system without such logits; else leave it out with a note.
-        limit: Only N utterances, of every split in turn.
+        limit: Only N utterances, of every split and emotion in turn.
 
     Raises:
         LogitsError: No system, or one that must, has such logits; or they do not fit together.

@@ -12,7 +12,7 @@ from serctl.data.corpora.table import read_table
 from serctl.data.demo import make_demo
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Manifest, Utterance, check_manifest, write_manifest
-from serctl.data.splits import assign_splits, take_evenly
+from serctl.data.splits import assign_splits
 from serctl.errors import UsageError, first_few
 from serctl.files import write_atomic
 from serctl.progress import Progress, silent
@@ -108,13 +108,12 @@ def init_project(
         rows += [_prefix(row, prefix) for row in found] if prefix else found
         notes += [f"{_name_of(source)}: {note}" for note in (*corpus.notes, *told)]
     check_manifest(Manifest(tuple(rows)))
-    rows = take_evenly(rows, limit, seed)
-    write_manifest(manifest, rows)
+    kept = Manifest(tuple(rows)).limit(limit, seed)
+    write_manifest(manifest, kept)
     with write_atomic(project) as file:
         file.write(project_text(sources))
-    counts = Manifest(tuple(rows)).counts()
-    has_words = any(row.transcript for row in rows)
-    return InitResult(project, manifest, counts, tuple(notes), has_words)
+    has_words = any(row.transcript for row in kept)
+    return InitResult(project, manifest, kept.counts(), tuple(notes), has_words)
 
 
 def project_text(sources: Sequence[Source]) -> str:
