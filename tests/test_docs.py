@@ -1,13 +1,12 @@
 """What the documentation says can be done can be done."""
 
-import csv
 import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from serctl import config
 from serctl.cli import app
-from serctl.config import PATHS
+from serctl.config import PATHS, find_recipe
+from serctl.data import demo
+from serctl.data.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -140,36 +142,29 @@ def road_of_quickstart() -> list[list[str]]:
     return list(commands_of("\n".join(CODE.findall(text)), "serctl"))
 
 
-def shorten(manifest: Path, per_class: dict[str, int]) -> None:
-    """Keep a few utterances of three emotions in each split, of several speakers."""
-    with manifest.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows, header = list(reader), reader.fieldnames or []
-    taken: defaultdict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
-    for row in rows[::3] + rows[1::3] + rows[2::3]:
-        group = taken[row["split"], row["emotion"]]
-        if row["emotion"] in {"angry", "happy", "neutral"}:
-            group += [row] * (len(group) < per_class[row["split"]])
-    with manifest.open("w", newline="") as file:
-        writer = csv.DictWriter(file, header)
-        writer.writeheader()
-        writer.writerows(row for group in taken.values() for row in group)
-
-
+@pytest.mark.usefixtures("few_trees")
 def test_quickstart_runs_line_by_line_and_python_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The page's lines on as few utterances as forest and folds need, two emotions, two epochs."""
     for package in ("espeakng_loader", "faster_whisper", "opensmile"):
         pytest.importorskip(package, reason="the extra 'demo' is not installed")
+    *road, (judge, audio, *model) = road_of_quickstart()
+    assert audio in {str(plan.row.path) for plan in demo.plan_demo(Path("corpus"), seed=0)}
+    few = {"train": 5, "dev": 1, "test": 1}
+    counts = {split: (n, 0, 0, 0, 0, 0, 0, n, 0) for split, n in few.items()}
+    monkeypatch.setattr(demo, "COUNTS", counts)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(find_recipe("demo").read_text().replace("epochs = 8", "epochs = 2"))
+    monkeypatch.setattr(config, "find_recipe", {"demo": recipe}.__getitem__)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    first, *others = road_of_quickstart()
-    run(first)
-    shorten(tmp_path / PATHS["manifest"], {"train": 5, "dev": 1, "test": 1})
-    for arguments in others:
+    for arguments in road:
         run(arguments)
     assert (tmp_path / "reports" / "test.html").is_file()
     assert "words-and-voice" in (tmp_path / "reports" / "test.md").read_text()
+    shutil.copy(read_manifest(tmp_path / PATHS["manifest"]).utterances[-1].path, audio)
+    run([judge, audio, *model])
     runpy.run_path(str(ROOT / "examples" / "python_api.py"), run_name="__main__")
     assert "frames of whisper-tiny, 50" in capsys.readouterr().out
 
