@@ -20,7 +20,8 @@ from serctl.stages.extract import extract
 from serctl.stages.stack import stack
 from serctl.stages.train import train
 
-EMOTIONS = ("angry", "happy", "neutral")
+EMOTIONS = ("angry", "neutral", "bored")
+"""In the order of labels; the last is not of the challenge's eight."""
 BOTH, SPEECH = "both", "speech"
 """Names of the runs."""
 TRAIN = TrainOptions(

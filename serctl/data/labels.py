@@ -11,6 +11,8 @@ EMOTIONS = ("angry", "sad", "happy", "surprise", "fear", "disgust", "contempt", 
 OTHER_EMOTIONS = ("bored", "excited", "frustrated")
 """Classes that EmoDB and IEMOCAP add to the eight; a manifest may hold them too."""
 
+KNOWN_EMOTIONS = (*EMOTIONS, *OTHER_EMOTIONS)
+
 NEUTRAL = "neutral"
 
 ALIASES = {

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serctl.data.labels import EMOTIONS, parse_emotion
+from serctl.data.labels import KNOWN_EMOTIONS, parse_emotion
 from serctl.data.manifest import ATTRIBUTES
 from serctl.errors import LogitsError, first_few
 from serctl.files import read_json, write_atomic, write_json
@@ -268,7 +268,7 @@ def _label_columns(
     beside = {"utterance_id", "in_sample", *ATTRIBUTES}
     found = [(parse_emotion(name), i) for i, name in enumerate(header) if name not in beside]
     columns = dict(found)
-    unknown = sorted(set(columns) - set(EMOTIONS))
+    unknown = sorted(set(columns) - set(KNOWN_EMOTIONS))
     wrong = (
         f"unknown columns: {first_few(unknown)}"
         if unknown
@@ -279,7 +279,8 @@ def _label_columns(
         else ""
     )
     if wrong:
-        raise LogitsError(f"'{path}' has {wrong}. Expected utterance_id and {', '.join(EMOTIONS)}.")
+        known = ", ".join(KNOWN_EMOTIONS)
+        raise LogitsError(f"'{path}' has {wrong}. Expected utterance_id and some of {known}.")
     expected = tuple(provenance.get("labels", columns))
     if expected != tuple(columns):
         raise LogitsError(

@@ -24,7 +24,7 @@ def write_submission(
 
     Raises:
         UsageError: It is not clear which system or split is meant.
-        LogitsError: The system has no answer for an utterance.
+        LogitsError: The system has no answer for an utterance, or labels without a code.
     """
     systems = find_systems(workspace, options.systems)
     if not systems:
@@ -47,6 +47,11 @@ def write_submission(
             f"'{answers.name}' has no answer for {len(lacking)} of {len(rows)} utterances "
             f"({first_few(lacking)}): they could not be read, and a submission must hold them all. "
             f"Mend them (see failures.csv), then extract and export again."
+        )
+    if strange := sorted(set(answers.labels) - set(CODES)):
+        raise LogitsError(
+            f"'{answers.name}' knows {first_few(strange)}; the challenge's csv has codes for "
+            f"{', '.join(CODES)} only. Train it on these."
         )
     path = Path(options.submission)
     with write_atomic(path) as file:

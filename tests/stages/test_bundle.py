@@ -17,8 +17,10 @@ from serctl.data.manifest import read_manifest
 from serctl.ensemble.bundle import open_bundle
 from serctl.ensemble.logits import read_logits
 from serctl.errors import LogitsError, UnknownNameError, UsageError
-from serctl.options import BundleOptions
+from serctl.options import BundleOptions, EvaluateOptions, ReportOptions
 from serctl.stages.bundle import BundleResult, find_missing_weights, make_bundle
+from serctl.stages.evaluate import evaluate
+from serctl.stages.report import report
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
 
@@ -51,6 +53,19 @@ def test_it_holds_networks_and_stacker_and_nothing_of_the_corpus(bundle: BundleR
     text = "".join(p.read_text() for p in bundle.folder.rglob("*.json"))
     assert "u05" not in text  # no utterance, and so no one's voice, is named
     assert bundle.document["recogniser"] == {"source": "manifest"}
+
+
+def test_emotions_beyond_the_eight_are_judged_and_shown_but_not_submitted(
+    project: Workspace, tmp_path: Path
+) -> None:
+    assert EMOTIONS[-1] == "bored"
+    judged = evaluate(project, EvaluateOptions(resamples=9, subsets=2))
+    assert judged.markdown is not None
+    assert "bored" in judged.markdown.read_text()
+    page = report(project, ReportOptions(output=str(tmp_path / "page.html"))).output
+    assert "bored" in page.read_text(encoding="utf-8")
+    with pytest.raises(LogitsError, match=r"knows bored; the challenge's csv has codes for angry"):
+        evaluate(project, EvaluateOptions(("linear",), "test", submission=str(tmp_path / "x.csv")))
 
 
 def test_its_figures_are_those_of_scikit_learn(project: Workspace, bundle: BundleResult) -> None:
