@@ -19,7 +19,6 @@ from serctl.config import (
     resolve_options,
 )
 from serctl.data.transcripts import FROM_MANIFEST, read_source
-from serctl.encoders.catalog import settle_name
 from serctl.errors import ConfigError, UnknownNameError
 from serctl.options import (
     STAGE_OPTIONS,
@@ -30,7 +29,7 @@ from serctl.options import (
     TrainOptions,
     TranscribeOptions,
 )
-from serctl.training.folder import run_name
+from serctl.training.folder import holds_other_options, run_name, settle_options
 
 STAGES = ("transcribe", "extract", "train", "export-logits", "stack", "evaluate")
 """In the order of the road."""
@@ -58,7 +57,7 @@ class Recipe:
     def encoders(self) -> tuple[str, ...]:
         """Every encoder of a model, once, in order of first use."""
         found = [name for m in self.models for name in (*m.speech, *m.text, *m.paralinguistic)]
-        return tuple(dict.fromkeys(map(settle_name, found)))
+        return tuple(dict.fromkeys(found))
 
     @property
     def needs_words(self) -> bool:
@@ -99,7 +98,9 @@ def read_plan(name: str, workspace: Workspace | None = None, **flags: Any) -> Re
         )
     shared = resolve_options(TrainOptions, "train", workspace, path, **flags)
     models = tuple(
-        replace(shared, **check_options(TrainOptions, entry, f"{path} [[models]] {number}"))
+        settle_options(
+            replace(shared, **check_options(TrainOptions, entry, f"{path} [[models]] {number}"))
+        )
         for number, entry in enumerate(entries, 1)
     )
     return Recipe(
@@ -122,7 +123,8 @@ def plan_steps(
     def options(kind: type, stage: str, **flags: Any) -> Any:
         return resolve_options(kind, stage, workspace, recipe.path, **flags)
 
-    names = [run_name(model) for model in recipe.models]
+    models = [_make_room(workspace, recipe, model) for model in recipe.models]
+    names = [run_name(model) for model in models]
     words = options(TranscribeOptions, "transcribe", limit=limit)
     if _keep_own_words(workspace, recipe):
         words = TranscribeOptions(from_manifest=True)
@@ -132,7 +134,7 @@ def plan_steps(
         Step("extract", name, options(ExtractOptions, "extract", encoder=name, limit=limit))
         for name in recipe.encoders
     ]
-    steps += [Step("train", name, model) for name, model in zip(names, recipe.models, strict=True)]
+    steps += [Step("train", name, model) for name, model in zip(names, models, strict=True)]
     steps += [
         Step("export-logits", name, options(ExportLogitsOptions, "export-logits", run=name))
         for name in names
@@ -143,6 +145,14 @@ def plan_steps(
     steps += [Step("stack", recipe.name, stack)] * (len(names) > 1)
     steps += [Step("evaluate", recipe.name, evaluate)]
     return [step for step in steps if not only or step.stage in only]
+
+
+def _make_room(workspace: Workspace, recipe: Recipe, model: TrainOptions) -> TrainOptions:
+    """Put the recipe's name before a run's where another recipe's has that name already."""
+    name = run_name(model)
+    if model.name or not holds_other_options(workspace.runs / name, model):
+        return model
+    return replace(model, name=f"{recipe.name}-{name}")
 
 
 def _keep_own_words(workspace: Workspace, recipe: Recipe) -> bool:

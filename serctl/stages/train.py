@@ -9,7 +9,6 @@ import numpy as np
 
 from serctl.config import Workspace, options_to_dict
 from serctl.data.folds import choose_folds, hold_out
-from serctl.encoders.catalog import settle_name
 from serctl.errors import UsageError
 from serctl.models.config import ModelConfig
 from serctl.options import TrainOptions
@@ -24,6 +23,7 @@ from serctl.training.folder import (
     open_folder,
     read_summary,
     run_name,
+    settle_options,
     write_metrics,
 )
 from serctl.training.ranks import Ranks
@@ -93,7 +93,7 @@ def train(
         KeyboardInterrupt: Ctrl-C; the same call continues.
     """
     _refuse_contradictions(options)
-    options = _settle_names(options)
+    options = settle_options(options)
     corpus = prepare_corpus(workspace, options)
     runs, folds, notes = [], [], corpus.notes
     for seed in range(options.seed, options.seed + options.seeds):
@@ -106,13 +106,6 @@ def train(
         notes = tuple(dict.fromkeys((*notes, session.warning)))
     mean, deviation = _aggregate([run.summary["metrics"] for run in runs])
     return TrainResult(tuple(runs), tuple(folds), mean, deviation, tuple(filter(None, notes)))
-
-
-def _settle_names(options: TrainOptions) -> TrainOptions:
-    """Return the options with an alias as what it stands for: the same run by either name."""
-    lists = ("speech", "text", "paralinguistic", "standardise")
-    settled: dict[str, Any] = {at: tuple(map(settle_name, getattr(options, at))) for at in lists}
-    return replace(options, **settled)
 
 
 def _refuse_contradictions(options: TrainOptions) -> None:

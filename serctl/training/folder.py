@@ -8,9 +8,11 @@ import json
 import re
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from serctl.config import options_to_dict
 from serctl.encoders.catalog import is_path, settle_name
 from serctl.errors import CheckpointError, first_few
 from serctl.files import read_json, write_atomic, write_json
@@ -41,6 +43,21 @@ def _short_name(encoder: str) -> str:
     plain, at, digest = encoder.partition("@")
     name = Path(plain).name if is_path(plain) else settle_name(plain)
     return re.sub(r"[^A-Za-z0-9.@_-]+", "-", f"{name}{at}{digest}")
+
+
+def settle_options(options: TrainOptions) -> TrainOptions:
+    """Return the options with an alias as what it stands for: the same run by either name."""
+    lists = ("speech", "text", "paralinguistic", "standardise")
+    settled: dict[str, Any] = {at: tuple(map(settle_name, getattr(options, at))) for at in lists}
+    return replace(options, **settled)
+
+
+def holds_other_options(folder: Path, options: TrainOptions) -> bool:
+    """Whether a run in the folder was begun with other options than these, settled ones."""
+    if not (folder / CONFIG).is_file():
+        return False
+    found = read_json(folder / CONFIG, CheckpointError, "Remove the folder.")
+    return bool(_differing(found, options_to_dict(options)))
 
 
 def hash_document(document: Any) -> str:
@@ -112,10 +129,14 @@ def _is_begun(folder: Path) -> bool:
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     """Return the options that differ, or 'data' where only that does."""
-    old, new = found.get("options", {}), wanted["options"]
-    shown = [
+    shown = _differing(found, wanted["options"])
+    return f"options ({first_few(shown)})" if shown else "data, features or labels"
+
+
+def _differing(found: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    old = found.get("options", {})
+    return [
         f"{name} {old.get(name)}, now {new[name]}"
         for name in new
         if name not in INDIFFERENT and json.dumps(old.get(name)) != json.dumps(new[name])
     ]
-    return f"options ({first_few(shown)})" if shown else "data, features or labels"

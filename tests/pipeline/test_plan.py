@@ -9,13 +9,15 @@ import pytest
 import soundfile
 from synthetic_frames import make_utterances
 
-from serctl.config import Workspace, open_workspace
+from serctl.config import Workspace, open_workspace, options_to_dict
 from serctl.data.manifest import write_manifest
 from serctl.data.transcripts import read_source, read_transcripts
-from serctl.options import TrainOptions, TranscribeOptions
-from serctl.pipeline import Recipe, Step, plan_steps, read_plan
+from serctl.files import write_json
+from serctl.options import TranscribeOptions
+from serctl.pipeline import Step, plan_steps, read_plan
 from serctl.pipeline.estimate import estimate_steps
 from serctl.stages.transcribe import transcribe
+from serctl.training.folder import CONFIG, run_name
 
 HEAVY = ("torch", "transformers", "sklearn", "xgboost", "zarr")
 
@@ -83,6 +85,21 @@ def test_a_plan_asks_no_hub_for_weights_that_are_not_here(
     assert {step.state for step in estimate_steps(project, steps)} == {"weights not here"}
 
 
-def test_an_encoder_of_two_names_is_extracted_once() -> None:
-    models = (TrainOptions(speech=("whisper",)), TrainOptions(speech=("whisper-large-v3",)))
-    assert Recipe("mine", "", "", models, Path()).encoders == ("whisper-large-v3",)
+def test_an_encoder_of_two_names_is_extracted_once(tmp_path: Path) -> None:
+    entries = [f"[[models]]\nspeech = ['{name}']" for name in ("whisper", "whisper-large-v3")]
+    (tmp_path / "mine.toml").write_text("\n".join(entries))
+    assert read_plan(str(tmp_path / "mine.toml")).encoders == ("whisper-large-v3",)
+
+
+def test_recipes_share_what_is_the_same_and_keep_apart_what_is_not(project: Workspace) -> None:
+    def plan(recipe: str) -> list[str]:
+        steps = plan_steps(project, read_plan(recipe, project), only=["train"])
+        return [step.what for step in steps]
+
+    usual = plan("small")
+    demo = read_plan("demo", project).models[0]
+    for options, kept in ((demo, False), (read_plan("small", project).models[1], True)):
+        assert run_name(options) == usual[1]
+        write_json(project.runs / usual[1] / CONFIG, {"options": options_to_dict(options)})
+        name = usual[1] if kept else f"small-{usual[1]}"
+        assert plan("small") == [usual[0], name, *usual[2:]]
