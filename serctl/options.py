@@ -24,7 +24,7 @@ class TranscribeOptions:
         batch_seconds: Seconds of a batch, whole 30 s windows counted.
         weights: Checkpoint to use instead of the model's own.
         seed: Of the draws when a doubtful text is tried again.
-        limit: Only so many utterances, of every split in turn.
+        limit: Only so many utterances, of every split and emotion in turn.
         skip_bad: List audio that cannot be read in failures.csv and go on.
     """
 
@@ -58,7 +58,7 @@ class ExtractOptions:
         storage: How frames are stored.
         weights: Checkpoint to use instead of the encoder's own.
         shard: ``i/n``: only every n-th batch, from the i-th on; n processes share the work.
-        limit: Only so many utterances, of every split in turn.
+        limit: Only so many utterances, of every split and emotion in turn.
         skip_bad: List what cannot be read in failures.csv and go on.
     """
 
@@ -120,7 +120,7 @@ class TrainOptions:
         overwrite: Replace a run of the same name and other options.
         profile: Measure where the time goes.
         device: Where to compute.
-        limit: Only so many utterances, of every split in turn, for a dry run.
+        limit: Only so many utterances, of every split and emotion in turn, for a dry run.
     """
 
     speech: tuple[str, ...] = ()
@@ -237,6 +237,7 @@ class PredictOptions:
             or a JSON or TOML file of shares.
         abstain_below: Name no emotion whose probability is lower.
         batch_seconds: Padded seconds of a batch of an encoder.
+        one_at_a_time: Hold one encoder in memory; each is loaded anew for every half hour of audio.
         skip_bad: Tell what cannot be judged and go on.
         weights: ``NAME=DIR``: checkpoints of encoders, over ``[weights]`` of serctl.toml.
         device: Where to compute.
@@ -251,6 +252,7 @@ class PredictOptions:
     prior: str = "as-trained"
     abstain_below: float = 0.0
     batch_seconds: float = 60.0
+    one_at_a_time: bool = False
     skip_bad: bool = False
     weights: tuple[str, ...] = ()
     device: Device = "auto"

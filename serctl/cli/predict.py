@@ -78,6 +78,10 @@ def predict(
     batch_seconds: Annotated[
         float | None, typer.Option(min=0, help="Padded seconds in a batch.", show_default="60")
     ] = None,
+    one_at_a_time: Annotated[
+        bool | None,
+        typer.Option("--one-at-a-time", help="Hold one encoder in memory; slower to begin."),
+    ] = None,
     device: DeviceOpt = None,
     skip_bad: Annotated[
         bool | None, typer.Option("--skip-bad", help="Tell what cannot be judged, go on.")
@@ -108,6 +112,7 @@ def predict(
         abstain_below=abstain_below,
         weights=tuple(weights) if weights else None,
         batch_seconds=batch_seconds,
+        one_at_a_time=one_at_a_time,
         device=device,
         skip_bad=skip_bad,
     )

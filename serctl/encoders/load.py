@@ -36,6 +36,7 @@ def identify_encoder(
     mapping: Mapping[str, Path] | None = None,
     layer: int = -1,
     dtype: str = "float32",
+    revision: str | None = None,
 ) -> EncoderIdentity:
     """Return what makes an encoder's frames, without building the network.
 
@@ -45,13 +46,14 @@ def identify_encoder(
         mapping: ``[weights]`` of serctl.toml.
         layer: N for ``hidden_states[N]``, -1 for ``last_hidden_state``.
         dtype: Precision of the computation.
+        revision: Commit of a hub's repository; None takes the one at hand, or the newest.
 
     Raises:
         UnknownNameError: There is no such encoder.
         WeightsError: Its weights are not at hand or of another architecture.
         UsageError: It has no such layer.
     """
-    return _identify(*_locate(name, weights, mapping), layer, dtype)
+    return _identify(*_locate(name, weights, mapping, revision), layer, dtype)
 
 
 def load_encoder(
@@ -64,10 +66,7 @@ def load_encoder(
     dtype: str = "float32",
     revision: str | None = None,
 ) -> Encoder:
-    """Build an encoder and fill it with its weights; see `identify_encoder`.
-
-    ``revision`` is the commit of a hub's repository; None takes the one at hand, or the newest.
-    """
+    """Build an encoder and fill it with its weights; see `identify_encoder`."""
     import torch
 
     spec, found = _locate(name, weights, mapping, revision)

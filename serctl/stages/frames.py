@@ -1,11 +1,9 @@
 """Frames in memory: the same encoders, batches of like length and rounding as `serctl extract`."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,22 +11,14 @@ from numpy.typing import NDArray
 
 from serctl.cache.key import FeatureKey
 from serctl.cache.storage import get_storage
-from serctl.config import Workspace, check_options
-from serctl.encoders.base import Encoder, EncoderIdentity, TextEncoder
+from serctl.encoders.base import TextEncoder
 from serctl.encoders.batches import plan_batches
-from serctl.encoders.catalog import ENCODERS, is_hub_id
-from serctl.encoders.load import load_encoder
-from serctl.errors import SerctlError, TranscriptsError, WeightsError
-from serctl.options import TranscribeOptions
+from serctl.errors import SerctlError
 from serctl.runtime import split_threads
 from serctl.stages.failures import capture
 from serctl.stages.inputs import run_ahead
-from serctl.stages.parts import Branch, Parts
-from serctl.stages.recognition import settle_recognition
+from serctl.stages.loaded import Encoders, makes
 from serctl.training.dataset import NO_LABEL, UtteranceSet
-
-if TYPE_CHECKING:
-    from serctl.encoders.recognisers.base import Recogniser
 
 
 @dataclass
@@ -55,40 +45,16 @@ class Clip:
 
 
 class FrameMaker:
-    """All encoders of a system, loaded once, and the recogniser if it reads words.
+    """Fills clips with the words and frames that the networks of a system read.
 
     Args:
-        parts: Of the system.
-        device: Where to compute.
-        mapping: Encoder name to checkpoint, ``[weights]`` of serctl.toml.
+        encoders: Of the system, and its recogniser.
+        device: Where they compute.
         batch_seconds: Padded seconds of a batch.
-        words: Whether words have to be found; False where all clips come with theirs.
     """
 
-    def __init__(
-        self,
-        parts: Parts,
-        device: torch.device,
-        mapping: Mapping[str, Path],
-        batch_seconds: float,
-        *,
-        words: bool,
-    ) -> None:
-        self._batch_seconds, self._device = batch_seconds, device
-        self._keys = {digest: branch.key for digest, branch in parts.encoders.items()}
-        self._recogniser: Recogniser | None = None
-        if words and parts.needs_words:
-            self._recogniser = load_words(parts.recogniser or {}, device, mapping)
-        self._encoders = {
-            digest: load_branch(branch, device, mapping, parts.contents)
-            for digest, branch in parts.encoders.items()
-            if not self._by_recogniser(branch.key)
-        }
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user should know about how the encoders run."""
-        return tuple(note for encoder in self._encoders.values() for note in encoder.notes)
+    def __init__(self, encoders: Encoders, device: torch.device, batch_seconds: float) -> None:
+        self._encoders, self._device, self._batch_seconds = encoders, device, batch_seconds
 
     def fill(self, clips: Sequence[Clip]) -> None:
         """Put words and frames, or the error that there is, into every clip.
@@ -97,36 +63,28 @@ class FrameMaker:
         gets all threads.
         """
         with split_threads(self._device) if len(clips) > 1 else nullcontext(1) as workers:
-            if self._recogniser is not None:
-                self._find_words([clip for clip in clips if clip.text is None], workers)
-            for digest, key in self._keys.items():
-                good = [clip for clip in clips if clip.error is None and digest not in clip.frames]
-                self._encode(good, digest, key, workers)
-
-    def _by_recogniser(self, key: FeatureKey) -> bool:
-        """Whether the recogniser's own encoder makes these very frames."""
-        if self._recogniser is None:
-            return False
-        identity = asdict(self._recogniser.encoder.identity)
-        return all(getattr(key, name) == value for name, value in identity.items())
+            mute = [clip for clip in clips if clip.text is None]
+            if self._encoders.find_words and mute:
+                self._find_words(mute, workers)
+            for key in self._encoders.keys:
+                good = [c for c in clips if c.error is None and key.digest not in c.frames]
+                if good:
+                    self._encode(good, key, workers)
 
     def _find_words(self, clips: Sequence[Clip], workers: int) -> None:
-        assert self._recogniser is not None
-        recognise = self._recogniser.recognise
-        own = [digest for digest, key in self._keys.items() if self._by_recogniser(key)]
+        recogniser = self._encoders.recogniser()
+        own = [key for key in self._encoders.keys if makes(recogniser, key)]
         sizes = [len(clip.waveform) for clip in clips]
-        plan = self._plan(sizes, self._recogniser.encoder.cost, workers)
-        for batch, found in self._run(recognise, [clip.waveform for clip in clips], plan, workers):
+        plan = self._plan(sizes, recogniser.encoder.cost, workers)
+        waves = [clip.waveform for clip in clips]
+        for batch, found in self._run(recogniser.recognise, waves, plan, workers):
             for i, one in zip(batch, found, strict=True):
                 clips[i].text, clips[i].suspect = one.words.text, "+".join(one.doubts)
-                for digest in own:
-                    self._keep(clips[i], digest, one.frames)
+                for key in own:
+                    self._keep(clips[i], key, one.frames)
 
-    def _encode(self, clips: Sequence[Clip], digest: str, key: FeatureKey, workers: int) -> None:
-        encoder: Encoder | None = self._encoders.get(digest)
-        if encoder is None:  # frames of the recogniser's encoder for clips that came with words
-            assert self._recogniser is not None
-            encoder = self._recogniser.encoder
+    def _encode(self, clips: Sequence[Clip], key: FeatureKey, workers: int) -> None:
+        encoder = self._encoders.encoder(key)
         contents: list[Any] = [clip.waveform for clip in clips]
         sizes = [len(clip.waveform) for clip in clips]
         if key.modality == "text":
@@ -139,7 +97,7 @@ class FrameMaker:
         plan = self._plan([sizes[i] for i in good], encoder.cost, workers)
         for batch, made in self._run(encoder.encode, contents, plan, workers):
             for i, frames in zip(batch, made, strict=True):
-                self._keep(clips[i], digest, frames)
+                self._keep(clips[i], key, frames)
 
     def _plan(
         self, sizes: Sequence[int], cost: Callable[[int], float], workers: int
@@ -168,10 +126,10 @@ class FrameMaker:
 
         return zip(plan, run_ahead(run, plan, ahead=workers, workers=workers), strict=True)
 
-    def _keep(self, clip: Clip, digest: str, frames: NDArray[np.float32]) -> None:
+    def _keep(self, clip: Clip, key: FeatureKey, frames: NDArray[np.float32]) -> None:
         """Round frames as the store would; what does not fit is the clip's error."""
         try:
-            clip.frames[digest] = get_storage(self._keys[digest].storage).as_read(frames, clip.name)
+            clip.frames[key.digest] = get_storage(key.storage).as_read(frames, clip.name)
         except SerctlError as error:
             clip.error = error
 
@@ -211,68 +169,3 @@ def tabulate(clips: Sequence[Clip], keys: Sequence[FeatureKey], num_classes: int
         neutral=np.zeros(size, bool),
         attributes=np.full((size, 3), np.nan, np.float32),
     )
-
-
-def load_branch(
-    branch: Branch, device: torch.device, mapping: Mapping[str, Path], contents: Mapping[str, str]
-) -> Encoder:
-    """Load the encoder that made a branch's frames.
-
-    Raises:
-        WeightsError: What is at hand under its name is something else.
-    """
-    key = branch.key
-    known = key.encoder in ENCODERS or key.encoder in mapping or is_hub_id(key.encoder)
-    encoder = load_encoder(
-        key.encoder if known else branch.encoder,
-        device=device,
-        mapping=mapping,
-        layer=key.layer,
-        dtype=key.compute_dtype,
-        revision=key.revision if is_hub_id(key.weights) else None,
-    )
-    check_identity(encoder.identity, key, contents)
-    return encoder
-
-
-def check_identity(found: EncoderIdentity, key: FeatureKey, contents: Mapping[str, str]) -> None:
-    """Refuse weights that are not those a network learnt from.
-
-    Raises:
-        WeightsError: Their revision is another one, or they are cut into windows otherwise.
-    """
-    wanted = {key.revision, contents.get(key.revision)}
-    if found.revision not in wanted or found.window != key.window:
-        raise WeightsError(
-            f"The weights of '{key.encoder}' at hand ({found.weights}, {found.revision[:19]}) are "
-            f"not those the networks learnt from ({key.weights}, {key.revision[:19]}). Copy those "
-            f"here and name them in serctl.toml under [weights], or with --weights NAME=DIR."
-        )
-
-
-def load_words(
-    recogniser: Mapping[str, Any], device: torch.device, mapping: Mapping[str, Path]
-) -> "Recogniser":
-    """Load the recogniser whose words the networks learnt from.
-
-    Raises:
-        TranscriptsError: They learnt from a corpus' own words, or from another revision's.
-    """
-    if "settings" not in recogniser:
-        raise TranscriptsError(
-            "This system learnt from words that came with the corpus. Give the words of these "
-            "recordings too: serctl predict AUDIO --model NAME --transcripts words.csv "
-            "(columns utterance_id,text), or name a recogniser: --recogniser whisper-large-v3"
-        )
-    settings = {name: value for name, value in recogniser["settings"].items() if value is not None}
-    settings["backend"] = recogniser.get("backend", "auto")
-    options = TranscribeOptions(**check_options(TranscribeOptions, settings, "recogniser"))
-    recognition = settle_recognition(Workspace(Path(), weights=mapping), options)
-    if recogniser["source"] not in ("", recognition.source):
-        raise TranscriptsError(
-            f"The networks learnt from words of '{recogniser['source']}'; what is at hand would "
-            f"give '{recognition.source}'. Name the same weights in serctl.toml under [weights]."
-        )
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "serctl"
-    with split_threads(device) as workers:
-        return recognition.load(cache, device, workers)

@@ -20,7 +20,8 @@ from serctl.stages.parts import find_parts
 from serctl.stages.predictor import Prediction, Predictor
 
 GROUP_SECONDS = 600.0
-"""Audio whose frames are held in memory at a time."""
+"""Audio whose frames are held in memory at a time, about 0.5 MB a second for the paper's encoders;
+three times as much where each encoder is loaded anew for it."""
 FORMATS = frozenset({*AUDIO, ".aiff", ".aif", ".au", ".caf", ".opus", ".w64", ".oga", ".mp2"})
 """Endings by which audio is found in folders; a file that is named may have any."""
 
@@ -112,7 +113,7 @@ class _Work:
     ) -> None:
         self._predictor, self._options, self._words, self._tell = predictor, options, words, tell
         self._waiting: list[Clip] = []
-        self._held = 0
+        self._held, self._group = 0, GROUP_SECONDS * (3 if options.one_at_a_time else 1)
         self.predictions: list[Prediction] = []
         self.failures: list[tuple[str, float, str]] = []
         self.recordings = 0
@@ -146,7 +147,7 @@ class _Work:
         for clip in opened:
             self._waiting.append(clip)
             self._held += len(clip.waveform)
-            if self._held >= GROUP_SECONDS * SAMPLE_RATE:
+            if self._held >= self._group * SAMPLE_RATE:
                 self.flush()
 
     def flush(self) -> None:

@@ -18,6 +18,7 @@ from serctl.files import read_json
 from serctl.options import PredictOptions
 from serctl.runtime import resolve_device
 from serctl.stages.frames import Clip, FrameMaker, tabulate
+from serctl.stages.loaded import Encoders
 from serctl.stages.parts import Parts, find_parts
 from serctl.training.checkpoint import load_run
 from serctl.training.inference import infer
@@ -58,7 +59,7 @@ class Prediction:
 
 
 class Predictor:
-    """Encoders, networks and stacker of one system, loaded once.
+    """Encoders, networks and stacker of one system, loaded once (see ``one_at_a_time``).
 
     Args:
         parts: Where they are.
@@ -87,12 +88,14 @@ class Predictor:
         mapping = {**(mapping or {}), **parse_weights(options.weights)}
         self._runs = {name: load_run(path, self._device) for name, path in parts.networks.items()}
         self._stacker = load_stacker(parts.stacker) if parts.stacker else None
-        self._frames = FrameMaker(parts, self._device, mapping, options.batch_seconds, words=words)
+        keep = not options.one_at_a_time
+        self._encoders = Encoders(parts, self._device, mapping, words=words, keep=keep)
+        self._frames = FrameMaker(self._encoders, self._device, options.batch_seconds)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about how it runs."""
-        return self._frames.notes
+        return self._encoders.notes
 
     def predict(
         self, audio: Audio, *, sample_rate: int = SAMPLE_RATE, text: str | None = None
@@ -216,6 +219,7 @@ def load(
     prior: str = "as-trained",
     abstain_below: float = 0.0,
     weights: Mapping[str, str | Path] | None = None,
+    one_at_a_time: bool = False,
 ) -> Predictor:
     """Load a bundle, or a stacker or run of a project, ready to judge audio.
 
@@ -227,6 +231,7 @@ def load(
         prior: ``as-trained``, ``natural``, ``balanced`` or a file of shares by emotion.
         abstain_below: Name no emotion whose probability is lower.
         weights: Encoder name to checkpoint folder.
+        one_at_a_time: Hold one encoder in memory, and load each again for every call.
 
     Raises:
         SerctlError: It is not there, damaged, or its encoders' weights are not at hand.
@@ -243,6 +248,7 @@ def load(
         prior=prior,
         abstain_below=abstain_below,
         weights=tuple(f"{name}={path}" for name, path in (weights or {}).items()),
+        one_at_a_time=one_at_a_time,
     )
     parts = find_parts(options.model, workspace)
     return Predictor(parts, options, workspace.weights if workspace else None)

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from serctl.config import Workspace, open_workspace
 from serctl.data.audio import read_audio
 from serctl.data.manifest import read_manifest
 from serctl.data.segments import Segment
+from serctl.encoders.load import load_encoder
 from serctl.ensemble.logits import read_logits
 from serctl.errors import (
     AudioError,
@@ -36,6 +38,7 @@ from serctl.errors import (
     WeightsError,
 )
 from serctl.options import BundleOptions, PredictOptions
+from serctl.stages import loaded
 from serctl.stages import predictor as predictor_module
 from serctl.stages.bundle import make_bundle
 from serctl.stages.frames import Clip
@@ -121,6 +124,25 @@ def test_companions_and_their_order_change_nothing(project: Workspace, words: st
     alone = run(project, words, model="linear", audio=paths[:1])
     assert probabilities(backwards)[::-1] == pytest.approx(probabilities(together), abs=TOLERANCE)
     assert probabilities(alone) == pytest.approx(probabilities(together)[:1], abs=TOLERANCE)
+
+
+def test_one_encoder_at_a_time_says_the_same_and_holds_no_other(
+    project: Workspace, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = tuple(str(row.path) for row in read_manifest(project.manifest).select("test"))
+    expected = run(project, words, model="linear", audio=paths)
+    made: list[weakref.ref[Any]] = []
+
+    def load(**which: Any) -> Any:
+        assert not any(reference() for reference in made)
+        encoder = load_encoder(**which)
+        made.append(weakref.ref(encoder))
+        return encoder
+
+    monkeypatch.setattr(loaded, "load_encoder", load)
+    result = run(project, words, model="linear", audio=paths, one_at_a_time=True)
+    assert len(made) == 2
+    assert (probabilities(result) == probabilities(expected)).all()
 
 
 def test_a_bundle_says_the_same_far_from_its_project(
@@ -217,7 +239,7 @@ def test_a_folder_without_audio_is_told(project: Workspace, tmp_path: Path) -> N
 def test_priors_shift_answers_as_bayes_says(project: Workspace, words: str, tmp_path: Path) -> None:
     paths = tuple(str(row.path) for row in read_manifest(project.manifest).select("test"))
     file = tmp_path / "prior.json"
-    file.write_text(json.dumps({"angry": 8, "happy": 1, "neutral": 1}))
+    file.write_text(json.dumps({"angry": 8, "bored": 1, "neutral": 1}))
     found = {
         prior: probabilities(run(project, words, model="linear", audio=paths, prior=prior))
         for prior in ("balanced", "natural", str(file))

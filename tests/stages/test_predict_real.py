@@ -75,9 +75,13 @@ def predictor(project: Workspace) -> Predictor:
     return Predictor(find_parts("real", project), PredictOptions(device="cpu"))
 
 
+@pytest.mark.parametrize("one_at_a_time", [False, True])
 def test_from_audio_alone_the_words_and_logits_are_those_of_the_stages(
-    project: Workspace, predictor: Predictor
+    project: Workspace, predictor: Predictor, one_at_a_time: bool
 ) -> None:
+    if one_at_a_time:
+        options = PredictOptions(device="cpu", one_at_a_time=True)
+        predictor = Predictor(find_parts("real", project), options)
     rows = read_manifest(project.manifest).select("test")
     clips = [Clip(str(row.path), read_audio(row.path)) for row in rows]
     found = predictor.judge(clips)

@@ -1,0 +1,158 @@
+"""The encoders and the recogniser of a system that judges audio: all held, or one at a time."""
+
+import gc
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from serctl.cache.key import FeatureKey
+from serctl.config import Workspace, check_options
+from serctl.encoders.base import Encoder, EncoderIdentity
+from serctl.encoders.catalog import ENCODERS, is_hub_id
+from serctl.encoders.load import identify_encoder, load_encoder
+from serctl.errors import TranscriptsError, WeightsError
+from serctl.options import TranscribeOptions
+from serctl.runtime import split_threads
+from serctl.stages.parts import Branch, Parts
+from serctl.stages.recognition import Recognition, settle_recognition
+
+if TYPE_CHECKING:
+    from serctl.encoders.recognisers.base import Recogniser
+
+
+class Encoders:
+    """What makes the words and frames of a system.
+
+    Args:
+        parts: Of the system.
+        device: Where to compute.
+        mapping: Encoder name to checkpoint, ``[weights]`` of serctl.toml.
+        words: Whether words have to be found; False where all clips come with theirs.
+        keep: Load everything now; else an encoder is loaded whenever it is asked for, and nothing
+            here holds it. Whether all weights are at hand is checked now in either case.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        device: torch.device,
+        mapping: Mapping[str, Path],
+        *,
+        words: bool,
+        keep: bool,
+    ) -> None:
+        self._parts, self._device, self._mapping, self._keep = parts, device, mapping, keep
+        self.find_words = words and parts.needs_words
+        self.notes: tuple[str, ...] = ()
+        self._recogniser: Recogniser | None = None
+        self._kept: dict[str, Encoder] = {}
+        if self.find_words:
+            self._recognition = settle_words(parts.recogniser or {}, mapping)
+            self._recogniser = self.recogniser() if keep else None
+        for digest, branch in parts.encoders.items():
+            if not keep:
+                identity = identify_encoder(**self._name(branch))
+                check_identity(identity, branch.key, parts.contents)
+            elif self._recogniser is None or not makes(self._recogniser, branch.key):
+                self._kept[digest] = self._load(branch)
+
+    @property
+    def keys(self) -> list[FeatureKey]:
+        """Of all frames that the networks read."""
+        return [branch.key for branch in self._parts.encoders.values()]
+
+    def encoder(self, key: FeatureKey) -> Encoder:
+        """Return the encoder of these frames; let go of it before asking for the next.
+
+        Raises:
+            WeightsError: What is at hand under its name is something else.
+        """
+        if key.digest in self._kept:
+            return self._kept[key.digest]
+        if self._recogniser is not None:  # for clips that came with words
+            return self._recogniser.encoder
+        return self._load(self._parts.encoders[key.digest])
+
+    def recogniser(self) -> "Recogniser":
+        """Return the recogniser whose words the networks learnt from; see `encoder`."""
+        if self._recogniser is not None:
+            return self._recogniser
+        self._make_room()
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "serctl"
+        with split_threads(self._device) as workers:
+            return self._recognition.load(cache, self._device, workers)
+
+    def _load(self, branch: Branch) -> Encoder:
+        self._make_room()
+        encoder = load_encoder(**self._name(branch), device=self._device)
+        check_identity(encoder.identity, branch.key, self._parts.contents)
+        self.notes = tuple(dict.fromkeys((*self.notes, *encoder.notes)))
+        return encoder
+
+    def _name(self, branch: Branch) -> dict[str, Any]:
+        """Return which encoder made a branch's frames."""
+        key = branch.key
+        known = key.encoder in ENCODERS or key.encoder in self._mapping or is_hub_id(key.encoder)
+        return {
+            "name": key.encoder if known else branch.encoder,
+            "mapping": self._mapping,
+            "layer": key.layer,
+            "dtype": key.compute_dtype,
+            "revision": key.revision if is_hub_id(key.weights) else None,
+        }
+
+    def _make_room(self) -> None:
+        """Free what the encoder before has left, if it is gone."""
+        if not self._keep:
+            gc.collect()
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def makes(recogniser: "Recogniser", key: FeatureKey) -> bool:
+    """Return whether a recogniser's own encoder makes these very frames."""
+    identity = asdict(recogniser.encoder.identity)
+    return all(getattr(key, name) == value for name, value in identity.items())
+
+
+def check_identity(found: EncoderIdentity, key: FeatureKey, contents: Mapping[str, str]) -> None:
+    """Refuse weights that are not those a network learnt from.
+
+    Raises:
+        WeightsError: Their revision is another one, or they are cut into windows otherwise.
+    """
+    wanted = {key.revision, contents.get(key.revision)}
+    if found.revision not in wanted or found.window != key.window:
+        raise WeightsError(
+            f"The weights of '{key.encoder}' at hand ({found.weights}, {found.revision[:19]}) are "
+            f"not those the networks learnt from ({key.weights}, {key.revision[:19]}). Copy those "
+            f"here and name them in serctl.toml under [weights], or with --weights NAME=DIR."
+        )
+
+
+def settle_words(recogniser: Mapping[str, Any], mapping: Mapping[str, Path]) -> Recognition:
+    """Find the recogniser whose words the networks learnt from.
+
+    Raises:
+        TranscriptsError: They learnt from a corpus' own words, or from another revision's.
+    """
+    if "settings" not in recogniser:
+        raise TranscriptsError(
+            "This system learnt from words that came with the corpus. Give the words of these "
+            "recordings too: serctl predict AUDIO --model NAME --transcripts words.csv "
+            "(columns utterance_id,text), or name a recogniser: --recogniser whisper-large-v3"
+        )
+    settings = {name: value for name, value in recogniser["settings"].items() if value is not None}
+    settings["backend"] = recogniser.get("backend", "auto")
+    options = TranscribeOptions(**check_options(TranscribeOptions, settings, "recogniser"))
+    recognition = settle_recognition(Workspace(Path(), weights=mapping), options)
+    if recogniser["source"] not in ("", recognition.source):
+        raise TranscriptsError(
+            f"The networks learnt from words of '{recogniser['source']}'; what is at hand would "
+            f"give '{recognition.source}'. Name the same weights in serctl.toml under [weights]."
+        )
+    return recognition
