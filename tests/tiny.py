@@ -14,7 +14,8 @@ import sentencepiece
 import torch
 import transformers
 from safetensors.torch import save_file
-from tokenizers import ByteLevelBPETokenizer
+from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer
+from tokenizers.processors import BertProcessing, RobertaProcessing
 
 SENTENCES = [
     "I am so happy to see you",
@@ -69,6 +70,18 @@ def write_hubert(folder: Path) -> Path:
 def write_wav2vec2(folder: Path) -> Path:
     """As facebook/wav2vec2-base-960h: group norm over time, no attention mask."""
     return write_speech(folder, "Wav2Vec2ForCTC", "wav2vec2", CONV_STACK | GROUP)
+
+
+def write_xls_r(folder: Path) -> Path:
+    """As facebook/wav2vec2-xls-r-300m: stable layer norm, the quantiser of pre-training on top."""
+    quantiser = {
+        "num_codevector_groups": 2,
+        "num_codevectors_per_group": 4,
+        "codevector_dim": 8,
+        "proj_codevector_dim": 8,
+    }
+    config = CONV_STACK | STABLE | quantiser
+    return write_speech(folder, "Wav2Vec2ForPreTraining", "wav2vec2", config)
 
 
 def write_whisper(folder: Path) -> Path:
@@ -139,6 +152,68 @@ def write_roberta(folder: Path) -> Path:
     state["roberta.pooler.dense.weight"] = torch.zeros(16, 16)
     state["roberta.pooler.dense.bias"] = torch.zeros(16)
     torch.save(state, folder / "pytorch_model.bin")
+    return folder
+
+
+def write_modernbert(folder: Path) -> Path:
+    """As answerdotai/ModernBERT-large: rotary positions, local layers, tokenizer.json alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    special = {"unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "mask": "[MASK]"}
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(
+        SENTENCES, vocab_size=320, special_tokens=list(special.values()), show_progress=False
+    )
+    ids = {name: tokenizer.token_to_id(token) for name, token in special.items()}
+    tokenizer.post_processor = BertProcessing(("[SEP]", ids["sep"]), ("[CLS]", ids["cls"]))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {f"{name}_token": token for name, token in special.items()}
+    settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 32}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    config = {
+        **{key: value for key, value in BERT_LIKE.items() if key != "hidden_act"},
+        "architectures": ["ModernBertForMaskedLM"],
+        "model_type": "modernbert",
+        **{f"{name}_token_id": ids[name] for name in ("cls", "sep", "pad")},
+        "bos_token_id": ids["cls"],
+        "eos_token_id": ids["sep"],
+        "global_attn_every_n_layers": 3,
+        "local_attention": 8,
+        "max_position_embeddings": 64,
+        "vocab_size": tokenizer.get_vocab_size(),
+    }
+    state = _build("ModernBertForMaskedLM", folder, config)
+    del state["decoder.weight"]  # tied to the embeddings
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def write_xlm_roberta(folder: Path) -> Path:
+    """As FacebookAI/xlm-roberta-large: RoBERTa's network, SentencePiece in a tokenizer.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = SentencePieceUnigramTokenizer()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer.train_from_iterator(
+        SENTENCES, vocab_size=60, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    tokenizer.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 512}))
+    config = {
+        **BERT_LIKE,
+        "architectures": ["XLMRobertaForMaskedLM"],
+        "model_type": "xlm-roberta",
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+        "pad_token_id": 1,
+        "layer_norm_eps": 1e-05,
+        "max_position_embeddings": 34,
+        "type_vocab_size": 1,
+        "vocab_size": tokenizer.get_vocab_size(),
+    }
+    state = _build("XLMRobertaForMaskedLM", folder, config)
+    for name in ("lm_head.decoder.weight", "lm_head.decoder.bias"):
+        del state[name]  # tied
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
     return folder
 
 

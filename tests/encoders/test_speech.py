@@ -22,6 +22,7 @@ WRITERS = {
     "wavlm": tiny.write_wavlm,
     "hubert": tiny.write_hubert,
     "wav2vec2": tiny.write_wav2vec2,
+    "xls-r": tiny.write_xls_r,
 }
 
 

@@ -15,13 +15,14 @@ from serctl.encoders.text import TextEncoder, cut_text
 from serctl.errors import WeightsError
 
 WRITERS = {"roberta": tiny.write_roberta, "deberta": tiny.write_deberta}
+FAMILIES = WRITERS | {"modernbert": tiny.write_modernbert, "xlm-roberta": tiny.write_xlm_roberta}
 TEXTS = ["", "hello you", "why would you do that to me " * 8, "I am so happy", "…!?", "leave me"]
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("text")
-    return {name: write(root / name) for name, write in WRITERS.items()}
+    return {name: write(root / name) for name, write in FAMILIES.items()}
 
 
 def load(path: Path | str, **settings: int) -> TextEncoder:
@@ -31,13 +32,14 @@ def load(path: Path | str, **settings: int) -> TextEncoder:
 
 
 @pytest.mark.parametrize("layer", [-1, 0, 2])
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_an_utterances_frames_do_not_depend_on_its_batch(
     name: str, layer: int, checkpoints: dict[str, Path]
 ) -> None:
     encoder = load(checkpoints[name], layer=layer)
     for frames, text in zip(encoder.encode(TEXTS), TEXTS, strict=True):
         np.testing.assert_allclose(frames, encoder.encode([text])[0], atol=1e-4)
+    assert encoder.windowed == 2  # the third, twice
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -144,6 +145,26 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(WeightsError, match=r"hub cannot be reached .*--weights DIR") as caught:
             resolve_weights(get_spec("someone/some-model"))
     assert "\n" not in str(caught.value)
+
+
+def test_of_a_repository_one_set_is_fetched_and_the_commit_it_had_is_the_revision(
+    wavlm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, asked = "89" * 20, {}
+    names = ("config.json", "preprocessor_config.json", "pytorch_model.bin", "flax_model.msgpack")
+    info = SimpleNamespace(sha=commit, siblings=[SimpleNamespace(rfilename=n) for n in names])
+
+    def fetch(repository: str, **how: object) -> str:
+        asked[repository] = how
+        return str(wavlm)
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: info)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    identity = identify_encoder("wavlm")
+    assert (identity.weights, identity.revision) == ("microsoft/wavlm-large", commit)
+    wanted = ["config.json", "preprocessor_config.json", "pytorch_model.bin"]
+    assert asked == {"microsoft/wavlm-large": {"revision": commit, "allow_patterns": wanted}}
 
 
 @pytest.mark.parametrize(

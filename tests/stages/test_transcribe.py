@@ -22,7 +22,7 @@ from serctl.data.manifest import Utterance, write_manifest
 from serctl.data.transcripts import Journal, read_rows, read_transcripts
 from serctl.encoders.recognisers import backends, huggingface
 from serctl.encoders.recognisers.base import Recogniser
-from serctl.errors import AudioError, ConfigError, TranscriptsError, UsageError
+from serctl.errors import AudioError, CacheError, ConfigError, TranscriptsError, UsageError
 from serctl.options import ExtractOptions, TranscribeOptions
 from serctl.stages.extract import extract, make_key
 from serctl.stages.transcribe import transcribe
@@ -202,6 +202,17 @@ def test_bad_audio_stops_the_run_or_is_listed(project: Workspace) -> None:
     with (project.root / "failures.csv").open() as file:
         (listed,) = csv.DictReader(file)
     assert (listed["encoder"], listed["utterance_id"]) == ("whisper-tiny (words)", "u2")
+
+
+def test_a_disk_too_small_for_the_frames_is_told_before_the_first_utterance(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("serctl.stages.batching.shutil.disk_usage", lambda _: usage)
+    seen = interrupt_after(monkeypatch, 99)
+    with pytest.raises(CacheError, match="frames of whisper-tiny need"):
+        transcribe(project, replace(OPTIONS, keep_frames=True))
+    assert (seen, list(project.cache.glob("*.zarr"))) == ([], [])
 
 
 def test_what_cannot_be_transcribed_with_is_one_line(
