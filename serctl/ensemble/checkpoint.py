@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serctl import __version__
 from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
 from serctl.ensemble.stackers import Learned, Stacker, make_stacker
 from serctl.errors import CheckpointError, LogitsError
@@ -19,7 +20,7 @@ FORMAT_VERSION = 1
 HINT = "Fit it again with: serctl stack"
 TRUSTED_TYPES = ["sklearn.tree._tree.Tree"]
 """All that skops may build beside its own defaults (numpy and scikit-learn estimators)."""
-REPORTED_PACKAGES = ("serctl", "numpy", "scikit-learn", "xgboost", "skops")
+REPORTED_PACKAGES = ("numpy", "scikit-learn", "xgboost", "skops")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ def save_stacker(folder: Path, trained: TrainedStacker) -> None:
             "classes": stacker.classes.tolist(),
         }
     document |= {"labels": trained.labels, "models": trained.models, "files": files}
-    versions = {name: version(name) for name in REPORTED_PACKAGES}
+    versions = {"serctl": __version__} | {name: version(name) for name in REPORTED_PACKAGES}
     write_json(folder / "stacker.json", document | {"versions": versions} | dict(trained.document))
 
 
