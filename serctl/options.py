@@ -52,6 +52,8 @@ class ExtractOptions:
         encoder: Catalogue name, alias, Hugging Face id or path.
         layer: N for ``hidden_states[N]``, -1 for ``last_hidden_state``.
         dtype: Precision of the computation.
+        window: Seconds of Whisper's window; None is the 30 it was trained on. A shorter one costs
+            less and gives other frames.
         device: Where to compute.
         batch_seconds: Padded seconds of a batch; None takes 2 on a CPU, where larger ones only pad,
             and 60 elsewhere.
@@ -65,6 +67,7 @@ class ExtractOptions:
     encoder: str = ""
     layer: int = -1
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    window: int | None = None
     device: Device = "auto"
     batch_seconds: float | None = None
     storage: str = "float16"

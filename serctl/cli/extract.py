@@ -37,6 +37,10 @@ def extract(
             help="float16, float32, float16-zstd, float16-stride2 or int8.", show_default="float16"
         ),
     ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(help="Whisper: seconds of a window; fewer cost less.", show_default="30"),
+    ] = None,
     batch_seconds: Annotated[
         float | None,
         typer.Option(min=0, help="Padded seconds in a batch.", show_default="2 on a CPU, else 60"),
@@ -70,6 +74,7 @@ def extract(
             weights=weights,
             dtype=dtype,
             storage=storage,
+            window=window,
             batch_seconds=batch_seconds,
             shard=shard,
             device=device,

@@ -37,6 +37,7 @@ def identify_encoder(
     layer: int = -1,
     dtype: str = "float32",
     revision: str | None = None,
+    window: int | None = None,
 ) -> EncoderIdentity:
     """Return what makes an encoder's frames, without building the network.
 
@@ -47,13 +48,14 @@ def identify_encoder(
         layer: N for ``hidden_states[N]``, -1 for ``last_hidden_state``.
         dtype: Precision of the computation.
         revision: Commit of a hub's repository; None takes the one at hand, or the newest.
+        window: Seconds of Whisper's window, if not 30.
 
     Raises:
         UnknownNameError: There is no such encoder.
         WeightsError: Its weights are not at hand or of another architecture.
-        UsageError: It has no such layer.
+        UsageError: It has no such layer or window.
     """
-    return _identify(*_locate(name, weights, mapping, revision), layer, dtype)
+    return _identify(*_locate(name, weights, mapping, revision), layer, dtype, window)
 
 
 def load_encoder(
@@ -65,15 +67,26 @@ def load_encoder(
     layer: int = -1,
     dtype: str = "float32",
     revision: str | None = None,
+    window: int | None = None,
 ) -> Encoder:
     """Build an encoder and fill it with its weights; see `identify_encoder`."""
     import torch
 
     spec, found = _locate(name, weights, mapping, revision)
-    identity = _identify(spec, found, layer, dtype)
+    identity = _identify(spec, found, layer, dtype, window)
     module, _, builder = FAMILIES[spec.family].partition(":")
     build = attrgetter(builder)(import_module(module))
     return build(found.path, identity=identity, device=torch.device(device))
+
+
+def window_seconds(window: str) -> int | None:
+    """Return the seconds of a key's window rule, None of one without.
+
+    Example:
+        >>> window_seconds("30s"), window_seconds("max-tokens")
+        (30, None)
+    """
+    return int(window[:-1]) if window[:-1].isdecimal() else None
 
 
 def _locate(
@@ -124,7 +137,14 @@ def _read_config(weights: Weights) -> dict[str, Any]:
         ) from error
 
 
-def _identify(spec: EncoderSpec, weights: Weights, layer: int, dtype: str) -> EncoderIdentity:
+def _identify(
+    spec: EncoderSpec, weights: Weights, layer: int, dtype: str, window: int | None
+) -> EncoderIdentity:
+    if window is not None and (spec.family != "whisper" or not 1 <= window <= 30):
+        raise UsageError(
+            f"--window {window}: expected 1 to 30 s of a Whisper's window ('{spec.name}' is of the "
+            f"family {spec.family})."
+        )
     if spec.family in UNLAYERED and layer != -1:
         raise UsageError(f"'{spec.name}' has no layers to choose from; leave out --layer {layer}.")
     if spec.family not in UNLAYERED:
@@ -140,5 +160,5 @@ def _identify(spec: EncoderSpec, weights: Weights, layer: int, dtype: str) -> En
         revision=weights.revision,
         layer=layer,
         compute_dtype="float32" if spec.family == "lld" else dtype,
-        window=spec.window,
+        window=spec.window if window is None else f"{window}s",
     )

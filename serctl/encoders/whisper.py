@@ -2,7 +2,8 @@
 
 Whisper was trained on windows of exactly 30 s and its attention knows no mask, so a short
 utterance is padded with silence to 30 s and ``ceil(num_samples / 320)`` of the 1500 frames are
-kept. Longer audio is cut into consecutive windows whose frames are joined.
+kept. Longer audio is cut into consecutive windows whose frames are joined. A shorter window is
+possible on request: it costs less and gives other frames.
 """
 
 from collections.abc import Sequence
@@ -24,11 +25,9 @@ from serctl.encoders.recognisers.backends import is_ctranslate2
 from serctl.encoders.whisper_ct2 import load_network as load_ctranslate2
 from serctl.errors import UsageError
 
-WINDOW_SECONDS = 30.0
 WINDOW_SAMPLES = 480_000
-SAMPLES_PER_FRAME = 320
+SAMPLES_PER_FRAME, SAMPLES_PER_MEL = 320, 160
 FRAME_RATE = 50.0
-MEL_FRAMES = 3000
 SPECTRUM_TAIL = 400
 """Zeros after the last sample whose spectrum still differs from that of silence (one FFT frame)."""
 
@@ -69,7 +68,8 @@ class WhisperEncoder:
         self.identity = identity
         self.dim = int(network.config.d_model)
         self.windowed = 0
-        self.network = network.eval().requires_grad_(False)
+        self.window = int(identity.window.removesuffix("s")) * SAMPLE_RATE
+        self.network = shorten(network, self.window // SAMPLES_PER_FRAME).requires_grad_(False)
         self._extractor = extractor
 
     @classmethod
@@ -105,7 +105,7 @@ class WhisperEncoder:
 
     def cost(self, size: int) -> float:
         """Return the seconds that are computed for ``size`` samples: whole windows."""
-        return count_windows(size) * WINDOW_SECONDS
+        return count_windows(size, self.window) * self.window / SAMPLE_RATE
 
     def encode(self, batch: Sequence[Any]) -> list[NDArray[np.float32]]:
         """Return the frames ``(ceil(num_samples / 320), D)`` of each waveform, float32."""
@@ -114,7 +114,7 @@ class WhisperEncoder:
     @torch.inference_mode()
     def encode_windows(self, batch: Sequence[NDArray[np.float32]]) -> EncodedWindows:
         """Encode waveforms and keep every window's last hidden state too, for a decoder."""
-        pieces = [cut_windows(waveform) for waveform in batch]
+        pieces = [cut_windows(waveform, self.window) for waveform in batch]
         long = sum(len(windows) > 1 for windows in pieces)
         self.windowed += long
         mel = torch.stack([self.compute_mel(w) for windows in pieces for w in windows])
@@ -144,21 +144,31 @@ class WhisperEncoder:
         return hidden, torch.cat([run.hidden_states[layer] for run in runs])
 
     def compute_mel(self, window: NDArray[np.float32]) -> Tensor:
-        """Return the log-mel spectrogram ``(num_mel_bins, 3000)`` of at most 30 s.
+        """Return the log-mel spectrogram of a window, ``(num_mel_bins, 3000)`` of one of 30 s.
 
         Only the real samples are transformed; what the padding gives is known beforehand: the
         floor of the spectrogram, which lies 8 below its peak on the log10 scale and not under -10.
         """
-        short = np.pad(window, (0, SPECTRUM_TAIL))[:WINDOW_SAMPLES]
+        short = np.pad(window, (0, SPECTRUM_TAIL))[: self.window]
         made = self._extractor(short, padding="do_not_pad", sampling_rate=SAMPLE_RATE)
         mel = torch.from_numpy(np.asarray(made.input_features[0]))
         floor = max(-1.5, float(mel.max()) - 2.0)
-        return torch.nn.functional.pad(mel, (0, MEL_FRAMES - mel.shape[1]), value=floor)
+        missing = self.window // SAMPLES_PER_MEL - mel.shape[1]
+        return torch.nn.functional.pad(mel, (0, missing), value=floor)
 
 
-def count_windows(num_samples: int) -> int:
-    """Return how many 30 s windows an utterance takes."""
-    return max(1, -(-num_samples // WINDOW_SAMPLES))
+def shorten(network: EncoderNetwork, positions: int) -> EncoderNetwork:
+    """Let a network read windows of fewer frames than it was trained on, the first positions."""
+    if positions < network.config.max_source_positions:
+        network.config.max_source_positions = positions
+        rows = network.embed_positions.weight[:positions].clone()
+        network.embed_positions = torch.nn.Embedding.from_pretrained(rows)
+    return network.eval()
+
+
+def count_windows(num_samples: int, window: int = WINDOW_SAMPLES) -> int:
+    """Return how many windows of so many samples an utterance takes."""
+    return max(1, -(-num_samples // window))
 
 
 def count_frames(num_samples: int) -> int:
@@ -166,10 +176,12 @@ def count_frames(num_samples: int) -> int:
     return -(-num_samples // SAMPLES_PER_FRAME)
 
 
-def cut_windows(waveform: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Cut a waveform into consecutive windows of 30 s; the last one may be shorter."""
-    starts = range(0, max(1, len(waveform)), WINDOW_SAMPLES)
-    return [waveform[start : start + WINDOW_SAMPLES] for start in starts]
+def cut_windows(
+    waveform: NDArray[np.float32], window: int = WINDOW_SAMPLES
+) -> list[NDArray[np.float32]]:
+    """Cut a waveform into consecutive windows of so many samples; the last may be shorter."""
+    starts = range(0, max(1, len(waveform)), window)
+    return [waveform[start : start + window] for start in starts]
 
 
 def load_whisper(folder: Path, dtype: str, device: torch.device, *, decoder: bool) -> Any:

@@ -186,6 +186,7 @@ def _settings(workspace: Workspace, options: ExtractOptions) -> dict[str, Any]:
         "mapping": workspace.weights,
         "layer": options.layer,
         "dtype": options.dtype,
+        "window": options.window,
     }
 
 

@@ -11,6 +11,7 @@ from serctl.cache.store import FeatureStore
 from serctl.config import Workspace, resolve_options
 from serctl.data.manifest import Utterance
 from serctl.encoders.catalog import get_spec, is_path
+from serctl.encoders.load import window_seconds
 from serctl.errors import CacheError, MissingFeaturesError, SerctlError, UsageError, first_few
 from serctl.options import ExtractOptions
 from serctl.stages.extract import make_key
@@ -164,11 +165,13 @@ def _remedy(workspace: Workspace, branch: Branch, inputs: Inputs | None) -> str:
     """Return the command that makes these very frames, or why there is none any more."""
     key, name = branch.store.key, branch.encoder.partition("@")[0]
     default = resolve_options(ExtractOptions, "extract", workspace)
+    window = default.window or 30
     command = f"serctl extract --encoder {name}"
     for flag, made, usual in (
         ("layer", key.layer, default.layer),
         ("dtype", key.compute_dtype, default.dtype),
         ("storage", key.storage, default.storage),
+        ("window", window_seconds(key.window) or window, window),
     ):
         command += f" --{flag} {made}" if made != usual else ""
     mapped = {get_spec(word, workspace.weights).name for word in workspace.weights}

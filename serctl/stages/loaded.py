@@ -13,7 +13,7 @@ from serctl.cache.key import FeatureKey
 from serctl.config import Workspace, check_options
 from serctl.encoders.base import Encoder, EncoderIdentity
 from serctl.encoders.catalog import ENCODERS, is_hub_id
-from serctl.encoders.load import identify_encoder, load_encoder
+from serctl.encoders.load import identify_encoder, load_encoder, window_seconds
 from serctl.errors import TranscriptsError, WeightsError
 from serctl.options import TranscribeOptions
 from serctl.runtime import split_threads
@@ -101,6 +101,7 @@ class Encoders:
             "name": key.encoder if known else branch.encoder,
             "mapping": self._mapping,
             "layer": key.layer,
+            "window": window_seconds(key.window),
             "dtype": key.compute_dtype,
             "revision": key.revision if is_hub_id(key.weights) else None,
         }

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny as tiny_checkpoints
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from serctl.data.audio import read_audio
+from serctl.encoders.load import identify_encoder, load_encoder
 from serctl.encoders.whisper import WhisperEncoder, count_frames, count_windows, cut_windows
 from serctl.errors import UsageError, WeightsError
 
@@ -98,12 +100,42 @@ def test_long_audio_is_consecutive_windows_joined_and_counted(checkpoint: Path) 
     assert encoder.cost(len(wave)) == 90.0
 
 
-@given(num_samples=st.integers(1, 4_000_000))
-def test_windows_hold_every_sample_once(num_samples: int) -> None:
+@pytest.mark.parametrize("layer", [-1, 1])
+def test_a_shorter_window_is_a_network_that_knows_the_first_positions_alone(
+    checkpoint: Path, layer: int
+) -> None:
+    encoder = load_encoder(str(checkpoint), window=2, layer=layer)
+    assert (encoder.identity.window, encoder.cost(3 * RATE)) == ("2s", 4.0)
+    wave = speech(1.234)
+    (frames,) = encoder.encode([wave])
+    network = WhisperForConditionalGeneration.from_pretrained(checkpoint).model.encoder.eval()
+    network.config.max_source_positions = 100
+    network.embed_positions.weight.data = network.embed_positions.weight.data[:100]
+    network.embed_positions.num_embeddings = 100
+    extractor = WhisperFeatureExtractor(feature_size=network.num_mel_bins, chunk_length=2)
+    mel = extractor(wave, sampling_rate=RATE, return_tensors="pt").input_features
+    with torch.no_grad():
+        wanted = network(mel, output_hidden_states=True)
+    state = wanted.last_hidden_state if layer < 0 else wanted.hidden_states[layer]
+    np.testing.assert_allclose(frames, state[0, : len(frames)].numpy(), atol=1e-4)
+    assert (
+        np.abs(frames - load_encoder(str(checkpoint), layer=layer).encode([wave])[0]).max() > 1e-3
+    )
+
+
+def test_a_window_is_whispers_alone_and_not_over_30_s(checkpoint: Path, tmp_path: Path) -> None:
+    wavlm = tiny_checkpoints.write_wavlm(tmp_path / "wavlm")
+    for path, window in ((wavlm, 10), (checkpoint, 31), (checkpoint, 0)):
+        with pytest.raises(UsageError, match=f"--window {window}: expected 1 to 30 s of a Whisper"):
+            identify_encoder(str(path), window=window)
+
+
+@given(num_samples=st.integers(1, 4_000_000), window=st.sampled_from([16_000, 480_000]))
+def test_windows_hold_every_sample_once(num_samples: int, window: int) -> None:
     wave = np.zeros(num_samples, np.float32)
-    windows = cut_windows(wave)
+    windows = cut_windows(wave, window)
     assert sum(map(len, windows)) == num_samples
-    assert len(windows) == count_windows(num_samples)
+    assert len(windows) == count_windows(num_samples, window)
     assert sum(count_frames(len(window)) for window in windows) == count_frames(num_samples)
 
 
