@@ -53,7 +53,10 @@ def init(
     if manifest:
         sources = [Source(table=manifest, root=_only(roots), columns=_columns(column or []))]
     elif len(roots) != len(corpora):
-        raise UsageError(f"{len(corpora)} --corpus but {len(roots)} --root: give one for each.")
+        raise UsageError(
+            f"{len(corpora)} --corpus but {len(roots)} --root: give one for each, as in "
+            f"serctl init --corpus {corpora[0]} --root DIR"
+        )
     else:
         sources = [Source(name, folder) for name, folder in zip(corpora, roots, strict=True)]
     result = init_project(

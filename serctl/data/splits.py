@@ -24,8 +24,8 @@ def assign_splits(utterances: Iterable[Utterance], seed: int = 0) -> tuple[list[
     speakers = {row.speaker or row.utterance_id for row in rows}
     if len(speakers) < 3:
         raise ManifestError(
-            f"{len(speakers)} speakers cannot be divided into train, dev and test; "
-            f"give the column 'split'."
+            f"{len(speakers)} speakers cannot be divided into train, dev and test: at least 3 are "
+            f"needed. Give splits in a table: serctl init --manifest CSV --column split=YOURS"
         )
     folds = assign_folds(rows, min(PARTS, len(speakers)), seed)
     names = {0: "test", 1: "dev"}

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from serctl.data.corpora.found import Corpus
-from serctl.errors import UnknownNameError
+from serctl.errors import CorpusError, UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -92,5 +92,13 @@ def read_corpus(name: str, root: Path) -> Corpus:
         raise UnknownNameError("corpus", name, [*CORPORA, "demo"], "Any other: --manifest CSV.")
     module, function = CORPORA[name].reader.split(":")
     reader = getattr(import_module(f"serctl.data.corpora.{module}"), function)
-    corpus: Corpus = reader(root)
+    try:
+        if not root.is_dir():
+            raise CorpusError(f"'{root}' is not a folder.")
+        corpus: Corpus = reader(root)
+    except CorpusError as error:
+        raise CorpusError(
+            f"{error} --root is the folder of the unpacked corpus (see docs/corpora.md); "
+            f"anything else is read with: serctl init --manifest CSV"
+        ) from error
     return corpus

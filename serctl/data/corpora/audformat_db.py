@@ -12,7 +12,7 @@ from pathlib import Path
 from serctl.data.corpora.found import Corpus, present_only
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance, parse_split
-from serctl.errors import CorpusError
+from serctl.errors import ConfigError, CorpusError
 
 EXTRAS = {"speaker": "speaker", "transcription": "transcript"}
 
@@ -22,7 +22,7 @@ def read(root: Path) -> Corpus:
     try:
         import audformat
     except ImportError:
-        raise CorpusError(
+        raise ConfigError(
             "audformat is not installed. Install it with: pip install audformat"
         ) from None
     if not (root / "db.yaml").is_file():

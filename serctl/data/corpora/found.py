@@ -20,13 +20,7 @@ class Corpus:
 
 
 def find_audio(root: Path) -> list[Path]:
-    """Return the audio files below a folder, uncompressed ones first, then by path.
-
-    Raises:
-        CorpusError: The folder does not exist.
-    """
-    if not root.is_dir():
-        raise CorpusError(f"'{root}' is not a folder. --root is the folder of the unpacked corpus.")
+    """Return the audio files below a folder, uncompressed ones first, then by path."""
     found = [path for path in root.rglob("*") if path.suffix.lower() in AUDIO]
     return sorted(found, key=lambda path: (AUDIO.index(path.suffix.lower()), path))
 

@@ -35,8 +35,6 @@ COLUMNS = {
 
 def read(root: Path) -> Corpus:
     """Read labels and, where the clips were turned into audio, their paths."""
-    if not root.is_dir():
-        raise CorpusError(f"'{root}' is not a folder. --root is the folder of the unpacked corpus.")
     rows, notes = _read_tables(root)
     clips = {
         (path.parent.name, path.stem): path
