@@ -224,16 +224,17 @@ def test_a_loss_that_overflows_stops_with_a_remedy(tmp_path):
         run(tmp_path, options)
 
 
-def test_the_best_epoch_is_kept_and_patience_ends_a_training(tmp_path):
+@pytest.mark.parametrize("select_by", ["macro_f1", "bs_f1"])
+def test_the_best_epoch_is_kept_and_patience_ends_a_training(tmp_path, select_by):
     values = iter([0.2, 0.5, 0.4, 0.5, 0.3, 0.9])
     data = make_set([row for row in ROWS if row.split == "train"])
     model = FusionModel((12, 8), shape_model(TINY, ENCODERS[:2], 3))
-    options = replace(TINY, epochs=6, patience=3)
+    options = replace(TINY, epochs=6, patience=3, select_by=select_by)
     kept = {}
 
     def score(model):
         kept[len(kept) + 1] = {k: v.clone() for k, v in model.state_dict().items()}
-        return {"dev_macro_f1": next(values)}
+        return {"dev_macro_f1": 0.1, "dev_bs_f1": 0.1, f"dev_{select_by}": next(values)}
 
     state = Trainer(model, data, plan_stages(options, data, LABELS), score, options, tmp_path).run()
     assert (state.best_epoch, len(state.history)) == (2, 5)

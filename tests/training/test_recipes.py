@@ -53,6 +53,24 @@ def test_the_two_recipes_differ_where_paper_and_code_do():
     assert released.sort_window == 1
 
 
+OF_OTHER_SYSTEMS = {
+    "soft_targets": False,
+    "balanced_epochs": 0,
+    "logit_adjustment": 0,
+    "logit_scaling": 0,
+    "mixup": 0,
+    "attribute_weight": 0,
+    "select_by": "macro_f1",
+}
+
+
+@pytest.mark.parametrize("name", ["paper", "released"])
+def test_what_other_systems_gained_from_is_off_in_every_model(name):
+    for model in read_plan(name).models:
+        assert {key: getattr(model, key) for key in OF_OTHER_SYSTEMS} == OF_OTHER_SYSTEMS
+        assert model.pooling != "statistics"
+
+
 @pytest.mark.parametrize("name", ["paper", "released"])
 def test_the_twelve_models_stand_in_the_order_of_the_released_stack(name):
     models = read_plan(name).models
