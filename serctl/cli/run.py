@@ -49,12 +49,19 @@ def run(
         estimates = estimate_steps(workspace, steps)
         console.show(estimates, show_plan(estimates), as_json=as_json)
         return
+    told: dict[str, None] = {}
+    failed: list[bool] = []
+
+    def tell(step: "Step", result: Any) -> None:
+        _tell(step, result, told)
+        failed.append(bool(getattr(result, "failed", 0)))
+
     result = run_steps(
         workspace,
         steps,
         jobs=jobs,
         scheduler=dask or "",
-        tell=_tell,
+        tell=tell,
         log=console.say,
         progress=console.progress,
     )
@@ -64,6 +71,8 @@ def run(
     console.show(result, last.describe(result), as_json=as_json)
     if steps[-1].stage == "evaluate" and not as_json:
         console.hint("serctl report")
+    if any(failed):
+        raise typer.Exit(3)
 
 
 def show_plan(estimates: "Sequence[Estimate]") -> "Table":
@@ -86,8 +95,18 @@ def _minutes(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds / 60:.0f} min"
 
 
-def _tell(step: "Step", result: Any) -> None:
-    """Tell on stderr what a step did; the table of the last one goes to stdout."""
+def _tell(step: "Step", result: Any, told: dict[str, None]) -> None:
+    """Tell on stderr what a step did, and once what is to be known of it.
+
+    The table of the last step goes to stdout.
+    """
     if step.stage != "evaluate":
         command = import_module(f"serctl.cli.{step.stage.replace('-', '_')}")
         console.err.print(command.describe(result), markup=False, soft_wrap=True)
+    lines = [f"Warning: {warning}" for warning in getattr(result, "warnings", ())]
+    if step.stage in ("train", "export-logits", "stack"):
+        lines += [f"Note: {note}" for note in result.notes]
+    for line in lines:
+        if line not in told:
+            console.say(line)
+    told |= dict.fromkeys(lines)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 from synthetic_frames import make_utterances
+from typer.testing import CliRunner
 
+from serctl.cli import app
 from serctl.config import Workspace, open_workspace, options_to_dict
 from serctl.data.manifest import write_manifest
 from serctl.data.transcripts import read_source, read_transcripts
@@ -16,6 +18,8 @@ from serctl.files import write_json
 from serctl.options import TranscribeOptions
 from serctl.pipeline import Step, plan_steps, read_plan
 from serctl.pipeline.estimate import estimate_steps
+from serctl.stages.extract import ExtractResult
+from serctl.stages.train import TrainResult
 from serctl.stages.transcribe import transcribe
 from serctl.training.folder import CONFIG, run_name
 
@@ -83,6 +87,20 @@ def test_a_plan_asks_no_hub_for_weights_that_are_not_here(
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: pytest.fail("asked"))
     steps = plan_steps(project, read_plan("paper", project), only=["transcribe", "extract"])
     assert {step.state for step in estimate_steps(project, steps)} == {"weights not here"}
+
+
+def test_a_run_ends_with_3_where_utterances_failed_and_tells_a_note_once(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(workspace: Workspace, step: Step, **more: object) -> object:
+        if step.stage == "extract":
+            return ExtractResult(step.what, "speech", project.cache, 4, 3, failed=1)
+        return TrainResult((), notes=("Left out: 1 utterances.",))
+
+    monkeypatch.setattr("serctl.pipeline.execute.call_stage", call)
+    command = ["run", "small", "-C", str(project.root), "--only", "extract", "--only", "train"]
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, done.stderr.count("Left out")) == (3, 1)
 
 
 def test_an_encoder_of_two_names_is_extracted_once(tmp_path: Path) -> None:
