@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from itertools import groupby
 from multiprocessing import get_context
+from threading import Lock
 from typing import Any
 
 from serctl.config import Workspace
@@ -15,6 +16,10 @@ from serctl.pipeline.recipe import Step
 from serctl.progress import Progress, silent
 
 Tell = Callable[[Step, Any], None]
+DASK_SECONDS = 5
+"""How long a scheduler may take to answer."""
+_TRAINING = Lock()
+"""A process has one generator of random numbers: trainings in threads of a Dask worker queue."""
 
 
 def run_steps(
@@ -58,7 +63,9 @@ def run_steps(
 def call_stage(workspace: Workspace, step: Step, **more: Any) -> Any:
     """Call the stage function of a step."""
     name = step.stage.replace("-", "_")
-    return getattr(import_module(f"serctl.stages.{name}"), name)(workspace, step.options, **more)
+    stage = getattr(import_module(f"serctl.stages.{name}"), name)
+    with _TRAINING if name == "train" else nullcontext():
+        return stage(workspace, step.options, **more)
 
 
 def _call_together(
@@ -111,7 +118,7 @@ def _connect(scheduler: str) -> Any:
             "--dask needs Dask. Install it with: pip install 'serctl[dask]'"
         ) from None
     try:
-        return Client(scheduler, timeout="5s", set_as_default=False)
+        return Client(scheduler, timeout=DASK_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"No Dask scheduler answers at '{scheduler}' ({error}). Start one with: dask scheduler"
