@@ -157,6 +157,36 @@ def write_roberta(folder: Path) -> Path:
 
 def write_modernbert(folder: Path) -> Path:
     """As answerdotai/ModernBERT-large: rotary positions, local layers, tokenizer.json alone."""
+    ids = _write_tokenizer(folder)
+    config = {
+        **{key: value for key, value in BERT_LIKE.items() if key != "hidden_act"},
+        "architectures": ["ModernBertForMaskedLM"],
+        "model_type": "modernbert",
+        **{f"{name}_token_id": ids[name] for name in ("cls", "sep", "pad")},
+        "bos_token_id": ids["cls"],
+        "eos_token_id": ids["sep"],
+        "global_attn_every_n_layers": 3,
+        "local_attention": 8,
+        "max_position_embeddings": 64,
+        "vocab_size": ids["size"],
+    }
+    state = _build("ModernBertForMaskedLM", folder, config)
+    del state["decoder.weight"]  # tied to the embeddings
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def write_bert_like(folder: Path, architecture: str, config: dict[str, Any]) -> Path:
+    """Write a text encoder of any kind, the bare network."""
+    ids = _write_tokenizer(folder)
+    config = {**BERT_LIKE, "pad_token_id": ids["pad"], "vocab_size": ids["size"], **config}
+    state = _build(architecture, folder, config | {"architectures": [architecture]})
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def _write_tokenizer(folder: Path) -> dict[str, int]:
+    """Write a tokenizer.json with BERT's special tokens; return their ids and how many it has."""
     folder.mkdir(parents=True, exist_ok=True)
     special = {"unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "mask": "[MASK]"}
     tokenizer = ByteLevelBPETokenizer()
@@ -169,22 +199,7 @@ def write_modernbert(folder: Path) -> Path:
     settings = {f"{name}_token": token for name, token in special.items()}
     settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 32}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    config = {
-        **{key: value for key, value in BERT_LIKE.items() if key != "hidden_act"},
-        "architectures": ["ModernBertForMaskedLM"],
-        "model_type": "modernbert",
-        **{f"{name}_token_id": ids[name] for name in ("cls", "sep", "pad")},
-        "bos_token_id": ids["cls"],
-        "eos_token_id": ids["sep"],
-        "global_attn_every_n_layers": 3,
-        "local_attention": 8,
-        "max_position_embeddings": 64,
-        "vocab_size": tokenizer.get_vocab_size(),
-    }
-    state = _build("ModernBertForMaskedLM", folder, config)
-    del state["decoder.weight"]  # tied to the embeddings
-    save_file(state, folder / "model.safetensors", {"format": "pt"})
-    return folder
+    return ids | {"size": tokenizer.get_vocab_size()}
 
 
 def write_xlm_roberta(folder: Path) -> Path:

@@ -17,6 +17,13 @@ from serctl.errors import WeightsError
 warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask", UserWarning)
 
 
+MASKED = ("wavlm", "hubert", "wav2vec2", "unispeech", "unispeech-sat")
+"""Types of which no padding reaches a real frame, given a mask and layer norm in the first layers.
+
+Others of the family convolve between their layers without a mask.
+"""
+
+
 class SpeechEncoder:
     """Waveform → convolutions → Transformer, one frame every 20 ms.
 
@@ -39,16 +46,21 @@ class SpeechEncoder:
         self.network = load_network(path, identity.compute_dtype, device)
         config = self.network.config
         self.normalise = bool(extractor.do_normalize)
-        self.alone = config.feat_extract_norm == "group"
-        self.dim: int = config.hidden_size
-        self.frame_rate: float | None = SAMPLE_RATE / float(np.prod(config.conv_stride))
-        self.shortest = _receptive_field(config.conv_kernel, config.conv_stride)
+        adapter = identity.layer < 0 and getattr(config, "add_adapter", False)
+        masked = config.model_type in MASKED and config.feat_extract_norm == "layer"
+        self.alone = adapter or not masked
+        self.dim: int = config.output_hidden_size if adapter else config.hidden_size
+        stride = float(np.prod(config.conv_stride))
+        stride *= config.adapter_stride**config.num_adapter_layers if adapter else 1
+        self.frame_rate: float | None = SAMPLE_RATE / stride
+        joined = getattr(config, "squeeze_factor", 1)  # SEW needs two frames to make one of
+        self.shortest = _receptive_field(config.conv_kernel, config.conv_stride, joined)
         self.windowed = 0
         self.notes: tuple[str, ...] = ()
         if self.alone:
             self.notes = (
-                f"{identity.encoder} normalises over time in its first layer, where padding would "
-                "count: its utterances run one at a time.",
+                f"Padding would reach real frames of {identity.encoder} (it normalises over time, or "
+                "convolves without a mask): its utterances run one at a time.",
             )
 
     def cost(self, size: int) -> float:
@@ -88,9 +100,9 @@ class SpeechEncoder:
         return [row[:length] for row, length in zip(frames, lengths.tolist(), strict=True)]
 
 
-def _receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
-    """Return the fewest samples that give one frame."""
-    size = 1
+def _receptive_field(kernels: Sequence[int], strides: Sequence[int], frames: int) -> int:
+    """Return the fewest samples that give so many frames."""
+    size = frames
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         size = (size - 1) * stride + kernel
     return size

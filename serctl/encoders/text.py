@@ -16,6 +16,9 @@ from serctl.errors import WeightsError, first_few
 TOKENS_PER_SECOND = 200
 """A token costs about a quarter of a frame of speech, which has been through convolutions too."""
 
+MASKED = ("bert", "roberta", "xlm-roberta", "deberta-v2", "modernbert")
+"""Types whose frames are known (tests/encoders) not to depend on padding; others are tried out."""
+
 
 class TextEncoder:
     """BERT-like encoders: RoBERTa, DeBERTa, ModernBERT, MiniLM and their kin.
@@ -37,6 +40,12 @@ class TextEncoder:
         self.max_tokens = _max_tokens(self.tokenizer, self.network)
         self.windowed = 0
         self.notes: tuple[str, ...] = ()
+        self.alone = self.network.config.model_type not in MASKED and self._sees_padding()
+        if self.alone:
+            self.notes = (
+                f"Padding reaches real frames of {identity.encoder}: its utterances run one at a "
+                "time.",
+            )
 
     def cost(self, size: int) -> float:
         """Return the seconds that ``size`` tokens count for."""
@@ -51,11 +60,20 @@ class TextEncoder:
         windows = [self._windows(text) for text in batch]
         long = sum(len(parts) > 1 for parts in windows)
         self.windowed += long
-        frames = iter(self._encode([part for parts in windows for part in parts]))
+        flat = [part for parts in windows for part in parts]
+        groups = [[part] for part in flat] if self.alone else [flat]
+        frames = iter([found for group in groups for found in self._encode(group)])
         return [np.concatenate([next(frames) for _ in parts]) for parts in windows]
 
     def _windows(self, text: str) -> list[list[int]]:
         return cut_text(self.tokenizer, text, self.max_tokens)
+
+    def _sees_padding(self) -> bool:
+        """Try out whether a text has other frames beside a longer one."""
+        short, long = self._windows("a word")[0], self._windows("a word and more " * 4)[0]
+        alone, beside = self._encode([short])[0], self._encode([short, long])[0]
+        tolerance = 1e-4 if self.identity.compute_dtype == "float32" else 0.05
+        return bool(np.abs(alone - beside).max() > tolerance * max(1.0, np.abs(alone).max()))
 
     @torch.inference_mode()
     def _encode(self, windows: Sequence[list[int]]) -> list[NDArray[np.float32]]:

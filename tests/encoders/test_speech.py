@@ -24,6 +24,14 @@ WRITERS = {
     "wav2vec2": tiny.write_wav2vec2,
     "xls-r": tiny.write_xls_r,
 }
+STACK = tiny.CONV_STACK
+OTHERS = {  # of the same family, by their id
+    "data2vec-audio": ("Data2VecAudioModel", STACK | tiny.STABLE | {"num_conv_pos_embeddings": 2}),
+    "wav2vec2-conformer": ("Wav2Vec2ConformerModel", STACK | tiny.STABLE),
+    "sew": ("SEWModel", STACK | tiny.GROUP | {"squeeze_factor": 2}),
+    "unispeech-sat": ("UniSpeechSatModel", STACK | tiny.STABLE),
+    "wav2vec2": ("Wav2Vec2Model", STACK | tiny.STABLE | {"add_adapter": True}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +62,20 @@ def test_an_utterances_frames_do_not_depend_on_its_batch(
         (alone,) = encoder.encode([wave])
         assert frames.dtype == np.float32
         np.testing.assert_allclose(frames, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_of_any_other_model_of_the_family_too(
+    name: str, tmp_path: Path, waves: list[NDArray[np.float32]]
+) -> None:
+    architecture, config = OTHERS[name]
+    encoder = load_encoder(str(tiny.write_speech(tmp_path / name, architecture, name, config)))
+    rate = encoder.frame_rate or 0
+    for frames, wave in zip(encoder.encode(waves), waves, strict=True):
+        np.testing.assert_allclose(frames, encoder.encode([wave])[0], atol=1e-4)
+        assert abs(len(frames) - len(wave) / 16_000 * rate) < 2
+        assert frames.shape[1] == encoder.dim
+    assert bool(encoder.notes) == (name != "unispeech-sat")
 
 
 @pytest.mark.parametrize("name", WRITERS)

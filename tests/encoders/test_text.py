@@ -42,6 +42,15 @@ def test_an_utterances_frames_do_not_depend_on_its_batch(
     assert encoder.windowed == 2  # the third, twice
 
 
+@pytest.mark.parametrize(("name", "alone"), [("ElectraModel", False), ("ConvBertModel", True)])
+def test_of_any_other_model_it_is_tried_out(name: str, alone: bool, tmp_path: Path) -> None:
+    kind = {"model_type": name.removesuffix("Model").lower(), "embedding_size": 16}
+    encoder = load(tiny.write_bert_like(tmp_path / name, name, kind | {"conv_kernel_size": 3}))
+    assert (encoder.alone, bool(encoder.notes)) == (alone, alone)
+    for frames, text in zip(encoder.encode(TEXTS), TEXTS, strict=True):
+        np.testing.assert_allclose(frames, encoder.encode([text])[0], atol=1e-4)
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_there_is_one_frame_a_token_special_tokens_kept_and_no_padding(
     name: str, checkpoints: dict[str, Path]
