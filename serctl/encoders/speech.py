@@ -59,8 +59,8 @@ class SpeechEncoder:
         self.notes: tuple[str, ...] = ()
         if self.alone:
             self.notes = (
-                f"Padding would reach real frames of {identity.encoder} (it normalises over time, or "
-                "convolves without a mask): its utterances run one at a time.",
+                f"Padding would reach real frames of {identity.encoder}, which normalises over "
+                "time or convolves without a mask: its utterances run one at a time.",
             )
 
     def cost(self, size: int) -> float:
