@@ -46,7 +46,6 @@ def make_plan(seed: int, batches: int = 6) -> list[list[tuple[str, np.ndarray, s
 
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["numpy.random", "zarr", "serctl.cache.store"])  # then forked
 
 
 def write_plan(

@@ -1,5 +1,6 @@
 """Fixtures that every folder of tests may use."""
 
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -19,6 +20,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 derandomize = "CI" in os.environ
 settings.register_profile("serctl", deadline=None, max_examples=30, derandomize=derandomize)
 settings.load_profile("serctl")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let the one fork server import what the chosen modules name in PRELOAD, then fork."""
+    modules = {
+        module: None for item in session.items for module in getattr(item.module, "PRELOAD", ())
+    }
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from serctl.cache.check import check_store
 from serctl.cache.store import FeatureStore
 from serctl.errors import CacheError
 
+PRELOAD = ("numpy.random", "zarr", "serctl.cache.store")
+
 
 def assert_whole(store: Path, seed: int, *, complete: bool) -> FeatureStore:
     """Check that a store holds exactly what an undisturbed run would hold of its utterances."""

@@ -265,7 +265,9 @@ def test_colours_follow_the_reader_and_the_button(open_page, page) -> None:
         ink = "return document.querySelector('.plot .xtick text').style.fill"
         return [*driver.execute_script(script), driver.execute_script(ink)]
 
-    dark = colours(open_page(page, "dark"))
+    driver = open_page(page, "dark")
+    dark = colours(driver)
+    assert driver.get_log("browser") == []
     driver = open_page(page)
     light = colours(driver)
     assert all(a != b for a, b in zip(light, dark, strict=True))
