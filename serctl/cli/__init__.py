@@ -16,6 +16,9 @@ from serctl.errors import SerctlError
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+RESUMABLE = ("init", "transcribe", "extract", "train", "export-logits", "run")
+
+
 class ErrorHandlingGroup(TyperGroup):
     """Print a `SerctlError` as one line on stderr and exit with its code."""
 
@@ -29,9 +32,9 @@ class ErrorHandlingGroup(TyperGroup):
             console.err.print(f"[bold red]Error:[/] {_escape(str(error))}", soft_wrap=True)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            console.say(
-                "Interrupted. Finished work is kept; the same command continues from there."
-            )
+            goes_on = ctx.invoked_subcommand in RESUMABLE
+            kept = "Finished work is kept; the same command continues from there."
+            console.say(f"Interrupted. {kept if goes_on else 'The same command begins anew.'}")
             raise typer.Exit(130) from None
 
 

@@ -2,10 +2,10 @@
 
 import gc
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -22,6 +22,8 @@ from serctl.stages.recognition import Recognition, settle_recognition
 
 if TYPE_CHECKING:
     from serctl.encoders.recognisers.base import Recogniser
+
+Made = TypeVar("Made")
 
 
 class Encoders:
@@ -55,7 +57,7 @@ class Encoders:
             self._recogniser = self.recogniser() if keep else None
         for digest, branch in parts.encoders.items():
             if not keep:
-                identity = identify_encoder(**self._name(branch))
+                identity = self._call(identify_encoder, branch)
                 check_identity(identity, branch.key, parts.contents)
             elif self._recogniser is None or not makes(self._recogniser, branch.key):
                 self._kept[digest] = self._load(branch)
@@ -88,23 +90,27 @@ class Encoders:
 
     def _load(self, branch: Branch) -> Encoder:
         self._make_room()
-        encoder = load_encoder(**self._name(branch), device=self._device)
+        encoder = self._call(load_encoder, branch, device=self._device)
         check_identity(encoder.identity, branch.key, self._parts.contents)
         self.notes = tuple(dict.fromkeys((*self.notes, *encoder.notes)))
         return encoder
 
-    def _name(self, branch: Branch) -> dict[str, Any]:
-        """Return which encoder made a branch's frames."""
+    def _call(self, call: Callable[..., Made], branch: Branch, **more: Any) -> Made:
+        """Call with the encoder that made a branch's frames; tell the flag that names weights."""
         key = branch.key
         known = key.encoder in ENCODERS or key.encoder in self._mapping or is_hub_id(key.encoder)
-        return {
-            "name": key.encoder if known else branch.encoder,
-            "mapping": self._mapping,
-            "layer": key.layer,
-            "window": window_seconds(key.window),
-            "dtype": key.compute_dtype,
-            "revision": key.revision if is_hub_id(key.weights) else None,
-        }
+        try:
+            return call(
+                key.encoder if known else branch.encoder,
+                mapping=self._mapping,
+                layer=key.layer,
+                window=window_seconds(key.window),
+                dtype=key.compute_dtype,
+                revision=key.revision if is_hub_id(key.weights) else None,
+                **more,
+            )
+        except WeightsError as error:
+            raise WeightsError(f"{error} In predict: --weights {key.encoder}=DIR") from error
 
     def _make_room(self) -> None:
         """Free what the encoder before has left, if it is gone."""

@@ -75,7 +75,9 @@ def predict(
         raise UsageError("No model is named. Give a bundle, stacker or run: --model NAME")
     paths = find_audio(options.audio)
     if absent := [path for path in paths if not path.exists() and not options.skip_bad]:
-        raise AudioError(f"Audio that does not exist: {first_few(absent)}.")
+        raise AudioError(
+            f"Audio that does not exist: {first_few(absent)}. To judge the others: --skip-bad"
+        )
     words = read_words(Path(options.transcripts)) if options.transcripts else None
     started = time.monotonic()
     parts = find_parts(options.model, workspace)
@@ -135,7 +137,7 @@ class _Work:
             return [Clip(str(path), waveform)]
         clips = self._predictor.cut(str(path), waveform)
         if not clips:
-            raise AudioError(f"'{path}': nobody speaks in it.")
+            raise AudioError(f"'{path}': nobody speaks in it. Judge it whole with --cut-over inf.")
         self.recordings += 1
         return clips
 

@@ -82,6 +82,7 @@ class Predictor:
         self.parts, self.labels, self.options = parts, parts.labels, options
         self._calibration, self._prior = None, None
         if options.prior != "as-trained":
+            _check_prior(options.prior)
             self._calibration = parts.calibrate()
             self._prior = self._read_prior(options.prior, self._calibration.natural)
         self._device = resolve_device(options.device)
@@ -201,11 +202,6 @@ class Predictor:
         if name == "balanced":
             return np.full(len(self.labels), 1 / len(self.labels))
         path = Path(name)
-        if not path.is_file():
-            raise ConfigError(
-                f"--prior '{name}' is none of as-trained, {', '.join(PRIORS)}, and no JSON or "
-                f"TOML file of shares by emotion."
-            )
         hint = 'Expected {"happy": 0.2, ...}.'
         values = read_toml(path) if path.suffix == ".toml" else read_json(path, ConfigError, hint)
         return parse_prior(values, self.labels, str(path))
@@ -264,6 +260,14 @@ def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:
     if wrong:
         raise UsageError(f"--weights '{wrong[0]}' is not NAME=DIR, e.g. wavlm-large=/data/wavlm.")
     return {name: Path(path) for name, _, path in (pair.partition("=") for pair in pairs)}
+
+
+def _check_prior(name: str) -> None:
+    if name not in PRIORS and not Path(name).is_file():
+        raise ConfigError(
+            f"--prior '{name}' is none of as-trained, {', '.join(PRIORS)}, and no JSON or TOML "
+            f'file of shares by emotion such as {{"happy": 0.2, ...}}.'
+        )
 
 
 def _name_of(audio: Audio) -> str:

@@ -106,7 +106,7 @@ def settle_recognition(workspace: "Workspace", options: TranscribeOptions) -> Re
     )
     if identity.window != WHISPER_WINDOW:
         raise UsageError(
-            f"--model {options.model}: not a Whisper, and only Whisper finds words. "
+            f"'{options.model}' is not a Whisper, and only Whisper finds words. "
             f"Take whisper-large-v3, whisper-tiny or any Whisper of the hub."
         )
     spec = get_spec(options.model, workspace.weights)

@@ -24,12 +24,15 @@ def test_a_wrong_flag_is_exit_code_2() -> None:
     assert "--encodr" in result.stderr
 
 
-def test_ctrl_c_says_that_work_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*args: object, **kwargs: object) -> None:
+@pytest.mark.parametrize(("command", "after"), [("extract", "continues"), ("predict", "anew")])
+def test_an_interruption_says_what_the_same_command_does(
+    command: str, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("serctl.config.open_workspace", interrupted)
-    monkeypatch.setattr("serctl.cli.extract.open_workspace", interrupted)
-    result = runner.invoke(app, ["extract", "--encoder", "wavlm-large"])
+    for name in ("open_workspace", "find_workspace"):
+        monkeypatch.setattr(f"serctl.cli.{command}.{name}", interrupt, raising=False)
+    result = runner.invoke(app, [command])
     assert result.exit_code == 130
-    assert "same command continues" in result.stderr
+    assert after in result.stderr

@@ -133,9 +133,9 @@ def test_one_encoder_at_a_time_says_the_same_and_holds_no_other(
     expected = run(project, words, model="linear", audio=paths)
     made: list[weakref.ref[Any]] = []
 
-    def load(**which: Any) -> Any:
+    def load(name: str, **more: Any) -> Any:
         assert not any(reference() for reference in made)
-        encoder = load_encoder(**which)
+        encoder = load_encoder(name, **more)
         made.append(weakref.ref(encoder))
         return encoder
 
