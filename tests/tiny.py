@@ -84,6 +84,34 @@ def write_xls_r(folder: Path) -> Path:
     return write_speech(folder, "Wav2Vec2ForPreTraining", "wav2vec2", config)
 
 
+def write_w2v_bert(folder: Path) -> Path:
+    """As facebook/w2v-bert-2.0: mel filter banks in, safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    preprocessor = {
+        "feature_extractor_type": "SeamlessM4TFeatureExtractor",
+        "feature_size": 80,
+        "num_mel_bins": 80,
+        "padding_side": "right",
+        "padding_value": 1,
+        "return_attention_mask": True,
+        "sampling_rate": 16000,
+        "stride": 2,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    config = {
+        "architectures": ["Wav2Vec2BertModel"],
+        "model_type": "wav2vec2-bert",
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "feature_projection_input_dim": 160,
+    }
+    state = _build("Wav2Vec2BertModel", folder, config)
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
 def write_whisper(folder: Path) -> Path:
     """As openai/whisper-large-v3: 128 mel bands, encoder and decoder in model.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FAMILIES = {
     "speech": "serctl.encoders.speech:SpeechEncoder",
+    "w2v-bert": "serctl.encoders.w2v_bert:W2vBertEncoder",
     "whisper": "serctl.encoders.whisper:WhisperEncoder.load",
     "facodec": "serctl.encoders.facodec.encoder:FacodecEncoder.load",
     "text": "serctl.encoders.text:TextEncoder",
@@ -27,6 +28,10 @@ FAMILIES = {
 
 UNLAYERED = ("facodec", "lld")
 """Families whose frames are not a hidden state."""
+
+
+LAYERS = ("encoder_layers", "num_hidden_layers", "num_layers", "n_layers", "n_layer")
+"""What the number of layers is called in a config.json, in this order."""
 
 
 def identify_encoder(
@@ -117,13 +122,16 @@ def _recognise(config: Mapping[str, Any], path: Path) -> tuple[str, Modality]:
     """Tell by its config.json what kind of encoder a checkpoint is."""
     if config.get("model_type") == "whisper":
         return "whisper", "speech"
+    if config.get("model_type") == "wav2vec2-bert":
+        return "w2v-bert", "speech"
     if "conv_stride" in config and "feat_extract_norm" in config:
         return "speech", "speech"
     if "vocab_size" in config and not config.get("is_encoder_decoder"):
         return "text", "text"
     raise WeightsError(
         f"'{path}' holds a '{config.get('model_type', 'nameless')}' model; serctl cannot run it. "
-        f"It knows wav2vec2-like models (WavLM, HuBERT, XLS-R), Whisper, FACodec and text encoders."
+        f"It knows models like wav2vec 2.0 (WavLM, HuBERT, XLS-R), w2v-BERT, Whisper, FACodec and "
+        f"text encoders."
     )
 
 
@@ -149,7 +157,7 @@ def _identify(
         raise UsageError(f"'{spec.name}' has no layers to choose from; leave out --layer {layer}.")
     if spec.family not in UNLAYERED:
         config = _read_config(weights)
-        layers = config.get("encoder_layers", config.get("num_hidden_layers"))
+        layers = next((config[name] for name in LAYERS if config.get(name)), None)
         if layer < -1 or (layers is not None and layer > layers):
             raise UsageError(f"--layer {layer}: '{spec.name}' has layers 0 to {layers}, and -1.")
     assert spec.modality is not None

@@ -64,6 +64,24 @@ def test_an_utterances_frames_do_not_depend_on_its_batch(
         np.testing.assert_allclose(frames, alone, atol=1e-4)
 
 
+@pytest.mark.parametrize("layer", [-1, 2])
+def test_w2v_bert_is_that_of_a_plain_loop_one_utterance_at_a_time(
+    layer: int, tmp_path: Path, waves: list[NDArray[np.float32]]
+) -> None:
+    path = tiny.write_w2v_bert(tmp_path / "w2v-bert")
+    encoder = load_encoder(str(path), layer=layer)
+    assert (encoder.frame_rate, encoder.dim, len(encoder.notes)) == (50.0, 16, 1)
+    network, extractor = AutoModel.from_pretrained(path), AutoFeatureExtractor.from_pretrained(path)
+    for frames, wave in zip(encoder.encode(waves), waves, strict=True):
+        assert len(frames) == max(1, ((len(wave) - 400) // 160 + 1) // 2)
+        if len(wave) > 1000:
+            given = extractor(wave, sampling_rate=16_000, return_tensors="pt")
+            with torch.inference_mode():
+                output = network.eval()(**given, output_hidden_states=True)
+            expected = output.last_hidden_state if layer < 0 else output.hidden_states[layer]
+            np.testing.assert_allclose(frames, expected[0, : len(frames)].numpy(), atol=1e-4)
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_of_any_other_model_of_the_family_too(
     name: str, tmp_path: Path, waves: list[NDArray[np.float32]]

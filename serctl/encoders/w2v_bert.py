@@ -1,0 +1,61 @@
+"""w2v-BERT 2.0: a Conformer on mel filter banks, 50 frames a second."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoFeatureExtractor
+
+from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
+from serctl.encoders.network import load_network
+from serctl.errors import WeightsError
+
+WINDOW, HOP = 400, 160
+"""Samples of a spectrum and between two; the extractor joins ``stride`` spectra to a frame."""
+
+
+class W2vBertEncoder:
+    """Mel spectra, normalised over the utterance → Conformer.
+
+    Source: Seamless Communication 2023; network and extractor are those of transformers.
+    """
+
+    def __init__(self, path: Path, identity: EncoderIdentity, device: torch.device) -> None:
+        try:
+            self.extractor = AutoFeatureExtractor.from_pretrained(path, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise WeightsError(
+                f"'{path}' has no readable preprocessor_config.json. Copy it from the model's page."
+            ) from error
+        self.identity = identity
+        self.device = device
+        self.network = load_network(path, identity.compute_dtype, device)
+        self.dim: int = self.network.config.hidden_size
+        self.frame_rate: float | None = SAMPLE_RATE / HOP / self.extractor.stride
+        self.shortest = WINDOW + HOP * (self.extractor.stride - 1)
+        self.windowed = 0
+        self.notes = (
+            f"{identity.encoder} convolves without a mask: its utterances run one at a time.",
+        )
+
+    def cost(self, size: int) -> float:
+        """Return the seconds of an utterance of ``size`` samples."""
+        return max(size, self.shortest) / SAMPLE_RATE
+
+    def encode(self, batch: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Encode 16 kHz waveforms ``(num_samples,)``; shorter than 35 ms get zeros behind."""
+        return [self._encode(np.pad(w, (0, max(0, self.shortest - len(w))))) for w in batch]
+
+    @torch.inference_mode()
+    def _encode(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        given = self.extractor(wave, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        layer, mask = self.identity.layer, given["attention_mask"]
+        output = self.network(
+            given["input_features"].to(self.device, self.network.dtype),
+            attention_mask=mask.to(self.device),
+            output_hidden_states=layer >= 0,
+        )
+        frames = output.last_hidden_state if layer < 0 else output.hidden_states[layer]
+        return frames[0, : int(mask.sum())].float().cpu().numpy()
