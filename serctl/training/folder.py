@@ -88,7 +88,7 @@ def open_folder(folder: Path, config: dict[str, Any], train_ids: Iterable[str]) 
             folder / CONFIG, CheckpointError, "Remove the folder, or use --overwrite."
         )
         if found.get("hash") == config["hash"]:
-            return (folder / SUMMARY).is_file()
+            return _is_finished(folder)
         raise CheckpointError(
             f"'{folder}' holds a run of other {_difference(found, config)}. "
             f"Give this one a --name, or replace that with --overwrite."
@@ -119,7 +119,14 @@ def read_summary(folder: Path) -> dict[str, Any]:
 def close_folder(folder: Path, summary: dict[str, Any]) -> None:
     """Mark a run as finished."""
     write_json(folder / SUMMARY, summary)
-    (folder / STATE).unlink(missing_ok=True)
+    _is_finished(folder)
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether a run is finished; a finished one keeps no state, wherever it was killed."""
+    if finished := (folder / SUMMARY).is_file():
+        (folder / STATE).unlink(missing_ok=True)
+    return finished
 
 
 def _is_begun(folder: Path) -> bool:

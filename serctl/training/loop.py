@@ -154,6 +154,7 @@ class Trainer:
                 while self.state.epoch < stage.epochs and not self._patience_is_over():
                     self._train_epoch(stage, optimizer, stop)
                     report(self._finish_epoch(stage, optimizer))
+                    self._save(optimizer)  # last: killed before it, the epoch is done again
                     if stop.is_set():
                         raise KeyboardInterrupt
                 self.state.stage, self.state.epoch = self.state.stage + 1, 0
@@ -261,7 +262,7 @@ class Trainer:
         return time.perf_counter()
 
     def _finish_epoch(self, stage: Stage, optimizer: torch.optim.Optimizer) -> Record:
-        """Evaluate, keep the network if it is the best so far, and save the state."""
+        """Evaluate, and keep the network if it is the best so far."""
         state, started = self.state, time.perf_counter()
         metrics = self.score(self.model)
         evaluation = time.perf_counter() - started
@@ -287,7 +288,6 @@ class Trainer:
             self.ranks.call_first(lambda: save_tensors(model, self.model.state_dict()))
         state.epoch, state.step, state.drawn = state.epoch + 1, 0, 0
         state.loss = state.seconds = state.loading = state.reading = 0.0
-        self._save(optimizer)
         return record
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:

@@ -92,6 +92,18 @@ def test_a_training_stopped_by_ctrl_c_and_continued_equals_an_uninterrupted_one(
     assert seen[0] == after // 6 + 1  # six steps an epoch, and no epoch is repeated
 
 
+def test_an_epoch_that_nobody_heard_of_is_done_again(tmp_path):
+    def die(history, line):
+        if len(history) == TINY.epochs:
+            raise SerctlError("the disk is full")
+
+    with pytest.raises(SerctlError, match="full"):
+        run(tmp_path, report=die)
+    seen = []
+    run(tmp_path, report=lambda history, line: seen.append(len(history)))
+    assert seen == [TINY.epochs]
+
+
 def test_a_resumed_training_reports_the_same_losses(tmp_path):
     def losses(summary_folder, **more):
         found, done = [], []
