@@ -194,9 +194,18 @@ def _from_cache(repository: str, spec: EncoderSpec, revision: str | None = None)
         found = try_to_load_from_cache(repository, name, revision=revision)
         if isinstance(found, str):
             snapshot = Path(found).parent
-            if any(name.endswith(SUFFIXES) for name in _list(snapshot)):
+            if _is_whole(snapshot, spec):
                 return Weights(snapshot, repository, snapshot.name)
     return None
+
+
+def _is_whole(snapshot: Path, spec: EncoderSpec) -> bool:
+    """Tell whether a snapshot holds a set of weights and no download of it was interrupted."""
+    names = _list(snapshot)
+    chosen, wanted = select_files(names, spec.files), set(spec.files)
+    for index in (name for name in chosen if name.endswith(".index.json")):
+        wanted |= set(read_json(snapshot / index, WeightsError).get("weight_map", {}).values())
+    return any(name.endswith(SUFFIXES) for name in chosen) and wanted <= set(names)
 
 
 def _from_hub(repository: str, spec: EncoderSpec, revision: str | None = None) -> Weights:

@@ -69,6 +69,30 @@ def test_a_cached_hub_model_is_used_offline_and_known_by_its_commit(
     assert have_weights(get_spec("wavlm")) == str(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "repository", "lacking"),
+    [
+        ("facodec", "amphion/naturalspeech3_facodec", "ns3_facodec_encoder_v2.bin"),
+        ("a/sharded", "a/sharded", "pytorch_model-00002-of-00002.bin"),
+    ],
+)
+def test_what_is_left_of_an_interrupted_download_is_not_the_model(
+    name: str, repository: str, lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "fetched"
+    folder.mkdir()
+    shards = [f"pytorch_model-0000{i}-of-00002.bin" for i in (1, 2)]
+    index = {"weight_map": {f"layer{i}": shard for i, shard in enumerate(shards)}}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    for file in ("config.json", *shards, *get_spec("facodec").files):
+        (folder / file).write_text("{}")
+    path = snapshot(tmp_path / "hub", repository, "89" * 20, folder)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert have_weights(get_spec(name)) == str(path)
+    (path / lacking).unlink()
+    assert have_weights(get_spec(name)) == ""
+
+
 def test_a_local_checkpoint_is_known_by_its_content_not_by_its_place(
     wavlm: Path, tmp_path: Path
 ) -> None:
