@@ -2,7 +2,6 @@
 
 import csv
 import fcntl
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +72,7 @@ def list_failures(
     if not failures and not path.exists():
         return None
     others = set(whole) - {row.utterance_id for row in rows}
-    with _locked(path.parent):
+    with _locked(path):
         before = _read(path)
         listed = [r for r in before if r["key"] != key or r["utterance_id"] in others]
         listed += [
@@ -118,11 +117,11 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out that lock the same folder; ends with the process."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other processes out; the file of the lock stays, so that nobody waits on one gone."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        with path.with_name(f".{path.name}.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise SerctlError(f"Cannot write beside '{path}': {error.strerror}.") from error
