@@ -104,14 +104,20 @@ def read_workspace(path: Path) -> Workspace:
 
     document = read_toml(path)
     root = path.parent
-    for table in document:
+    for table, content in document.items():
         if table not in ("paths", "weights", *STAGE_OPTIONS):
             raise ConfigError(
                 f"{path}: {_unknown('table', table, [*STAGE_OPTIONS, 'paths', 'weights'])}"
             )
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}: '{table}' is {content!r}, expected a table: [{table}].")
     for name in document.get("paths", {}):
         if name not in PATHS:
             raise ConfigError(f"{path} [paths]: {_unknown('key', name, PATHS)}")
+    for table in ("paths", "weights"):
+        for name, value in document.get(table, {}).items():
+            if not isinstance(value, str):
+                raise ConfigError(f"{path} [{table}]: '{name}' is {value!r}, expected a path.")
     return Workspace(
         root=root,
         paths={name: root / value for name, value in document.pop("paths", {}).items()},
@@ -173,7 +179,10 @@ def read_config(path: Path, stage: str) -> dict[str, Any]:
         except (OSError, ValueError) as error:
             raise ConfigError(f"'{path}' is not a readable JSON file: {error}.") from error
         return dict(document.get("options", {}))
-    return dict(read_toml(path).get(stage, {}))
+    table = read_toml(path).get(stage, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: '{stage}' is {table!r}, expected a table: [{stage}].")
+    return table
 
 
 def read_toml(path: Path) -> dict[str, Any]:

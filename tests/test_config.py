@@ -59,6 +59,21 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
         open_workspace(project(tmp_path, "[paths\n"))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("paths = 3", r"'paths' is 3, expected a table: \[paths\]"),
+        ("train = []", r"'train' is \[\], expected a table"),
+        ("[weights]\nwavlm = 3", r"\[weights\]: 'wavlm' is 3, expected a path"),
+    ],
+)
+def test_a_value_where_a_table_or_a_path_belongs_is_named(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        open_workspace(project(tmp_path, text))
+
+
 def test_defaults_are_beaten_by_project_then_config_then_flags(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, tables={"train": {"rate": 2, "layers": [1, 2], "limit": 3}})
     recipe = tmp_path / "recipe.toml"

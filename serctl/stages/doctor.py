@@ -24,6 +24,7 @@ from serctl.encoders.weights import have_weights
 from serctl.errors import AudioError, SerctlError, first_few
 from serctl.training.folder import CONFIG, SUMMARY
 
+START = "serctl init --corpus NAME --root DIR"
 HUB = "https://huggingface.co"
 HUB_SECONDS = 5.0
 FORMATS = ("WAV", "FLAC", "OGG", "MP3")
@@ -59,14 +60,14 @@ def examine(project: Path | None = None) -> tuple[Check, ...]:
     try:
         workspace = find_workspace(project)
     except SerctlError as error:
-        return (*checks, Check("project", "broken", str(error), f"Edit {PROJECT_FILE}"))
+        mend = START if str(error).startswith(f"No {PROJECT_FILE}") else f"Edit {PROJECT_FILE}"
+        return (*checks, Check("project", "broken", str(error), mend))
     if workspace is None:
-        mend = "serctl init --corpus NAME --root DIR"
-        return (*checks, *_check_weights(None), Check("project", "note", "none here", mend))
+        return (*checks, *_check_weights(None), Check("project", "note", "none here", START))
     checks.append(Check("project", "ok", str(workspace.root / PROJECT_FILE)))
     checks += _check_weights(workspace)
     parts: tuple[tuple[str, Callable[[Workspace], Iterator[Check]], str], ...] = (
-        ("manifest", _check_manifest, "serctl manifest check"),
+        ("manifest", _check_manifest, f"Edit {workspace.manifest.name}, or {START} --overwrite"),
         ("transcripts", _check_transcripts, "serctl transcribe"),
         ("cache", _check_cache, "serctl cache verify"),
         ("runs", _check_runs, "serctl train"),
@@ -76,7 +77,8 @@ def examine(project: Path | None = None) -> tuple[Check, ...]:
         try:
             checks += look(workspace)
         except SerctlError as error:
-            checks.append(Check(name, "broken", str(error), mend))
+            if str(error) not in {check.found for check in checks}:  # the manifest's, once
+                checks.append(Check(name, "broken", str(error), mend))
     return tuple(checks)
 
 
@@ -178,7 +180,7 @@ def _check_manifest(workspace: Workspace) -> Iterator[Check]:
     absent = [str(row.path) for row in manifest if not row.path.is_file()]
     if absent:
         found = f"{len(absent)} of {len(manifest)} audio files are not there: {first_few(absent)}"
-        yield Check("manifest", "broken", found, "serctl init --corpus NAME --root DIR --overwrite")
+        yield Check("manifest", "broken", found, f"{START} --overwrite")
     else:
         splits = ", ".join(f"{name} {len(manifest.select(name))}" for name in manifest.splits)
         yield Check("manifest", "ok", f"{len(manifest)} utterances ({splits})")

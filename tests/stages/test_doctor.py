@@ -79,6 +79,12 @@ def test_audio_that_is_gone_is_counted(project: Path) -> None:
     assert check.mend
 
 
+def test_a_manifest_that_cannot_be_read_is_told_once(project: Path) -> None:
+    (project / "manifest.csv").write_text("a,b\n")
+    [check] = [check for check in examine(project) if check.status == "broken"]
+    assert (check.name, "serctl init" in check.mend) == ("manifest", True)
+
+
 def test_a_damaged_store_is_broken_and_the_command_named(project: Path) -> None:
     store = sorted((project / "cache").glob("*.zarr"))[0]
     (store / "zarr.json").write_text("{")
