@@ -7,7 +7,7 @@ import soundfile
 import tiny
 
 from serctl.config import Workspace, open_workspace
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance, read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
 from serctl.options import (
     ExportLogitsOptions,
@@ -29,8 +29,8 @@ TRAIN = TrainOptions(
 )
 
 
-def make_trained_project(root: Path) -> Workspace:
-    """Write 36 tones with words, train two runs, stack them linearly and by their mean."""
+def write_project(root: Path) -> Workspace:
+    """Write 36 tones, their manifest and two checkpoints."""
     root.mkdir(parents=True, exist_ok=True)
     weights = {
         "wavlm-large": tiny.write_wavlm(root / "weights" / "wavlm"),
@@ -39,12 +39,17 @@ def make_trained_project(root: Path) -> Workspace:
     lines = [f'{name} = "{path}"' for name, path in weights.items()]
     terms = "# Terms of tones: CC0; https://example.org"
     (root / "serctl.toml").write_text("\n".join([terms, "[weights]", *lines, ""]))
-    rows = [_write_utterance(root, number) for number in range(36)]
-    write_manifest(root / "manifest.csv", rows)
+    write_manifest(root / "manifest.csv", [_write_utterance(root, number) for number in range(36)])
+    return open_workspace(root)
+
+
+def make_trained_project(root: Path) -> Workspace:
+    """Give the tones words, train two runs, stack them linearly and by their mean."""
+    workspace = write_project(root)
+    rows = read_manifest(workspace.manifest)
     words = [Transcript(r.utterance_id, tiny.SENTENCES[i % 6]) for i, r in enumerate(rows)]
     write_transcripts(root / "transcripts.csv", words, {"source": "manifest"})
-    workspace = open_workspace(root)
-    for encoder in weights:
+    for encoder in workspace.weights:
         extract(workspace, ExtractOptions(encoder=encoder, device="cpu"))
     for name, text in ((BOTH, ("roberta-large",)), (SPEECH, ())):
         train(workspace, TrainOptions(**{**vars(TRAIN), "text": text, "name": name}))
