@@ -23,8 +23,6 @@ from serctl.cli import app
 from serctl.data.manifest import Utterance, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
 
-pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
-
 ROOT = Path(__file__).resolve().parents[1]
 EMOTIONS = ("angry", "sad", "happy", "neutral")
 WRITERS = {
@@ -89,7 +87,7 @@ def assert_frames_and_run(project: Path) -> None:
     assert stores == ["roberta", "wavlm", "whisper"]
     (config,) = project.glob("runs/*/config.json")
     options = json.loads(config.read_text())["options"]
-    assert (options["speech"], options["text"]) == (["whisper"], ["roberta"])
+    assert (options["speech"], options["text"]) == (["whisper-large-v3"], ["roberta-large"])
     assert options["loss"] == "wce+sml"
 
 
