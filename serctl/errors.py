@@ -73,7 +73,9 @@ class UnknownNameError(SerctlError):
         close = get_close_matches(name, known, n=1)
         guess = f" Did you mean '{close[0]}'?" if close else ""
         hint = f" {hint}" if hint else ""
-        super().__init__(f"Unknown {kind} '{name}'.{guess} Known: {', '.join(known) or 'none'}.{hint}")
+        super().__init__(
+            f"Unknown {kind} '{name}'.{guess} Known: {', '.join(known) or 'none'}.{hint}"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Be pickled by the message, to reach the user from another process."""
