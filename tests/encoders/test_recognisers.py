@@ -44,7 +44,7 @@ def english(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_speaking_whisper(tmp_path_factory.mktemp("english"), multilingual=False)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _few_tokens() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (huggingface, faster_whisper):

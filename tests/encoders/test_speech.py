@@ -16,8 +16,6 @@ from serctl.encoders.speech import SpeechEncoder
 from serctl.errors import WeightsError
 
 # WavLM in transformers gives PyTorch two kinds of mask at once.
-pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
-
 WRITERS = {
     "wavlm": tiny.write_wavlm,
     "hubert": tiny.write_hubert,

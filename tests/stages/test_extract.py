@@ -30,8 +30,6 @@ from serctl.stages.extract import extract, make_key
 from serctl.stages.failures import read_failures
 from serctl.stages.features import check_features, open_branches
 
-pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
-
 SIZES = (9_000, 16_000, 3_000, 16_000, 450, 12_345, 7_000, 2_000)
 WORDS = ("", "hello you", "leave me alone " * 20, "I am happy", "so", "well", "why me", "great")
 WRITERS: dict[str, Callable[[Path], Path]] = {

@@ -47,8 +47,6 @@ from serctl.stages.predict import PredictResult, predict
 from serctl.stages.predictor import Predictor
 from serctl.stages.train import train
 
-pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
-
 TOLERANCE = 1e-4
 """Of logits. Frames are rounded to float16 on both ways, so only the batches' padding is left."""
 

@@ -36,7 +36,7 @@ def test_two_processes_equal_one(tmp_path):
     command += ["--standalone", str(tmp_path / "script.py"), str(tmp_path)]
     path = ":".join(sys.path)
     done = subprocess.run(
-        command, capture_output=True, text=True, env=environment(path), timeout=120, check=False
+        command, capture_output=True, text=True, env=environment(path), timeout=400, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("two' holds a run of other options (loss wce+sml, now wce)") == 2
