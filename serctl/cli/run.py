@@ -8,6 +8,7 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import DeviceOpt, JsonOpt, LimitOpt, ProjectOpt, SeedOpt
 from serctl.config import open_workspace
+from serctl.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    recipe: Annotated[str, typer.Argument(help="demo, small, paper, released, or a TOML file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="demo, small, paper, released, or a TOML file.")
+    ] = "",
+    flag: Annotated[
+        str, typer.Option("--recipe", help="The recipe as a flag; it overrides the argument.")
+    ] = "",
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Only this stage; may be repeated.")
     ] = None,
@@ -39,8 +45,10 @@ def run(
     from serctl.pipeline import plan_steps, read_plan
     from serctl.pipeline.execute import run_steps
 
+    if not (flag or recipe):
+        raise UsageError("No recipe is named. Name one, such as: serctl run demo")
     workspace = open_workspace(project)
-    plan = read_plan(recipe, workspace, limit=limit, device=device, seed=seed)
+    plan = read_plan(flag or recipe, workspace, limit=limit, device=device, seed=seed)
     steps = plan_steps(workspace, plan, only=only or (), limit=limit)
     console.say(plan.title)
     if dry_run:

@@ -197,6 +197,9 @@ def test_a_dry_run_counts_trainings_disk_and_what_is_done(project: Path) -> None
     assert "12 models" in result.stdout
     assert "40 of 40 done" in result.stdout
     assert "MB" in result.stdout
+    flag = ["run", "paper", "--recipe", *command[1:]]
+    assert CliRunner().invoke(app, flag).stdout == result.stdout
+    assert "No recipe is named" in CliRunner().invoke(app, ["run"]).stderr
 
 
 def test_only_keeps_the_stages_it_names(project: Path) -> None:
