@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         module: None for item in session.items for module in getattr(item.module, "PRELOAD", ())
     }
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """Only a power cut tells the difference, and writers that are killed are other processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture
