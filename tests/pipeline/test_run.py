@@ -190,7 +190,9 @@ def test_no_dask_scheduler_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_dry_run_counts_trainings_disk_and_what_is_done(project: Path) -> None:
-    shrink("paper", project)
+    workspace = open_workspace(project)
+    recipe = read_plan(str(shrink("paper", project)), workspace)
+    run_steps(workspace, plan_steps(workspace, recipe, only=["transcribe"]))
     command = ["run", str(project / "paper.toml"), "--dry-run", "-C", str(project)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.stderr
