@@ -161,6 +161,7 @@ class Trainer:
                 if self.state.stage < len(self.stages):
                     self.model.load_state_dict(load_tensors(self.folder / MODEL)[0])
                     optimizer = self._make_optimizer()
+                    self._save(optimizer)  # or, killed, it would begin with a network of its own
         return self.state
 
     def _make_optimizer(self) -> torch.optim.Optimizer:

@@ -108,6 +108,20 @@ def test_an_epoch_that_nobody_heard_of_is_done_again(tmp_path):
     assert seen == [TINY.epochs]
 
 
+def test_killed_in_its_first_epoch_a_second_stage_begins_again_with_the_same_network(tmp_path):
+    options = replace(VARIANTS["second stage"], epochs=2, learning_rate=5e-3)
+    run(tmp_path / "whole", options)
+
+    def die(history, line):
+        if history[-1]["stage"] == 1:  # the network of this epoch is kept, the state is not
+            raise SerctlError("the disk is full")
+
+    with pytest.raises(SerctlError, match="full"):
+        run(tmp_path / "parts", options, report=die)
+    run(tmp_path / "parts", options)
+    assert same(tmp_path / "whole", tmp_path / "parts")
+
+
 def test_a_resumed_training_reports_the_same_losses(tmp_path):
     def losses(summary_folder, **more):
         found, done = [], []
