@@ -168,7 +168,8 @@ def _apply(
         for part in found:
             _check_same_training(part, rows, split)
         unread = frozenset[str]().union(*(part.unread for part in found)).intersection(ids)
-        ids = tuple(name for name in ids if name in set(found[0].ids) - unread)
+        answered = set(found[0].ids) - unread
+        ids = tuple(name for name in ids if name in answered)
         found = [part.select(ids) for part in found]
         learnt = np.any([part.in_sample for part in found], axis=0)
         answers[split] = ids, trained.predict_parts(found), learnt, unread
