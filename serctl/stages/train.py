@@ -156,11 +156,13 @@ class _Session:
         if options.heldout:
             parts = hold_out(corpus.utterances, HELD_OUT, HELD_OUT_SEED)
             chosen, self.warning = chosen - parts.ids(0), parts.warning
+        folds = None
+        if options.folds:  # before hours of training: they may be refused
+            folds = choose_folds(corpus.utterances, options.folds, options.seed)
+            self.warning = folds.warning
         main = self._train_one(self.name, self.folder, frozenset(chosen), None)
-        if not options.folds:
+        if folds is None:
             return main, []
-        folds = choose_folds(corpus.utterances, options.folds, options.seed)
-        self.warning = folds.warning
         return main, [
             self._train_one(
                 f"{self.name} fold {fold + 1}/{options.folds}",
