@@ -238,7 +238,7 @@ def _is_written(path: Path, provenance: dict[str, Any]) -> bool:
         found = read_sidecar(path, path.read_bytes())
     except (OSError, LogitsError):
         return False
-    same = ("run_hash", "stack_on", "features_hash", "fold_hashes")
+    same = ("run_hash", "stack_on", "features_hash", "fold_hashes", "unread")
     return found.get("serctl_logits") == FORMAT_VERSION and all(
         found.get(name) == provenance[name] for name in same
     )

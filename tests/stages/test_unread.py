@@ -10,7 +10,7 @@ from synthetic_frames import TINY, fill_store, make_key, make_project, make_utte
 
 from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
-from serctl.data.manifest import Utterance
+from serctl.data.manifest import Utterance, write_manifest
 from serctl.ensemble.logits import read_logits
 from serctl.errors import AudioError, LogitsError, MissingFeaturesError
 from serctl.options import EvaluateOptions, ExportLogitsOptions, StackOptions
@@ -74,6 +74,19 @@ def test_what_was_skipped_is_left_out_and_counted_up_to_the_report(
     with pytest.raises(LogitsError, match=r"no answer for 1 of 16 utterances \(u0034\)"):
         evaluate(project, options)
     assert not (project.root / "s").exists()
+
+
+def test_an_unreadable_utterance_that_is_new_in_the_manifest_is_left_out_too(
+    project: Workspace, rows: list[Utterance]
+) -> None:
+    list_bad(project, rows)
+    run = train(project, replace(SPEECH, folds=0)).runs[0]
+    export_logits(project, ExportLogitsOptions(run=run.name, device="cpu"))
+    new = replace(rows[34], utterance_id="u9999")
+    write_manifest(project.manifest, [*rows, new])
+    list_bad(project, [*rows, new], bad=(*BAD, "u9999"))
+    export_logits(project, ExportLogitsOptions(run=run.name, device="cpu"))
+    assert read_logits(run.folder / "logits" / "test.csv").unread == {"u0034", "u9999"}
 
 
 def test_a_mended_file_is_not_left_out_any_more(project: Workspace, rows: list[Utterance]) -> None:
