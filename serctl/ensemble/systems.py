@@ -1,13 +1,13 @@
 """Where logits lie: in runs, in stackers, or in the CSV files of outside systems."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from serctl.config import Workspace
 from serctl.ensemble.logits import Logits, read_logits
-from serctl.errors import LogitsError, UnknownNameError, UsageError
+from serctl.errors import LogitsError, UnknownNameError, UsageError, first_few
 
 Kind = Literal["run", "stacker", "outside"]
 
@@ -45,13 +45,28 @@ class System:
         """
         logits = self.load(split, ids)
         if logits is None:
-            remedy = {
-                "run": f"Run: serctl export-logits {self.name}",
-                "stacker": f"Export {split} of its base models, then run: serctl stack",
-                "outside": f"Expected the column utterance_id to hold utterances of {split}.",
-            }[self.kind]
-            raise LogitsError(f"'{self.name}' has no logits for split '{split}'. {remedy}")
+            raise LogitsError(
+                f"'{self.name}' has no logits for split '{split}'. {self._remedy(split, {})}"
+            )
+        known = {*logits.ids, *logits.unread}
+        if lacking := [name for name in ids if name not in known]:
+            raise LogitsError(
+                f"'{self.name}' has no logits for {len(lacking)} of {len(ids)} utterances of "
+                f"{split} ({first_few(lacking)}). {self._remedy(split, logits.provenance)}"
+            )
         return logits.select(name for name in ids if name not in logits.unread)
+
+    def _remedy(self, split: str, made: Mapping[str, Any]) -> str:
+        """Return what gives the logits that are missing, ``made`` being how the others were."""
+        if self.kind == "outside":
+            return f"Expected the column utterance_id to hold utterances of {split}."
+        if self.kind == "stacker":
+            return f"Export {split} of its base models, then run: serctl stack"
+        if made.get("stack_on") == "heldout":
+            return "It learnt from them. To judge them too, train it with --folds 5."
+        if limit := made.get("options", {}).get("limit"):
+            return f"It was trained with --limit {limit}; give that here too."
+        return f"Run: serctl export-logits {self.name}"
 
 
 def list_systems(workspace: Workspace) -> list[System]:

@@ -9,6 +9,7 @@ from synthetic_frames import TINY, make_project, make_utterances
 
 from serctl.data.manifest import read_manifest, write_manifest
 from serctl.ensemble.logits import read_logits
+from serctl.ensemble.systems import find_systems
 from serctl.errors import CheckpointError, LogitsError, UnknownNameError
 from serctl.options import ExportLogitsOptions
 from serctl.stages.export_logits import export_logits
@@ -126,6 +127,15 @@ def test_only_train_waits_for_the_fold_models(project, gone):
     with pytest.raises(CheckpointError, match=r"fold model .*1.* is not finished.*--split dev"):
         export_logits(project, replace(EXPORT, run="folded"))
     (project.root / "away").rename(folds / gone)
+
+
+def test_judging_what_a_run_has_no_logits_for_is_told_what_gives_them(project):
+    train(project, replace(TINY, name="few", limit=24, epochs=1))
+    for run, split, remedy in (("held", "train", "--folds 5"), ("few", "test", "--limit 24")):
+        exported(project, run, split)
+        ids = read_manifest(project.manifest).select(split).ids
+        with pytest.raises(LogitsError, match=f"no logits for .* of {len(ids)} .*{remedy}"):
+            find_systems(project, [run])[0].load_all(split, ids)
 
 
 def test_a_split_of_which_nothing_is_held_out_is_left_out_and_noted(project):
