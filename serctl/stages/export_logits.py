@@ -1,6 +1,6 @@
 """`serctl export-logits`: what a run says of every utterance, and whether it had learnt from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,8 @@ class _Export:
         learnt = [name for name in part.ids if name in self.learnt]
         source = self.source if learnt else "main"
         if source == "heldout":
-            part = part.where(lambda row: row.utterance_id not in self.learnt)
+            known = _speakers(part, self.learnt)  # of what could not be read when it was trained
+            part = part.where(lambda r: r.utterance_id not in self.learnt and r.speaker not in known)
         if not len(part):
             return None
         path = self.folder / "logits" / f"{split}.csv"
@@ -176,7 +177,13 @@ class _Export:
             return outputs
         for fold in self.folds:
             unseen = self.learnt - _read_ids(fold)
-            at = [i for i, row in enumerate(rows) if row.utterance_id in unseen]
+            speakers = _speakers(rows, unseen)
+            at = [
+                i
+                for i, row in enumerate(rows)
+                if row.utterance_id in unseen
+                or (row.utterance_id not in self.learnt and row.speaker in speakers)
+            ]
             if at:
                 found = self._infer(load_run(fold, self.device), [rows[i] for i in at])
                 outputs.logits[at] = found.logits
@@ -252,6 +259,11 @@ def _read_ids(folder: Path) -> frozenset[str]:
         raise CheckpointError(
             f"'{folder / TRAIN_IDS}': {error.strerror}. Train it again."
         ) from error
+
+
+def _speakers(rows: Iterable[Utterance], ids: frozenset[str]) -> set[str]:
+    """Return the known speakers of those rows that are in ``ids``."""
+    return {row.speaker for row in rows if row.utterance_id in ids} - {""}
 
 
 def _list_folds(folder: Path, config: Mapping[str, Any]) -> list[Path]:

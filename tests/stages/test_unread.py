@@ -5,6 +5,7 @@ import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic_frames import TINY, fill_store, make_key, make_project, make_utterances
 
@@ -13,7 +14,7 @@ from serctl.config import Workspace
 from serctl.data.manifest import Utterance, write_manifest
 from serctl.ensemble.logits import read_logits
 from serctl.errors import AudioError, LogitsError, MissingFeaturesError
-from serctl.options import EvaluateOptions, ExportLogitsOptions, StackOptions
+from serctl.options import EvaluateOptions, ExportLogitsOptions, StackOptions, TrainOptions
 from serctl.stages.evaluate import evaluate
 from serctl.stages.export_logits import export_logits
 from serctl.stages.failures import list_failures, read_failures
@@ -94,6 +95,29 @@ def test_a_mended_file_is_not_left_out_any_more(project: Workspace, rows: list[U
     rows[1].path.write_bytes(b"mended")
     with pytest.raises(MissingFeaturesError, match=r"1 of 64 .*\(u0001\).*serctl extract"):
         train(project, SPEECH)
+
+
+@pytest.mark.parametrize("options", [SPEECH, replace(SPEECH, folds=0, heldout=True)])
+def test_what_is_mended_after_a_training_is_not_judged_by_who_knows_its_speaker(
+    project: Workspace, rows: list[Utterance], options: TrainOptions
+) -> None:
+    list_bad(project, rows)
+    run = train(project, options).runs[0]
+    fill_store(project, "whisper-tiny", [row for row in rows if row.utterance_id in BAD])
+    list_bad(project, rows, bad=())
+    export_logits(project, ExportLogitsOptions(run=run.name, device="cpu"))
+    logits = read_logits(run.folder / "logits" / "train.csv")
+    if options.heldout:
+        assert "u0001" not in logits.ids
+        return
+    folds = run.folder / "folds"
+    learnt = [set((folds / str(i) / "train_ids.txt").read_text().split()) for i in range(2)]
+    right = next(i for i in range(2) if "u0000" not in learnt[i])  # of the same speaker
+    alone = replace(project, paths={"runs": folds})
+    wanted = ExportLogitsOptions(run=str(right), train_logits="in-sample", device="cpu")
+    export_logits(alone, wanted)
+    found = read_logits(folds / str(right) / "logits" / "train.csv").select(["u0001"])
+    np.testing.assert_allclose(logits.select(["u0001"]).values, found.values, atol=1e-5)
 
 
 def test_what_was_not_looked_at_stays_listed(project: Workspace, rows: list[Utterance]) -> None:
