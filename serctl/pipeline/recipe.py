@@ -97,6 +97,7 @@ def read_plan(name: str, workspace: Workspace | None = None, **flags: Any) -> Re
             f"Recipe '{path}' names no models. Add one: [[models]] speech = ['whisper-large-v3']"
         )
     shared = resolve_options(TrainOptions, "train", workspace, path, **flags)
+    shared = replace(shared, recipe=name)
     models = tuple(
         settle_options(
             replace(shared, **check_options(TrainOptions, entry, f"{path} [[models]] {number}"))

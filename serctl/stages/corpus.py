@@ -74,7 +74,8 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
         )
     dev = _select_dev(limited, options)
     given = {"speech": options.speech, "text": options.text}
-    branches = open_branches(workspace, {**given, "paralinguistic": options.paralinguistic})
+    given["paralinguistic"] = options.paralinguistic
+    branches = open_branches(workspace, given, options.recipe)
     unread, notes = check_features(workspace, branches, (*utterances, *dev))
     readable, dev = _leave_out(utterances, unread), _leave_out(dev, unread)
     stores = [branch.store for branch in branches]

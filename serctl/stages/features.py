@@ -8,7 +8,7 @@ from serctl.cache.key import FeatureKey
 from serctl.cache.locate import find_store
 from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore
-from serctl.config import Workspace, resolve_options
+from serctl.config import Workspace, find_recipe, resolve_options
 from serctl.data.manifest import Utterance
 from serctl.encoders.catalog import get_spec, is_path
 from serctl.encoders.load import window_seconds
@@ -40,18 +40,18 @@ class Branch:
 
 
 def open_branches(
-    workspace: Workspace, encoders: Mapping[str, Sequence[str]]
+    workspace: Workspace, encoders: Mapping[str, Sequence[str]], recipe: str = ""
 ) -> tuple[Branch, ...]:
-    """Open the store of each encoder, given by modality.
+    """Open the store of each encoder, given by modality; of several the one that ``recipe`` makes.
 
     Raises:
         UsageError: No encoder is named, or one under another modality than its own.
-        CacheError: A name has no store, or several and none of the default key.
+        CacheError: A name has no store, or several and none of them is made here.
     """
     named = [(modality, name) for modality, names in encoders.items() for name in names]
     if not named:
         raise UsageError("Name at least one encoder: --speech, --text or --paralinguistic NAME.")
-    return tuple(_open_branch(workspace, modality, name) for modality, name in named)
+    return tuple(_open_branch(workspace, modality, name, recipe) for modality, name in named)
 
 
 def reopen_branches(
@@ -70,17 +70,16 @@ def reopen_branches(
     return tuple(branches)
 
 
-def _open_branch(workspace: Workspace, modality: str, name: str) -> Branch:
+def _open_branch(workspace: Workspace, modality: str, name: str, recipe: str) -> Branch:
     plain, at, digest = name.partition("@")
     encoder = get_spec(plain, workspace.weights).name
     try:
         path = find_store(workspace.cache, f"{encoder}{at}{digest}")
     except MissingFeaturesError:
         raise
-    except CacheError:  # several: the one that `extract` makes by default, if that can be told
-        path = find_store(
-            workspace.cache, f"{encoder}{at}{digest}", prefer=_default_key(workspace, plain)
-        )
+    except CacheError:  # several: the one that `extract` makes here, if that can be told
+        usual = _default_key(workspace, plain, recipe)
+        path = find_store(workspace.cache, f"{encoder}{at}{digest}", prefer=usual)
     store = FeatureStore.open(path)
     if store.key.modality != modality:
         raise UsageError(
@@ -90,9 +89,11 @@ def _open_branch(workspace: Workspace, modality: str, name: str) -> Branch:
     return Branch(modality, name, store)
 
 
-def _default_key(workspace: Workspace, encoder: str) -> FeatureKey | None:
+def _default_key(workspace: Workspace, encoder: str, recipe: str) -> FeatureKey | None:
     try:
-        return make_key(workspace, ExtractOptions(encoder=encoder))
+        config = find_recipe(recipe) if recipe else None
+        options = resolve_options(ExtractOptions, "extract", workspace, config, encoder=encoder)
+        return make_key(workspace, options)
     except SerctlError:
         return None
 

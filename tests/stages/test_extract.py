@@ -211,6 +211,23 @@ def test_changed_words_are_encoded_again_and_other_words_get_another_store(
     assert make_key(project, options).source == "text:whisper-tiny;strip"
 
 
+def test_of_several_stores_the_one_that_project_file_or_recipe_makes_is_trained_on(
+    project: Workspace,
+) -> None:
+    for storage in ("float16", "float32", "int8"):
+        extract(project, ExtractOptions(encoder="hubert", storage=storage, device="cpu", limit=1))
+    recipe = project.root / "mine.toml"
+    recipe.write_text("[extract]\nstorage = 'int8'\n")
+    stated = dataclasses.replace(
+        project, tables={**project.tables, "extract": {"storage": "float32"}}
+    )
+    for workspace, name, storage in (
+        (project, "", "float16"), (stated, "", "float32"), (stated, str(recipe), "int8"),
+    ):  # fmt: skip
+        [branch] = open_branches(workspace, {"speech": ["hubert"]}, name)
+        assert branch.store.key.storage == storage
+
+
 def test_what_stale_frames_are_told_to_run_makes_them_again(project: Workspace) -> None:
     options = ExtractOptions(encoder="roberta", layer=1, storage="float32", device="cpu")
     digest = FeatureStore.open(extract(project, options).store).key.digest
