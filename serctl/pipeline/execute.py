@@ -89,9 +89,11 @@ def _call_together(
                 tell(waiting[finished], result)
                 advance(1)
         except BaseException as error:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for future in waiting:
+                future.cancel()
             if under_way := sum(not future.done() for future in waiting):
-                log(f"Error: {error} Ending when what is under way ({under_way}) has ended.")
+                what = f"Error: {error}" if str(error) else "Interrupted."
+                log(f"{what} Ending when what is under way ({under_way}) has ended.")
             raise
     return result
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from serctl.cli import app
 from serctl.config import Workspace, find_recipe, open_workspace
 from serctl.data.manifest import Utterance, write_manifest
-from serctl.errors import ConfigError, UnknownNameError
+from serctl.errors import ConfigError, ManifestError, UnknownNameError
 from serctl.options import TrainOptions
 from serctl.pipeline import Step, execute, plan_steps, read_plan
 from serctl.pipeline.execute import run_steps
@@ -155,6 +155,8 @@ def test_trainings_in_processes_and_on_dask_equal_those_one_by_one(
             run_steps(workspace, steps, **how)
             summaries = [json.loads(path.read_text()) for path in runs.glob("*/summary.json")]
             losses.append(sorted(summary["loss"] for summary in summaries))
+        with pytest.raises(ManifestError, match="does not exist"):
+            run_steps(Workspace(project / "nothing"), steps, scheduler=cluster.scheduler_address)
     assert len(losses[0]) == 2
     for others in losses[1:]:
         assert others == pytest.approx(losses[0], rel=1e-5)
