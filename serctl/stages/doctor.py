@@ -25,6 +25,7 @@ from serctl.errors import AudioError, SerctlError, first_few
 from serctl.training.folder import CONFIG, SUMMARY
 
 START = "serctl init --corpus NAME --root DIR"
+AGAIN = "serctl init --overwrite and the --corpus or --manifest, and --root, it was made with"
 HUB = "https://huggingface.co"
 HUB_SECONDS = 5.0
 FORMATS = ("WAV", "FLAC", "OGG", "MP3")
@@ -67,7 +68,7 @@ def examine(project: Path | None = None) -> tuple[Check, ...]:
     checks.append(Check("project", "ok", str(workspace.root / PROJECT_FILE)))
     checks += _check_weights(workspace)
     parts: tuple[tuple[str, Callable[[Workspace], Iterator[Check]], str], ...] = (
-        ("manifest", _check_manifest, f"Edit {workspace.manifest.name}, or {START} --overwrite"),
+        ("manifest", _check_manifest, f"Edit {workspace.manifest.name}, or {AGAIN}"),
         ("transcripts", _check_transcripts, "serctl transcribe"),
         ("cache", _check_cache, "serctl cache verify"),
         ("runs", _check_runs, "serctl train"),
@@ -180,7 +181,7 @@ def _check_manifest(workspace: Workspace) -> Iterator[Check]:
     absent = [str(row.path) for row in manifest if not row.path.is_file()]
     if absent:
         found = f"{len(absent)} of {len(manifest)} audio files are not there: {first_few(absent)}"
-        yield Check("manifest", "broken", found, f"{START} --overwrite")
+        yield Check("manifest", "broken", found, AGAIN)
     else:
         splits = ", ".join(f"{name} {len(manifest.select(name))}" for name in manifest.splits)
         yield Check("manifest", "ok", f"{len(manifest)} utterances ({splits})")

@@ -95,6 +95,7 @@ def test_map_drop_and_unlabel(table: Path, tmp_path: Path) -> None:
         (("--manifest", "TABLE", "--column", "path=Nix"), "no column 'Nix'"),
         (("--manifest", "TABLE", "--column", "pth=FileName"), "Did you mean 'path'"),
         (("--manifest", "TABLE"), "neither 'path' nor 'utterance_id'"),
+        (("--manifest", "TABLE", *COLUMNS, "--root", "nowhere"), "none of their audio files"),
         (("--manifest", "TABLE", *COLUMNS, "--drop", "calm"), "no utterance has that emotion"),
         (("--manifest", "TABLE", *COLUMNS, "--map", "a=bliss"), "unknown emotion in 4 rows"),
     ],

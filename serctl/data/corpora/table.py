@@ -7,7 +7,7 @@ from pathlib import Path
 from serctl.data.corpora.found import Corpus, tell
 from serctl.data.folds import COLUMN as FOLD
 from serctl.data.manifest import ATTRIBUTES, COLUMNS, parse_row, read_rows
-from serctl.errors import ManifestError, UnknownNameError
+from serctl.errors import CorpusError, ManifestError, UnknownNameError
 
 
 def read_table(path: Path, columns: Mapping[str, str], root: Path | None = None) -> Corpus:
@@ -23,6 +23,7 @@ def read_table(path: Path, columns: Mapping[str, str], root: Path | None = None)
 
     Raises:
         ManifestError: A column named in ``columns`` is missing, or there are neither ids nor paths.
+        CorpusError: None of the audio is there: a wrong root.
         UnknownNameError: ``columns`` maps a name that serctl has no use for.
     """
     header, rows = read_rows(path)
@@ -48,4 +49,9 @@ def read_table(path: Path, columns: Mapping[str, str], root: Path | None = None)
         if not utterance.path.is_file():
             absent.append(utterance.path.name)
         utterances.append(utterance)
+    if utterances and len(absent) == len(utterances):
+        raise CorpusError(
+            f"'{path}' names {len(absent)} utterances, but none of their audio files is there, "
+            f"not '{utterances[0].path}'. Say where their paths start: --root DIR"
+        )
     return Corpus(tuple(utterances), tuple(tell([(absent, "audio files that do not exist")])))
