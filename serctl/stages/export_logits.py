@@ -83,7 +83,8 @@ def export_logits(
             if written := export.write(split, part, unread):
                 done.append(written)
             else:
-                notes.append(f"Nothing of {split} to export: the run learnt from all of it.")
+                why = "could be read" if unread.issuperset(part.ids) else "is new to the run"
+                notes.append(f"Nothing of {split} to export: none of it {why}.")
             advance(len(part), split)
     return ExportLogitsResult(folder.name, tuple(done), tuple(notes))
 
@@ -143,8 +144,9 @@ class _Export:
         learnt = [name for name in part.ids if name in self.learnt]
         source = self.source if learnt else "main"
         if source == "heldout":
-            known = _speakers(part, self.learnt)  # of what could not be read when it was trained
-            part = part.where(lambda r: r.utterance_id not in self.learnt and r.speaker not in known)
+            known = _speakers(part, self.learnt)  # also of what could be read only afterwards
+            part = part.where(lambda row: row.utterance_id not in self.learnt)
+            part = part.where(lambda row: row.speaker not in known)
         if not len(part):
             return None
         path = self.folder / "logits" / f"{split}.csv"

@@ -137,6 +137,9 @@ def _is_begun(folder: Path) -> bool:
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     """Return the options that differ, or 'data' where only that does."""
     shown = _differing(found, wanted["options"])
+    old, new = found.get("options", {}).get("folds"), wanted["options"]["folds"]
+    if not shown and wanted["fold"] is not None and old != new:  # other folds are other data
+        shown = [f"folds {old}, now {new}"]
     return f"options ({first_few(shown)})" if shown else "data, features or labels"
 
 

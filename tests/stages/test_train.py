@@ -111,6 +111,8 @@ def test_fold_models_leave_their_speakers_out_and_are_added_to_a_finished_run(pr
         assert {speaker_of[name] for name in left}.isdisjoint(speaker_of[name] for name in kept)
         out += left
     assert sorted(out) == learnt
+    with pytest.raises(CheckpointError, match=r"folds 3, now 2.*--overwrite"):
+        train(project, replace(TINY, name="folded", folds=2))
 
 
 def test_folds_of_the_manifest_are_the_fold_models(project, tmp_path):
