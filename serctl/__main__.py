@@ -2,4 +2,4 @@
 
 from serctl.cli import app
 
-app()
+app(prog_name="serctl")

@@ -16,7 +16,7 @@ class SerctlError(Exception):
 
 
 class UsageError(SerctlError):
-    """Flags that contradict each other or make no sense together."""
+    """Flags that contradict each other, or a value or name that is not known."""
 
     exit_code = 2
 
@@ -65,7 +65,7 @@ class ReportError(SerctlError):
     """An evaluation that is missing or cannot be shown."""
 
 
-class UnknownNameError(SerctlError):
+class UnknownNameError(UsageError):
     """A name that is not in a catalogue."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:

@@ -1,6 +1,8 @@
 """The `serctl` command: one thin module per subcommand, errors turned into one line each."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -9,7 +11,8 @@ from typer.core import TyperGroup
 
 from serctl import __version__
 from serctl.cli import console
-from serctl.errors import SerctlError
+from serctl.cli.slips import CommandLineError, describe_slip
+from serctl.errors import SerctlError, UnknownNameError
 
 # torch reads it when it is imported. Threads that spin while they wait for one another cost a
 # training several times its time as soon as anything else uses a core (docs/training.md).
@@ -20,22 +23,44 @@ RESUMABLE = ("init", "transcribe", "extract", "train", "export-logits", "run")
 
 
 class ErrorHandlingGroup(TyperGroup):
-    """Print a `SerctlError` as one line on stderr and exit with its code."""
+    """Print a `SerctlError` or a slip of typing as one line on stderr and exit with its code."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the subcommand; ``SERCTL_DEBUG=1`` keeps the traceback."""
-        try:
+        with _one_line_errors(ctx):
             return super().invoke(ctx)
-        except SerctlError as error:
-            if os.environ.get("SERCTL_DEBUG"):
-                raise
-            console.err.print(f"[bold red]Error:[/] {_escape(str(error))}", soft_wrap=True)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            goes_on = ctx.invoked_subcommand in RESUMABLE
-            kept = "Finished work is kept; the same command continues from there."
-            console.say(f"Interrupted. {kept if goes_on else 'The same command begins anew.'}")
-            raise typer.Exit(130) from None
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what stands before the subcommand; nothing at all asks for help."""
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help(), err=True)
+            raise typer.Exit(2)
+        with _one_line_errors(ctx):
+            return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the subcommand; an unknown one is told beside those that there are."""
+        if not ctx.resilient_parsing and args[0] not in self.commands:
+            see = f"See: {ctx.command_path} --help"
+            raise UnknownNameError("command", args[0], self.commands, see)
+        return super().resolve_command(ctx, args)
+
+
+@contextmanager
+def _one_line_errors(ctx: Any) -> Iterator[None]:
+    try:
+        yield
+    except (SerctlError, CommandLineError) as error:
+        if os.environ.get("SERCTL_DEBUG"):
+            raise
+        told = error if isinstance(error, SerctlError) else describe_slip(error, ctx)
+        console.err.print(f"[bold red]Error:[/] {_escape(str(told))}", soft_wrap=True)
+        raise typer.Exit(told.exit_code) from None
+    except KeyboardInterrupt:
+        goes_on = ctx.invoked_subcommand in RESUMABLE
+        kept = "Finished work is kept; the same command continues from there."
+        console.say(f"Interrupted. {kept if goes_on else 'The same command begins anew.'}")
+        raise typer.Exit(130) from None
 
 
 def _escape(text: str) -> str:
@@ -96,4 +121,6 @@ for _name in COMMANDS:
     _module = import_module(f"serctl.cli.{_name}")
     app.command(_name.replace("_", "-"))(getattr(_module, _name))
 for _name in GROUPS:
-    app.add_typer(getattr(import_module(f"serctl.cli.{_name}"), _name), name=_name)
+    app.add_typer(
+        getattr(import_module(f"serctl.cli.{_name}"), _name), name=_name, cls=ErrorHandlingGroup
+    )

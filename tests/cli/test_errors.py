@@ -18,10 +18,43 @@ def test_a_known_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_a_wrong_flag_is_exit_code_2() -> None:
-    result = runner.invoke(app, ["extract", "--encodr", "wavlm-large"])
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("extarct", "Unknown command 'extarct'. Did you mean 'extract'? Known: bundle, cache"),
+        ("cache inf", "Unknown command 'inf'. Did you mean 'info'? Known: info, ls"),
+        ("--versio", "Unknown option '--versio'. Did you mean '--version'?"),
+        ("extract --encodr x", "Unknown option '--encodr'. Did you mean '--encoder'?"),
+        ("extract --limit x", "--limit is 'x', expected a valid integer. See: serctl extract -"),
+        ("extract --limit 0", "--limit is '0', expected at least 1. See: serctl extract --help"),
+        ("extract --limit", "Option '--limit' requires an argument. See: serctl extract --help"),
+        ("predict --format xml a.wav", "--format is 'xml', expected one of 'table', 'csv'"),
+        ("cache ls more", "Got unexpected extra argument(s) (more). See: serctl cache ls --help"),
+        (
+            "cache info",
+            "NAME is missing: Encoder, or encoder@digest of one store. See: serctl cach",
+        ),
+        ("export-logits", "RUN is missing: Name of a run, or its folder. See: serctl export-logi"),
+        (
+            "manifest split",
+            "--output is missing: The manifest to write. See: serctl manifest split",
+        ),
+    ],
+)
+def test_a_slip_of_typing_is_one_line_and_exit_code_2(line: str, told: str) -> None:
+    result = runner.invoke(app, line.split(), prog_name="serctl")
     assert result.exit_code == 2
-    assert "--encodr" in result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"Error: {told}")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("line", ["", "cache"])
+def test_a_group_alone_shows_its_help(line: str) -> None:
+    result = runner.invoke(app, line.split())
+    assert result.exit_code == 2
+    assert "Usage:" in result.output
+    assert "Error" not in result.output
 
 
 @pytest.mark.parametrize(("command", "after"), [("extract", "continues"), ("predict", "anew")])

@@ -57,11 +57,11 @@ def test_compare_recommends_and_keeps_nothing(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("stack", "--stacker", "forest"), 1, "Unknown stacker 'forest'"),
+        (("stack", "--stacker", "forest"), 2, "Unknown stacker 'forest'"),
         (("stack", "--stack-on", "train"), 1, "expected oof, heldout, dev, in-sample"),
         (("stack", "--stacker", "linear", "--fold", "4"), 2, "only random-forest has folds"),
         (("stack", "--stack-on", "heldout"), 1, "--heldout"),
-        (("evaluate", "nobody"), 1, "Unknown run or stacker 'nobody'"),
+        (("evaluate", "nobody"), 2, "Unknown run or stacker 'nobody'"),
         (("evaluate", "--submission", "x.csv"), 2, "A submission is of one system"),
     ],
 )

@@ -1,0 +1,46 @@
+"""What is wrong with a command line, as one line in the words of all other errors."""
+
+import re
+from typing import Any
+
+import typer
+
+from serctl.errors import UnknownNameError, UsageError
+
+CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
+"""What typer raises for a command line that it cannot read; it exports only some children of it."""
+
+
+def describe_slip(error: Any, ctx: Any) -> UsageError:
+    """Return an error of typer's as one line: value, expectation, and the help to read.
+
+    Args:
+        error: A `CommandLineError`.
+        ctx: typer's context of the group whose subcommand could not be called.
+    """
+    command = (
+        error.ctx.command_path if error.ctx else f"{ctx.command_path} {ctx.invoked_subcommand}"
+    )
+    see = f"See: {command} --help"
+    if hasattr(error, "possibilities"):
+        params = error.ctx.command.params
+        options = [name for item in params for name in (*item.opts, *item.secondary_opts)]
+        known = [name for name in options if name.startswith("--")]
+        return UnknownNameError("option", error.option_name, known, see)
+    param = getattr(error, "param", None)
+    if param is None:
+        return UsageError(f"{error.format_message().rstrip('.')}. {see}")
+    is_option = param.param_type_name == "option"
+    name = max(param.opts, key=len) if is_option else param.name.upper()
+    if hasattr(error, "param_type"):
+        return UsageError(f"{name} is missing: {param.help.rstrip('.')}. {see}")
+    cause: Any = error.__cause__  # pydantic's, which alone knows the value
+    value = repr(cause.errors()[0]["input"]) if hasattr(cause, "errors") else "not usable"
+    return UsageError(f"{name} is {value}, {_say_expectation(error.message)}. {see}")
+
+
+def _say_expectation(text: str) -> str:
+    """Return pydantic's sentence in the words of `serctl.config.check_options`."""
+    text = re.sub(r"^Input should be|^Value error, .* is not(?= one of)", "expected", text)
+    text = text.replace("greater than or equal to", "at least")
+    return text.partition(", unable to")[0].rstrip(".")
