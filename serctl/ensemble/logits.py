@@ -72,6 +72,25 @@ class Logits:
         """Return ``(N, C)`` probabilities; of logits their softmax."""
         return softmax(self.values) if self.kind == "logits" else self.values
 
+    @property
+    def limit(self) -> int | None:
+        """The ``--limit`` of the dry run that they are of, if they are."""
+        return (self.provenance.get("options") or {}).get("limit")
+
+    def remedy(self) -> str:
+        """Return what gives logits of more utterances."""
+        if self.limit:
+            return (
+                f"It is of a dry run: judge that with serctl evaluate --limit {self.limit}, or "
+                f"train without --limit."
+            )
+        if kind := self.provenance.get("stacker"):
+            models = self.provenance.get("options", {}).get("models", ())
+            words = ("serctl stack", *models, "--stacker", kind, "--name", self.name)
+            made = f"{' '.join(words)} --stack-on {self.provenance['stack_on']}"
+            return f"Export them of its base models, then run: {made}"
+        return f"Run: serctl export-logits {self.name}"
+
     def select(self, ids: Iterable[str]) -> "Logits":
         """Return the rows of these utterances, in this order.
 
@@ -84,7 +103,7 @@ class Logits:
         if missing:
             raise LogitsError(
                 f"'{self.name}' has no logits for {len(missing)} of {len(ids)} utterances "
-                f"({first_few(missing)}). Export them again: serctl export-logits {self.name}"
+                f"({first_few(missing)}). {self.remedy()}"
             )
         rows = np.array([row_of[name] for name in ids], dtype=np.intp)
         attributes = None if self.attributes is None else self.attributes[rows]
@@ -153,7 +172,7 @@ def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> Jo
             if strange:
                 raise LogitsError(
                     f"'{parts[0].name}' and '{part.name}' hold other utterances: {len(strange)} "
-                    f"are in only one of them ({first_few(strange)}). Export both again."
+                    f"are in only one of them ({first_few(strange)}). {_reconcile(parts[0], part)}"
                 )
     labels = parts[0].labels
     chosen = [part.select(chosen_ids).reorder(labels) for part in parts]
@@ -163,6 +182,18 @@ def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> Jo
         labels=labels,
         names=tuple(part.name for part in chosen),
         in_sample=np.any([part.in_sample for part in chosen], axis=0),
+    )
+
+
+def _reconcile(*pair: Logits) -> str:
+    """Return what to do about two models that hold other utterances."""
+    limits = {part.limit for part in pair}
+    if len(limits) == 1:
+        return "Export both again."
+    small = min((part for part in pair if part.limit), key=lambda part: part.limit or 0)
+    return (
+        f"'{small.name}' is of a dry run with --limit {small.limit}. "
+        f"Stack without it: serctl stack RUN..."
     )
 
 

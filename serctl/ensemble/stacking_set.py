@@ -33,7 +33,7 @@ class StackingSet:
     """Logits ``(N, M, C)``, label ids ``(N,)`` and utterances, sorted by utterance id.
 
     ``hashes`` names the training of each base model; ``unread`` are utterances that one of them
-    could not read; ``notes`` says what was left out and why.
+    could not read; ``notes`` says what was left out and why; ``limit`` is that of a dry run.
     """
 
     joined: JoinedLogits
@@ -43,6 +43,7 @@ class StackingSet:
     hashes: Mapping[str, str]
     unread: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    limit: int | None = None
 
     @property
     def split(self) -> str:
@@ -58,6 +59,7 @@ class StackingSet:
             "num_rows": len(self.targets),
             "rows_per_class": dict(zip(self.joined.labels, counts, strict=True)),
             "ids_hash": _digest("\n".join(self.joined.ids).encode()),
+            "limit": self.limit,
         }
 
 
@@ -125,6 +127,7 @@ def collect_stacking_set(
         hashes={part.name: hash_of(part) for part in parts},
         unread=unread,
         notes=tuple(notes),
+        limit=min(filter(None, [limit, *(part.limit for part in parts)]), default=None),
     )
 
 

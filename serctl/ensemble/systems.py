@@ -1,9 +1,9 @@
 """Where logits lie: in runs, in stackers, or in the CSV files of outside systems."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from serctl.config import Workspace
 from serctl.ensemble.logits import Logits, read_logits
@@ -46,26 +46,26 @@ class System:
         logits = self.load(split, ids)
         if logits is None:
             raise LogitsError(
-                f"'{self.name}' has no logits for split '{split}'. {self._remedy(split, {})}"
+                f"'{self.name}' has no logits for split '{split}'. {self._remedy(split, None)}"
             )
         known = {*logits.ids, *logits.unread}
         if lacking := [name for name in ids if name not in known]:
             raise LogitsError(
                 f"'{self.name}' has no logits for {len(lacking)} of {len(ids)} utterances of "
-                f"{split} ({first_few(lacking)}). {self._remedy(split, logits.provenance)}"
+                f"{split} ({first_few(lacking)}). {self._remedy(split, logits)}"
             )
         return logits.select(name for name in ids if name not in logits.unread)
 
-    def _remedy(self, split: str, made: Mapping[str, Any]) -> str:
-        """Return what gives the logits that are missing, ``made`` being how the others were."""
+    def _remedy(self, split: str, others: Logits | None) -> str:
+        """Return what gives the logits that are missing; ``others`` are not."""
         if self.kind == "outside":
             return f"Expected the column utterance_id to hold utterances of {split}."
+        if others and others.provenance.get("stack_on") == "heldout" and self.kind == "run":
+            return "It learnt from them. To judge them too, train it with --folds 5."
+        if others:
+            return others.remedy()
         if self.kind == "stacker":
             return f"Export {split} of its base models, then run: serctl stack"
-        if made.get("stack_on") == "heldout":
-            return "It learnt from them. To judge them too, train it with --folds 5."
-        if limit := made.get("options", {}).get("limit"):
-            return f"It was trained with --limit {limit}; give that here too."
         return f"Run: serctl export-logits {self.name}"
 
 

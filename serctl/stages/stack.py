@@ -207,6 +207,7 @@ def _write(
             "base_models": list(trained.models),
             "fitted_on": fitted_on["ids_hash"],
             "unread": sorted(unread),
+            "options": {**trained.document["options"], "limit": fitted_on["limit"]},
         }
         write_logits(
             new / f"{split}.csv",

@@ -10,6 +10,7 @@ from synthetic_logits import COUNTS, LABELS, SPEAKERS, make_project, make_run, m
 
 from serctl.config import Workspace
 from serctl.data.folds import assign_folds
+from serctl.data.manifest import read_manifest
 from serctl.ensemble.checkpoint import load_stacker
 from serctl.ensemble.logits import read_logits, write_logits
 from serctl.ensemble.stackers import STACKERS, make_stacker
@@ -264,3 +265,14 @@ def test_utterances_that_a_base_model_learnt_from_are_marked(project: Workspace)
     made = read_logits(result.folder / "dev.csv").select(dev.ids)
     assert made.in_sample.tolist() == learnt.tolist()
     assert not read_logits(result.folder / "test.csv").in_sample.any()
+
+
+def test_what_a_stacker_has_no_answers_for_is_told_what_gives_them(project: Workspace) -> None:
+    options = StackOptions(models=("first", "second"), stacker=QUICK, name="both")
+    stack(project, options)
+    [both] = find_systems(project, ["both"])
+    with pytest.raises(LogitsError, match="serctl stack first second --stacker linear --name both"):
+        both.load_all("test", ["new"] + [f"test-sad-{i:03d}" for i in range(3)])
+    stack(project, replace(options, limit=40))
+    with pytest.raises(LogitsError, match="serctl evaluate --limit 40"):
+        both.load_all("test", read_manifest(project.manifest).select("test").ids)
