@@ -138,7 +138,7 @@ class _Export:
         return [f"{state}; its logits of train need it."]
 
     def write(self, split: str, part: Manifest, unread: frozenset[str]) -> ExportedSplit | None:
-        """Write the logits of one split, unless they are there; None if none of it may be."""
+        """Write the logits of one split, unless they are there; none are left if none may be."""
         left_out = sorted(unread.intersection(part.ids))
         part = part.where(lambda row: row.utterance_id not in unread)
         learnt = [name for name in part.ids if name in self.learnt]
@@ -147,9 +147,11 @@ class _Export:
             known = _speakers(part, self.learnt)  # also of what could be read only afterwards
             part = part.where(lambda row: row.utterance_id not in self.learnt)
             part = part.where(lambda row: row.speaker not in known)
-        if not len(part):
-            return None
         path = self.folder / "logits" / f"{split}.csv"
+        if not len(part):
+            for stale in (path, path.with_suffix(".json")):
+                stale.unlink(missing_ok=True)
+            return None
         in_sample = np.array([source == "in-sample" and i in self.learnt for i in part.ids], bool)
         exported = ExportedSplit(split, path, len(part), int(in_sample.sum()), source, present=True)
         provenance = self._provenance(part, split, source) | {"unread": left_out}

@@ -140,7 +140,9 @@ def test_judging_what_a_run_has_no_logits_for_is_told_what_gives_them(project):
 
 def test_a_split_of_which_nothing_is_held_out_is_left_out_and_noted(project):
     train(project, replace(TINY, name="both", heldout=True, fit_on="train+dev", epochs=1))
+    stale, _ = exported(project, "both", "dev", train_logits="in-sample")
     result = export_logits(project, replace(EXPORT, run="both"))
+    assert not stale.path.exists()
     assert [(part.split, part.source) for part in result.splits] == [
         ("train", "heldout"), ("test", "main"),
     ]  # fmt: skip
