@@ -79,16 +79,13 @@ class Logits:
 
     def remedy(self) -> str:
         """Return what gives logits of more utterances."""
+        made = self.provenance
         if self.limit:
-            return (
-                f"It is of a dry run: judge that with serctl evaluate --limit {self.limit}, or "
-                f"train without --limit."
-            )
-        if kind := self.provenance.get("stacker"):
-            models = self.provenance.get("options", {}).get("models", ())
-            words = ("serctl stack", *models, "--stacker", kind, "--name", self.name)
-            made = f"{' '.join(words)} --stack-on {self.provenance['stack_on']}"
-            return f"Export them of its base models, then run: {made}"
+            return f"Judge a dry run with: serctl evaluate --limit {self.limit}, or train it whole."
+        if "stacker" in made:
+            words = ("serctl stack", *made.get("options", {}).get("models", ()), "--stacker")
+            told = f"{made['stacker']} --name {self.name} --stack-on {made['stack_on']}"
+            return f"Export them of its base models, then run: {' '.join(words)} {told}"
         return f"Run: serctl export-logits {self.name}"
 
     def select(self, ids: Iterable[str]) -> "Logits":
@@ -187,14 +184,9 @@ def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> Jo
 
 def _reconcile(*pair: Logits) -> str:
     """Return what to do about two models that hold other utterances."""
-    limits = {part.limit for part in pair}
-    if len(limits) == 1:
-        return "Export both again."
-    small = min((part for part in pair if part.limit), key=lambda part: part.limit or 0)
-    return (
-        f"'{small.name}' is of a dry run with --limit {small.limit}. "
-        f"Stack without it: serctl stack RUN..."
-    )
+    if dry := [part.name for part in pair if part.limit]:
+        return f"'{dry[0]}' is of a dry run (--limit); name the others: serctl stack RUN..."
+    return "Export both again."
 
 
 def write_logits(path: Path, logits: Logits) -> None:

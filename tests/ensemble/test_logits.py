@@ -94,7 +94,7 @@ def test_softmax_agrees_with_scipy_even_for_large_logits() -> None:
         ([make("b", ids=("u1", "u2", "u4"))], r"'a' and 'b' hold other utterances: 2 .*u3, u4"),
         (
             [make("b", ids=("u1",), provenance={"options": {"limit": 1}})],
-            "'b' is of a dry run with --limit 1. Stack without it",
+            "'b' is of a dry run .*serctl stack RUN",
         ),
         ([make("b", labels=("angry", "sad", "happy"))], "'b' has the labels angry, sad, happy"),
         ([make("a")], "given twice: a"),
