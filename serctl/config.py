@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serctl.errors import ConfigError, UnknownNameError
+from serctl.errors import ConfigError, UnknownNameError, UsageError
 
 PROJECT_FILE = "serctl.toml"
+FLAGS = "flags"
+"""Where the values of a command line come from."""
 PATHS = {
     "manifest": "manifest.csv",
     "transcripts": "transcripts.csv",
@@ -141,6 +143,7 @@ def resolve_options(
 
     Raises:
         ConfigError: An unknown key (with a suggestion) or a value of the wrong type.
+        UsageError: A flag has a value of the wrong type.
     """
     values = check_options(kind, workspace.tables.get(stage, {}) if workspace else {}, PROJECT_FILE)
     if own := values.get("recipe"):
@@ -149,7 +152,7 @@ def resolve_options(
         values |= read_recipe(kind, stage, recipe)
     if config is not None:
         values |= check_options(kind, read_config(config, stage), str(config))
-    values |= check_options(kind, {k: v for k, v in flags.items() if v is not None}, "flags")
+    values |= check_options(kind, {k: v for k, v in flags.items() if v is not None}, FLAGS)
     return kind(**values)
 
 
@@ -211,8 +214,11 @@ def check_options(kind: type, values: Mapping[str, Any], source: str) -> dict[st
         value = float(value) if hints[name] is float and type(value) is int else value
         if not _fits(value, hints[name]):
             is_choice = typing.get_origin(hints[name]) is typing.Literal
-            choices = ", ".join(map(str, typing.get_args(hints[name])))
+            choices = ", ".join(str(it) for it in typing.get_args(hints[name]) if it != "")
             shown = choices if is_choice else getattr(hints[name], "__name__", hints[name])
+            if source == FLAGS:
+                flag = name.replace("_", "-")
+                raise UsageError(f"--{flag} is {value!r}, expected {shown}.")
             raise ConfigError(f"{source}: '{name}' is {value!r}, expected {shown}.")
         checked[name] = value
     return checked

@@ -70,16 +70,24 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         known = sorted(known)
-        close = get_close_matches(name, known, n=1)
-        guess = f" Did you mean '{close[0]}'?" if close else ""
         hint = f" {hint}" if hint else ""
-        super().__init__(
-            f"Unknown {kind} '{name}'.{guess} Known: {', '.join(known) or 'none'}.{hint}"
-        )
+        listed = f"Known: {', '.join(known)}." if known else "None is there yet."
+        super().__init__(f"Unknown {kind} '{name}'.{guess(name, known)} {listed}{hint}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Be pickled by the message, to reach the user from another process."""
         return copyreg.__newobj__, (type(self), *self.args)  # type: ignore[attr-defined]
+
+
+def guess(name: str, known: Iterable[str]) -> str:
+    """Return what a name was probably meant to be, for an error message; '' if nothing is near.
+
+    Example:
+        >>> guess("wavml-large", ["wavlm-large", "roberta-large"])
+        " Did you mean 'wavlm-large'?"
+    """
+    close = get_close_matches(name, known, n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def first_few(items: Iterable[object], limit: int = 3) -> str:

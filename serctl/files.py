@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from serctl.errors import SerctlError
+from serctl.errors import SerctlError, guess
 
 
 @contextmanager
@@ -50,6 +50,12 @@ def replace_folder(new: Path, folder: Path) -> None:
     except OSError as error:
         raise SerctlError(f"Cannot write '{folder}': {error.strerror or error}.") from error
     shutil.rmtree(old, ignore_errors=True)
+
+
+def guess_path(name: str) -> str:
+    """Return what lies beside a path that does not exist and was probably meant; '' if nothing."""
+    path = Path(name).expanduser()
+    return guess(path.name, [neighbour.name for neighbour in path.parent.glob("*")])
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -8,7 +8,8 @@ from typing import Literal
 import pytest
 
 from serctl.config import Workspace, check_options, open_workspace, options_to_dict, resolve_options
-from serctl.errors import ConfigError
+from serctl.errors import ConfigError, UnknownNameError, UsageError
+from serctl.options import ReportOptions, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -97,3 +98,15 @@ def test_a_value_of_the_wrong_type_is_refused(values: dict[str, object]) -> None
     (name,) = values
     with pytest.raises(ConfigError, match=f"'{name}' is .*, expected"):
         check_options(Options, values, "here")
+
+
+def test_a_flag_of_the_wrong_value_is_named_as_it_was_typed() -> None:
+    with pytest.raises(UsageError, match=r"^--format is 'docx', expected html, md, csv, latex"):
+        resolve_options(ReportOptions, "report", format="docx")
+    with pytest.raises(UsageError, match=r"^--select-by is 'x', expected "):
+        resolve_options(TrainOptions, "train", select_by="x")
+
+
+def test_a_name_where_nothing_is_known_says_so() -> None:
+    told = str(UnknownNameError("run", "nope", [], "Make one with: serctl train"))
+    assert told == "Unknown run 'nope'. None is there yet. Make one with: serctl train"

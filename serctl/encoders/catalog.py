@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serctl.encoders.base import EncoderSpec
-from serctl.errors import UnknownNameError
+from serctl.errors import UnknownNameError, UsageError
+from serctl.files import guess_path
 
 
 def _speech(name: str, weights: str, dim: int, license: str) -> EncoderSpec:
@@ -124,13 +125,19 @@ def get_spec(name: str, mapping: Mapping[str, Path] | None = None) -> EncoderSpe
 
     Raises:
         UnknownNameError: It is neither a name, an id of the form ``owner/model`` nor a path.
+        UsageError: It is the path of a folder that does not exist.
     """
     if (spec := _find_row(name)) is not None:
         return spec
     if name in (mapping or {}):
         return EncoderSpec(name, None, "", "")
-    if is_path(name) and (path := Path(name).expanduser()).exists():
-        return EncoderSpec(path.resolve().name, None, "", str(path.resolve()))
+    if is_path(name):
+        if not (path := Path(name).expanduser().resolve()).exists():
+            raise UsageError(
+                f"The folder '{name}' does not exist.{guess_path(name)} Expected one with weights "
+                f"and config.json, or a name of: serctl encoders"
+            )
+        return EncoderSpec(path.name, None, "", str(path))
     if is_hub_id(name):
         return EncoderSpec(name, None, "", name)
     hint = "A Hugging Face id (owner/model) or a path (./folder) is accepted too; see: "

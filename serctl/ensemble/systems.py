@@ -8,7 +8,9 @@ from typing import Literal
 from serctl.config import Workspace
 from serctl.ensemble.logits import Logits, read_logits
 from serctl.errors import LogitsError, UnknownNameError, UsageError, first_few
+from serctl.files import guess_path
 
+MAKE = "Make a run with: serctl train"
 Kind = Literal["run", "stacker", "outside"]
 
 
@@ -86,7 +88,7 @@ def find_systems(workspace: Workspace, names: Sequence[str]) -> list[System]:
 
     Raises:
         UnknownNameError: There is no run or stacker of that name and no such file.
-        UsageError: A name is both a run and a stacker, or is given twice.
+        UsageError: A name is both a run and a stacker, or is given twice, or is a missing file's.
     """
     known = list_systems(workspace)
     found = [_find_system(known, name, workspace) for name in names]
@@ -110,9 +112,11 @@ def _find_system(known: Sequence[System], name: str, workspace: Workspace) -> Sy
             return system
     if path.is_file() or any(path.glob("*.csv")):
         return System(path.stem if path.is_file() else path.name, "outside", path)
-    raise UnknownNameError(
-        "run or stacker",
-        name,
-        (system.name for system in known),
-        f"A run appears here once it has logits: serctl export-logits {name}",
-    )
+    if path.suffix == ".csv" or Path(name).name != name:
+        raise UsageError(
+            f"'{name}' does not exist or holds no CSV.{guess_path(name)} Expected a run, a stacker "
+            f"or a table of answers; all runs and stackers: serctl evaluate"
+        )
+    trained = (workspace.runs / name).is_dir()
+    hint = f"It has no logits yet: serctl export-logits {name}" if trained else MAKE
+    raise UnknownNameError("run or stacker", name, (system.name for system in known), hint)

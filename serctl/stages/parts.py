@@ -16,7 +16,7 @@ from serctl.ensemble.calibration import Calibration, fit_calibration
 from serctl.ensemble.checkpoint import read_document
 from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
-from serctl.files import read_json
+from serctl.files import guess_path, read_json
 from serctl.training.folder import CONFIG, read_summary
 
 
@@ -78,7 +78,7 @@ def find_parts(model: str, workspace: Workspace | None) -> Parts:
     if workspace is None:
         raise CheckpointError(
             f"'{model}' is no bundle, and there is no project here whose run or stacker it could "
-            f"be. Give the folder of a bundle: serctl predict AUDIO --model DIR"
+            f"be.{guess_path(model)} Give the folder of a bundle: serctl predict AUDIO --model DIR"
         )
     system = _find_system(model, workspace)
     if system.kind == "run":
@@ -162,6 +162,7 @@ def _find_system(model: str, workspace: Workspace) -> System:
         )
     if not found:
         known = [p.parent.name for _, parent, file in kinds for p in parent.glob(f"[!.]*/{file}")]
+        known += [str(p.parent) for p in Path(model).parent.glob("*/bundle.json")]
         hint = "Or give the folder of a bundle."
         raise UnknownNameError("stacker or run", model, known, hint)
     return found[0]

@@ -58,7 +58,7 @@ def test_compare_recommends_and_keeps_nothing(
     ("arguments", "code", "message"),
     [
         (("stack", "--stacker", "forest"), 2, "Unknown stacker 'forest'"),
-        (("stack", "--stack-on", "train"), 1, "expected oof, heldout, dev, in-sample"),
+        (("stack", "--stack-on", "train"), 2, "expected oof, heldout, dev, in-sample"),
         (("stack", "--stacker", "linear", "--fold", "4"), 2, "only random-forest has folds"),
         (("stack", "--stack-on", "heldout"), 1, "--heldout"),
         (("evaluate", "nobody"), 2, "Unknown run or stacker 'nobody'"),

@@ -318,6 +318,10 @@ def test_systems_that_cannot_be_judged_are_refused_or_noted(project: Workspace) 
         evaluate(project, replace(BARE, systems=("unfinished",)))
     with pytest.raises(UnknownNameError, match="Did you mean 'good'"):
         evaluate(project, replace(BARE, systems=("goood",)))
+    with pytest.raises(UnknownNameError, match=r"'nobody'.*Make a run with: serctl train$"):
+        evaluate(project, replace(BARE, systems=("nobody",)))
+    with pytest.raises(UsageError, match=r"'theirs.csv' does not exist or holds no CSV"):
+        evaluate(project, replace(BARE, systems=("theirs.csv",)))
     with pytest.raises(ManifestError, match="no split 'test9'"):
         evaluate(project, replace(BARE, split="test9"))
 

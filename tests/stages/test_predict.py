@@ -260,6 +260,10 @@ def test_a_model_that_is_not_there_is_told(project: Workspace, tmp_path: Path) -
     audio = (str(read_manifest(project.manifest).utterances[0].path),)
     with pytest.raises(UnknownNameError, match="Did you mean 'speech'"):
         run(project, None, model="speach", audio=audio)
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "bundle.json").touch()
+    with pytest.raises(UnknownNameError, match=r"Did you mean '.*/bundle'"):
+        run(project, None, model=str(tmp_path / "bundl"), audio=audio)
     with pytest.raises(CheckpointError, match="is no bundle"):
         run(None, None, model=str(tmp_path), audio=audio)
 
