@@ -85,6 +85,13 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     return made
 
 
+def name_part(count: int, whole: int) -> str:
+    """Return how many of the manifest's utterances there are in a dry run or in all."""
+    return (
+        f"{count:,} of the manifest's {whole:,}" if count < whole else f"{count:,} in the manifest"
+    )
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)

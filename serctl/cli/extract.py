@@ -98,10 +98,11 @@ def extract(
 
 def describe(result: "ExtractResult") -> str:
     """Return what an extraction did, a line each for what there is to say."""
-    of = f"part {result.shard}" if result.shard else "the manifest"
+    part = f"{result.utterances:,} in part {result.shard}" if result.shard else ""
+    part = part or console.name_part(result.utterances, result.whole)
     lines = [
         f"{result.encoder}: {result.encoded:,} utterances encoded, {result.present:,} were there "
-        f"({result.utterances:,} in {of})"
+        f"({part})"
     ]
     if result.encoded:
         rate = f"{result.frames / result.seconds:,.0f} frames/s"

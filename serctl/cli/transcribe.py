@@ -102,7 +102,7 @@ def describe(result: "TranscribeResult") -> str:
     """Return what a transcription did, a line each for what there is to say."""
     lines = [
         f"{result.source}: {result.transcribed:,} utterances transcribed, {result.present:,} were "
-        f"there ({result.utterances:,} in the manifest)"
+        f"there ({console.name_part(result.utterances, result.whole)})"
     ]
     if result.seconds:
         lines.append(
@@ -116,5 +116,6 @@ def describe(result: "TranscribeResult") -> str:
         lines.append(f"  {result.windowed:,} longer than 30 s; windows were joined")
     if result.failed:
         lines.append(f"  {result.failed:,} could not be read; see {result.failures}")
+    lines += [f"  {note}" for note in result.notes]
     lines += [f"  {path}" for path in (result.transcripts, result.store) if path]
     return "\n".join(lines)

@@ -96,16 +96,21 @@ def read_rows(path: Path) -> list[Transcript]:
     return [_parse(row, path, line) for line, row in enumerate(rows, 2)]
 
 
-def write_transcripts(path: Path, rows: Iterable[Transcript], document: dict[str, Any]) -> None:
+def write_transcripts(
+    path: Path, rows: Iterable[Transcript], document: dict[str, Any]
+) -> tuple[str, Path] | None:
     """Write the CSV and, beside it, the JSON that names its source; another source's are renamed.
 
     Args:
         path: Of the CSV.
         rows: In the order of the manifest; line breaks are written as line feeds.
         document: At least ``source``; also settings and versions.
+
+    Returns:
+        The other source, if there was one, and the CSV that its words are in now.
     """
     sidecar = path.with_suffix(".json")
-    _put_aside(path, document["source"])
+    aside = _put_aside(path, document["source"])
     sidecar.unlink(missing_ok=True)  # never words of one source under the name of another
     with write_atomic(path) as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -117,6 +122,7 @@ def write_transcripts(path: Path, rows: Iterable[Transcript], document: dict[str
             # A bare carriage return is not quoted by the writer but ends a row for the reader.
             writer.writerow(values | {"text": "\n".join(re.split("\r\n?", row.text))})
     write_json(sidecar, {"serctl_transcripts": TRANSCRIPTS_VERSION, **document})
+    return aside
 
 
 def read_finished(path: Path, source: str) -> list[Transcript]:
@@ -128,13 +134,15 @@ def read_finished(path: Path, source: str) -> list[Transcript]:
     return []
 
 
-def _put_aside(path: Path, source: str) -> None:
+def _put_aside(path: Path, source: str) -> tuple[str, Path] | None:
     """Keep finished rows of another source: hours of a large model may have made them."""
     with suppress(TranscriptsError):
         found = _read_document(path)["source"]
         if found != source and path.exists():
             for suffix in (".csv", ".json"):
                 path.with_suffix(suffix).replace(_beside(path, found).with_suffix(suffix))
+            return found, _beside(path, found)
+    return None
 
 
 def _beside(path: Path, source: str) -> Path:

@@ -43,7 +43,7 @@ class ExtractResult:
         encoder: Its catalogue name, hub id or path.
         modality: speech, text or paralinguistic.
         store: Folder of the frames.
-        utterances: Rows of the manifest, or of the part.
+        utterances: Rows of the manifest, of its dry run or of the part.
         present: Utterances whose frames were there and whose source has not changed.
         encoded: Utterances whose frames were made now.
         failed: Utterances that could not be read; they are listed in ``failures``.
@@ -54,6 +54,7 @@ class ExtractResult:
         notes: How the encoder ran, where that is worth knowing.
         failures: List of the failed utterances, None if all went well.
         shard: The part of the work that this was, '' for all of it.
+        whole: Rows of the manifest.
     """
 
     encoder: str
@@ -70,6 +71,7 @@ class ExtractResult:
     notes: tuple[str, ...] = ()
     failures: Path | None = None
     shard: str = ""
+    whole: int = 0
 
 
 def extract(
@@ -94,7 +96,9 @@ def extract(
         store = workspace.cache / key.store_name
         missing = _find_missing(rows, inputs, store)
         present = len(rows) - len(missing)
-        result = ExtractResult(key.encoder, key.modality, store, len(rows), present)
+        result = ExtractResult(
+            key.encoder, key.modality, store, len(rows), present, whole=len(manifest)
+        )
         failed = partial(
             list_failures,
             workspace.root / FAILURES,

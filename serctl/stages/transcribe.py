@@ -45,7 +45,8 @@ class TranscribeResult:
     Attributes:
         transcripts: The CSV; the JSON of the same name says whose words they are.
         source: Of the words, as it goes into the keys of text features.
-        utterances: Rows of the manifest.
+        utterances: Rows of the manifest, or of its dry run.
+        whole: Rows of the manifest.
         present: Utterances whose words (and frames) were there and whose audio has not changed.
         transcribed: Utterances transcribed now.
         suspects: Reasons for doubt and how many of the utterances have each.
@@ -57,6 +58,7 @@ class TranscribeResult:
         seconds: How long that took, loading the weights aside.
         store: Folder of the kept frames, if they are kept.
         failures: List of the failed utterances, None if all went well.
+        notes: What a user should know.
     """
 
     transcripts: Path
@@ -73,6 +75,8 @@ class TranscribeResult:
     seconds: float = 0.0
     store: Path | None = None
     failures: Path | None = None
+    whole: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def transcribe(
@@ -109,10 +113,27 @@ def _take_manifest(
         )
     rows = [Transcript(row.utterance_id, row.transcript or "") for row in manifest]
     present = len(set(rows).intersection(read_finished(workspace.transcripts, FROM_MANIFEST)))
-    write_transcripts(workspace.transcripts, rows, {"source": FROM_MANIFEST})
+    notes = _tell_aside(write_transcripts(workspace.transcripts, rows, {"source": FROM_MANIFEST}))
+    if options.limit:
+        notes += ("The manifest's own words cost nothing: all are taken, whatever --limit.",)
     return TranscribeResult(
-        workspace.transcripts, FROM_MANIFEST, len(rows), present, len(rows) - present
+        workspace.transcripts,
+        FROM_MANIFEST,
+        len(rows),
+        present,
+        len(rows) - present,
+        whole=len(rows),
+        notes=notes,
     )
+
+
+def _tell_aside(aside: tuple[str, Path] | None) -> tuple[str, ...]:
+    """Return a note on the words of another source that made room."""
+    if aside is None:
+        return ()
+    source, path = aside
+    again = "serctl transcribe --from-manifest" if source == FROM_MANIFEST else "what made them"
+    return (f"The words of '{source}' are in {path.name} now; {again} brings them back.",)
 
 
 class _Transcription:
@@ -139,6 +160,7 @@ class _Transcription:
             len(rows),
             present=len(rows) - len(missing),
             store=self.store if self.options.keep_frames else None,
+            whole=len(manifest),
         )
         if missing:
             result = self._recognise(rows, missing, done, result, progress)
@@ -146,7 +168,8 @@ class _Transcription:
         others = set(manifest.ids) - {row.utterance_id for row in rows}
         words = {name: known[name] for name in others & known.keys()} | done
         ordered = [words[name] for name in manifest.ids if name in words]
-        write_transcripts(self.workspace.transcripts, ordered, self._describe())
+        aside = write_transcripts(self.workspace.transcripts, ordered, self._describe())
+        result = dataclasses.replace(result, notes=_tell_aside(aside))
         self.journal.remove()
         listed = list_failures(
             self.workspace.root / FAILURES,

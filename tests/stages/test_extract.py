@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from serctl.cache.sources import hash_bytes
 from serctl.cache.store import FeatureStore
 from serctl.cli import app
+from serctl.cli.extract import describe
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest import Utterance, read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
@@ -263,6 +264,7 @@ def test_the_order_of_the_manifest_changes_nothing(
 def test_limit_takes_what_the_manifest_takes(project: Workspace) -> None:
     result = extract(project, ExtractOptions(encoder="wavlm", device="cpu", limit=3))
     assert (result.utterances, result.encoded) == (3, 3)
+    assert f"(3 of the manifest's {result.whole})" in describe(result)
     limited = read_manifest(project.manifest).limit(3)
     assert set(FeatureStore.open(result.store).ids) == set(limited.ids)
 

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from serctl.cache.store import FeatureStore
 from serctl.cli import app
+from serctl.cli.transcribe import describe
 from serctl.config import Workspace, open_workspace
 from serctl.data.audio import read_audio
 from serctl.data.manifest import Utterance, write_manifest
@@ -174,6 +175,12 @@ def test_a_dry_run_of_some_is_the_beginning_of_all(project: Workspace) -> None:
     again = transcribe(project, replace(OPTIONS, limit=1))
     assert (again.utterances, again.present) == (1, 1)
     assert len(read_rows(project.transcripts)) == 5  # a dry run forgets nothing
+    assert "(1 of the manifest's 5)" in describe(again)
+    own = transcribe(project, TranscribeOptions(from_manifest=True, limit=1))
+    assert len(own.notes) == 2
+    assert "all are taken, whatever --limit" in describe(own)
+    [told] = transcribe(project, OPTIONS).notes
+    assert "transcripts.manifest.csv now; serctl transcribe --from-manifest" in told
 
 
 def test_the_manifest_has_words_of_its_own(project: Workspace) -> None:
