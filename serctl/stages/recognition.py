@@ -93,7 +93,7 @@ def settle_recognition(workspace: "Workspace", options: TranscribeOptions) -> Re
     """Find the weights and choose the back-end.
 
     Raises:
-        UsageError: The model is not a Whisper.
+        UsageError: The model is not a Whisper, or its tokenizer has no such language.
         WeightsError: Its weights are not at hand.
         ConfigError: The back-end is not installed.
     """
@@ -111,7 +111,18 @@ def settle_recognition(workspace: "Workspace", options: TranscribeOptions) -> Re
         )
     spec = get_spec(options.model, workspace.weights)
     checkpoint = resolve_weights(spec, options.weights, workspace.weights).path
+    _check_language(options.language, identity.encoder, checkpoint)
     return Recognition(identity, checkpoint, choose_backend(options.backend, checkpoint), options)
+
+
+def _check_language(language: str, name: str, checkpoint: Path) -> None:
+    """Refuse a slip before the network is loaded, which knows whether it is English alone."""
+    if language in ("auto", "en") or not (checkpoint / "tokenizer.json").is_file():
+        return
+    # Late: the tokenizers' library is not needed for the defaults.
+    from serctl.encoders.recognisers.vocabulary import Vocabulary, check_language
+
+    check_language(language, name, Vocabulary(checkpoint, multilingual=True).languages)
 
 
 def recognise_batches(

@@ -26,6 +26,7 @@ from serctl.encoders.recognisers.base import Recogniser
 from serctl.errors import AudioError, CacheError, ConfigError, TranscriptsError, UsageError
 from serctl.options import ExtractOptions, TranscribeOptions
 from serctl.stages.extract import extract, make_key
+from serctl.stages.recognition import settle_recognition
 from serctl.stages.transcribe import transcribe
 
 SIZES = (9_000, 16_000, 3_000, 490_000, 12_345)
@@ -228,8 +229,8 @@ def test_what_cannot_be_transcribed_with_is_one_line(
     wavlm = tiny.write_wavlm(tmp_path / "wavlm")
     with pytest.raises(UsageError, match="not a Whisper"):
         transcribe(project, replace(OPTIONS, model=str(wavlm)))
-    with pytest.raises(UsageError, match="--language xx"):
-        transcribe(project, replace(OPTIONS, language="xx"))
+    with pytest.raises(UsageError, match="--language xx"):  # before the network is loaded
+        settle_recognition(project, replace(OPTIONS, language="xx"))
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="faster-whisper is not installed"):
         transcribe(project, replace(OPTIONS, backend="faster-whisper"))

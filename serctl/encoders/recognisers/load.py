@@ -9,8 +9,8 @@ from serctl.encoders.base import EncoderIdentity
 from serctl.encoders.recognisers.base import Decoder, Recogniser
 from serctl.encoders.recognisers.faster_whisper import FasterWhisperDecoder, prepare_ctranslate2
 from serctl.encoders.recognisers.huggingface import HuggingFaceDecoder
+from serctl.encoders.recognisers.vocabulary import check_language
 from serctl.encoders.whisper import WhisperEncoder, load_extractor, load_whisper
-from serctl.errors import UsageError, first_few
 
 
 def load_recogniser(
@@ -56,10 +56,6 @@ def load_recogniser(
             workers,
             sampler=lambda: HuggingFaceDecoder(load(decoder=True), checkpoint),
         )
-    if language not in ("auto", *decoder.languages):
-        raise UsageError(
-            f"--language {language}: '{identity.encoder}' knows {first_few(decoder.languages)}. "
-            f"Take a multilingual model, or --from-manifest for the corpus' own words."
-        )
+    check_language(language, identity.encoder, decoder.languages)
     encoder = WhisperEncoder(network, load_extractor(checkpoint, network.num_mel_bins), identity)
     return Recogniser(encoder, decoder, None if language == "auto" else language, seed)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from serctl.errors import WeightsError
+from serctl.errors import UsageError, WeightsError, first_few
 from serctl.files import read_json
 
 MAX_TOKENS = 224
@@ -59,3 +59,16 @@ class Vocabulary:
         """Return the words, without special tokens and surrounding white space."""
         words = [token for token in tokens if token < self.end]
         return self._tokenizer.decode(words, skip_special_tokens=False).strip()
+
+
+def check_language(language: str, model: str, known: Sequence[str]) -> None:
+    """Refuse a language that a model does not know.
+
+    Raises:
+        UsageError: It is neither one of them nor ``auto``.
+    """
+    if language not in ("auto", *known):
+        raise UsageError(
+            f"--language {language}: '{model}' knows {first_few(known)}. "
+            f"Take a multilingual model, or --from-manifest for the corpus' own words."
+        )
