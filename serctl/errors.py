@@ -90,6 +90,16 @@ def guess(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
+def count(number: int, noun: str) -> str:
+    """Return how many of something there are.
+
+    Example:
+        >>> count(1, "model"), count(1200, "model")
+        ('1 model', '1,200 models')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def first_few(items: Iterable[object], limit: int = 3) -> str:
     """Return the first offenders and a count of the rest, for an error message.
 

@@ -9,7 +9,10 @@ from pathlib import Path, PurePosixPath
 from serctl.cache.check import check_store
 from serctl.cache.header import read_header, sync_folder
 from serctl.errors import CacheError, first_few
+from serctl.files import guess_path
 from serctl.progress import Progress, silent
+
+MAKE = "Make one with: serctl cache pack NAME"
 
 
 def pack_store(path: Path, archive: Path, *, progress: Progress = silent) -> int:
@@ -69,8 +72,13 @@ def unpack_store(archive: Path, cache_dir: Path, *, progress: Progress = silent)
                 sync_folder(cache_dir)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-    except (OSError, tarfile.TarError) as error:
-        raise CacheError(f"'{archive}' cannot be unpacked: {error}.") from error
+    except FileNotFoundError:
+        raise CacheError(f"'{archive}' does not exist.{guess_path(str(archive))} {MAKE}") from None
+    except tarfile.TarError as error:
+        raise CacheError(f"'{archive}' is no whole archive of a store: {error}. {MAKE}") from error
+    except OSError as error:
+        why = error.strerror or error
+        raise CacheError(f"'{archive}' cannot be unpacked: {why}. {MAKE}") from error
     return target
 
 

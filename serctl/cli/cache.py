@@ -9,7 +9,7 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import DeviceOpt, JsonOpt, ProjectOpt
 from serctl.config import Workspace, open_workspace
-from serctl.errors import UsageError, first_few
+from serctl.errors import MissingFeaturesError, UnknownNameError, UsageError, first_few
 
 if TYPE_CHECKING:
     from serctl.cache.describe import StoreSummary
@@ -49,6 +49,8 @@ def ls(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
         for item in summaries
     ]
     console.show(summaries, console.table("", columns, rows), as_json=as_json)
+    if not summaries:
+        console.hint("serctl extract --encoder NAME")
 
 
 @cache.command("info")
@@ -193,16 +195,29 @@ def unpack(
 
 
 def _find(workspace: Workspace, names: list[str] | None) -> list["StoreInfo"]:
-    """Return the stores of some names, or all of them."""
+    """Return the stores of some names, or all of them.
+
+    Raises:
+        UnknownNameError: There is no store of a name.
+    """
     from serctl.cache.locate import find_store, list_stores
-    from serctl.encoders.catalog import ALIASES
+    from serctl.encoders.catalog import ALIASES, ENCODERS
 
     by_path = {item.path: item for item in list_stores(workspace.cache)}
     if not names:
         return list(by_path.values())
     parts = [name.partition("@") for name in names]
     full = [f"{ALIASES.get(encoder, encoder)}{at}{digest}" for encoder, at, digest in parts]
-    return [by_path[find_store(workspace.cache, name)] for name in full]
+    found = []
+    for name in full:
+        try:
+            found.append(by_path[find_store(workspace.cache, name)])
+        except MissingFeaturesError:
+            known = {one for item in by_path.values() for one in (item.key.encoder, item.name)}
+            encoder = name if name in ENCODERS else "NAME"
+            make = f"Make one with: serctl extract --encoder {encoder}"
+            raise UnknownNameError("store", name, known, make) from None
+    return found
 
 
 def _read_splits(workspace: Workspace) -> dict[str, str]:

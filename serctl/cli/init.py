@@ -70,7 +70,7 @@ def init(
         progress=console.progress,
     )
     for note in result.notes:
-        console.say(f"Note: {note}.")
+        console.say(f"Note: {note.rstrip('.')}.")
     table = console.table("", ["emotion", *result.counts], balance_rows(result.counts))
     console.show(result, table, as_json=as_json)
     console.say(f"Wrote {result.manifest} and {result.project}.")

@@ -1,5 +1,6 @@
 """`serctl manifest check | stats | split | merge`."""
 
+from os.path import relpath
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from serctl.cli import console
 from serctl.cli.options import JsonOpt, ProjectOpt
-from serctl.config import open_workspace
+from serctl.config import find_workspace, open_workspace
 
 manifest = typer.Typer(no_args_is_help=True, help="Look at, divide and join manifests.")
 
@@ -98,6 +99,10 @@ def split(
         overwrite=overwrite,
     )
     _show_counts(made.counts(), output, as_json)
+    workspace = find_workspace(project)
+    if workspace and output.resolve() != workspace.manifest.resolve():
+        name = relpath(output, workspace.root)
+        console.say(f'To use it, set manifest = "{name}" under [paths] in serctl.toml.')
 
 
 @manifest.command()

@@ -7,6 +7,7 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import ConfigOpt, JsonOpt, ProjectOpt
 from serctl.config import open_workspace, resolve_options
+from serctl.errors import count
 from serctl.options import ReportOptions
 
 
@@ -37,7 +38,7 @@ def report(
     for note in result.notes:
         console.say(note)
     text = (
-        f"{result.num_systems} systems on {result.num_utterances} utterances, as {result.format}: "
-        f"{result.output}"
+        f"{count(result.num_systems, 'system')} on {result.num_utterances} utterances, "
+        f"as {result.format}: {result.output}"
     )
     console.show(result, text, as_json=as_json)

@@ -8,7 +8,7 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import DeviceOpt, JsonOpt, LimitOpt, ProjectOpt, SeedOpt
 from serctl.config import open_workspace
-from serctl.errors import UsageError
+from serctl.errors import UsageError, count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,13 +64,18 @@ def run(
         _tell(step, result, told)
         failed.append(bool(getattr(result, "failed", 0)))
 
+    def log(line: str) -> None:
+        if not line.startswith("Note: ") or line not in told:
+            console.say(line)
+        told[line] = None
+
     result = run_steps(
         workspace,
         steps,
         jobs=jobs,
         scheduler=dask or "",
         tell=tell,
-        log=console.say,
+        log=log,
         progress=console.progress,
     )
     if plan.note:
@@ -89,7 +94,9 @@ def show_plan(estimates: "Sequence[Estimate]") -> "Table":
     trainings = [e for e in estimates if e.stage == "train"]
     disk = sum(e.bytes or 0 for e in estimates)
     known = [e.seconds for e in trainings if e.seconds is not None]
-    rows.append(["sum", "", f"{len(trainings)} models", _size(disk), _minutes(sum(known) or None)])
+    rows.append(
+        ["sum", "", count(len(trainings), "model"), _size(disk), _minutes(sum(known) or None)]
+    )
     return console.table("", ["stage", "what", "state", "disk", "time"], rows)
 
 

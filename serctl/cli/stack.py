@@ -7,6 +7,7 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import ConfigOpt, JsonOpt, LimitOpt, ProjectOpt, SeedOpt
 from serctl.config import open_workspace, resolve_options
+from serctl.errors import count
 from serctl.options import StackOptions
 
 if TYPE_CHECKING:
@@ -93,12 +94,12 @@ def describe(result: "StackResult") -> "str | Table":
     if found is None:
         return (
             f"Stacker '{result.name}' fitted on {result.num_rows} {result.stack_on} utterances "
-            f"with {len(result.models)} models ({', '.join(result.models)}); probabilities for "
-            f"{', '.join(result.splits) or 'no split'} in {result.folder}"
+            f"with {count(len(result.models), 'model')} ({', '.join(result.models)}); "
+            f"probabilities for {', '.join(result.splits) or 'no split'} in {result.folder}"
         )
     title = (
         f"Stackers, {found.num_folds} speaker-disjoint folds of {found.num_rows} utterances "
-        f"({result.stack_on} logits of {len(result.models)} models)"
+        f"({result.stack_on} logits of {count(len(result.models), 'model')})"
     )
     columns = ["stacker", "macro-F1", "UAR", "accuracy", "BS-F1", "p against the first"]
     return console.table(title, columns, [_score_row(score) for score in found.scores])

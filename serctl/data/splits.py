@@ -46,10 +46,15 @@ def split_by_fold(
     rows = list(utterances)
     known = sorted({row.extra.get(COLUMN, "") for row in rows} - {""})
     absent = [name for name in (*test, *dev) if name not in known]
+    if absent and not known:
+        raise ManifestError(
+            f"The manifest has no column '{COLUMN}', which '{absent[0]}' would be of. Leave out "
+            f"--test-fold and --dev-fold for new splits by speaker: serctl manifest split -o FILE"
+        )
     if absent or (absent := sorted(set(test) & set(dev))):
         raise ManifestError(
             f"Fold '{absent[0]}' cannot be taken for test or dev. The manifest's column "
-            f"'{COLUMN}' names {first_few(known, 20) or 'none'}; each is train, dev or test."
+            f"'{COLUMN}' names {first_few(known, 20)}; each is train, dev or test."
         )
     split_of = dict.fromkeys(test, "test") | dict.fromkeys(dev, "dev")
     return [replace(row, split=split_of.get(row.extra.get(COLUMN, ""), "train")) for row in rows]

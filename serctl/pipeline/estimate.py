@@ -42,18 +42,20 @@ def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate
     the recipe's trainings that this project has finished; before the first it is not known.
     """
     manifest = read_manifest(workspace.manifest)
-    sizes = map(capture(measure_samples), (row.path for row in manifest))
-    duration = sum(size for size in sizes if isinstance(size, int)) / SAMPLE_RATE
+    measured = {row.utterance_id: capture(measure_samples)(row.path) for row in manifest}
+    seconds = {n: it / SAMPLE_RATE for n, it in measured.items() if isinstance(it, int)}
     spent = {s.what: _train_seconds(workspace.runs / s.what) for s in steps if s.stage == "train"}
     known = [seconds for seconds in spent.values() if seconds]
     typical = sum(known) / len(known) if known else None
 
     def estimate(step: Step) -> Estimate:
         if step.stage == "transcribe":
-            return Estimate(step.stage, step.what, _count_words(workspace, step, manifest.ids))
+            ids = manifest.limit(step.options.limit).ids
+            return Estimate(step.stage, step.what, _count_words(workspace, step, ids))
         if step.stage == "extract":
-            size = _count_bytes(workspace, step, duration)
-            return Estimate(step.stage, step.what, _coverage(workspace, step, manifest.ids), size)
+            ids = manifest.limit(step.options.limit).ids
+            size = _count_bytes(workspace, step, sum(seconds.get(name, 0.0) for name in ids))
+            return Estimate(step.stage, step.what, _coverage(workspace, step, ids), size)
         if step.stage == "train" and not spent[step.what]:
             state = f"{1 + step.options.folds} x {step.options.epochs} epochs"
             return Estimate(step.stage, step.what, state, seconds=typical)

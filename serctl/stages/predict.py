@@ -10,7 +10,7 @@ from serctl.config import Workspace
 from serctl.data.audio import SAMPLE_RATE, read_audio
 from serctl.data.corpora.found import AUDIO
 from serctl.data.transcripts import read_rows
-from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError, first_few
+from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError, count, first_few
 from serctl.options import PredictOptions
 from serctl.progress import Progress, silent
 from serctl.stages.failures import capture
@@ -199,7 +199,7 @@ def speed_of(result: PredictResult) -> str:
     """Return how fast it was, in one line."""
     rate = result.audio_seconds / result.seconds if result.seconds else math.inf
     return (
-        f"{len(result.predictions):,} predictions of {result.audio_seconds:,.1f} s of audio in "
-        f"{result.seconds:,.1f} s: {rate:,.1f} s of audio a second "
+        f"{count(len(result.predictions), 'prediction')} of {result.audio_seconds:,.1f} s of "
+        f"audio in {result.seconds:,.1f} s: {rate:,.1f} s of audio a second "
         f"(and {result.loading_seconds:,.1f} s to load)"
     )

@@ -125,3 +125,11 @@ def test_a_remote_store_is_read_through_fsspec(tmp_path: Path, storage: str) -> 
     finally:
         memory.rm("/bucket", recursive=True)
         shutil.rmtree(store)
+
+
+def test_what_is_no_archive_names_the_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(CacheError, match=r"does not exist\. Make one with: serctl cache pack"):
+        unpack_store(tmp_path / "a.tar", tmp_path)
+    (tmp_path / "b.tar").write_text("utterance_id,path\n" * 99)
+    with pytest.raises(CacheError, match=r"no whole archive of a store: .*serctl cache pack"):
+        unpack_store(tmp_path / "b.tar", tmp_path)

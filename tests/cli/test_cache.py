@@ -161,3 +161,12 @@ def test_two_stores_of_an_encoder_are_chosen_by_digest(store: Path) -> None:
     run("cache", "info", row["name"])
     run("cache", "rm", row["name"], "--yes")
     run("cache", "info", "wavlm")
+
+
+def test_a_store_that_is_not_there_is_told_beside_those_that_are(project: Path) -> None:
+    assert "serctl extract --encoder NAME" in run("cache", "ls").stderr
+    assert "None is there yet. Make one" in run("cache", "info", "wavlm", code=2).stderr
+    key = FeatureKey("whisper-tiny", "speech", "hub", "a", -1, "float32", "whole", "audio-16k-mono")
+    with StoreWriter(project / "cache" / key.store_name, key, 4, 50.0):
+        pass
+    assert "Did you mean 'whisper-tiny'?" in run("cache", "info", "whispr", code=2).stderr

@@ -3,6 +3,7 @@
 import csv
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,9 @@ def test_iemocap_is_tested_on_each_session_in_turn(tmp_path: Path) -> None:
     assert [{name[3:5] for name in ids} for ids in left_out] == [{f"0{s}"} for s in sessions]
     with pytest.raises(ManifestError, match=r"Fold '6'.*names 1, 2, 3, 4, 5"):
         split_manifest(source, target, test_folds=["6"], overwrite=True)
+    write_manifest(target, [replace(row, extra={}) for row in rows])
+    with pytest.raises(ManifestError, match=r"no column 'fold'.*Leave out --test-fold"):
+        split_manifest(target, source, test_folds=["5"], overwrite=True)
     with pytest.raises(UsageError, match="choose one"):
         split_manifest(source, target, test_folds=["5"], all_train=True, overwrite=True)
 
