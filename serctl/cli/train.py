@@ -116,9 +116,16 @@ def train(
 
     from serctl.stages import train as stage
 
-    result = stage.train(workspace, options, progress=console.progress, log=console.say)
-    for note in result.notes:
-        console.say(f"Note: {note}")
+    told: list[str] = []
+
+    def log(line: str) -> None:
+        told.append(line)
+        console.say(line)
+
+    result = stage.train(workspace, options, progress=console.progress, log=log)
+    for line in (f"Note: {note}" for note in result.notes):
+        if line not in told:
+            console.say(line)
     console.show(result, describe(result), as_json=as_json)
     if not as_json:
         if options.profile:

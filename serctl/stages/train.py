@@ -86,7 +86,7 @@ def train(
         workspace: The project.
         options: See `TrainOptions`.
         progress: Hears of every step.
-        log: Hears a line for every epoch.
+        log: Hears what to know of the data before the first epoch, then a line for every epoch.
 
     Raises:
         SerctlError: Features are missing, stale or not finite; the run exists with other options.
@@ -100,6 +100,9 @@ def train(
         name = f"{options.name}-s{seed}" if options.name and options.seeds > 1 else options.name
         one = replace(options, seed=seed, seeds=1, name=name)
         session = _Session(workspace, one, corpus, progress, log)
+        if seed == options.seed and session.ranks.rank == 0:  # in time to think again
+            for note in notes:
+                log(f"Note: {note}")
         main, parts = session.run()
         runs.append(main)
         folds += parts

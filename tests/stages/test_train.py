@@ -8,7 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from synthetic_frames import TINY, make_frames, make_project, make_utterances
+from typer.testing import CliRunner
 
+from serctl.cli import app
 from serctl.config import resolve_options
 from serctl.data.manifest import read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
@@ -38,7 +40,7 @@ def test_a_training_leaves_a_run_that_says_what_made_it(project):
     run = result.runs[0]
     assert run.name == "whisper-tiny+minilm-wce-s0"
     assert run.summary["metrics"]["dev_macro_f1"] > 0.6
-    assert len(lines) == 3
+    assert len([line for line in lines if not line.startswith("Note: ")]) == 3
     assert "epoch 3/3" in lines[-1]
     metrics = [json.loads(line) for line in (run.folder / "metrics.jsonl").open()]
     assert [record["epoch"] for record in metrics] == [1, 2, 3]
@@ -298,3 +300,15 @@ def test_folds_without_speakers_are_noted(tmp_path):
     project = make_project(tmp_path, [replace(row, speaker="") for row in rows])
     [note] = [n for n in train(project, replace(TINY, epochs=1, folds=2)).notes if "speaker" in n]
     assert "48 of 48 utterances have no speaker" in note
+
+
+def test_what_a_small_corpus_needs_is_told_once_and_before_the_training(project):
+    lines = []
+    options = replace(TINY, name="slow", epochs=1, learning_rate=1e-5)
+    notes = train(project, options, log=lines.append).notes
+    assert lines[:-1] == [f"Note: {note}" for note in notes]
+    assert "--recipe small" in lines[-2]
+    (project.root / "serctl.toml").touch()
+    config = project.runs / "slow" / "config.json"
+    told = CliRunner().invoke(app, ["train", "-C", str(project.root), "--config", str(config)])
+    assert told.stderr.count("--recipe small") == 1, told.stderr
