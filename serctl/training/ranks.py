@@ -1,5 +1,6 @@
 """Several processes that train one network: each computes a share of every batch (``torchrun``)."""
 
+import atexit
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Ranks:
             return cls()
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            atexit.register(dist.destroy_process_group)  # before the threads of the other side go
         return cls(dist.get_rank(), dist.get_world_size(), device)
 
     def sum_gradients(self, model: nn.Module, beside: Sequence[float]) -> list[float]:
