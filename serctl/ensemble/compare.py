@@ -97,7 +97,8 @@ def compare_stackers(
         try:
             found = cross_predict(rows, make, num_folds, seed, progress)
         except LogitsError as error:
-            problems.append(StackerScore(kind, problem=str(error)))
+            problem = f"{error} (Cross-validation has fewer rows to fit on than serctl stack.)"
+            problems.append(StackerScore(kind, problem=problem))
         else:
             answers[kind] = found.argmax(axis=1)
     scores = _score(rows, answers, seed)

@@ -85,8 +85,8 @@ def stack(
         models=rows.joined.names,
         num_rows=len(rows.targets),
         rows_per_class=rows.describe()["rows_per_class"],
-        notes=rows.notes,
     )
+    notes = rows.notes if options.models else (*rows.notes, *_list_unexported(workspace))
     if options.compare:
         comparison = compare_stackers(
             rows,
@@ -95,14 +95,30 @@ def stack(
             seed=options.seed,
             progress=progress,
         )
-        return result(comparison=comparison)
+        return result(comparison=comparison, notes=notes)
     trained, probabilities = _fit(rows, options, progress)
     answers = _apply(trained, systems, manifest, rows, options.limit)
     if probabilities is not None:
         learnt = np.zeros(len(probabilities), dtype=bool)
         answers[rows.split] = rows.joined.ids, probabilities, learnt, rows.unread
     _write(workspace.stackers / name, name, trained, answers)
-    return result(splits=tuple(answers))
+    importances = trained.document["importances"]
+    if importances is not None and not np.any(importances):
+        notes += (
+            f"'{name}' answers all utterances alike: {len(rows.targets)} rows are too few for "
+            f"its trees to split. Use --balance weights or --stacker mean-probabilities.",
+        )
+    return result(splits=tuple(answers), notes=notes)
+
+
+def _list_unexported(workspace: Workspace) -> list[str]:
+    """Return a note for each finished run that has no logits yet."""
+    folders = sorted(path.parent for path in workspace.runs.glob("*/summary.json"))
+    return [
+        f"Left out: '{folder.name}' has no logits. Run: serctl export-logits {folder.name}"
+        for folder in folders
+        if not any(folder.glob("logits/*.csv"))
+    ]
 
 
 def default_name(options: StackOptions) -> str:

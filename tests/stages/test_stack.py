@@ -276,3 +276,19 @@ def test_what_a_stacker_has_no_answers_for_is_told_what_gives_them(project: Work
     stack(project, replace(options, limit=40))
     with pytest.raises(LogitsError, match="serctl evaluate --limit 40"):
         both.load_all("test", read_manifest(project.manifest).select("test").ids)
+
+
+@pytest.mark.usefixtures("few_trees")
+def test_trees_that_never_split_and_runs_without_logits_are_noted(tmp_path: Path) -> None:
+    rows = make_utterances({"train": (5, 5, 5, 5), "dev": (2, 2, 2, 2)})
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "a", rows)
+    (workspace.runs / "b").mkdir()
+    (workspace.runs / "b" / "summary.json").write_text("{}")
+    left_out, alike = stack(workspace, StackOptions()).notes
+    assert left_out == "Left out: 'b' has no logits. Run: serctl export-logits b"
+    assert "20 rows are too few for its trees to split" in alike
+    assert not stack(workspace, StackOptions(models=("a",), stacker=QUICK)).notes
+    found = stack(workspace, StackOptions(compare=True)).comparison
+    assert found is not None
+    assert "fewer rows to fit on" in {s.kind: s.problem for s in found.scores}["random-forest"]
