@@ -80,7 +80,10 @@ def evaluate(
     trial = lay_out_trial(rows, labels, durations, options)
     scores = score_systems(trial, answers, progress)
     tests = compare_pairs(trial, scores, has_pair=len(options.systems) == 2)
+    told = f"A dry run (--limit {options.limit}): not the figures of all of {split}."
+    dry = [told] if options.limit else []
     warnings = (
+        *dry,
         *left_out,
         *list_warnings(workspace, manifest, split, scores, trial),
         *find_stale(workspace, systems),
@@ -88,7 +91,7 @@ def evaluate(
     notes += list_notes(scores, trial)
     report = {
         "serctl_report": REPORT_VERSION,
-        "title": f"Evaluation on {split}: {len(rows)} utterances",
+        "title": f"Evaluation on {split}: {len(rows)} utterances{', a dry run' * bool(dry)}",
         "split": split,
         "labels": labels,
         "counts": {label: int((trial.true == i).sum()) for i, label in enumerate(labels)},
@@ -222,6 +225,7 @@ def _summarise(score: SystemScore) -> dict[str, Any]:
 
 
 def _report_name(split: str, systems: Sequence[System], options: EvaluateOptions) -> str:
+    limit = f"-limit{options.limit}" if options.limit else ""  # beside that of all utterances
     if not options.systems:
-        return split
-    return f"{split}-{'-vs-'.join(system.name for system in systems)}"[:100]
+        return f"{split}{limit}"
+    return f"{split}-{'-vs-'.join(system.name for system in systems)}"[:100] + limit

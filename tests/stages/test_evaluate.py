@@ -392,8 +392,12 @@ def test_a_duration_that_is_no_number_is_measured(project: Workspace) -> None:
 
 def test_limit_takes_the_rows_that_the_steps_before_took(project: Workspace) -> None:
     limited = read_manifest(project.manifest).limit(60)
-    report = report_of(evaluate(project, replace(BARE, limit=60)))
+    result = evaluate(project, replace(BARE, limit=60))
+    report = report_of(result)
     assert report["utterances"]["utterance_id"] == list(limited.select("test").ids)
+    assert result.report == project.reports / "test-limit60.json"  # that of all of test stays
+    assert report["title"].endswith("utterances, a dry run")
+    assert report["warnings"][0] == "A dry run (--limit 60): not the figures of all of test."
 
 
 def test_an_emotion_that_train_alone_has_got_since_harms_no_baseline(tmp_path: Path) -> None:
