@@ -142,7 +142,8 @@ def plan_steps(
     ]
     stack = options(StackOptions, "stack", models=tuple(names), name=recipe.name)
     systems = (*names, recipe.name) if len(names) > 1 else tuple(names)
-    evaluate = options(EvaluateOptions, "evaluate", systems=systems, name=recipe.name, limit=limit)
+    report = f"{recipe.name}-limit{limit}" if limit else recipe.name  # as evaluate names a dry run
+    evaluate = options(EvaluateOptions, "evaluate", systems=systems, name=report, limit=limit)
     steps += [Step("stack", recipe.name, stack)] * (len(names) > 1)
     steps += [Step("evaluate", recipe.name, evaluate)]
     return [step for step in steps if not only or step.stage in only]

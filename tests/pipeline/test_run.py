@@ -239,3 +239,4 @@ def test_a_limit_holds_for_every_step_that_reads_the_manifest() -> None:
     steps = plan_steps(Workspace(Path()), plan, limit=100)
     limited = {step.stage for step in steps if getattr(step.options, "limit", None) == 100}
     assert limited == {"transcribe", "extract", "train", "evaluate"}  # the others follow the runs
+    assert steps[-1].options.name == "paper-limit100"
