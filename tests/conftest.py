@@ -14,9 +14,6 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-# Before torch: on shared cores a thread that waits must not spin.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 # CI tries the same examples every time; developers try new ones.
 derandomize = "CI" in os.environ
 settings.register_profile("serctl", deadline=None, max_examples=30, derandomize=derandomize)

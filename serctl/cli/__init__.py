@@ -14,11 +14,6 @@ from serctl.cli import console
 from serctl.cli.slips import CommandLineError, describe_slip
 from serctl.errors import SerctlError, UnknownNameError
 
-# torch reads it when it is imported. Threads that spin while they wait for one another cost a
-# training several times its time as soon as anything else uses a core (docs/training.md).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 RESUMABLE = ("init", "transcribe", "extract", "train", "export-logits", "run")
 
 

@@ -1,6 +1,7 @@
 """`serctl train`: a fusion network on cached frames, and on request its fold models and seeds."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from serctl.errors import UsageError
 from serctl.models.config import ModelConfig
 from serctl.options import TrainOptions
 from serctl.progress import Progress, silent
-from serctl.runtime import environment, resolve_device
+from serctl.runtime import environment, resolve_device, split_threads
 from serctl.stages.corpus import TrainingCorpus, prepare_corpus
 from serctl.training.fit import fit, shape_model
 from serctl.training.folder import (
@@ -30,6 +31,9 @@ from serctl.training.ranks import Ranks
 
 HELD_OUT, HELD_OUT_SEED = 0.1, 0
 """The same part for every seed: a stacker needs it from all its base models."""
+
+SMALL = 128
+"""Hidden sizes that one thread trains as fast as two: docs/training.md."""
 
 Log = Callable[[str], None]
 
@@ -197,18 +201,19 @@ class _Session:
                 if self.ranks.rank == 0:
                     self.log(f"{title}: {line}")
 
-            summary = fit(
-                data,
-                corpus.dev,
-                corpus.labels,
-                shape,
-                options,
-                folder,
-                device=self.device,
-                ranks=self.ranks,
-                advance=advance,
-                report=report,
-            )
+            with split_threads(self.device) if options.hidden <= SMALL else nullcontext():
+                summary = fit(
+                    data,
+                    corpus.dev,
+                    corpus.labels,
+                    shape,
+                    options,
+                    folder,
+                    device=self.device,
+                    ranks=self.ranks,
+                    advance=advance,
+                    report=report,
+                )
         summary |= {"skipped": corpus.skipped, "notes": list(corpus.notes)}
         call_first(lambda: close_folder(folder, summary))
         return RunResult(title, folder, False, summary)

@@ -13,6 +13,7 @@ from synthetic_frames import TINY, make_project
 from serctl.stages.train import train
 
 SCRIPT = """
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,8 @@ train(project, replace(options, loss="wce+sml"))
 try:
     train(project, options)  # only the first process looks into the folder
 except CheckpointError as error:
-    print(error)
+    print(error, flush=True)
+os._exit(0)  # torch's own end of two gloo processes aborts now and then
 """
 
 
@@ -38,7 +40,7 @@ def test_two_processes_equal_one(tmp_path):
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment(path), timeout=400, check=False
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr
     assert done.stdout.count("two' holds a run of other options (loss wce+sml, now wce)") == 2
     one = train(project, replace(TINY, name="one", dropout=0.0, loss="wce+sml")).runs[0]
     first, second = read_losses(one.folder), read_losses(tmp_path / "runs" / "two")
