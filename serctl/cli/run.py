@@ -23,7 +23,7 @@ def run(
     recipe: Annotated[
         str, typer.Argument(help="demo, small, paper, released, or a TOML file.")
     ] = "",
-    flag: Annotated[
+    recipe_flag: Annotated[
         str, typer.Option("--recipe", help="The recipe as a flag; it overrides the argument.")
     ] = "",
     only: Annotated[
@@ -45,10 +45,10 @@ def run(
     from serctl.pipeline import plan_steps, read_plan
     from serctl.pipeline.execute import run_steps
 
-    if not (flag or recipe):
+    if not (recipe_flag or recipe):
         raise UsageError("No recipe is named. Name one, such as: serctl run demo")
     workspace = open_workspace(project)
-    plan = read_plan(flag or recipe, workspace, limit=limit, device=device, seed=seed)
+    plan = read_plan(recipe_flag or recipe, workspace, limit=limit, device=device, seed=seed)
     steps = plan_steps(workspace, plan, only=only or (), limit=limit)
     console.say(plan.title)
     if dry_run:
