@@ -33,7 +33,7 @@ HELD_OUT, HELD_OUT_SEED = 0.1, 0
 """The same part for every seed: a stacker needs it from all its base models."""
 
 SMALL = 128
-"""Hidden sizes that one thread trains as fast as two: docs/training.md."""
+"""Up to this hidden size a second thread gains little and suffers much from a busy core."""
 
 Log = Callable[[str], None]
 

@@ -32,7 +32,7 @@ class Ranks:
             return cls()
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-            atexit.register(dist.destroy_process_group)  # before the threads of the other side go
+            atexit.register(dist.destroy_process_group)
         return cls(dist.get_rank(), dist.get_world_size(), device)
 
     def sum_gradients(self, model: nn.Module, beside: Sequence[float]) -> list[float]:
