@@ -30,7 +30,7 @@ _PUBLIC = {
     "serctl.stages.stack": ("stack",),
     "serctl.stages.evaluate": ("evaluate",),
     "serctl.stages.predict": ("predict",),
-    "serctl.stages.predictor": ("load", "Predictor", "Prediction"),
+    "serctl.system.predictor": ("load", "Predictor", "Prediction"),
     "serctl.stages.bundle": ("make_bundle",),
     "serctl.stages.doctor": ("examine",),
 }

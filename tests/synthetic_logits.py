@@ -7,7 +7,8 @@ import numpy as np
 
 from serctl.config import PROJECT_FILE, Workspace, read_workspace
 from serctl.data.manifest import Utterance, write_manifest
-from serctl.ensemble.logits import Logits, write_logits
+from serctl.ensemble.logits import Logits
+from serctl.ensemble.logits_file import write_logits
 
 LABELS = ("angry", "sad", "happy", "neutral")
 COUNTS = {"train": (25, 30, 40, 85), "dev": (12, 14, 16, 30), "test": (12, 14, 16, 30)}

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from serctl import config
 from serctl.cli import app
 from serctl.config import PATHS, find_recipe
-from serctl.data import demo
 from serctl.data.manifest import read_manifest
+from serctl.demo import corpus as demo
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

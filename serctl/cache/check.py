@@ -8,8 +8,8 @@ from typing import Any
 
 import google_crc32c
 
+from serctl.cache.checksummed import unseal
 from serctl.cache.header import GROUP_FILE, StoreHeader, parse_header
-from serctl.cache.sealed import unseal
 from serctl.cache.segment import (
     CHUNK_ROWS,
     SHARD,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from serctl import __version__
+from serctl.cache.checksummed import seal, unseal
 from serctl.cache.key import FORMAT_VERSION, FeatureKey
-from serctl.cache.sealed import seal, unseal
 from serctl.cache.storage import get_storage
 from serctl.errors import CacheError
 

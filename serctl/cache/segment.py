@@ -19,7 +19,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
-from serctl.cache.sealed import check_seal, seal, unseal
+from serctl.cache.checksummed import check_seal, seal, unseal
 from serctl.cache.storage import Storage
 from serctl.errors import CacheError
 

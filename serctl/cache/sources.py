@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from serctl.cache.sealed import seal, unseal
+from serctl.cache.checksummed import seal, unseal
 from serctl.errors import CacheError
 from serctl.files import write_atomic
 

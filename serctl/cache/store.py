@@ -8,10 +8,10 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from serctl.cache.frames import DirectRows, RowReader, ZarrRows
 from serctl.cache.header import StoreHeader, parse_header
 from serctl.cache.key import FeatureKey
 from serctl.cache.places import Place, open_place
+from serctl.cache.rows import DirectRows, RowReader, ZarrRows
 from serctl.cache.segment import SegmentIndex, read_index
 from serctl.cache.storage import get_storage
 from serctl.cache.writer import StoreWriter

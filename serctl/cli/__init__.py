@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from serctl import __version__
 from serctl.cli import console
-from serctl.cli.slips import CommandLineError, describe_slip
+from serctl.cli.usage import CommandLineError, describe_slip
 from serctl.errors import SerctlError, UnknownNameError
 
 RESUMABLE = ("init", "transcribe", "extract", "train", "export-logits", "run")

@@ -83,8 +83,8 @@ def check(folder: FolderArg, project: ProjectOpt = None, as_json: JsonOpt = Fals
 @bundle.command()
 def show(folder: FolderArg, as_json: JsonOpt = False) -> None:
     """Print the model card; with --json all of bundle.json."""
-    from serctl.ensemble.bundle import open_bundle
-    from serctl.ensemble.card import write_card
+    from serctl.system.bundle_folder import open_bundle
+    from serctl.system.card import write_card
 
     document = dict(open_bundle(folder).document)
     typer.echo(json.dumps(document, indent=2) if as_json else write_card(document).rstrip())

@@ -14,7 +14,7 @@ from serctl.errors import MissingFeaturesError, UnknownNameError, UsageError, fi
 if TYPE_CHECKING:
     from serctl.cache.describe import StoreSummary
     from serctl.cache.locate import StoreInfo
-    from serctl.stages.verify_cache import VerifyResult
+    from serctl.stages.cache import VerifyResult
 
 cache = typer.Typer(no_args_is_help=True, help="Look after the cache of frames.")
 
@@ -75,7 +75,7 @@ def verify(
     as_json: JsonOpt = False,
 ) -> None:
     """Read every byte and compare checksums. Exit 3 if anything is damaged and not repaired."""
-    from serctl.stages.verify_cache import verify_cache
+    from serctl.stages.cache import verify_cache
 
     workspace = open_workspace(project)
     results = verify_cache(

@@ -15,7 +15,7 @@ from serctl.errors import UsageError
 from serctl.files import write_atomic
 
 if TYPE_CHECKING:
-    from serctl.stages.predictor import Prediction
+    from serctl.system.predictor import Prediction
 
 ABSTAINED = "-"
 """In the table, for no emotion; in files the field is empty."""

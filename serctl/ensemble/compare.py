@@ -11,9 +11,9 @@ from serctl.data.folds import assign_folds, group_by_speaker
 from serctl.ensemble.stackers import AVERAGES, STACKERS, Balance, Stacker, make_stacker
 from serctl.ensemble.stacking_set import StackingSet
 from serctl.errors import LogitsError
-from serctl.evaluation.bootstrap import draw_resamples, draw_subsets, score_subsets
-from serctl.evaluation.metrics import score_predictions
-from serctl.evaluation.paired import PairedTest, compare_paired, correct_holm
+from serctl.metrics.bootstrap import draw_resamples, draw_subsets, score_subsets
+from serctl.metrics.classification import score_predictions
+from serctl.metrics.paired import PairedTest, compare_paired, correct_holm
 from serctl.progress import Progress, silent
 
 

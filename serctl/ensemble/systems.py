@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from serctl.config import Workspace
-from serctl.ensemble.logits import Logits, read_logits
+from serctl.ensemble.logits import Logits
+from serctl.ensemble.logits_file import read_logits
 from serctl.errors import LogitsError, UnknownNameError, UsageError, first_few
 from serctl.files import guess_path
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from serctl.evaluation.bootstrap import (
+from serctl.metrics.bootstrap import (
     NUM_RESAMPLES,
     NUM_SUBSETS,
     PER_CLASS,
@@ -19,7 +19,7 @@ from serctl.evaluation.bootstrap import (
     score_resamples,
     score_subsets,
 )
-from serctl.evaluation.metrics import (
+from serctl.metrics.classification import (
     METRICS,
     Calibration,
     Scores,
@@ -88,7 +88,7 @@ class SystemScore:
     Attributes:
         name: The system.
         kind: ``run``, ``stacker``, ``outside`` or ``baseline``.
-        macro_f1: Over the declared labels; see `serctl.evaluation.metrics.Scores`.
+        macro_f1: Over the declared labels; see `serctl.metrics.classification.Scores`.
         uar: Unweighted average recall.
         accuracy: Share of right answers.
         intervals: 95 % of each of the three, from resampling speakers.

@@ -16,8 +16,8 @@ import numpy as np
 
 from serctl import __version__
 from serctl.evaluation.published import Beside, compare_note
-from serctl.page.closely import show_closely, tabulate_groups
-from serctl.page.exhibits import Curve, Exhibit, show_curves, show_importances, show_subsets
+from serctl.page.figures import Curve, Exhibit, show_curves, show_importances, show_subsets
+from serctl.page.system_figures import show_closely, tabulate_groups
 
 STYLE, SCRIPTS = "page.css", ("figures.js", "tables.js", "browser.js")
 

@@ -12,12 +12,12 @@ from serctl.data.manifest import read_manifest
 from serctl.data.transcripts import FROM_MANIFEST, read_finished
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import have_weights
+from serctl.encoding.failures import capture
+from serctl.encoding.keys import make_key
+from serctl.encoding.recognition import settle_recognition
 from serctl.errors import SerctlError
 from serctl.pipeline.recipe import Step
-from serctl.stages.extract import make_key
-from serctl.stages.failures import capture
-from serctl.stages.recognition import settle_recognition
-from serctl.training.folder import SUMMARY, read_summary
+from serctl.training.run_folder import SUMMARY, read_summary
 
 NO_WEIGHTS = "weights not here"
 TOKENS_A_SECOND = 4.0

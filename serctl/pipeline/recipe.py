@@ -29,7 +29,7 @@ from serctl.options import (
     TrainOptions,
     TranscribeOptions,
 )
-from serctl.training.folder import holds_other_options, run_name, settle_options
+from serctl.training.run_folder import holds_other_options, run_name, settle_options
 
 STAGES = ("transcribe", "extract", "train", "export-logits", "stack", "evaluate")
 """In the order of the road."""

@@ -17,9 +17,7 @@ from serctl.data.corpora import CORPORA
 from serctl.data.manifest import Manifest, read_manifest
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import hash_content, have_weights, resolve_weights
-from serctl.ensemble.bundle import BUNDLE_FILE, open_bundle, seal_bundle
-from serctl.ensemble.card import write_card
-from serctl.ensemble.checkpoint import read_document
+from serctl.ensemble.stacker_folder import read_document
 from serctl.ensemble.systems import System
 from serctl.errors import (
     CheckpointError,
@@ -28,12 +26,14 @@ from serctl.errors import (
     UsageError,
     first_few,
 )
-from serctl.evaluation.metrics import METRICS, score_predictions
 from serctl.files import replace_folder, write_atomic
+from serctl.metrics.classification import METRICS, score_predictions
 from serctl.options import BundleOptions
 from serctl.progress import Progress, silent
-from serctl.stages.parts import Branch, Parts, find_parts
-from serctl.training.folder import CONFIG, MODEL
+from serctl.system.bundle_folder import BUNDLE_FILE, open_bundle, seal_bundle
+from serctl.system.card import write_card
+from serctl.system.parts import Branch, Parts, find_parts
+from serctl.training.run_folder import CONFIG, MODEL
 
 NOT_STATED = "not stated"
 

@@ -22,7 +22,7 @@ from serctl.data.transcripts import read_transcripts
 from serctl.encoders.catalog import ENCODERS, get_spec
 from serctl.encoders.weights import have_weights
 from serctl.errors import AudioError, SerctlError, first_few
-from serctl.training.folder import CONFIG, SUMMARY
+from serctl.training.run_folder import CONFIG, SUMMARY
 
 START = "serctl init --corpus NAME --root DIR"
 AGAIN = "serctl init --overwrite and the --corpus or --manifest, and --root, it was made with"

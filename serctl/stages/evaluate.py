@@ -8,18 +8,18 @@ from typing import Any
 
 from serctl.config import Workspace, options_to_dict
 from serctl.data.manifest import Manifest, read_manifest
-from serctl.ensemble.baselines import make_baselines
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.systems import System, find_systems, list_systems
 from serctl.errors import LogitsError, ManifestError, first_few
+from serctl.evaluation.baselines import make_baselines
 from serctl.evaluation.markdown import to_markdown
+from serctl.evaluation.notes import find_stale, list_notes, list_warnings
+from serctl.evaluation.scoring import compare_pairs, lay_out_trial, measure_duration, score_systems
+from serctl.evaluation.submission import write_submission
 from serctl.evaluation.trial import SystemScore
 from serctl.files import write_atomic
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
-from serctl.stages.caveats import find_stale, list_notes, list_warnings
-from serctl.stages.judging import compare_pairs, lay_out_trial, measure_duration, score_systems
-from serctl.stages.submission import write_submission
 
 REPORT_VERSION = 1
 

@@ -11,17 +11,18 @@ import torch
 from serctl.config import Workspace
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Manifest, Utterance, read_manifest
-from serctl.ensemble.logits import FORMAT_VERSION, Logits, read_sidecar, write_logits
+from serctl.encoding.features import check_features, reopen_branches
+from serctl.ensemble.logits import Logits
+from serctl.ensemble.logits_file import FORMAT_VERSION, read_sidecar, write_logits
 from serctl.errors import CheckpointError, LogitsError, UnknownNameError, first_few
 from serctl.files import read_json
 from serctl.options import ExportLogitsOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device
-from serctl.stages.features import check_features, reopen_branches
 from serctl.training.checkpoint import Run, load_run
 from serctl.training.dataset import build_set
-from serctl.training.folder import CONFIG, SUMMARY, TRAIN_IDS, hash_document, read_summary
 from serctl.training.inference import Outputs, infer
+from serctl.training.run_folder import CONFIG, SUMMARY, TRAIN_IDS, hash_document, read_summary
 
 
 @dataclass(frozen=True)

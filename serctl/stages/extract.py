@@ -4,32 +4,29 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from serctl.cache.key import FeatureKey
 from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.config import Workspace
 from serctl.data.audio import SAMPLE_RATE
 from serctl.data.manifest import Utterance, read_manifest
 from serctl.encoders.base import Encoder
-from serctl.encoders.load import identify_encoder, load_encoder
-from serctl.errors import UsageError
-from serctl.options import ExtractOptions
-from serctl.progress import Advance, Progress, silent
-from serctl.stages.batching import check_disk, measure_sizes, plan_rows, run_encoder
-from serctl.stages.failures import FAILURES, Failures, capture, check_failures, list_failures
-from serctl.stages.inputs import (
-    AudioInputs,
+from serctl.encoders.load import load_encoder
+from serctl.encoding.batching import check_disk, measure_sizes, plan_rows, run_encoder
+from serctl.encoding.failures import FAILURES, Failures, capture, check_failures, list_failures
+from serctl.encoding.inputs import (
     Inputs,
     Reading,
-    TextInputs,
     read_batches,
     run_ahead,
 )
+from serctl.encoding.keys import encoder_settings, open_inputs
+from serctl.errors import UsageError
+from serctl.options import ExtractOptions
+from serctl.progress import Advance, Progress, silent
 
 BATCH_SECONDS = {True: 2.0, False: 60.0}
 """Padded seconds of a batch on a CPU, where larger ones only add padding, and elsewhere."""
@@ -92,7 +89,7 @@ def extract(
     manifest = read_manifest(workspace.manifest)
     rows = sorted(manifest.limit(options.limit), key=lambda row: row.utterance_id)
     with SourceHasher(workspace.cache) as hasher:
-        key, inputs = _open_inputs(workspace, options, hasher)
+        key, inputs = open_inputs(workspace, options, hasher)
         store = workspace.cache / key.store_name
         missing = _find_missing(rows, inputs, store)
         present = len(rows) - len(missing)
@@ -115,7 +112,9 @@ def extract(
 
         device = resolve_device(options.device)
         with split_threads(device) as workers:
-            encoder = load_encoder(options.encoder, device=device, **_settings(workspace, options))
+            encoder = load_encoder(
+                options.encoder, device=device, **encoder_settings(workspace, options)
+            )
             sizes, failures = measure_sizes(rows, inputs, encoder, options.skip_bad)
             seconds = options.batch_seconds or BATCH_SECONDS[device.type == "cpu"]
             batches = plan_rows(rows, sizes, encoder, seconds)[part - 1 :: parts]
@@ -161,37 +160,6 @@ def parse_shard(shard: str) -> tuple[int, int]:
     if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise UsageError(f"--shard {shard}: expected i/n with i from 1 to n, such as 2/8.")
     return int(part), int(parts)
-
-
-def make_key(workspace: Workspace, options: ExtractOptions) -> FeatureKey:
-    """Return the key of the frames that `extract` makes with these options.
-
-    Raises:
-        SerctlError: The weights or, for text, the transcripts are not at hand.
-    """
-    return _open_inputs(workspace, options, SourceHasher(workspace.cache))[0]
-
-
-def _open_inputs(
-    workspace: Workspace, options: ExtractOptions, hasher: SourceHasher
-) -> tuple[FeatureKey, Inputs]:
-    if not options.encoder:
-        raise UsageError("No encoder is named. Name one with --encoder; see: serctl encoders")
-    identity = identify_encoder(options.encoder, **_settings(workspace, options))
-    is_text = identity.modality == "text"
-    inputs: Inputs = TextInputs(workspace.transcripts) if is_text else AudioInputs(hasher)
-    return FeatureKey(**asdict(identity), source=inputs.source, storage=options.storage), inputs
-
-
-def _settings(workspace: Workspace, options: ExtractOptions) -> dict[str, Any]:
-    """Return what identifies an encoder beside its name."""
-    return {
-        "weights": options.weights,
-        "mapping": workspace.weights,
-        "layer": options.layer,
-        "dtype": options.dtype,
-        "window": options.window,
-    }
 
 
 def _find_missing(rows: Sequence[Utterance], inputs: Inputs, store: Path) -> set[str]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from serctl import __version__
 from serctl.config import PATHS, PROJECT_FILE
 from serctl.data.corpora import CORPORA, read_corpus
-from serctl.data.corpora.found import Corpus
+from serctl.data.corpora.scan import Corpus
 from serctl.data.corpora.table import read_table
-from serctl.data.demo import make_demo
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Manifest, Utterance, check_manifest, write_manifest
 from serctl.data.splits import assign_splits
+from serctl.demo.corpus import make_demo
 from serctl.errors import UsageError, first_few
 from serctl.files import write_atomic
 from serctl.progress import Progress, silent

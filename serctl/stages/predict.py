@@ -8,16 +8,16 @@ from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.data.audio import SAMPLE_RATE, read_audio
-from serctl.data.corpora.found import AUDIO
+from serctl.data.corpora.scan import AUDIO
 from serctl.data.transcripts import read_rows
+from serctl.encoding.failures import capture
+from serctl.encoding.inputs import run_ahead
 from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError, count, first_few
 from serctl.options import PredictOptions
 from serctl.progress import Progress, silent
-from serctl.stages.failures import capture
-from serctl.stages.frames import Clip
-from serctl.stages.inputs import run_ahead
-from serctl.stages.parts import find_parts
-from serctl.stages.predictor import Prediction, Predictor
+from serctl.system.frames import Clip
+from serctl.system.parts import find_parts
+from serctl.system.predictor import Prediction, Predictor
 
 GROUP_SECONDS = 600.0
 """Audio whose frames are held in memory at a time, about 0.5 MB a second for the paper's encoders;

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from serctl.config import Workspace
 from serctl.data.transcripts import read_transcripts
-from serctl.ensemble.checkpoint import read_document
+from serctl.ensemble.stacker_folder import read_document
 from serctl.errors import CheckpointError, ReportError, SerctlError, UnknownNameError
 from serctl.evaluation.markdown import to_markdown
 from serctl.evaluation.published import Beside, describe_training, lay_beside
@@ -23,7 +23,7 @@ from serctl.stages.evaluate import REPORT_VERSION
 
 if TYPE_CHECKING:
     from serctl.page.document import Importances, Page
-    from serctl.page.exhibits import Curve
+    from serctl.page.figures import Curve
 
 SUFFIXES = {".html": "html", ".htm": "html", ".md": "md", ".csv": "csv", ".tex": "latex"}
 SUFFIXES |= {".json": "json"}
@@ -220,7 +220,7 @@ def _find_words(workspace: Workspace, rows: Mapping[str, Any]) -> tuple[list[str
 def _read_curves(
     workspace: Workspace, configs: Mapping[str, Mapping[str, Any]]
 ) -> Iterable["Curve"]:
-    from serctl.page.exhibits import Curve
+    from serctl.page.figures import Curve
 
     for name, config in configs.items():
         training = describe_training(config)

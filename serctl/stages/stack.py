@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from serctl.config import Workspace, options_to_dict
 from serctl.data.manifest import Manifest, read_manifest
-from serctl.ensemble.checkpoint import TrainedStacker, save_stacker
 from serctl.ensemble.compare import Comparison, compare_stackers, count_folds, cross_predict
-from serctl.ensemble.logits import Logits, write_logits
+from serctl.ensemble.logits import Logits
+from serctl.ensemble.logits_file import write_logits
+from serctl.ensemble.stacker_folder import TrainedStacker, save_stacker
 from serctl.ensemble.stackers import make_stacker
 from serctl.ensemble.stacking_set import StackingSet, collect_stacking_set
 from serctl.ensemble.systems import System, find_systems, list_systems

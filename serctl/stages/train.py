@@ -15,9 +15,10 @@ from serctl.models.config import ModelConfig
 from serctl.options import TrainOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device, split_threads
-from serctl.stages.corpus import TrainingCorpus, prepare_corpus
+from serctl.training.corpus import TrainingCorpus, prepare_corpus
 from serctl.training.fit import fit, shape_model
-from serctl.training.folder import (
+from serctl.training.ranks import Ranks
+from serctl.training.run_folder import (
     RUN_VERSION,
     close_folder,
     hash_config,
@@ -27,7 +28,6 @@ from serctl.training.folder import (
     settle_options,
     write_metrics,
 )
-from serctl.training.ranks import Ranks
 
 HELD_OUT, HELD_OUT_SEED = 0.1, 0
 """The same part for every seed: a stacker needs it from all its base models."""

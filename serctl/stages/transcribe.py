@@ -22,13 +22,13 @@ from serctl.data.transcripts import (
     read_finished,
     write_transcripts,
 )
+from serctl.encoding.batching import check_disk, measure_sizes, plan_rows
+from serctl.encoding.failures import FAILURES, Failures, capture, check_failures, list_failures
+from serctl.encoding.inputs import AudioInputs, Reading
+from serctl.encoding.recognition import Recognition, make_row, recognise_batches, settle_recognition
 from serctl.errors import TranscriptsError, UsageError
 from serctl.options import TranscribeOptions
 from serctl.progress import Progress, silent
-from serctl.stages.batching import check_disk, measure_sizes, plan_rows
-from serctl.stages.failures import FAILURES, Failures, capture, check_failures, list_failures
-from serctl.stages.inputs import AudioInputs, Reading
-from serctl.stages.recognition import Recognition, make_row, recognise_batches, settle_recognition
 
 if TYPE_CHECKING:
     from serctl.encoders.recognisers.base import Recognised

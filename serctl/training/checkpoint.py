@@ -21,7 +21,7 @@ from serctl.errors import CheckpointError
 from serctl.files import read_json
 from serctl.models.config import ModelConfig
 from serctl.models.fusion import FusionModel
-from serctl.training.folder import CONFIG, MODEL, RUN_VERSION
+from serctl.training.run_folder import CONFIG, MODEL, RUN_VERSION
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) -> None:

@@ -9,8 +9,8 @@ import torch
 
 from serctl.data.labels import NEUTRAL, LabelSet
 from serctl.errors import ConfigError
-from serctl.evaluation.bootstrap import draw_subsets, score_subsets
-from serctl.evaluation.metrics import score_predictions
+from serctl.metrics.bootstrap import draw_subsets, score_subsets
+from serctl.metrics.classification import score_predictions
 from serctl.models.config import ModelConfig
 from serctl.models.fusion import FusionModel
 from serctl.options import TrainOptions

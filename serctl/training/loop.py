@@ -30,12 +30,12 @@ from serctl.training.checkpoint import (
 )
 from serctl.training.dataset import UtteranceSet
 from serctl.training.diagnosis import diagnose
-from serctl.training.folder import MODEL, STATE
 from serctl.training.inference import autocast
 from serctl.training.interrupt import stop_requests
 from serctl.training.loader import Batch, LoadTimes, load_batches
 from serctl.training.objective import Denominators, Objective, Targets
 from serctl.training.ranks import Ranks
+from serctl.training.run_folder import MODEL, STATE
 from serctl.training.sampler import Sampler, split_batch
 
 SAVE_SECONDS = 600.0

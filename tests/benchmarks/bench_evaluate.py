@@ -10,8 +10,8 @@ from time import perf_counter
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
-from serctl.evaluation.bootstrap import draw_resamples, interval, score_resamples
-from serctl.evaluation.paired import compare_paired
+from serctl.metrics.bootstrap import draw_resamples, interval, score_resamples
+from serctl.metrics.paired import compare_paired
 
 NUM_UTTERANCES, NUM_CLASSES, NUM_RESAMPLES, LOOP_RESAMPLES = 25_000, 8, 1000, 50
 SHARES = np.array([5836, 2341, 6344, 987, 326, 542, 1459, 7423]) / 25_258  # MSP-Podcast dev

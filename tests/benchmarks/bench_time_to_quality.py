@@ -23,9 +23,9 @@ from bench_train import BATCH, TOKENS, Reference
 from torch import nn
 
 from serctl.config import open_workspace, resolve_options
-from serctl.evaluation.metrics import score_predictions
+from serctl.metrics.classification import score_predictions
 from serctl.options import TrainOptions
-from serctl.stages.corpus import TrainingCorpus, prepare_corpus
+from serctl.training.corpus import TrainingCorpus, prepare_corpus
 from serctl.training.dataset import UtteranceSet
 from serctl.training.fit import fit, shape_model
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from serctl.data.corpora import CORPORA, read_corpus
-from serctl.data.corpora.found import Corpus
+from serctl.data.corpora.scan import Corpus
 from serctl.data.folds import choose_folds
 from serctl.data.manifest import Manifest, Utterance, read_manifest, write_manifest
 from serctl.errors import CorpusError, ManifestError, UnknownNameError, UsageError

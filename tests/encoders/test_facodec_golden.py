@@ -18,12 +18,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from serctl.encoders.base import EncoderIdentity
-from serctl.encoders.facodec.checkpoint import (
-    find_pair,
-    fold_weight_norm,
-    load_network,
-    name_file,
-)
 from serctl.encoders.facodec.encoder import FacodecEncoder
 from serctl.encoders.facodec.layers import Activation, EncoderBlock, ResidualUnit, SnakeBeta
 from serctl.encoders.facodec.network import (
@@ -33,6 +27,12 @@ from serctl.encoders.facodec.network import (
     ResidualQuantizer,
     Sizes,
     Transformer,
+)
+from serctl.encoders.facodec.release import (
+    find_pair,
+    fold_weight_norm,
+    load_network,
+    name_file,
 )
 
 ROOT = Path(__file__).resolve().parents[2]

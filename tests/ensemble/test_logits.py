@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax as reference_softmax
 
-from serctl.ensemble.logits import Logits, join_logits, read_logits, softmax, write_logits
+from serctl.ensemble.logits import Logits, join_logits, softmax
+from serctl.ensemble.logits_file import read_logits, write_logits
 from serctl.errors import LogitsError
 
 LABELS = ("angry", "sad", "neutral")

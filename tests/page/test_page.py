@@ -9,8 +9,13 @@ import pytest
 from synthetic_report import make_evaluation, write_project
 
 from serctl.options import ReportOptions
-from serctl.page.closely import show_calibration, show_classes, show_confusion, tabulate_groups
-from serctl.page.exhibits import show_importances, show_subsets
+from serctl.page.figures import show_importances, show_subsets
+from serctl.page.system_figures import (
+    show_calibration,
+    show_classes,
+    show_confusion,
+    tabulate_groups,
+)
 from serctl.stages.report import report
 
 EVIL = "</script><script>alert(1)</script><!--\"'&"

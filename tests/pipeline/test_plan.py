@@ -21,7 +21,7 @@ from serctl.pipeline.estimate import estimate_steps
 from serctl.stages.extract import ExtractResult
 from serctl.stages.train import TrainResult
 from serctl.stages.transcribe import transcribe
-from serctl.training.folder import CONFIG, run_name
+from serctl.training.run_folder import CONFIG, run_name
 
 HEAVY = ("torch", "transformers", "sklearn", "xgboost", "zarr")
 

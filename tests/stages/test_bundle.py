@@ -15,13 +15,13 @@ from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest import read_manifest
 from serctl.encoders.catalog import get_spec
-from serctl.ensemble.bundle import open_bundle
-from serctl.ensemble.logits import read_logits
+from serctl.ensemble.logits_file import read_logits
 from serctl.errors import LogitsError, UnknownNameError, UsageError
 from serctl.options import BundleOptions, EvaluateOptions, ReportOptions
 from serctl.stages.bundle import BundleResult, find_missing_weights, make_bundle
 from serctl.stages.evaluate import evaluate
 from serctl.stages.report import report
+from serctl.system.bundle_folder import open_bundle
 
 
 @pytest.fixture(scope="module")

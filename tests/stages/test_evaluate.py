@@ -20,9 +20,10 @@ from serctl.cache.store import FeatureStore
 from serctl.cache.writer import StoreWriter
 from serctl.config import Workspace
 from serctl.data.manifest import Utterance, read_manifest, write_manifest
-from serctl.ensemble.baselines import MAJORITY, POOLED
-from serctl.ensemble.logits import Logits, read_logits, write_logits
+from serctl.ensemble.logits import Logits
+from serctl.ensemble.logits_file import read_logits, write_logits
 from serctl.errors import LogitsError, ManifestError, UnknownNameError, UsageError
+from serctl.evaluation.baselines import MAJORITY, POOLED
 from serctl.options import EvaluateOptions, ExportLogitsOptions, StackOptions
 from serctl.stages.evaluate import EvaluateResult, evaluate
 from serctl.stages.export_logits import export_logits

@@ -8,7 +8,7 @@ import pytest
 from synthetic_frames import TINY, make_project, make_utterances
 
 from serctl.data.manifest import read_manifest, write_manifest
-from serctl.ensemble.logits import read_logits
+from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.systems import find_systems
 from serctl.errors import CheckpointError, LogitsError, UnknownNameError
 from serctl.options import ExportLogitsOptions

@@ -24,12 +24,13 @@ from serctl.config import Workspace, open_workspace
 from serctl.data.manifest import Utterance, read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
 from serctl.encoders.load import load_encoder
+from serctl.encoding.failures import read_failures
+from serctl.encoding.features import check_features, open_branches
+from serctl.encoding.keys import make_key
 from serctl.errors import AudioError, CacheError, SerctlError, UsageError
 from serctl.options import ExtractOptions
 from serctl.stages import extract as stage
-from serctl.stages.extract import extract, make_key
-from serctl.stages.failures import read_failures
-from serctl.stages.features import check_features, open_branches
+from serctl.stages.extract import extract
 
 SIZES = (9_000, 16_000, 3_000, 16_000, 450, 12_345, 7_000, 2_000)
 WORDS = ("", "hello you", "leave me alone " * 20, "I am happy", "so", "well", "why me", "great")
@@ -357,7 +358,7 @@ def test_a_disk_too_small_is_told_before_the_first_utterance(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("serctl.stages.batching.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("serctl.encoding.batching.shutil.disk_usage", lambda _: usage)
     seen = interrupt_after(monkeypatch, 99)
     with pytest.raises(CacheError, match=r"frames of wavlm-large need 0\.00 GB, but"):
         extract(project, WAVLM)

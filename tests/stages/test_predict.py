@@ -27,7 +27,7 @@ from serctl.data.audio import read_audio
 from serctl.data.manifest import read_manifest
 from serctl.data.segments import Segment
 from serctl.encoders.load import load_encoder
-from serctl.ensemble.logits import read_logits
+from serctl.ensemble.logits_file import read_logits
 from serctl.errors import (
     AudioError,
     CheckpointError,
@@ -38,14 +38,14 @@ from serctl.errors import (
     WeightsError,
 )
 from serctl.options import BundleOptions, PredictOptions
-from serctl.stages import loaded
-from serctl.stages import predictor as predictor_module
 from serctl.stages.bundle import make_bundle
-from serctl.stages.frames import Clip
-from serctl.stages.parts import find_parts
 from serctl.stages.predict import PredictResult, predict
-from serctl.stages.predictor import Predictor
 from serctl.stages.train import train
+from serctl.system import encoders as loaded
+from serctl.system import predictor as predictor_module
+from serctl.system.frames import Clip
+from serctl.system.parts import find_parts
+from serctl.system.predictor import Predictor
 
 TOLERANCE = 1e-4
 """Of logits. Frames are rounded to float16 on both ways, so only the batches' padding is left."""

@@ -15,7 +15,7 @@ from serctl.config import Workspace, open_workspace
 from serctl.data.audio import SAMPLE_RATE, read_audio
 from serctl.data.manifest import Utterance, read_manifest, write_manifest
 from serctl.data.transcripts import read_transcripts
-from serctl.ensemble.logits import read_logits
+from serctl.ensemble.logits_file import read_logits
 from serctl.options import (
     BundleOptions,
     ExportLogitsOptions,
@@ -27,11 +27,11 @@ from serctl.options import (
 from serctl.stages.bundle import make_bundle
 from serctl.stages.export_logits import export_logits
 from serctl.stages.extract import extract
-from serctl.stages.frames import Clip
-from serctl.stages.parts import find_parts
-from serctl.stages.predictor import Predictor
 from serctl.stages.train import train
 from serctl.stages.transcribe import transcribe
+from serctl.system.frames import Clip
+from serctl.system.parts import find_parts
+from serctl.system.predictor import Predictor
 
 TOLERANCE = 1e-3
 """Of logits; measured: 3e-6 (float32 of a batch of other clips, then rounded to float16 alike)."""

@@ -14,7 +14,7 @@ from serctl.cli import app
 from serctl.config import resolve_options
 from serctl.data.manifest import read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
-from serctl.ensemble.logits import read_logits
+from serctl.ensemble.logits_file import read_logits
 from serctl.errors import (
     CacheError,
     CheckpointError,

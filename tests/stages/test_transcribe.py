@@ -23,10 +23,11 @@ from serctl.data.manifest import Utterance, write_manifest
 from serctl.data.transcripts import Journal, read_rows, read_transcripts
 from serctl.encoders.recognisers import backends, huggingface
 from serctl.encoders.recognisers.base import Recogniser
+from serctl.encoding.keys import make_key
+from serctl.encoding.recognition import settle_recognition
 from serctl.errors import AudioError, CacheError, ConfigError, TranscriptsError, UsageError
 from serctl.options import ExtractOptions, TranscribeOptions
-from serctl.stages.extract import extract, make_key
-from serctl.stages.recognition import settle_recognition
+from serctl.stages.extract import extract
 from serctl.stages.transcribe import transcribe
 
 SIZES = (9_000, 16_000, 3_000, 490_000, 12_345)
@@ -216,7 +217,7 @@ def test_a_disk_too_small_for_the_frames_is_told_before_the_first_utterance(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("serctl.stages.batching.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("serctl.encoding.batching.shutil.disk_usage", lambda _: usage)
     seen = interrupt_after(monkeypatch, 99)
     with pytest.raises(CacheError, match="frames of whisper-tiny need"):
         transcribe(project, replace(OPTIONS, keep_frames=True))

@@ -12,13 +12,13 @@ from synthetic_frames import TINY, fill_store, make_key, make_project, make_utte
 from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
 from serctl.data.manifest import Utterance, write_manifest
-from serctl.ensemble.logits import read_logits
+from serctl.encoding.failures import list_failures, read_failures
+from serctl.encoding.inputs import AudioInputs
+from serctl.ensemble.logits_file import read_logits
 from serctl.errors import AudioError, LogitsError, MissingFeaturesError
 from serctl.options import EvaluateOptions, ExportLogitsOptions, StackOptions, TrainOptions
 from serctl.stages.evaluate import evaluate
 from serctl.stages.export_logits import export_logits
-from serctl.stages.failures import list_failures, read_failures
-from serctl.stages.inputs import AudioInputs
 from serctl.stages.stack import stack
 from serctl.stages.train import train
 

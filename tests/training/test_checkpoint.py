@@ -11,7 +11,7 @@ from serctl.errors import CheckpointError
 from serctl.options import TrainOptions
 from serctl.stages.train import train
 from serctl.training.checkpoint import load_run, load_tensors, save_tensors
-from serctl.training.folder import run_name
+from serctl.training.run_folder import run_name
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from serctl.config import find_recipe, read_recipe, resolve_options
 from serctl.errors import ConfigError, UnknownNameError
 from serctl.options import TrainOptions
 from serctl.pipeline import read_plan
-from serctl.training.folder import run_name
+from serctl.training.run_folder import run_name
 
 
 def options(name: str, **flags) -> TrainOptions:

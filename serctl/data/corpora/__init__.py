@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from serctl.data.corpora.found import Corpus
+from serctl.data.corpora.scan import Corpus
 from serctl.errors import CorpusError, UnknownNameError
 
 

@@ -9,7 +9,7 @@ Source: https://audeering.github.io/audformat/data-introduction.html and the doc
 
 from pathlib import Path
 
-from serctl.data.corpora.found import Corpus, present_only
+from serctl.data.corpora.scan import Corpus, present_only
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance, parse_split
 from serctl.errors import ConfigError, CorpusError

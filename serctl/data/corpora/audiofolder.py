@@ -10,7 +10,7 @@ classification").
 import json
 from pathlib import Path
 
-from serctl.data.corpora.found import Corpus, find_audio, present_only
+from serctl.data.corpora.scan import Corpus, find_audio, present_only
 from serctl.data.manifest import Utterance, parse_row, parse_split, read_rows
 from serctl.errors import CorpusError
 

@@ -11,7 +11,7 @@ https://github.com/CheyneyComputerScience/CREMA-D.
 
 from pathlib import Path
 
-from serctl.data.corpora.found import Corpus, find_file, match_names, note_missing
+from serctl.data.corpora.scan import Corpus, find_file, match_names, note_missing
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance, read_rows
 

@@ -9,7 +9,7 @@ Database of German Emotional Speech", Interspeech.
 
 from pathlib import Path
 
-from serctl.data.corpora.found import Corpus, given_splits, match_names, note_missing
+from serctl.data.corpora.scan import Corpus, given_splits, match_names, note_missing
 from serctl.data.manifest import Utterance
 
 UTTERANCES = 535

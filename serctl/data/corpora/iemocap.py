@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from serctl.data.corpora.found import Corpus, note_missing, present_only
+from serctl.data.corpora.scan import Corpus, note_missing, present_only
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.errors import CorpusError

@@ -12,7 +12,7 @@ folders of MELD.Raw.tar.gz, not in that README, as several public loaders name t
 
 from pathlib import Path
 
-from serctl.data.corpora.found import AUDIO, Corpus, find_file, note_missing, tell
+from serctl.data.corpora.scan import AUDIO, Corpus, find_file, note_missing, tell
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance, parse_split, read_rows
 from serctl.errors import CorpusError

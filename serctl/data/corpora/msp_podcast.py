@@ -15,7 +15,7 @@ in the challenge's form; ``EmoClass_Major``: README of https://github.com/msplab
 from collections import Counter
 from pathlib import Path
 
-from serctl.data.corpora.found import Corpus, find_audio, find_file, present_only, tell
+from serctl.data.corpora.scan import Corpus, find_audio, find_file, present_only, tell
 from serctl.data.labels import EMOTIONS, parse_emotion
 from serctl.data.manifest import NO_SPEAKER, Utterance, parse_split, read_rows
 from serctl.errors import CorpusError

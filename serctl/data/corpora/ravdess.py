@@ -10,7 +10,7 @@ Russo 2018, https://doi.org/10.1371/journal.pone.0196391.
 
 from pathlib import Path
 
-from serctl.data.corpora.found import Corpus, given_splits, match_names, note_missing
+from serctl.data.corpora.scan import Corpus, given_splits, match_names, note_missing
 from serctl.data.manifest import Utterance
 
 UTTERANCES = 1440

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from serctl.data.corpora.found import Corpus, tell
+from serctl.data.corpora.scan import Corpus, tell
 from serctl.data.folds import COLUMN as FOLD
 from serctl.data.manifest import ATTRIBUTES, COLUMNS, parse_row, read_rows
 from serctl.errors import CorpusError, ManifestError, UnknownNameError

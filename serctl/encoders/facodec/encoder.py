@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
-from serctl.encoders.facodec.checkpoint import find_pair, load_network
 from serctl.encoders.facodec.layers import HOP
 from serctl.encoders.facodec.network import MIN_SAMPLES, FACodec
+from serctl.encoders.facodec.release import find_pair, load_network
 from serctl.errors import AudioError
 
 

@@ -9,10 +9,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serctl.data import demo
-from serctl.data.demo import make_demo, plan_demo
 from serctl.data.labels import EMOTIONS
 from serctl.data.manifest import Manifest, check_manifest
+from serctl.demo import corpus as demo
+from serctl.demo.corpus import make_demo, plan_demo
 from serctl.errors import CorpusError
 
 ROWS = [plan.row for plan in plan_demo(Path("root"), seed=0)]

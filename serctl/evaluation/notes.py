@@ -5,7 +5,7 @@ from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest
-from serctl.ensemble.checkpoint import read_document
+from serctl.ensemble.stacker_folder import read_document
 from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, first_few
 from serctl.evaluation.trial import SystemScore, Trial

@@ -11,15 +11,15 @@ from serctl.config import find_workspace, read_toml
 from serctl.data.audio import SAMPLE_RATE, read_audio, to_mono_16k
 from serctl.data.segments import cut_at_pauses
 from serctl.ensemble.calibration import PRIORS, parse_prior
-from serctl.ensemble.checkpoint import load_stacker
 from serctl.ensemble.logits import Logits, softmax
+from serctl.ensemble.stacker_folder import load_stacker
 from serctl.errors import AudioError, ConfigError, SerctlError, UsageError
 from serctl.files import read_json
 from serctl.options import PredictOptions
 from serctl.runtime import resolve_device
-from serctl.stages.frames import Clip, FrameMaker, tabulate
-from serctl.stages.loaded import Encoders
-from serctl.stages.parts import Parts, find_parts
+from serctl.system.encoders import Encoders
+from serctl.system.frames import Clip, FrameMaker, tabulate
+from serctl.system.parts import Parts, find_parts
 from serctl.training.checkpoint import load_run
 from serctl.training.inference import infer
 

@@ -50,7 +50,7 @@ def speak(lines: Sequence[Line]) -> Iterator[NDArray[np.int16]]:
     Raises:
         CorpusError: The library is not installed, or it failed.
     """
-    command = [sys.executable, "-m", "serctl.data.espeak"]
+    command = [sys.executable, "-m", "serctl.demo.espeak"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None

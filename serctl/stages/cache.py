@@ -61,7 +61,8 @@ def _extract_lost(
     workspace: Workspace, info: StoreInfo, result: VerifyResult, device: str, progress: Progress
 ) -> VerifyResult:
     from serctl.cache.store import FeatureStore
-    from serctl.stages.extract import extract, make_key
+    from serctl.encoding.keys import make_key
+    from serctl.stages.extract import extract
 
     restored = tuple(damage.file for damage in result.found.damages if not damage.lost)
     lost = result.found.lost

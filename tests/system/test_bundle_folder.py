@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from serctl.ensemble.bundle import BUNDLE_FILE, Bundle, open_bundle, seal_bundle
 from serctl.errors import CheckpointError
+from serctl.system.bundle_folder import BUNDLE_FILE, Bundle, open_bundle, seal_bundle
 
 DOCUMENT = {
     "name": "small",

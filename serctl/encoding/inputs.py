@@ -12,8 +12,8 @@ from serctl.data.audio import decode_audio, measure_samples, read_bytes
 from serctl.data.manifest import Utterance
 from serctl.data.transcripts import read_transcripts
 from serctl.encoders.base import Encoder
+from serctl.encoding.failures import Failures, capture
 from serctl.errors import SerctlError
-from serctl.stages.failures import Failures, capture
 
 READERS = 4
 """Threads that read and decode ahead of the encoder."""

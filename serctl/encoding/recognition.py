@@ -13,10 +13,10 @@ from serctl.encoders.catalog import get_spec
 from serctl.encoders.load import identify_encoder
 from serctl.encoders.recognisers.backends import choose_backend
 from serctl.encoders.weights import resolve_weights
+from serctl.encoding.failures import Failures
+from serctl.encoding.inputs import AudioInputs, Reading, read_batches, run_ahead
 from serctl.errors import SerctlError, UsageError
 from serctl.options import TranscribeOptions
-from serctl.stages.failures import Failures
-from serctl.stages.inputs import AudioInputs, Reading, read_batches, run_ahead
 
 if TYPE_CHECKING:
     import torch

@@ -5,7 +5,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from serctl.page.exhibits import (
+from serctl.page.figures import (
     KIND_COLOURS,
     SEQUENTIAL,
     Cell,

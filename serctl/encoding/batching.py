@@ -14,9 +14,9 @@ from serctl.data.audio import SAMPLE_RATE
 from serctl.data.manifest import Utterance
 from serctl.encoders.base import Encoder
 from serctl.encoders.batches import plan_batches
+from serctl.encoding.failures import Failures, capture, check_failures
+from serctl.encoding.inputs import Inputs
 from serctl.errors import CacheError, SerctlError
-from serctl.stages.failures import Failures, capture, check_failures
-from serctl.stages.inputs import Inputs
 
 
 def measure_sizes(

@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from serctl.evaluation.bootstrap import Resamples, count_clusters, interval
-from serctl.evaluation.metrics import score_confusion
+from serctl.metrics.bootstrap import Resamples, count_clusters, interval
+from serctl.metrics.classification import score_confusion
 
 SIGNIFICANT = 0.05
 

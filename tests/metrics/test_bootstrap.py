@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from serctl.evaluation.bootstrap import (
+from serctl.metrics.bootstrap import (
     draw_resamples,
     draw_subsets,
     interval,

@@ -12,7 +12,6 @@ from serctl.data.folds import group_by_speaker
 from serctl.data.manifest import Manifest, Utterance
 from serctl.ensemble.logits import Logits
 from serctl.errors import AudioError
-from serctl.evaluation.paired import compare_paired, correct_holm
 from serctl.evaluation.trial import (
     SystemScore,
     Trial,
@@ -20,6 +19,7 @@ from serctl.evaluation.trial import (
     make_trial,
     score_system,
 )
+from serctl.metrics.paired import compare_paired, correct_holm
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from tiny_facodec import write_facodec
 
-from serctl.encoders.facodec.checkpoint import find_pair, load_network
+from serctl.encoders.facodec.release import find_pair, load_network
 from serctl.errors import WeightsError
 
 ENCODER, DECODER = "ns3_facodec_encoder_v2.bin", "ns3_facodec_decoder_v2.bin"

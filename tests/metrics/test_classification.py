@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from serctl.evaluation.metrics import (
+from serctl.metrics.classification import (
     concordance,
     count_confusion,
     macro_f1_of_present,

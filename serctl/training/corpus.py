@@ -9,12 +9,12 @@ import numpy as np
 from serctl.config import Workspace
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Manifest, Utterance, read_manifest
+from serctl.encoding.failures import FAILURES
+from serctl.encoding.features import Branch, check_features, open_branches
 from serctl.errors import ManifestError, MissingFeaturesError, first_few
 from serctl.options import TrainOptions
-from serctl.stages.failures import FAILURES
-from serctl.stages.features import Branch, check_features, open_branches
 from serctl.training.dataset import NO_LABEL, UtteranceSet, build_set
-from serctl.training.folder import hash_document
+from serctl.training.run_folder import hash_document
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,11 @@ from serctl.config import Workspace, check_options
 from serctl.encoders.base import Encoder, EncoderIdentity
 from serctl.encoders.catalog import ENCODERS, is_hub_id
 from serctl.encoders.load import identify_encoder, load_encoder, window_seconds
+from serctl.encoding.recognition import Recognition, settle_recognition
 from serctl.errors import TranscriptsError, WeightsError
 from serctl.options import TranscribeOptions
 from serctl.runtime import split_threads
-from serctl.stages.parts import Branch, Parts
-from serctl.stages.recognition import Recognition, settle_recognition
+from serctl.system.parts import Branch, Parts
 
 if TYPE_CHECKING:
     from serctl.encoders.recognisers.base import Recogniser

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import skops.io
 
-from serctl.ensemble.checkpoint import TrainedStacker, load_stacker, save_stacker
 from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
+from serctl.ensemble.stacker_folder import TrainedStacker, load_stacker, save_stacker
 from serctl.ensemble.stackers import STACKERS, make_stacker
 from serctl.errors import CheckpointError, LogitsError
 

@@ -12,11 +12,11 @@ from serctl.config import Workspace, find_recipe, resolve_options
 from serctl.data.manifest import Utterance
 from serctl.encoders.catalog import get_spec, is_path
 from serctl.encoders.load import window_seconds
+from serctl.encoding.failures import FAILURES, find_source, read_failures
+from serctl.encoding.inputs import AudioInputs, Inputs, TextInputs
+from serctl.encoding.keys import make_key
 from serctl.errors import CacheError, MissingFeaturesError, SerctlError, UsageError, first_few
 from serctl.options import ExtractOptions
-from serctl.stages.extract import make_key
-from serctl.stages.failures import FAILURES, find_source, read_failures
-from serctl.stages.inputs import AudioInputs, Inputs, TextInputs
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from serctl.evaluation.metrics import Scores, score_confusion
+from serctl.metrics.classification import Scores, score_confusion
 
 NUM_SUBSETS, PER_CLASS = 100, 200
 NUM_RESAMPLES = 1000

@@ -14,9 +14,10 @@ from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
 from serctl.data.folds import choose_folds
 from serctl.data.manifest import Manifest
-from serctl.ensemble.checkpoint import read_document
-from serctl.ensemble.logits import Logits, read_logits, write_logits
+from serctl.ensemble.logits import Logits
+from serctl.ensemble.logits_file import read_logits, write_logits
 from serctl.ensemble.pooled import pool_frames
+from serctl.ensemble.stacker_folder import read_document
 from serctl.ensemble.systems import System
 from serctl.errors import (
     CheckpointError,

@@ -13,11 +13,11 @@ from serctl.cache.key import FeatureKey
 from serctl.cache.storage import get_storage
 from serctl.encoders.base import TextEncoder
 from serctl.encoders.batches import plan_batches
+from serctl.encoding.failures import capture
+from serctl.encoding.inputs import run_ahead
 from serctl.errors import SerctlError
 from serctl.runtime import split_threads
-from serctl.stages.failures import capture
-from serctl.stages.inputs import run_ahead
-from serctl.stages.loaded import Encoders, makes
+from serctl.system.encoders import Encoders, makes
 from serctl.training.dataset import NO_LABEL, UtteranceSet
 
 

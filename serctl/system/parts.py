@@ -11,13 +11,13 @@ from serctl.cache.key import FeatureKey
 from serctl.config import Workspace
 from serctl.data.manifest import read_manifest
 from serctl.data.transcripts import FROM_MANIFEST
-from serctl.ensemble.bundle import Bundle, is_bundle, open_bundle
 from serctl.ensemble.calibration import Calibration, fit_calibration
-from serctl.ensemble.checkpoint import read_document
+from serctl.ensemble.stacker_folder import read_document
 from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
 from serctl.files import guess_path, read_json
-from serctl.training.folder import CONFIG, read_summary
+from serctl.system.bundle_folder import Bundle, is_bundle, open_bundle
+from serctl.training.run_folder import CONFIG, read_summary
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test
 from sklearn.metrics import f1_score
 
-from serctl.evaluation.bootstrap import draw_resamples
-from serctl.evaluation.paired import compare_paired, correct_holm
+from serctl.metrics.bootstrap import draw_resamples
+from serctl.metrics.paired import compare_paired, correct_holm
 
 C = 4
 

@@ -1,0 +1,1 @@
+"""Audio or words, in batches, through an encoder, to frames."""

@@ -1,0 +1,161 @@
+"""Logits on disk: a CSV that joins by utterance id, and a JSON sidecar that says what made it."""
+
+import csv
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.data.labels import KNOWN_EMOTIONS, parse_emotion
+from serctl.data.manifest import ATTRIBUTES
+from serctl.ensemble.logits import Logits
+from serctl.errors import LogitsError, first_few
+from serctl.files import read_json, write_atomic, write_json
+
+FORMAT_VERSION = 1
+
+
+def write_logits(path: Path, logits: Logits) -> None:
+    """Write the CSV and then its sidecar, both atomically; the sidecar knows the CSV's hash."""
+    columns, numbers = [*logits.labels], logits.values
+    if logits.attributes is not None:
+        columns, numbers = [*columns, *ATTRIBUTES], np.hstack([numbers, logits.attributes])
+    with write_atomic(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["utterance_id", "in_sample", *columns])
+        for name, flag, row in zip(logits.ids, logits.in_sample, numbers, strict=True):
+            writer.writerow([name, int(flag), *(f"{x:.9g}" for x in row)])
+    document = {"serctl_logits": FORMAT_VERSION, "kind": logits.kind, "labels": logits.labels}
+    document |= dict(logits.provenance) | {"csv_hash": _hash(path.read_bytes())}
+    write_json(path.with_suffix(".json"), document)
+
+
+def read_sidecar(path: Path, content: bytes) -> dict[str, Any]:
+    """Return what the sidecar says of a CSV of this content; nothing where there is none.
+
+    Raises:
+        LogitsError: It is damaged or was written for another CSV: a writer was killed in between,
+            or one of the two was changed.
+    """
+    sidecar = path.with_suffix(".json")
+    if not sidecar.is_file():
+        return {}
+    document = dict(read_json(sidecar, LogitsError, "Export it again."))
+    if document.get("csv_hash", "") not in ("", _hash(content)):
+        raise LogitsError(f"'{path}' is not what '{sidecar.name}' was written for. Make it again.")
+    return document
+
+
+def read_logits(path: Path, name: str = "") -> Logits:
+    """Read one model's logits or probabilities; ``name`` defaults to the file's stem.
+
+    Raises:
+        LogitsError: The file is missing, malformed, holds an id twice, an unknown label or a value
+            that is not finite, or its sidecar does not fit it.
+    """
+    content, header, rows = _read_rows(path)
+    provenance: dict[str, Any] = read_sidecar(path, content)
+    columns = _label_columns(path, header, provenance)
+    ids = tuple(row[header.index("utterance_id")] for row in rows)
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise LogitsError(f"'{path}' holds {len(twice)} utterances twice ({first_few(twice)}).")
+
+    def numbers(names: Iterable[str]) -> NDArray[np.float64]:
+        return _numbers(path, rows, [header.index(name) for name in names], ids)
+
+    values = _numbers(path, rows, [*columns.values()], ids)
+    known = "in_sample" in header
+    if not provenance:
+        provenance = {"kind": guess_kind(values), "in_sample_known": known}
+    return Logits(
+        ids=ids,
+        values=values,
+        labels=tuple(columns),
+        in_sample=numbers(["in_sample"])[:, 0] > 0 if known else np.zeros(len(ids), dtype=bool),
+        name=name or path.stem,
+        provenance=provenance,
+        attributes=numbers(ATTRIBUTES) if set(ATTRIBUTES) <= set(header) else None,
+    )
+
+
+def guess_kind(values: NDArray[np.float64]) -> str:
+    """Return ``probabilities`` where every row lies in [0, 1] and sums to one, else ``logits``."""
+    sums = np.abs(values.sum(axis=1) - 1.0)
+    return "probabilities" if values.min() >= 0 and sums.max() < 1e-3 else "logits"
+
+
+def _read_rows(path: Path) -> tuple[bytes, list[str], list[list[str]]]:
+    """Return the file's bytes, header and rows, all of the same length."""
+    try:
+        content = path.read_bytes()
+        header, *rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    except FileNotFoundError:
+        raise LogitsError(
+            f"'{path}' does not exist. Make it with: serctl export-logits RUN"
+        ) from None
+    except (OSError, csv.Error, ValueError) as error:
+        raise LogitsError(f"'{path}' is not a CSV file of logits: {error}.") from error
+    ragged = [i for i, row in enumerate(rows, 2) if len(row) != len(header)]
+    if ragged:
+        raise LogitsError(f"'{path}' row {first_few(ragged)} has not {len(header)} fields.")
+    if not rows:
+        raise LogitsError(f"'{path}' holds no rows. Export it again.")
+    return content, header, rows
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _label_columns(
+    path: Path, header: Sequence[str], provenance: Mapping[str, Any]
+) -> dict[str, int]:
+    """Return label → column, and refuse labels that are unknown, missing or given twice."""
+    if "utterance_id" not in header:
+        raise LogitsError(f"'{path}' has no column 'utterance_id'; it has {', '.join(header)}.")
+    beside = {"utterance_id", "in_sample", *ATTRIBUTES}
+    found = [(parse_emotion(name), i) for i, name in enumerate(header) if name not in beside]
+    columns = dict(found)
+    unknown = sorted(set(columns) - set(KNOWN_EMOTIONS))
+    wrong = (
+        f"unknown columns: {first_few(unknown)}"
+        if unknown
+        else "fewer than two labels"
+        if len(columns) < 2
+        else "a label given twice"
+        if len(columns) < len(found)
+        else ""
+    )
+    if wrong:
+        known = ", ".join(KNOWN_EMOTIONS)
+        raise LogitsError(f"'{path}' has {wrong}. Expected utterance_id and some of {known}.")
+    expected = tuple(provenance.get("labels", columns))
+    if expected != tuple(columns):
+        raise LogitsError(
+            f"'{path}' has the columns {', '.join(columns)}, its sidecar says "
+            f"{', '.join(expected)}. Export it again."
+        )
+    return columns
+
+
+def _numbers(
+    path: Path, rows: list[list[str]], columns: list[int], ids: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return ``(N, len(columns))`` finite numbers."""
+    try:
+        values = np.array([[float(row[i]) for i in columns] for row in rows], dtype=np.float64)
+    except ValueError as error:
+        raise LogitsError(f"'{path}' holds a value that is not a number: {error}.") from error
+    bad = [ids[int(i)] for i in np.flatnonzero(~np.isfinite(values).all(axis=1))]
+    if bad:
+        raise LogitsError(
+            f"'{path}' holds NaN or infinite values for {len(bad)} utterances ({first_few(bad)}). "
+            "The model diverged: train it again with a lower --learning-rate."
+        )
+    return values

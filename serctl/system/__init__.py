@@ -1,0 +1,1 @@
+"""A trained system in memory: encoders, networks and stacker that predict new audio."""
