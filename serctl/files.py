@@ -1,4 +1,9 @@
-"""Files that are either whole or not there: written beside their name, then renamed."""
+"""Writing files and folders so that each is whole or not there, and locks between processes.
+
+Everything that serctl writes goes through this module. A new file or folder is written beside its
+name, flushed to the disk, and then renamed, so a crash leaves the old one or the new one. The old
+one is deleted last.
+"""
 
 import json
 import os
@@ -6,50 +11,224 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from serctl.errors import SerctlError, guess
 
+WINDOWS = os.name == "nt"
+
 
 @contextmanager
-def write_atomic(path: Path) -> Iterator[TextIO]:
-    """Open a text file that appears under its name only when the block ends without an error.
+def write_beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; the file written there replaces ``path`` when the block succeeds.
+
+    For libraries that write to a path. Two processes that write the same file wait for each other.
 
     Raises:
         SerctlError: The file cannot be written (disk full, read-only folder).
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path, "tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with _reserve_file(temporary):
+            try:
+                yield temporary
+                sync(temporary)
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        sync(path.parent)
     except OSError as error:
         raise SerctlError(f"Cannot write '{path}': {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_atomic(path: Path) -> Iterator[TextIO]:
+    """Open a UTF-8 text file that replaces ``path`` when the block succeeds; see `write_beside`."""
+    with write_beside(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+@contextmanager
+def write_binary(path: Path) -> Iterator[BinaryIO]:
+    """Open a binary file that replaces ``path`` when the block succeeds; see `write_beside`."""
+    with write_beside(path) as temporary, temporary.open("wb") as file:
+        yield file
+
+
+@contextmanager
+def write_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that replaces ``folder`` when the block succeeds.
+
+    Raises:
+        SerctlError: The folder cannot be written, or another process is writing it.
+    """
+    new = _beside(folder, "new")
+    try:
+        with _reserve_folder(new):
+            try:
+                yield new
+                for path in new.rglob("*"):
+                    sync(path)
+                sync(new)
+                replace_folder(new, folder)
+            except BaseException:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
+    except OSError as error:
+        raise SerctlError(f"Cannot write '{folder}': {error.strerror or error}.") from error
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Put a finished folder in the place of another.
+    """Rename a finished folder to ``folder`` and then delete the old one.
 
-    Killed in between, the old one stays as ``.<name>.old`` until the next call has succeeded.
+    A process killed between the two renames leaves the old folder as ``.<name>.old``;
+    `recover_folder` brings it back.
 
     Raises:
         SerctlError: The folder cannot be written.
     """
     old = folder.with_name(f".{folder.name}.old")
     try:
+        recover_folder(folder)
         if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
         new.rename(folder)
+        sync(folder.parent)
     except OSError as error:
         raise SerctlError(f"Cannot write '{folder}': {error.strerror or error}.") from error
     shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_folder(folder: Path) -> None:
+    """Undo a `replace_folder` that was killed: restore the old folder, or finish deleting it."""
+    old = folder.with_name(f".{folder.name}.old")
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    elif old.exists():
+        old.rename(folder)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder: it leaves its name in one rename, and then its files go."""
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    folder.rename(aside)
+    shutil.rmtree(aside)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk holds a file's bytes or a folder's names.
+
+    Windows has no such call for folders; its file systems log renames themselves.
+    """
+    if WINDOWS and path.is_dir():
+        return
+    # Windows flushes only what is open for writing.
+    descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lock(file: BinaryIO | TextIO | int, *, shared: bool = False, wait: bool = True) -> bool:
+    """Lock an open file against other processes until it is closed or its process ends.
+
+    Args:
+        file: An open file or its descriptor.
+        shared: Let others lock it as shared too, and nobody exclusively.
+        wait: Wait for other processes to let go.
+
+    Returns:
+        False if another process holds it and ``wait`` is off.
+
+    Raises:
+        OSError: The file system has no locks.
+    """
+    from portalocker import LockFlags, exceptions
+    from portalocker import lock as lock_open_file
+
+    flags = LockFlags.SHARED if shared else LockFlags.EXCLUSIVE
+    try:
+        lock_open_file(file, flags if wait else flags | LockFlags.NON_BLOCKING)
+    except exceptions.AlreadyLocked:
+        return False
+    except exceptions.LockException as error:
+        raise OSError(f"the file system cannot lock ({error})") from error
+    return True
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes out of a block that reads and rewrites ``path``.
+
+    The lock is the file ``.<name>.lock``. It is not deleted, since a process may wait on it.
+
+    Raises:
+        SerctlError: The lock file cannot be written.
+    """
+    try:
+        with path.with_name(f".{path.name}.lock").open("ab") as file:
+            lock(file)
+            yield
+    except OSError as error:
+        raise SerctlError(f"Cannot write beside '{path}': {error.strerror or error}.") from error
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """Return the temporary name of a path: one for all, so that nothing piles up after kills.
+
+    Windows cannot rename a file that is open, hence cannot reserve it: names by process there.
+    """
+    process = f".{os.getpid()}" if WINDOWS else ""
+    return path.with_name(f".{path.name}{process}.{suffix}")
+
+
+@contextmanager
+def _reserve_file(temporary: Path) -> Iterator[None]:
+    """Make an empty temporary file that no other process writes during the block."""
+    if WINDOWS:
+        yield
+        return
+    while True:
+        with temporary.open("ab") as file:
+            with suppress(OSError):  # without locks only two writers at once would suffer
+                lock(file)
+            # Whoever held it before has renamed it by now: then it is no temporary file any more.
+            if not is_at(file.fileno(), temporary):
+                continue
+            file.truncate(0)
+            yield
+            return
+
+
+@contextmanager
+def _reserve_folder(new: Path) -> Iterator[None]:
+    """Make an empty temporary folder that no other process writes during the block."""
+    new.mkdir(parents=True, exist_ok=True)
+    descriptor = -1 if WINDOWS else os.open(new, os.O_RDONLY)
+    try:
+        if descriptor >= 0:
+            free = True
+            with suppress(OSError):
+                free = lock(descriptor, wait=False)
+            if not free or not is_at(descriptor, new):
+                raise SerctlError(f"Another process is writing '{new}'. Wait for it to end.")
+        for path in new.iterdir():  # of a writer that was killed
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file still has its name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def guess_path(name: str) -> str:

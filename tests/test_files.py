@@ -1,18 +1,36 @@
-"""Folders that are replaced as a whole."""
+"""Files and folders that are whole or not there, whoever writes and whatever stops them."""
 
+import os
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from serctl import files
 from serctl.errors import SerctlError
-from serctl.files import replace_folder
+from serctl.files import (
+    lock,
+    locked,
+    recover_folder,
+    replace_folder,
+    write_atomic,
+    write_beside,
+    write_binary,
+    write_folder,
+)
 
 
 def make(folder: Path, text: str) -> Path:
     folder.mkdir()
     (folder / "content").write_text(text)
     return folder
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("renames", [0, 1, 2])
@@ -33,6 +51,8 @@ def test_killed_at_any_step_one_whole_folder_is_left_and_the_next_call_ends_well
             replace_folder(make(tmp_path / ".x.new", "new"), folder)
     left = {path.read_text() for path in tmp_path.glob("*x*/content")}
     assert left == {"old", "new"}
+    recover_folder(folder)
+    assert (folder / "content").read_text() == ("old" if renames < 2 else "new")
     replace_folder(make(tmp_path / ".x.newer", "newer"), folder)
     assert (folder / "content").read_text() == "newer"
     assert not (tmp_path / ".x.old").exists()
@@ -41,3 +61,136 @@ def test_killed_at_any_step_one_whole_folder_is_left_and_the_next_call_ends_well
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SerctlError, match="Cannot write"):
         replace_folder(tmp_path / "missing", tmp_path / "x")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, OSError(28, "No space left")])
+def test_an_error_leaves_the_old_file_or_folder_and_nothing_else(
+    tmp_path: Path, error: BaseException
+) -> None:
+    (tmp_path / "f").write_text("old")
+    make(tmp_path / "x", "old")
+    with suppress(BaseException), write_atomic(tmp_path / "f") as file:
+        file.write("new")
+        raise error
+    with suppress(BaseException), write_folder(tmp_path / "x") as new:
+        (new / "content").write_text("new")
+        raise error
+    assert (tmp_path / "f").read_text() == (tmp_path / "x" / "content").read_text() == "old"
+    assert names(tmp_path) == {"f", "x"}
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+    with (
+        pytest.raises(SerctlError, match=r"Cannot write '.*f': No space left on device\."),
+        write_beside(tmp_path / "f"),
+    ):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_text_bytes_and_folders_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: bool
+) -> None:
+    monkeypatch.setattr(files, "WINDOWS", windows)
+    for _ in range(2):
+        with write_atomic(tmp_path / "new" / "text") as text:
+            text.write("ä\r\n")
+        with write_binary(tmp_path / "bytes") as data:
+            data.write(b"\0\n")
+        with write_folder(tmp_path / "folder") as folder:
+            assert names(folder) == set()
+            make(folder / "inner", "x")
+    assert (tmp_path / "new" / "text").read_bytes() == b"\xc3\xa4\r\n"
+    assert (tmp_path / "bytes").read_bytes() == b"\0\n"
+    assert (tmp_path / "folder" / "inner" / "content").read_text() == "x"
+    assert names(tmp_path) == {"new", "bytes", "folder"}
+
+
+def test_temporaries_of_killed_writers_are_used_again(tmp_path: Path) -> None:
+    (tmp_path / ".f.tmp").write_text("longer than what follows")
+    make(make(tmp_path / ".x.new", "half") / "inner", "half")
+    with write_atomic(tmp_path / "f") as file:
+        file.write("new")
+    with write_folder(tmp_path / "x") as new:
+        assert names(new) == set()
+    assert (tmp_path / "f").read_text() == "new"
+    assert names(tmp_path) == {"f", "x"}
+
+
+def test_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
+    def write(letter: str) -> None:
+        for _ in range(20):
+            with write_atomic(tmp_path / "f") as file:
+                file.write(letter * 50_000)
+                file.flush()
+                file.write(letter * 50_000)
+
+    threads = [Thread(target=write, args=(letter,)) for letter in "abc"]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        if (tmp_path / "f").exists():
+            text = (tmp_path / "f").read_text()
+            assert len(text) == 100_000
+            assert len(set(text)) == 1
+    for thread in threads:
+        thread.join()
+    assert names(tmp_path) == {"f"}
+
+
+def test_a_second_writer_of_a_folder_is_refused(tmp_path: Path) -> None:
+    with (
+        write_folder(tmp_path / "x") as new,
+        pytest.raises(SerctlError, match="Another process is writing"),
+        write_folder(tmp_path / "x"),
+    ):
+        pass
+    assert names(tmp_path) == {"x"}
+    assert not new.exists()
+
+
+def test_locks_hold_between_processes_and_end_with_them(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from serctl.files import lock\n"
+        "file = open(sys.argv[1], 'ab'); lock(file, shared=True); print('held', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "f")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout
+    assert other.stdout.readline() == "held\n"
+    with (tmp_path / "f").open("ab") as one, (tmp_path / "f").open("ab") as two:
+        assert lock(one, shared=True, wait=False)
+        assert not lock(two, wait=False)
+    other.kill()
+    other.communicate()
+    with (tmp_path / "f").open("ab") as file:
+        assert lock(file, wait=False)
+
+
+def test_one_block_at_a_time_rewrites_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "count"
+    path.write_text("0")
+
+    def add() -> None:
+        for _ in range(25):
+            with locked(path):
+                path.write_text(str(int(path.read_text()) + 1))
+
+    threads = [Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_text() == "100"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_a_read_only_folder_is_an_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(SerctlError, match="Permission denied"), write_atomic(tmp_path / "f"):
+        pass

@@ -7,9 +7,9 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from serctl.cache.check import check_store
-from serctl.cache.header import read_header, sync_folder
+from serctl.cache.header import read_header
 from serctl.errors import CacheError, first_few
-from serctl.files import guess_path
+from serctl.files import guess_path, sync, write_beside
 from serctl.progress import Progress, silent
 
 MAKE = "Make one with: serctl cache pack NAME"
@@ -19,27 +19,19 @@ def pack_store(path: Path, archive: Path, *, progress: Progress = silent) -> int
     """Write a store to a tar archive and return its size; two packings are the same bytes.
 
     Raises:
-        CacheError: There is no store, or the archive cannot be written.
+        SerctlError: There is no store, or the archive cannot be written.
     """
-    temporary = archive.with_name(f".{archive.name}.{os.getpid()}.tmp")
     read_header(path)
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    try:
-        with (
-            tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar,
-            progress.task(f"pack {path.stem}", len(files)) as advance,
-        ):
-            for file in files:
-                name = f"{path.name}/{file.relative_to(path).as_posix()}"
-                tar.add(file, name, recursive=False, filter=_anonymous)
-                advance()
-        with temporary.open("rb") as done:
-            os.fsync(done.fileno())
-        temporary.replace(archive)
-    except OSError as error:
-        raise CacheError(f"Cannot write '{archive}': {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        write_beside(archive) as temporary,
+        tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar,
+        progress.task(f"pack {path.stem}", len(files)) as advance,
+    ):
+        for file in files:
+            name = f"{path.name}/{file.relative_to(path).as_posix()}"
+            tar.add(file, name, recursive=False, filter=_anonymous)
+            advance()
     return archive.stat().st_size
 
 
@@ -69,7 +61,7 @@ def unpack_store(archive: Path, cache_dir: Path, *, progress: Progress = silent)
                 if found.damages:
                     raise CacheError(f"'{archive}' is damaged: {first_few(found.damages)}.")
                 (temporary / name).rename(target)
-                sync_folder(cache_dir)
+                sync(cache_dir)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
     except FileNotFoundError:
@@ -111,5 +103,4 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         shutil.copyfileobj(source, file, 2**20)
-        file.flush()
-        os.fsync(file.fileno())
+    sync(path)

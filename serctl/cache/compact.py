@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serctl.cache.check import CheckResult, find_header, find_index, load_index
-from serctl.cache.header import GROUP_FILE, StoreHeader, group_document, sync_folder, write_synced
+from serctl.cache.header import GROUP_FILE, StoreHeader, group_document
 from serctl.cache.lock import StoreLock
 from serctl.cache.segment import SHARD, index_files, segment_folders, shard_tail
 from serctl.cache.storage import get_storage
 from serctl.cache.store import FeatureStore
 from serctl.cache.stream import SegmentStream
 from serctl.cache.writer import COMMIT_BYTES, remove_stale
+from serctl.files import sync, write_binary
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,7 @@ def _mend_segment(folder: Path, header: StoreHeader) -> None:
             file.seek(index.rows * header.row_bytes)
             file.write(shard_tail(index.rows, header.row_bytes))
             file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
+        sync(folder / SHARD)
     return None
 
 
@@ -123,7 +123,7 @@ def rewrite_segments(path: Path, segments: Collection[str], drop: Collection[str
             stream.discard()
     for segment in segments:
         _remove_segment(path / segment)
-    sync_folder(path)
+    sync(path)
 
 
 def _remove_segment(folder: Path) -> None:
@@ -135,7 +135,5 @@ def _remove_segment(folder: Path) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write_synced(temporary, data)
-    temporary.replace(path)
-    sync_folder(path.parent)
+    with write_binary(path) as file:
+        file.write(data)

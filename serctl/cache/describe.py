@@ -1,7 +1,5 @@
 """Sizes, ages and coverage of stores, and their removal."""
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +8,7 @@ from pathlib import Path
 from serctl.cache.locate import StoreInfo
 from serctl.cache.lock import StoreLock
 from serctl.cache.store import FeatureStore
+from serctl.files import remove_folder
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,5 @@ def remove_store(path: Path) -> None:
         CacheError: It is being written.
     """
     with StoreLock(path) as lock:
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        path.rename(aside)
-        shutil.rmtree(aside)
+        remove_folder(path)
         lock.remove()

@@ -16,6 +16,7 @@ from serctl.cache.checksummed import seal, unseal
 from serctl.cache.key import FORMAT_VERSION, FeatureKey
 from serctl.cache.storage import get_storage
 from serctl.errors import CacheError
+from serctl.files import sync
 
 GROUP_FILE = "zarr.json"
 
@@ -117,7 +118,8 @@ def create_store(path: Path, header: StoreHeader) -> None:
     """Make an empty store in one step; one that is there already is left as it is."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True, exist_ok=True)
-    write_synced(temporary / GROUP_FILE, group_document(header))
+    (temporary / GROUP_FILE).write_bytes(group_document(header))
+    sync(temporary / GROUP_FILE)
     try:
         temporary.rename(path)
     except OSError:
@@ -125,21 +127,4 @@ def create_store(path: Path, header: StoreHeader) -> None:
         temporary.rmdir()
         if not path.is_dir():
             raise
-    sync_folder(path.parent)
-
-
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a file and wait until the disk has it."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    """Wait until the disk has the names in a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)

@@ -1,13 +1,15 @@
-"""One writer per store: an advisory lock beside it that says who holds it."""
+"""One writer per store: an advisory lock beside it that names its holder."""
 
-import fcntl
 import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from serctl.errors import CacheError
+from serctl.files import is_at, lock
 
 
 class StoreLock:
@@ -20,76 +22,71 @@ class StoreLock:
     def __init__(self, store: Path, *, shared: bool = False) -> None:
         self._store = store
         self._path = store.with_name(f".{store.name}.lock")
-        self._mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        self._descriptor = -1
+        self._shared = shared
+        self._file: BinaryIO | None = None
 
     def acquire(self) -> None:
         """Take the lock.
 
         Raises:
-            CacheError: Another process holds it; the message says which, where and since when.
+            CacheError: Another process holds it (the message names process, host and time), or
+                the cache folder cannot be written or has no locks.
         """
-        while True:
-            self._open()
-            try:
-                fcntl.flock(self._descriptor, self._mode | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(self._descriptor, 4096, 0).decode(errors="replace")
-                self._close()
-                raise CacheError(
-                    f"'{self._store.name}' is being written by {_describe(holder)}. "
-                    f"Wait for it, or stop it; what it has written stays."
-                ) from None
-            if self._is_current():
-                break
-            self._close()
+        try:
+            file = self._lock_file()
+        except OSError as error:
+            raise CacheError(
+                f"Cannot write in '{self._path.parent}': {error.strerror or error}. Name another "
+                f"folder in serctl.toml: [paths] cache."
+            ) from error
+        self._file = file
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps(owner).encode(), 0)
+        with suppress(OSError):  # the lock holds without its note, also on a full disk
+            file.truncate(0)
+            file.write(json.dumps(owner).encode())
 
     def release(self) -> None:
-        """Give the lock back; the file stays, so that nobody waits on one that is gone."""
-        self._close()
+        """Give the lock back; the file stays, since another process may wait on it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def remove(self) -> None:
         """Give the lock back and delete its file: the store itself is gone."""
-        self._path.unlink(missing_ok=True)
-        self._close()
+        with suppress(OSError):  # Windows deletes no open file
+            self._path.unlink()
+        self.release()
 
-    def _open(self) -> None:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise CacheError(
-                f"Cannot write in '{self._path.parent}': {error.strerror}. Name another folder in "
-                f"serctl.toml: [paths] cache."
-            ) from error
-
-    def _is_current(self) -> bool:
-        """Whether the locked file still has its name (the store may have been removed)."""
-        try:
-            return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
-        except FileNotFoundError:
-            return False
-
-    def _close(self) -> None:
-        os.close(self._descriptor)
-        self._descriptor = -1
+    def _lock_file(self) -> BinaryIO:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            file = self._path.open("ab", buffering=0)
+            try:
+                if not lock(file, shared=self._shared, wait=False):
+                    raise CacheError(
+                        f"'{self._store.name}' is being written by {_name_holder(self._path)}. "
+                        f"Wait for it, or stop it; what it has written stays."
+                    )
+                # The store, and the lock file with it, may have been removed since the opening.
+                if is_at(file.fileno(), self._path):
+                    return file
+            except BaseException:
+                file.close()
+                raise
+            file.close()
 
     def __enter__(self) -> "StoreLock":
         self.acquire()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._descriptor >= 0:
-            self.release()
+        self.release()
 
 
-def _describe(holder: str) -> str:
+def _name_holder(path: Path) -> str:
     try:
-        owner = json.loads(holder)
+        owner = json.loads(path.read_bytes())
         since = time.strftime("%H:%M:%S", time.localtime(owner["since"]))
         return f"process {owner['pid']} on {owner['host']} since {since}"
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):  # Windows lets nobody read a locked file
         return "another process"

@@ -11,7 +11,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from serctl.cache.header import StoreHeader, sync_folder, write_synced
+from serctl.cache.header import StoreHeader
 from serctl.cache.segment import (
     CHUNK_ROWS,
     SHARD,
@@ -22,6 +22,7 @@ from serctl.cache.segment import (
     shard_tail,
 )
 from serctl.cache.storage import Storage, get_storage
+from serctl.files import sync
 
 
 class SegmentStream:
@@ -73,9 +74,10 @@ class SegmentStream:
         self._finish(index.rows)
         files = index_files(index, self._header.to_dict(), self._header.dim, self._storage)
         for name, data in files.items():
-            write_synced(self._folder / name, data)
+            (self._folder / name).write_bytes(data)
+            sync(self._folder / name)
         for folder in (self._folder / "c" / "0", self._folder / "c", self._folder):
-            sync_folder(folder)
+            sync(folder)
         _rename_to_next(self._folder, self._store)
         return len(index.utterance_id)
 
@@ -131,4 +133,4 @@ def _rename_to_next(folder: Path, store: Path) -> None:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             continue
-        return sync_folder(store)
+        return sync(store)

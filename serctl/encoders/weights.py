@@ -20,7 +20,8 @@ from typing import TypeVar
 from serctl.encoders.base import EncoderSpec
 from serctl.encoders.catalog import PACKAGES, get_spec, is_hub_id, is_path, name_folder
 from serctl.errors import SerctlError, WeightsError
-from serctl.files import read_json, write_json
+from serctl.files import read_json
+from serctl.hashes import FileHashes, hash_file
 
 HUB_SECONDS = 2.5
 """How long the hub may take to answer before it counts as unreachable."""
@@ -135,23 +136,14 @@ def hash_content(path: Path, preferred: tuple[str, ...] = ()) -> str:
 
 
 def _hash_file(path: Path) -> str:
-    remembered = (
-        Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "serctl/weights.json"
-    )
-    hashes: dict[str, list] = {}
-    with suppress(SerctlError):
-        hashes = read_json(remembered, WeightsError)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    hashes = FileHashes(cache / "serctl/weights.json", hash_file)
     try:
-        stat = path.stat()
-        known = hashes.get(str(path), [])
-        if known[:2] == [stat.st_size, stat.st_mtime_ns]:
-            return known[2]
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashes.hash(path)
     except OSError as error:
         raise WeightsError(f"'{path}' cannot be read: {error.strerror}.") from error
     with suppress(SerctlError):  # a read-only home costs time, not the run
-        write_json(remembered, hashes | {str(path): [stat.st_size, stat.st_mtime_ns, digest]})
+        hashes.save()
     return digest
 
 

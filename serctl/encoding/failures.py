@@ -1,15 +1,13 @@
 """Utterances that cannot be read: refused by name, or skipped and listed."""
 
 import csv
-import fcntl
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from serctl.data.manifest import Utterance
 from serctl.errors import SerctlError
-from serctl.files import write_atomic
+from serctl.files import locked, write_atomic
 
 FAILURES = "failures.csv"
 """Beside serctl.toml: what the last run of each encoder and key had to leave out."""
@@ -72,7 +70,7 @@ def list_failures(
     if not failures and not path.exists():
         return None
     others = set(whole) - {row.utterance_id for row in rows}
-    with _locked(path):
+    with locked(path):
         before = _read(path)
         listed = [r for r in before if r["key"] != key or r["utterance_id"] in others]
         listed += [
@@ -114,14 +112,3 @@ def _read(path: Path) -> list[dict[str, str]]:
             return [{name: row.get(name) or "" for name in COLUMNS} for row in csv.DictReader(file)]
     except FileNotFoundError:
         return []
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keep other processes out; the file of the lock stays, so that nobody waits on one gone."""
-    try:
-        with path.with_name(f".{path.name}.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-    except OSError as error:
-        raise SerctlError(f"Cannot write beside '{path}': {error.strerror}.") from error

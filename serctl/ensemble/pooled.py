@@ -1,6 +1,5 @@
 """Mean and deviation of each utterance's frames, computed once and kept on disk."""
 
-import os
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.cache.store import FeatureStore
+from serctl.files import write_binary
 from serctl.progress import Progress, silent
 
 
@@ -57,9 +57,6 @@ def _read(path: Path) -> dict[tuple[str, str], NDArray[np.float32]]:
 
 
 def _write(path: Path, known: dict[tuple[str, str], NDArray[np.float32]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with new.open("wb") as file:
-        ids, sources = zip(*known, strict=True)
+    ids, sources = zip(*known, strict=True)
+    with write_binary(path) as file:
         np.savez(file, ids=ids, sources=sources, values=np.stack(list(known.values())))
-    new.replace(path)

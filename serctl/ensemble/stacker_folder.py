@@ -15,6 +15,7 @@ from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
 from serctl.ensemble.stackers import Learned, Stacker, make_stacker
 from serctl.errors import CheckpointError, LogitsError
 from serctl.files import read_json, write_json
+from serctl.hashes import hash_file
 
 FORMAT_VERSION = 1
 HINT = "Fit it again with: serctl stack"
@@ -155,4 +156,4 @@ def _load_estimator(path: Path) -> Any:
 
 
 def _hash(path: Path) -> str:
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    return hash_file(path, lambda: hashlib.blake2b(digest_size=16))

@@ -26,7 +26,7 @@ from serctl.errors import (
     UsageError,
     first_few,
 )
-from serctl.files import replace_folder, write_atomic
+from serctl.files import write_atomic, write_folder
 from serctl.metrics.classification import METRICS, score_predictions
 from serctl.options import BundleOptions
 from serctl.progress import Progress, silent
@@ -95,17 +95,15 @@ def make_bundle(
             "corpora": corpora,
         }
         advance(note="figures")
-        new = output.with_name(f".{output.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
-        for name, network in parts.networks.items():
-            _copy(network, new / "networks" / name, (CONFIG, MODEL))
-            advance(note=name)
-        if parts.stacker and stacker:
-            _copy(parts.stacker, new / "stacker", ("stacker.json", *stacker["files"]))
-    with write_atomic(new / "README.md") as file:
-        file.write(write_card(document))
-    seal_bundle(new, document)
-    replace_folder(new, output)
+        with write_folder(output) as new:
+            for name, network in parts.networks.items():
+                _copy(network, new / "networks" / name, (CONFIG, MODEL))
+                advance(note=name)
+            if parts.stacker and stacker:
+                _copy(parts.stacker, new / "stacker", ("stacker.json", *stacker["files"]))
+            with write_atomic(new / "README.md") as file:
+                file.write(write_card(document))
+            seal_bundle(new, document)
     return replace(describe_bundle(output), notes=tuple(_list_notes(encoders, corpora)))
 
 

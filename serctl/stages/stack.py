@@ -1,6 +1,5 @@
 """`serctl stack`: a second-level classifier over the logits of the trained models."""
 
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from serctl.ensemble.stackers import make_stacker
 from serctl.ensemble.stacking_set import StackingSet, collect_stacking_set
 from serctl.ensemble.systems import System, find_systems, list_systems
 from serctl.errors import LogitsError, ManifestError, UsageError
-from serctl.files import replace_folder
+from serctl.files import write_folder
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
 
@@ -208,26 +207,24 @@ def _write(
     trained: TrainedStacker,
     answers: dict[str, Answers],
 ) -> None:
-    """Write everything beside the folder, then put it in its place."""
-    new = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    save_stacker(new, trained)
+    """Write the stacker and its predictions as one folder, in place of an older one."""
     fitted_on = trained.document["fitted_on"]
-    for split, (ids, probabilities, in_sample, unread) in answers.items():
-        provenance = {
-            "kind": "probabilities",
-            "split": split,
-            "model": name,
-            "stacker": trained.stacker.kind,
-            "stack_on": fitted_on["stack_on"],
-            "cross_fitted": split == fitted_on["split"],
-            "base_models": list(trained.models),
-            "fitted_on": fitted_on["ids_hash"],
-            "unread": sorted(unread),
-            "options": {**trained.document["options"], "limit": fitted_on["limit"]},
-        }
-        write_logits(
-            new / f"{split}.csv",
-            Logits(ids, probabilities, trained.labels, in_sample, name, provenance),
-        )
-    replace_folder(new, folder)
+    with write_folder(folder) as new:
+        save_stacker(new, trained)
+        for split, (ids, probabilities, in_sample, unread) in answers.items():
+            provenance = {
+                "kind": "probabilities",
+                "split": split,
+                "model": name,
+                "stacker": trained.stacker.kind,
+                "stack_on": fitted_on["stack_on"],
+                "cross_fitted": split == fitted_on["split"],
+                "base_models": list(trained.models),
+                "fitted_on": fitted_on["ids_hash"],
+                "unread": sorted(unread),
+                "options": {**trained.document["options"], "limit": fitted_on["limit"]},
+            }
+            write_logits(
+                new / f"{split}.csv",
+                Logits(ids, probabilities, trained.labels, in_sample, name, provenance),
+            )

@@ -7,7 +7,6 @@ name). The hashes guard against damage and slips, not against someone who rewrit
 for that, compare its digest with the one its maker tells.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from typing import Any
 
 from serctl.errors import CheckpointError, first_few
 from serctl.files import read_json, write_json
+from serctl.hashes import hash_file
 
 BUNDLE_VERSION = 1
 BUNDLE_FILE = "bundle.json"
@@ -75,7 +75,7 @@ def seal_bundle(folder: Path, document: Mapping[str, Any]) -> None:
         CheckpointError: It holds what a bundle must not hold.
     """
     files = {
-        name: {"bytes": path.stat().st_size, "sha256": _hash(path)}
+        name: {"bytes": path.stat().st_size, "sha256": hash_file(path)}
         for name, path in sorted(_list_files(folder).items())
     }
     write_json(folder / BUNDLE_FILE, {"serctl_bundle": BUNDLE_VERSION, **document, "files": files})
@@ -115,14 +115,14 @@ def open_bundle(folder: Path) -> Bundle:
         for name, facts in listed.items()
         if name not in present
         or present[name].stat().st_size != facts["bytes"]
-        or _hash(present[name]) != facts["sha256"]
+        or hash_file(present[name]) != facts["sha256"]
     ]
     if damaged:
         raise CheckpointError(
             f"'{folder}': missing or changed since it was made: {first_few(damaged)}. "
             f"Copy the bundle again."
         )
-    return Bundle(folder, document, _hash(folder / BUNDLE_FILE))
+    return Bundle(folder, document, hash_file(folder / BUNDLE_FILE))
 
 
 def is_bundle(folder: Path) -> bool:
@@ -167,8 +167,3 @@ def _is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(2)
     return start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

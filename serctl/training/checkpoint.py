@@ -5,7 +5,6 @@ header. It is renamed into place, so it is whole or not there.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,27 +17,24 @@ from torch import Tensor, nn
 
 from serctl.config import check_options
 from serctl.errors import CheckpointError
-from serctl.files import read_json
+from serctl.files import read_json, write_beside
 from serctl.models.config import ModelConfig
 from serctl.models.fusion import FusionModel
 from serctl.training.run_folder import CONFIG, MODEL, RUN_VERSION
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) -> None:
-    """Write tensors and a JSON document in one atomic file.
+    """Write tensors and a JSON document in one atomic file, and wait until the disk has it.
 
     Raises:
-        CheckpointError: The disk is full or the folder cannot be written.
+        SerctlError: The disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(plain, temporary, {"state": json.dumps(state)})
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
+        with write_beside(path) as temporary:
+            save_file(plain, temporary, {"state": json.dumps(state)})
+    except SafetensorError as error:
         raise CheckpointError(f"Cannot write '{path}': {error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:

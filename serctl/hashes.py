@@ -1,0 +1,78 @@
+"""Hashes of files, remembered with each file's size and time so that it is read once."""
+
+import hashlib
+import json
+import time
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from serctl.errors import SerctlError
+from serctl.files import read_json, write_json
+
+SETTLED_SECONDS = 2.0
+"""A younger file is not remembered: it may change again without a change of its time."""
+
+
+def hash_file(path: Path, algorithm: Callable[[], Any] = hashlib.sha256) -> str:
+    """Return the hash of a file in hex, read in pieces.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+class FileHashes:
+    """Hashes of files; only a file whose size or time has changed is read again.
+
+    Args:
+        document: JSON file that keeps the hashes. A damaged one is the same as none.
+        hash_file: Computes the hash of a file.
+    """
+
+    def __init__(self, document: Path, hash_file: Callable[[Path], str]) -> None:
+        self._document = document
+        self._hash_file = hash_file
+        self._changed = False
+        self._known: dict[str, list[Any]] = {}
+        with suppress(SerctlError, TypeError, KeyError):
+            found = read_json(document, SerctlError)
+            # A flipped bit in a hash would mark whole features as stale.
+            if found["crc32"] == _checksum(found["files"]):
+                self._known = found["files"]
+
+    def hash(self, path: Path) -> str:
+        """Return the hash of a file.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        found = path.stat()
+        mark = [found.st_size, found.st_mtime_ns]
+        known = self._known.get(str(path), [])
+        if known[:2] == mark:
+            return str(known[2])
+        digest = self._hash_file(path)
+        if time.time() - found.st_mtime > SETTLED_SECONDS:
+            self._known[str(path)] = [*mark, digest]
+            self._changed = True
+        return digest
+
+    def save(self) -> None:
+        """Write the hashes that were added.
+
+        Raises:
+            SerctlError: The document cannot be written.
+        """
+        if self._changed:
+            document = {"crc32": _checksum(self._known), "files": self._known}
+            write_json(self._document, document)
+            self._changed = False
+
+
+def _checksum(files: dict[str, list[Any]]) -> int:
+    return zlib.crc32(json.dumps(files, sort_keys=True).encode())
