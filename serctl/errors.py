@@ -65,6 +65,10 @@ class ReportError(SerctlError):
     """An evaluation that is missing or cannot be shown."""
 
 
+class HubError(SerctlError):
+    """A repository of a hub that is absent, closed, unreachable or refuses what is sent."""
+
+
 class UnknownNameError(UsageError):
     """A name that is not in a catalogue."""
 

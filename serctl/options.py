@@ -271,6 +271,7 @@ class BundleOptions:
         run: Run of the project, for a bundle of a single network.
         output: Folder to write.
         data: Corpora it was trained on: a name that `serctl init` knows, or ``NAME: TERMS``.
+        license: Licence of the weights, as the Hugging Face hub abbreviates it (``cc-by-nc-4.0``).
         overwrite: Replace the folder.
     """
 
@@ -279,7 +280,25 @@ class BundleOptions:
     run: str = ""
     output: str = ""
     data: tuple[str, ...] = ()
+    license: str = "other"
     overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class PushOptions:
+    """Options of `serctl bundle push`.
+
+    Attributes:
+        repository: ``OWNER/NAME`` on the Hugging Face hub; it is made if it is not there.
+        folder: Of the bundle.
+        private: Make a new repository that only its owner sees.
+        revision: Branch to push to; it is made if it is not there.
+    """
+
+    repository: str = ""
+    folder: str = "bundle"
+    private: bool = False
+    revision: str = "main"
 
 
 @dataclass(frozen=True)

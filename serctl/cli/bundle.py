@@ -1,4 +1,4 @@
-"""`serctl bundle make | check | show`."""
+"""`serctl bundle make | check | show | push`."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import JsonOpt, ProjectOpt
 from serctl.config import find_workspace, open_workspace, resolve_options
-from serctl.options import BundleOptions
+from serctl.options import BundleOptions, PushOptions
 
 bundle = typer.Typer(no_args_is_help=True, help="Carry a trained system elsewhere, in one folder.")
 
@@ -31,13 +31,17 @@ def make(
         list[str] | None,
         typer.Option(help="Corpus it was trained on, 'NAME: TERMS'; default: what init noted."),
     ] = None,
+    license: Annotated[
+        str | None,
+        typer.Option(help="Licence of the weights, such as cc-by-nc-4.0.", show_default="other"),
+    ] = None,
     overwrite: Annotated[
         bool | None, typer.Option("--overwrite", help="Replace the bundle.")
     ] = None,
     project: ProjectOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Put networks, stacker, calibration, figures and a model card into one folder."""
+    """Put networks, stacker, calibration, metrics and a model card into one folder."""
     workspace = open_workspace(project)
     options = resolve_options(
         BundleOptions,
@@ -48,6 +52,7 @@ def make(
         run=run,
         output=output,
         data=tuple(data) if data else None,
+        license=license,
         overwrite=overwrite,
     )
     from serctl.stages.bundle import make_bundle
@@ -88,3 +93,37 @@ def show(folder: FolderArg, as_json: JsonOpt = False) -> None:
 
     document = dict(open_bundle(folder).document)
     typer.echo(json.dumps(document, indent=2) if as_json else write_card(document).rstrip())
+
+
+@bundle.command()
+def push(
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Place on the hub.")],
+    folder: Annotated[
+        str | None, typer.Argument(metavar="DIR", help="Folder of the bundle (default: bundle).")
+    ] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private", help="Only you see a repository made by this.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, made if it is not there.", show_default="main")
+    ] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Check a bundle and upload it to the Hugging Face hub in one commit."""
+    options = resolve_options(
+        PushOptions,
+        "push",
+        None,
+        repository=repository,
+        folder=folder,
+        private=private,
+        revision=revision,
+    )
+    from serctl.stages.push import push_bundle
+
+    result = push_bundle(options, progress=console.progress)
+    for note in result.notes:
+        console.say(note)
+    text = f"Pushed {result.files} files to {result.url}\n  commit {result.commit}"
+    console.show(result, text, as_json=as_json)
+    console.hint(f"serctl predict AUDIO --model {result.model}")

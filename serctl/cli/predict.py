@@ -31,7 +31,9 @@ def predict(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Folder of a bundle, or name of a stacker or run."),
+        typer.Option(
+            "--model", "-m", help="Bundle (folder, or hf:OWNER/NAME@COMMIT), stacker or run."
+        ),
     ] = None,
     form: Annotated[
         Format, typer.Option("--format", "-f", help="How to write what was found.")

@@ -31,7 +31,7 @@ from serctl.metrics.classification import METRICS, score_predictions
 from serctl.options import BundleOptions
 from serctl.progress import Progress, silent
 from serctl.system.bundle_folder import BUNDLE_FILE, open_bundle, seal_bundle
-from serctl.system.card import write_card
+from serctl.system.card import write_readme
 from serctl.system.parts import Branch, Parts, find_parts
 from serctl.training.run_folder import CONFIG, MODEL
 
@@ -85,6 +85,7 @@ def make_bundle(
             "name": options.name or parts.name,
             "serctl": __version__,
             "made": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "license": options.license,
             "labels": list(parts.labels),
             "networks": list(parts.networks),
             "stacker": stacker and {"kind": stacker["kind"], "name": parts.name},
@@ -102,7 +103,7 @@ def make_bundle(
             if parts.stacker and stacker:
                 _copy(parts.stacker, new / "stacker", ("stacker.json", *stacker["files"]))
             with write_atomic(new / "README.md") as file:
-                file.write(write_card(document))
+                file.write(write_readme(document))
             seal_bundle(new, document)
     return replace(describe_bundle(output), notes=tuple(_list_notes(encoders, corpora)))
 

@@ -7,7 +7,7 @@ name). The hashes guard against damage and slips, not against someone who rewrit
 for that, compare its digest with the one its maker tells.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -87,29 +87,10 @@ def open_bundle(folder: Path) -> Bundle:
     Raises:
         CheckpointError: It is no bundle, of another format, or its files are not those listed.
     """
-    document = read_json(folder / BUNDLE_FILE, CheckpointError, HINT)
-    version = document.get("serctl_bundle") if isinstance(document, dict) else None
-    if version != BUNDLE_VERSION:
-        raise CheckpointError(
-            f"'{folder}' has bundle format {version!r}; this serctl reads {BUNDLE_VERSION}."
-        )
-    absent = [k for k, kind in REQUIRED.items() if not isinstance(document.get(k, ...), kind)]
-    if absent:
-        raise CheckpointError(
-            f"'{folder / BUNDLE_FILE}' lacks {first_few(absent)}, or they are malformed. {HINT}"
-        )
+    document = read_listing(folder)
     listed = document["files"]
-    texts = [*document["networks"], *document["labels"]]
-    if not all(isinstance(text, str) for text in texts) or not all(map(_is_fact, listed.values())):
-        raise CheckpointError(f"'{folder / BUNDLE_FILE}' has malformed entries. {HINT}")
     present = _list_files(folder)
-    for name in (*listed, *(f"networks/{name}/config.json" for name in document["networks"])):
-        _check_name(folder, name)
-    if strange := sorted(set(present) - set(listed)):
-        raise CheckpointError(
-            f"'{folder}' holds files that its {BUNDLE_FILE} does not list: {first_few(strange)}. "
-            f"Remove them if you put them there; else do not use it."
-        )
+    check_unlisted(folder, present, listed)
     damaged = [
         name
         for name, facts in listed.items()
@@ -125,13 +106,53 @@ def open_bundle(folder: Path) -> Bundle:
     return Bundle(folder, document, hash_file(folder / BUNDLE_FILE))
 
 
+def read_listing(folder: Path) -> dict[str, Any]:
+    """Read ``bundle.json`` and check that it is well formed and names no path outside its folder.
+
+    Raises:
+        CheckpointError: It is absent, malformed, of another format, or a path leads out.
+    """
+    document = read_json(folder / BUNDLE_FILE, CheckpointError, HINT)
+    version = document.get("serctl_bundle") if isinstance(document, dict) else None
+    if version != BUNDLE_VERSION:
+        raise CheckpointError(
+            f"'{folder}' has bundle format {version!r}; this serctl reads {BUNDLE_VERSION}."
+        )
+    absent = [k for k, kind in REQUIRED.items() if not isinstance(document.get(k, ...), kind)]
+    if absent:
+        raise CheckpointError(
+            f"'{folder / BUNDLE_FILE}' lacks {first_few(absent)}, or they are malformed. {HINT}"
+        )
+    listed = document["files"]
+    texts = [*document["networks"], *document["labels"]]
+    if not all(isinstance(text, str) for text in texts) or not all(map(_is_fact, listed.values())):
+        raise CheckpointError(f"'{folder / BUNDLE_FILE}' has malformed entries. {HINT}")
+    for name in (*listed, *(f"networks/{name}/config.json" for name in document["networks"])):
+        _check_name(folder, name)
+    return document
+
+
+def check_unlisted(place: Path | str, present: Iterable[str], listed: Iterable[str]) -> None:
+    """Refuse files that ``bundle.json`` does not list.
+
+    Raises:
+        CheckpointError: There are some.
+    """
+    if strange := sorted(set(present) - set(listed)):
+        raise CheckpointError(
+            f"'{place}' holds files that its {BUNDLE_FILE} does not list: {first_few(strange)}. "
+            f"Remove them if you put them there; otherwise do not use the bundle."
+        )
+
+
 def is_bundle(folder: Path) -> bool:
     """Return whether a folder says that it is a bundle."""
     return (folder / BUNDLE_FILE).is_file()
 
 
 def _is_fact(facts: Any) -> bool:
-    return isinstance(facts, dict) and facts.keys() == {"bytes", "sha256"}
+    kinds = {name: type(value) for name, value in facts.items()} if type(facts) is dict else {}
+    return kinds == {"bytes": int, "sha256": str}
 
 
 def _check_name(folder: Path, name: str) -> None:

@@ -1,7 +1,23 @@
-"""The model card of a bundle: what it is for, what it must not be used for, what it was made of."""
+"""The model card of a bundle: what it is for, what it must not be used for, what it was made of.
 
-from collections.abc import Mapping
-from typing import Any
+README.md of a bundle is the card with the YAML header that the Hugging Face hub reads.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from serctl.data.corpora import CORPORA
+from serctl.encoders.catalog import is_hub_id
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+OTHER_LICENSE = "other"
+"""The hub's word for terms that have no identifier there."""
+METRIC_TITLES = {"macro_f1": "macro-F1", "uar": "UAR", "accuracy": "accuracy"}
+METRIC_TYPES = {"macro_f1": "f1", "uar": "recall", "accuracy": "accuracy"}
+"""The hub's name for each metric; UAR is the macro-averaged recall."""
 
 USE = """\
 ## Intended use
@@ -11,10 +27,11 @@ speaker. The classes are what raters heard (or actors were asked to play), not w
 
 ## Limits
 
-- It was judged on the corpora below and on nothing else. Another language, microphone, age, accent
-  or way of speaking can cost most of the accuracy; measure it on your own labelled recordings.
+- It was evaluated on the corpora below and on nothing else. Another language, microphone, age,
+  accent or way of speaking can cost most of the accuracy. Measure it on your own labelled
+  recordings.
 - Probabilities are calibrated on the dev split of those corpora. On other audio they are not.
-- Where a text branch reads recognised words, errors of the recogniser become errors here.
+- A text branch reads transcripts. Errors of the recogniser become errors here.
 - Nothing here was tested for use in decisions about people. Do not use it for them.
 
 ## Law
@@ -34,67 +51,117 @@ points above were checked on 2026-11-22 against reproductions of it, not the Off
 """
 
 
+def write_readme(document: Mapping[str, Any]) -> str:
+    """Return README.md of a bundle: the hub's header, then the card."""
+    return f"---\n{write_header(document)}\n---\n\n{write_card(document)}"
+
+
+def write_header(document: Mapping[str, Any]) -> str:
+    """Return the YAML header by which the Hugging Face hub files and finds a model.
+
+    Dev fitted the temperature, so the header holds the metrics of the other splits only.
+    """
+    from huggingface_hub import ModelCardData
+
+    license_id = document.get("license", OTHER_LICENSE)
+    bases = [row["weights"] for row in document["encoders"] if is_hub_id(row["weights"])]
+    corpora = [row["name"] for row in document["corpora"] if row["name"] in CORPORA]
+    languages = {CORPORA[name].language for name in corpora}
+    results = list_results(document)
+    header = ModelCardData(
+        model_name=document["name"] if results else None,
+        eval_results=results or None,
+        license=license_id,
+        license_name="terms-of-the-training-data" if license_id == OTHER_LICENSE else None,
+        language=sorted(languages) or None,
+        base_model=sorted(set(bases)) or None,
+        datasets=corpora or None,
+        library_name="serctl",
+        pipeline_tag="audio-classification",
+        tags=["speech-emotion-recognition", "emotion", "speech", *map(_slug, document["labels"])],
+    )
+    return header.to_yaml()
+
+
+def list_results(document: Mapping[str, Any]) -> "list[EvalResult]":
+    """Return the metrics of every split but dev, in the form of the hub's model index."""
+    from huggingface_hub import EvalResult
+
+    corpora = ", ".join(row["name"] for row in document["corpora"])
+    return [
+        EvalResult(
+            task_type="audio-classification",
+            task_name="Speech emotion recognition",
+            dataset_type=_slug(corpora),
+            dataset_name=f"{corpora} ({split})",
+            dataset_split=split,
+            metric_type=METRIC_TYPES[name],
+            metric_name=title,
+            metric_value=found[name],
+        )
+        for split, found in document["metrics"].items()
+        if split != "dev"
+        for name, title in METRIC_TITLES.items()
+    ]
+
+
 def write_card(document: Mapping[str, Any]) -> str:
-    """Return README.md of a bundle from what ``bundle.json`` says."""
+    """Return the card of a bundle, for people, from ``bundle.json``."""
     system = f"stacker `{document['stacker']['kind']}` over " if document["stacker"] else ""
     count = len(document["networks"])
+    calibration = document["calibration"]
     parts = [
         f"# {document['name']}",
         f"Speech emotion recognition: {system}{count} fusion network{'s' * (count > 1)} on frames "
         f"of frozen encoders. Emotions: {', '.join(document['labels'])}.",
         "    serctl predict AUDIO --model FOLDER",
         USE,
-        "## Figures",
+        "## Metrics",
         _table(
-            ("split", "utterances", "macro-F1", "UAR", "accuracy"),
+            ("split", "utterances", *METRIC_TITLES.values()),
             [
-                (
-                    split,
-                    str(found["num_utterances"]),
-                    *(f"{found[name]:.3f}" for name in ("macro_f1", "uar", "accuracy")),
-                )
+                (split, str(found["num_utterances"]), *(f"{found[x]:.3f}" for x in METRIC_TITLES))
                 for split, found in document["metrics"].items()
             ],
         ),
-        "Answers as trained, before `--prior`. Dev fitted the temperature and may have chosen the "
-        "epochs of the networks: its figures are too good.",
-        f"Fitted on dev ({document['calibration']['num_rows']} utterances): temperature "
-        f"{document['calibration']['temperature']:.2f}.",
+        "Predictions as trained, before `--prior`. Dev fitted the temperature and may have chosen "
+        "the epochs of the networks. Its metrics are optimistic.",
+        f"Fitted on dev ({calibration['num_rows']} utterances): temperature "
+        f"{calibration['temperature']:.2f}.",
         _table(
-            ("emotion", "share in dev", "share that the answers imply"),
+            ("emotion", "share in dev", "share implied by the predictions"),
             [
-                (
-                    name,
-                    f"{document['calibration']['natural_prior'][name]:.3f}",
-                    f"{document['calibration']['implied_prior'][name]:.3f}",
-                )
+                (name, *(f"{calibration[x][name]:.3f}" for x in ("natural_prior", "implied_prior")))
                 for name in document["labels"]
             ],
         ),
         "## Encoders",
-        "Not in this directory: they are found by name and must be of the revision given.",
-        _table(
-            ("encoder", "modality", "layer", "weights", "revision", "licence"),
-            [
-                tuple(
-                    str(row[name])
-                    for name in ("encoder", "modality", "layer", "weights", "revision", "license")
-                )
-                for row in document["encoders"]
-            ],
+        "Not in this directory. serctl finds them by name and checks their revision.",
+        _tabulate(
+            ("encoder", "modality", "layer", "weights", "revision", "license"),
+            document["encoders"],
         ),
-        f"Words: {_words_of(document)}.",
+        f"Transcripts: {_recogniser_of(document)}.",
         "## Data",
-        _table(("corpus", "terms"), [(row["name"], row["terms"]) for row in document["corpora"]]),
-        "The networks learnt from these recordings: their terms may bind the weights too.",
+        _tabulate(("name", "terms"), document["corpora"]),
+        "The networks were trained on these recordings. Their terms may bind the weights too.",
         f"Made by serctl {document['serctl']} on {document['made']}.",
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
-def _words_of(document: Mapping[str, Any]) -> str:
+def _recogniser_of(document: Mapping[str, Any]) -> str:
     recogniser = document["recogniser"]
     return f"`{recogniser['source']}`" if recogniser else "none are read"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _tabulate(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [tuple(str(row[name]) for name in columns) for row in rows]
+    return _table(tuple(name.replace("license", "licence") for name in columns), cells)
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -1,7 +1,7 @@
 """What a system that judges audio is made of, in a bundle or in the project that trained it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
 from serctl.files import guess_path, read_json
 from serctl.system.bundle_folder import Bundle, is_bundle, open_bundle
+from serctl.system.hub import fetch_bundle, is_hub_name
 from serctl.training.run_folder import CONFIG, read_summary
 
 
@@ -42,6 +43,7 @@ class Parts:
         calibrate: Returns what was fitted on dev.
         contents: Hash of an encoder's files by revision, so that a copy is known for what it is.
         bundle: Where the parts come from, if not from a project.
+        notes: What a user should know about where they come from.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Parts:
     calibrate: Callable[[], Calibration]
     contents: Mapping[str, str] = field(default_factory=dict)
     bundle: Bundle | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def encoders(self) -> dict[str, Branch]:
@@ -66,12 +69,16 @@ class Parts:
 
 
 def find_parts(model: str, workspace: Workspace | None) -> Parts:
-    """Find a bundle by its folder, or a stacker or run of the project by name or folder.
+    """Find a bundle by its folder or its place on the hub, or a stacker or run of the project.
 
     Raises:
         UnknownNameError: It is none of these.
+        HubError: The hub does not give it.
         CheckpointError: It is damaged, unfinished, or was trained again in part.
     """
+    if is_hub_name(model):
+        bundle, notes = fetch_bundle(model)
+        return replace(_read_bundle(bundle), notes=notes)
     folder = Path(model).expanduser()
     if is_bundle(folder):
         return _read_bundle(open_bundle(folder))

@@ -96,7 +96,7 @@ class Predictor:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about how it runs."""
-        return self._encoders.notes
+        return (*self.parts.notes, *self._encoders.notes)
 
     def predict(
         self, audio: Audio, *, sample_rate: int = SAMPLE_RATE, text: str | None = None
@@ -220,7 +220,8 @@ def load(
     """Load a bundle, or a stacker or run of a project, ready to judge audio.
 
     Args:
-        model: Folder of a bundle, or name of a stacker or run.
+        model: Folder of a bundle, its place on the hub (``hf:OWNER/NAME@COMMIT``), or name of a
+            stacker or run.
         project: Folder of the project; found from the working directory if not given. A bundle
             needs none, but a project's ``[weights]`` hold for it too.
         device: Where to compute.
