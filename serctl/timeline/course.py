@@ -1,0 +1,208 @@
+"""From the probabilities of every step to segments of one emotion.
+
+Two things are done, both of which change no more than they are asked for. ``smooth`` averages each
+step's probabilities with its neighbours'. ``settle_course`` finds the most probable sequence of
+emotions in which every segment lasts long enough, instead of deleting short ones afterwards.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAST_PROBABILITY = 1e-6
+"""A single step must not forbid an emotion for good: log 0 would."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of one emotion.
+
+    Attributes:
+        start: Seconds.
+        end: Seconds.
+        emotion: The emotion; None where none is probable enough.
+        confidence: Mean probability of the emotion over the segment, of the most probable for None.
+    """
+
+    start: float
+    end: float
+    emotion: str | None
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A stretch of the transcript: start and end in seconds, and the text."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The emotions of one recording, or of one channel of it, over time.
+
+    Attributes:
+        audio: Name of the file.
+        channel: ``left``, ``right`` or a number; '' for a recording that was taken as one.
+        model: Name of the system.
+        seconds: Length of the recording.
+        labels: Emotions in the order of the probabilities.
+        starts: Seconds at which each of N steps begins.
+        ends: Seconds at which each step ends.
+        probabilities: ``(N, C)``, smoothed; NaN where nobody speaks.
+        emotions: Of each step, after ``settle_course``; None where nobody speaks or none is
+            probable enough.
+        segments: Stretches of one emotion.
+        transcript: What was recognised, '' where no branch reads text.
+    """
+
+    audio: str
+    channel: str
+    model: str
+    seconds: float
+    labels: tuple[str, ...]
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    emotions: tuple[str | None, ...]
+    segments: tuple[Segment, ...]
+    transcript: tuple[Spoken, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The file's name and, if there is one, its channel."""
+        return f"{self.audio} ({self.channel})" if self.channel else self.audio
+
+
+def find_silence(probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return of every step ``(N,)`` whether nobody speaks in it."""
+    return np.isnan(probabilities[:, 0])
+
+
+def smooth(probabilities: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Average every step's probabilities with those of its neighbours.
+
+    Args:
+        probabilities: ``(N, C)``; NaN rows are left out of every mean and stay NaN.
+        width: Steps of a mean, itself included; an even number is taken as the next odd one.
+
+    Returns:
+        ``(N, C)``, rows that sum to 1.
+    """
+    half = width // 2
+    if not half:
+        return probabilities
+    silent = find_silence(probabilities)
+    filled = np.where(silent[:, None], 0.0, probabilities)
+    sums = np.pad(filled.cumsum(axis=0), ((1, 0), (0, 0)))
+    counts = np.pad((~silent).cumsum(), (1, 0))
+    low = np.maximum(np.arange(len(filled)) - half, 0)
+    high = np.minimum(np.arange(len(filled)) + half + 1, len(filled))
+    with np.errstate(invalid="ignore"):
+        means = (sums[high] - sums[low]) / (counts[high] - counts[low])[:, None]
+    means[silent] = np.nan
+    return means
+
+
+def settle_course(probabilities: NDArray[np.float64], shortest: int) -> NDArray[np.intp]:
+    """Return the most probable emotions whose every segment has at least ``shortest`` steps.
+
+    Dynamic programming over steps and classes, exact, in O(N C). Steps in which nobody speaks are
+    passed over: a pause neither ends a segment nor makes it longer.
+
+    Args:
+        probabilities: ``(N, C)``; NaN where nobody speaks.
+        shortest: Steps, at least 1. A recording of fewer steps is one segment.
+
+    Returns:
+        Class of each step ``(N,)``; 0 where nobody speaks.
+    """
+    spoken = ~find_silence(probabilities)
+    course = np.zeros(len(probabilities), dtype=np.intp)
+    scores = np.log(np.maximum(probabilities[spoken], LEAST_PROBABILITY))
+    if len(scores):
+        course[spoken] = _find_best(scores, min(max(1, shortest), len(scores)))
+    return course
+
+
+def _find_best(scores: NDArray[np.float64], shortest: int) -> NDArray[np.intp]:
+    num_steps, num_classes = scores.shape
+    sums = np.pad(scores.cumsum(axis=0), ((1, 0), (0, 0)))
+    best = np.full((num_steps, num_classes), -np.inf)
+    entered = np.zeros((num_steps, num_classes), dtype=bool)
+    for step in range(shortest - 1, num_steps):
+        # A segment of the shortest length ends here, behind the best course up to its beginning,
+        before = best[step - shortest].max() if step >= shortest else 0.0
+        begun = before + sums[step + 1] - sums[step + 1 - shortest]
+        # or the segment of the step before goes on.
+        goes_on = best[step - 1] + scores[step] if step else np.full(num_classes, -np.inf)
+        entered[step] = begun > goes_on
+        best[step] = np.maximum(begun, goes_on)
+    return _trace_back(best, entered, shortest)
+
+
+def _trace_back(
+    best: NDArray[np.float64], entered: NDArray[np.bool_], shortest: int
+) -> NDArray[np.intp]:
+    course = np.zeros(len(best), dtype=np.intp)
+    step = len(best) - 1
+    while step >= 0:
+        label = int(best[step].argmax())  # of the last segment of the course that ends here
+        while not entered[step, label]:
+            course[step] = label
+            step -= 1
+        course[step - shortest + 1 : step + 1] = label
+        step -= shortest
+    return course
+
+
+def name_emotions(
+    course: NDArray[np.intp],
+    probabilities: NDArray[np.float64],
+    labels: Sequence[str],
+    abstain_below: float = 0.0,
+) -> tuple[str | None, ...]:
+    """Return the emotion of each step; None where nobody speaks or none is probable enough."""
+    silent = find_silence(probabilities)
+    named = [None if quiet else labels[i] for i, quiet in zip(course.tolist(), silent, strict=True)]
+    for start, stop in _find_runs(named):
+        if named[start] is not None:
+            mean = probabilities[start:stop, course[start]].mean()
+            if mean < abstain_below:
+                named[start:stop] = [None] * (stop - start)
+    return tuple(named)
+
+
+def find_segments(
+    emotions: Sequence[str | None],
+    probabilities: NDArray[np.float64],
+    labels: Sequence[str],
+    starts: NDArray[np.float64],
+    ends: NDArray[np.float64],
+) -> tuple[Segment, ...]:
+    """Return the runs of steps of one emotion; a pause in which nobody speaks is in none."""
+    silent = find_silence(probabilities)
+    keys = list(zip(emotions, silent.tolist(), strict=True))
+    segments = []
+    for start, stop in _find_runs(keys):
+        emotion, quiet = keys[start]
+        if quiet:
+            continue
+        means = probabilities[start:stop].mean(axis=0)
+        confidence = means.max() if emotion is None else means[labels.index(emotion)]
+        segments.append(
+            Segment(float(starts[start]), float(ends[stop - 1]), emotion, float(confidence))
+        )
+    return tuple(segments)
+
+
+def _find_runs(values: Sequence[object]) -> list[tuple[int, int]]:
+    """Return start and stop of each run of equal values."""
+    changes = [i for i in range(1, len(values)) if values[i] != values[i - 1]]
+    edges = [0, *changes, len(values)]
+    return list(pairwise(edges)) if values else []

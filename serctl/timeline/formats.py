@@ -1,0 +1,126 @@
+"""Timelines as files: rows of CSV, lines of JSON, Praat TextGrids, RTTM, and a table for people."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from serctl.data.textgrid import format_textgrid
+from serctl.timeline.course import Timeline
+
+NO_EMOTION = "-"
+"""In tables and RTTM, for a segment without an emotion that is probable enough."""
+
+
+def to_csv(timelines: Sequence[Timeline]) -> str:
+    """Return one row for each step; empty probabilities where nobody speaks."""
+    file = io.StringIO()
+    writer: csv.DictWriter | None = None
+    for row in (row for timeline in timelines for row in _list_steps(timeline)):
+        shares = row.pop("probabilities") or {}
+        labels = timelines[0].labels
+        flat = row | {name: f"{shares[name]:.6f}" if shares else "" for name in labels}
+        flat |= {name: f"{row[name]:.3f}" for name in ("start", "end")}
+        flat["confidence"] = "" if row["confidence"] is None else f"{row['confidence']:.4f}"
+        flat["emotion"] = row["emotion"] or ""
+        if writer is None:
+            writer = csv.DictWriter(file, list(flat), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(flat)
+    return file.getvalue()
+
+
+def to_jsonl(timelines: Sequence[Timeline]) -> str:
+    """Return one line of JSON for each step; ``probabilities`` is null where nobody speaks."""
+    rows = (row for timeline in timelines for row in _list_steps(timeline))
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _list_steps(timeline: Timeline) -> list[dict[str, Any]]:
+    rows = []
+    for i, emotion in enumerate(timeline.emotions):
+        values = timeline.probabilities[i]
+        spoken = not math.isnan(values[0])
+        shares = {
+            k: round(v, 6) for k, v in zip(timeline.labels, values.tolist(), strict=True) if spoken
+        }
+        rows.append(
+            {
+                "audio": timeline.audio,
+                "channel": timeline.channel,
+                "start": round(float(timeline.starts[i]), 3),
+                "end": round(float(timeline.ends[i]), 3),
+                "emotion": emotion,
+                "confidence": shares[emotion] if emotion else max(shares.values(), default=None),
+                "probabilities": shares or None,
+            }
+        )
+    return rows
+
+
+def to_textgrid(timelines: Sequence[Timeline]) -> str:
+    """Return the channels of one recording as one TextGrid.
+
+    Tiers of each channel: segments, the confidence of each, a tier of probabilities for every
+    emotion with an interval for each step, and the transcript.
+    """
+    tiers = {}
+    for timeline in timelines:
+        before = f"{timeline.channel}: " if timeline.channel else ""
+        segments = timeline.segments
+        tiers[f"{before}emotion"] = [(s.start, s.end, s.emotion or "") for s in segments]
+        tiers[f"{before}confidence"] = [(s.start, s.end, f"{s.confidence:.3f}") for s in segments]
+        for column, label in enumerate(timeline.labels):
+            values = timeline.probabilities[:, column].tolist()
+            tiers[f"{before}{label}"] = [
+                (float(start), float(end), "" if math.isnan(value) else f"{value:.3f}")
+                for start, end, value in zip(timeline.starts, timeline.ends, values, strict=True)
+            ]
+        if timeline.transcript:
+            tiers[f"{before}transcript"] = [(t.start, t.end, t.text) for t in timeline.transcript]
+    return format_textgrid(tiers, timelines[0].seconds)
+
+
+def to_rttm(timelines: Sequence[Timeline]) -> str:
+    """Return a line for each segment, the emotion in the place of the speaker.
+
+    Tools that score diarization read SPEAKER lines only, and score emotions by them as well.
+
+    Source: NIST, Rich Transcription 2009 evaluation plan, appendix A (RTTM).
+    """
+    lines = []
+    channels: dict[str, int] = {}
+    for timeline in timelines:
+        name = Path(timeline.audio).stem.replace(" ", "_")
+        channels[name] = channels.get(name, 0) + 1
+        for segment in timeline.segments:
+            label = (segment.emotion or NO_EMOTION).replace(" ", "_")
+            lines.append(
+                f"SPEAKER {name} {channels[name]} {segment.start:.3f} "
+                f"{segment.end - segment.start:.3f} <NA> <NA> {label} {segment.confidence:.3f} <NA>"
+            )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def to_table(timelines: Sequence[Timeline]) -> str:
+    """Return the segments as lines for people, with what was said in each."""
+    rows = [("audio", "seconds", "emotion", "confidence", "transcript")]
+    for timeline in timelines:
+        name = Path(timeline.audio).name
+        name = f"{name} ({timeline.channel})" if timeline.channel else name
+        for segment in timeline.segments:
+            said = (t.text for t in timeline.transcript if segment.start <= t.start < segment.end)
+            rows.append(
+                (
+                    name,
+                    f"{segment.start:.1f}-{segment.end:.1f}",
+                    segment.emotion or NO_EMOTION,
+                    f"{segment.confidence:.2f}",
+                    " ".join(" ".join(said).split()),
+                )
+            )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
