@@ -50,7 +50,8 @@ class ExtractOptions:
 
     Attributes:
         encoder: Catalogue name, alias, Hugging Face id or path.
-        layer: N for ``hidden_states[N]``, -1 for ``last_hidden_state``.
+        layer: N for ``hidden_states[N]``, -1 for ``last_hidden_state``; several are filled in one
+            pass of the encoder.
         dtype: Precision of the computation.
         window: Seconds of Whisper's window; None is the 30 it was trained on. A shorter one costs
             less and gives other frames.
@@ -65,7 +66,7 @@ class ExtractOptions:
     """
 
     encoder: str = ""
-    layer: int = -1
+    layer: int | tuple[int, ...] = -1
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     window: int | None = None
     device: Device = "auto"
@@ -75,6 +76,11 @@ class ExtractOptions:
     shard: str = ""
     limit: int | None = None
     skip_bad: bool = False
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Every layer once, in the order given."""
+        return (self.layer,) if isinstance(self.layer, int) else tuple(dict.fromkeys(self.layer))
 
 
 @dataclass(frozen=True)

@@ -114,4 +114,4 @@ def describe(result: "ExtractResult") -> str:
     if result.failed:
         lines.append(f"  {result.failed:,} could not be read; see {result.failures}")
     lines += [f"  {note}" for note in result.notes]
-    return "\n".join([*lines, f"  {result.store}"])
+    return "\n".join([*lines, *(f"  {store}" for store in result.stores)])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,10 @@ class EncoderIdentity:
     window: str
 
 
+Frames = list[NDArray[np.float32]]
+"""Of one utterance: an array ``(T, D)`` for each layer that was asked for."""
+
+
 class Encoder(Protocol):
     """A loaded encoder. Its frames do not depend on the batch an utterance is encoded in.
 
@@ -79,18 +83,25 @@ class Encoder(Protocol):
         """Return the seconds of a batch that an utterance of ``size`` samples or tokens takes."""
         ...
 
-    def encode(
-        self, batch: Sequence[NDArray[np.float32]] | Sequence[str]
-    ) -> list[NDArray[np.float32]]:
-        """Encode utterances: 16 kHz waveforms ``(num_samples,)`` or transcripts.
+    def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
+        """Encode utterances once and return the frames of several layers.
+
+        Args:
+            batch: 16 kHz waveforms ``(num_samples,)`` or transcripts.
+            layers: N for ``hidden_states[N]``, -1 for ``last_hidden_state``.
 
         Returns:
-            One ``(T, D)`` float32 array per utterance, real frames only.
+            For each utterance one ``(T, D)`` float32 array a layer, real frames only. The frames
+            of a layer are the same bits, whichever other layers are asked for.
         """
         ...
 
+    def encode(self, batch: Sequence[Any]) -> list[NDArray[np.float32]]:
+        """Return the frames ``(T, D)`` of ``identity.layer`` for each utterance."""
+        return [frames for [frames] in self.encode_layers(batch, (self.identity.layer,))]
 
-class TextEncoder(Encoder, Protocol):
+
+class TokenEncoder(Encoder, Protocol):
     """An encoder of words: its frames are tokens."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

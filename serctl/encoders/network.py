@@ -1,15 +1,18 @@
 """Filling a transformers network from a local checkpoint, strictly: nothing may be missing."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from torch.nn.utils import parametrize
 from transformers import AutoModel
 from transformers.utils import logging
 
+from serctl.encoders.base import Frames
 from serctl.errors import WeightsError, first_few
 
 UNUSED = re.compile(
@@ -60,6 +63,21 @@ def load_network(
             for name in list(module.parametrizations):
                 parametrize.remove_parametrizations(module, name)
     return network.requires_grad_(False).eval().to(device)
+
+
+def pick_layers(output: Any, layers: Sequence[int]) -> list[Tensor]:
+    """Return the layers of a network's output, ``(B, T, D)`` each.
+
+    ``hidden_states[-1]`` is not the last layer: networks with a final layer norm (WavLM-large,
+    HuBERT-xlarge) put into it what that norm has not seen yet.
+    """
+    return [output.last_hidden_state if n < 0 else output.hidden_states[n] for n in layers]
+
+
+def cut_padding(layers: Sequence[Tensor], lengths: Sequence[int]) -> list[Frames]:
+    """Return the real frames of each utterance, one ``(T, D)`` array a layer."""
+    arrays = [frames.float().cpu().numpy() for frames in layers]
+    return [[frames[i, :length] for frames in arrays] for i, length in enumerate(lengths)]
 
 
 def check_report(report: dict[str, Any], path: Path) -> None:

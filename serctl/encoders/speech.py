@@ -3,15 +3,16 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import AutoFeatureExtractor
 
-from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
-from serctl.encoders.network import load_network
-from serctl.errors import WeightsError
+from serctl.encoders.base import SAMPLE_RATE, Encoder, EncoderIdentity, Frames
+from serctl.encoders.network import cut_padding, load_network, pick_layers
+from serctl.errors import UsageError, WeightsError
 
 # WavLM in transformers hands PyTorch a boolean padding mask beside its own position bias.
 warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask", UserWarning)
@@ -24,7 +25,7 @@ Others of the family convolve between their layers without a mask.
 """
 
 
-class SpeechEncoder:
+class SpeechEncoder(Encoder):
     """Waveform → convolutions → Transformer, one frame every 20 ms.
 
     Source: Baevski et al. 2020 (wav2vec 2.0), Hsu et al. 2021 (HuBERT), Chen et al. 2022 (WavLM);
@@ -46,7 +47,8 @@ class SpeechEncoder:
         self.network = load_network(path, identity.compute_dtype, device)
         config = self.network.config
         self.normalise = bool(extractor.do_normalize)
-        adapter = identity.layer < 0 and getattr(config, "add_adapter", False)
+        self.adapter = bool(getattr(config, "add_adapter", False))
+        adapter = self.adapter and identity.layer < 0
         masked = config.model_type in MASKED and config.feat_extract_norm == "layer"
         self.alone = adapter or not masked
         self.dim: int = config.output_hidden_size if adapter else config.hidden_size
@@ -67,14 +69,22 @@ class SpeechEncoder:
         """Return the seconds of an utterance of ``size`` samples."""
         return max(size, self.shortest) / SAMPLE_RATE
 
-    def encode(self, batch: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
         """Encode 16 kHz waveforms ``(num_samples,)``; see `serctl.encoders.base.Encoder`.
 
         A waveform shorter than the receptive field (25 ms) gets zeros behind it.
+
+        Raises:
+            UsageError: An adapter gives the last layer another frame rate than the others.
         """
+        if self.adapter and len({layer < 0 for layer in layers}) > 1:
+            raise UsageError(
+                f"Layer -1 of '{self.identity.encoder}' comes from an adapter with a frame rate of "
+                f"its own. Extract it apart from the other layers."
+            )
         waves = [self._prepare(wave) for wave in batch]
         groups = [[wave] for wave in waves] if self.alone else [waves]
-        return [frames for group in groups for frames in self._encode(group)]
+        return [frames for group in groups for frames in self._encode(group, layers)]
 
     def _prepare(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.normalise:
@@ -82,7 +92,7 @@ class SpeechEncoder:
         return np.pad(wave, (0, max(0, self.shortest - len(wave))))
 
     @torch.inference_mode()
-    def _encode(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def _encode(self, waves: Sequence[NDArray[np.float32]], layers: Sequence[int]) -> list[Frames]:
         sizes = torch.tensor([len(wave) for wave in waves])
         padded = torch.zeros(len(waves), int(sizes.max()))
         for row, wave in zip(padded, waves, strict=True):
@@ -91,13 +101,10 @@ class SpeechEncoder:
         output = self.network(
             padded.to(self.device, self.network.dtype),
             attention_mask=None if mask.all() else mask.long().to(self.device),
-            output_hidden_states=self.identity.layer >= 0,
+            output_hidden_states=max(layers) >= 0,
         )
-        layer = self.identity.layer
-        frames = output.last_hidden_state if layer < 0 else output.hidden_states[layer]
         lengths = self.network._get_feat_extract_output_lengths(sizes)
-        frames = frames.float().cpu().numpy()
-        return [row[:length] for row, length in zip(frames, lengths.tolist(), strict=True)]
+        return cut_padding(pick_layers(output, layers), lengths.tolist())
 
 
 def _receptive_field(kernels: Sequence[int], strides: Sequence[int], frames: int) -> int:

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
-from serctl.encoders.base import EncoderIdentity
-from serctl.encoders.network import load_network
+from serctl.encoders.base import Encoder, EncoderIdentity, Frames
+from serctl.encoders.network import cut_padding, load_network, pick_layers
 from serctl.errors import WeightsError, first_few
 
 TOKENS_PER_SECOND = 200
@@ -20,7 +19,7 @@ MASKED = ("bert", "roberta", "xlm-roberta", "deberta-v2", "modernbert")
 """Types whose frames are known (tests/encoders) not to depend on padding; others are tried out."""
 
 
-class TextEncoder:
+class TextEncoder(Encoder):
     """BERT-like encoders: RoBERTa, DeBERTa, ModernBERT, MiniLM and their kin.
 
     An empty transcript is its special tokens. A transcript that is longer than the network can
@@ -55,15 +54,19 @@ class TextEncoder:
         """Return the number of frames of each transcript, special tokens counted."""
         return [sum(map(len, windows)) for windows in map(self._windows, texts)]
 
-    def encode(self, batch: Sequence[str]) -> list[NDArray[np.float32]]:
+    def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
         """Encode transcripts; see `serctl.encoders.base.Encoder`."""
         windows = [self._windows(text) for text in batch]
         long = sum(len(parts) > 1 for parts in windows)
         self.windowed += long
         flat = [part for parts in windows for part in parts]
         groups = [[part] for part in flat] if self.alone else [flat]
-        frames = iter([found for group in groups for found in self._encode(group)])
-        return [np.concatenate([next(frames) for _ in parts]) for parts in windows]
+        frames = iter([found for group in groups for found in self._encode(group, layers)])
+        # The windows of a long text are joined layer by layer.
+        return [
+            list(map(np.concatenate, zip(*[next(frames) for _ in parts], strict=True)))
+            for parts in windows
+        ]
 
     def _windows(self, text: str) -> list[list[int]]:
         return cut_text(self.tokenizer, text, self.max_tokens)
@@ -71,12 +74,12 @@ class TextEncoder:
     def _sees_padding(self) -> bool:
         """Try out whether a text has other frames beside a longer one."""
         short, long = self._windows("a word")[0], self._windows("a word and more " * 4)[0]
-        alone, beside = self._encode([short])[0], self._encode([short, long])[0]
+        [[alone], [beside]] = [self._encode(texts, (-1,))[0] for texts in ([short], [short, long])]
         tolerance = 1e-4 if self.identity.compute_dtype == "float32" else 0.05
         return bool(np.abs(alone - beside).max() > tolerance * max(1.0, np.abs(alone).max()))
 
     @torch.inference_mode()
-    def _encode(self, windows: Sequence[list[int]]) -> list[NDArray[np.float32]]:
+    def _encode(self, windows: Sequence[list[int]], layers: Sequence[int]) -> list[Frames]:
         sizes = torch.tensor([len(window) for window in windows])
         # RoBERTa counts positions by what is not the pad token, so padding must be that token.
         tokens = torch.full((len(windows), int(sizes.max())), self.tokenizer.pad_token_id or 0)
@@ -86,12 +89,9 @@ class TextEncoder:
         output = self.network(
             input_ids=tokens.to(self.device),
             attention_mask=mask.long().to(self.device),
-            output_hidden_states=self.identity.layer >= 0,
+            output_hidden_states=max(layers) >= 0,
         )
-        layer = self.identity.layer
-        frames = output.last_hidden_state if layer < 0 else output.hidden_states[layer]
-        frames = frames.float().cpu().numpy()
-        return [row[:size] for row, size in zip(frames, sizes.tolist(), strict=True)]
+        return cut_padding(pick_layers(output, layers), sizes.tolist())
 
 
 def cut_text(tokenizer: Any, text: str, longest: int) -> list[list[int]]:

@@ -2,21 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import AutoFeatureExtractor
 
-from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
-from serctl.encoders.network import load_network
+from serctl.encoders.base import SAMPLE_RATE, Encoder, EncoderIdentity, Frames
+from serctl.encoders.network import cut_padding, load_network, pick_layers
 from serctl.errors import WeightsError
 
 WINDOW, HOP = 400, 160
 """Samples of a spectrum and between two; the extractor joins ``stride`` spectra to a frame."""
 
 
-class W2vBertEncoder:
+class W2vBertEncoder(Encoder):
     """Mel spectra, normalised over the utterance → Conformer.
 
     Source: Seamless Communication 2023; network and extractor are those of transformers.
@@ -44,18 +45,19 @@ class W2vBertEncoder:
         """Return the seconds of an utterance of ``size`` samples."""
         return max(size, self.shortest) / SAMPLE_RATE
 
-    def encode(self, batch: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
         """Encode 16 kHz waveforms ``(num_samples,)``; shorter than 35 ms get zeros behind."""
-        return [self._encode(np.pad(w, (0, max(0, self.shortest - len(w))))) for w in batch]
+        padded = [np.pad(wave, (0, max(0, self.shortest - len(wave)))) for wave in batch]
+        return [self._encode(wave, layers) for wave in padded]
 
     @torch.inference_mode()
-    def _encode(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _encode(self, wave: NDArray[np.float32], layers: Sequence[int]) -> Frames:
         given = self.extractor(wave, sampling_rate=SAMPLE_RATE, return_tensors="pt")
-        layer, mask = self.identity.layer, given["attention_mask"]
+        mask = given["attention_mask"]
         output = self.network(
             given["input_features"].to(self.device, self.network.dtype),
             attention_mask=mask.to(self.device),
-            output_hidden_states=layer >= 0,
+            output_hidden_states=max(layers) >= 0,
         )
-        frames = output.last_hidden_state if layer < 0 else output.hidden_states[layer]
-        return frames[0, : int(mask.sum())].float().cpu().numpy()
+        [frames] = cut_padding(pick_layers(output, layers), [int(mask.sum())])
+        return frames

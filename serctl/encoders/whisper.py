@@ -19,8 +19,8 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as EncoderNetwork
 from transformers.utils import logging
 
-from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
-from serctl.encoders.network import load_network
+from serctl.encoders.base import SAMPLE_RATE, Encoder, EncoderIdentity, Frames
+from serctl.encoders.network import load_network, pick_layers
 from serctl.encoders.recognisers.backends import is_ctranslate2
 from serctl.encoders.whisper_ct2 import load_network as load_ctranslate2
 from serctl.errors import UsageError
@@ -39,15 +39,15 @@ class EncodedWindows:
     Attributes:
         hidden: Last hidden state of all windows ``(num_windows, 1500, D)``, for a decoder.
         owners: For each window, the position of its utterance in the batch.
-        frames: One ``(T, D)`` float32 array per utterance, of the layer asked for.
+        frames: For each utterance one ``(T, D)`` float32 array a layer.
     """
 
     hidden: Tensor
     owners: tuple[int, ...]
-    frames: list[NDArray[np.float32]]
+    frames: list[Frames]
 
 
-class WhisperEncoder:
+class WhisperEncoder(Encoder):
     """A frozen Whisper encoder; see `serctl.encoders.base.Encoder`."""
 
     frame_rate: float | None = FRAME_RATE
@@ -107,41 +107,45 @@ class WhisperEncoder:
         """Return the seconds that are computed for ``size`` samples: whole windows."""
         return count_windows(size, self.window) * self.window / SAMPLE_RATE
 
-    def encode(self, batch: Sequence[Any]) -> list[NDArray[np.float32]]:
-        """Return the frames ``(ceil(num_samples / 320), D)`` of each waveform, float32."""
-        return self.encode_windows(batch).frames
+    def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
+        """Return the frames ``(ceil(num_samples / 320), D)`` of each waveform and layer."""
+        return self.encode_windows(batch, layers).frames
 
     @torch.inference_mode()
-    def encode_windows(self, batch: Sequence[NDArray[np.float32]]) -> EncodedWindows:
+    def encode_windows(
+        self, batch: Sequence[NDArray[np.float32]], layers: Sequence[int] = ()
+    ) -> EncodedWindows:
         """Encode waveforms and keep every window's last hidden state too, for a decoder."""
         pieces = [cut_windows(waveform, self.window) for waveform in batch]
         long = sum(len(windows) > 1 for windows in pieces)
         self.windowed += long
         mel = torch.stack([self.compute_mel(w) for windows in pieces for w in windows])
-        hidden, chosen = self._run(mel)
-        frames, start = [], 0
+        hidden, chosen = self._run(mel, layers)
+        frames: list[Frames] = []
+        start = 0
         for waveform, windows in zip(batch, pieces, strict=True):
-            joined = chosen[start : start + len(windows)].flatten(0, 1)
-            frames.append(joined[: count_frames(len(waveform))].float().cpu().numpy().copy())
+            own, length = slice(start, start + len(windows)), count_frames(len(waveform))
+            # (windows, 1500, D) → (T, D); a copy, or the padding would stay in memory with it.
+            joined = [layer[own].flatten(0, 1)[:length] for layer in chosen]
+            frames.append([layer.float().cpu().numpy().copy() for layer in joined])
             start += len(windows)
         owners = tuple(i for i, windows in enumerate(pieces) for _ in windows)
         return EncodedWindows(hidden, owners, frames)
 
-    def _run(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the last hidden state and the layer asked for, ``(num_windows, 1500, D)`` each.
+    def _run(self, mel: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """Return the last hidden state and the layers, ``(num_windows, 1500, D)`` each.
 
         On the CPU window by window: batches are no faster there (a window alone fills the cores),
         and frames are bitwise the same in any batch.
         """
-        layer, weight = self.identity.layer, self.network.conv1.weight
-        runs = [
-            self.network(part.to(weight), output_hidden_states=layer >= 0)
+        weight = self.network.conv1.weight
+        outputs = [
+            self.network(part.to(weight), output_hidden_states=max(layers, default=-1) >= 0)
             for part in (mel.split(1) if weight.device.type == "cpu" else [mel])
         ]
-        hidden = torch.cat([run.last_hidden_state for run in runs])
-        if layer < 0:
-            return hidden, hidden
-        return hidden, torch.cat([run.hidden_states[layer] for run in runs])
+        picked = [pick_layers(output, (-1, *layers)) for output in outputs]
+        hidden, *chosen = map(torch.cat, zip(*picked, strict=True))
+        return hidden, chosen
 
     def compute_mel(self, window: NDArray[np.float32]) -> Tensor:
         """Return the log-mel spectrogram of a window, ``(num_mel_bins, 3000)`` of one of 30 s.

@@ -169,7 +169,7 @@ def _remedy(workspace: Workspace, branch: Branch, inputs: Inputs | None) -> str:
     window = default.window or 30
     command = f"serctl extract --encoder {name}"
     for flag, made, usual in (
-        ("layer", key.layer, default.layer),
+        ("layer", key.layer, default.layers[0]),
         ("dtype", key.compute_dtype, default.dtype),
         ("storage", key.storage, default.storage),
         ("window", window_seconds(key.window) or window, window),

@@ -1,7 +1,6 @@
 """What encoders read: the audio of the manifest, or the words that `serctl transcribe` wrote."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,26 +11,48 @@ from serctl.data.audio import decode_audio, measure_samples, read_bytes
 from serctl.data.manifest import Utterance
 from serctl.data.transcripts import read_transcripts
 from serctl.encoders.base import Encoder
-from serctl.encoding.failures import Failures, capture
+from serctl.encoding.failures import capture
 from serctl.errors import SerctlError
 
-READERS = 4
-"""Threads that read and decode ahead of the encoder."""
+HEADERS_AT_ONCE = 4
+"""Threads that read the headers of audio files."""
 
-Item = TypeVar("Item")
-Made = TypeVar("Made")
+
+class Named(Protocol):
+    """Whatever has the id that messages name."""
+
+    @property
+    def utterance_id(self) -> str: ...  # noqa: D102
+
+
+Row_contra = TypeVar("Row_contra", bound=Named, contravariant=True)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What an encoder gets of one utterance, and the hash of what it was read from."""
+    """What an encoder gets of one utterance, and the hash of the bytes that it was read from."""
 
-    utterance_id: str
     content: Any
-    source: str
+    source: str = ""
 
 
-class Inputs(Protocol):
+class Content(Protocol[Row_contra]):
+    """Waveforms or transcripts of utterances, on disk or in memory."""
+
+    def sizes(self, rows: Sequence[Row_contra], encoder: Encoder) -> Sequence[int | SerctlError]:
+        """Return samples or tokens of each utterance, or why it has none."""
+        ...
+
+    def read(self, row: Row_contra) -> Reading:
+        """Return the waveform or the transcript.
+
+        Raises:
+            SerctlError: It cannot be read.
+        """
+        ...
+
+
+class Inputs(Content[Utterance], Protocol):
     """The waveforms or transcripts of a manifest's utterances.
 
     Attributes:
@@ -48,18 +69,6 @@ class Inputs(Protocol):
         """
         ...
 
-    def sizes(self, utterances: Sequence[Utterance], encoder: Encoder) -> list[int | SerctlError]:
-        """Return samples or tokens of each utterance, or why it has none."""
-        ...
-
-    def read(self, utterance: Utterance) -> Any:
-        """Return the waveform or the transcript.
-
-        Raises:
-            SerctlError: It cannot be read.
-        """
-        ...
-
 
 class AudioInputs:
     """Waveforms, hashed by the bytes of their files."""
@@ -73,13 +82,23 @@ class AudioInputs:
         """Return the hash of the file, read again only if it has changed."""
         return self._hasher.hash_file(utterance.path)
 
-    def sizes(self, utterances: Sequence[Utterance], encoder: Encoder) -> list[int | SerctlError]:
+    def sizes(self, rows: Sequence[Utterance], encoder: Encoder) -> list[int | SerctlError]:
         """Return the samples of each file, from its header."""
-        return list(run_ahead(capture(lambda row: measure_samples(row.path)), utterances, ahead=64))
 
-    def read(self, utterance: Utterance) -> Any:
-        """Return the waveform ``(num_samples,)``, 16 kHz mono float32."""
-        return decode_audio(read_bytes(utterance.path), utterance.path)
+        def measure(row: Utterance) -> int:
+            return measure_samples(row.path)
+
+        with ThreadPoolExecutor(HEADERS_AT_ONCE) as pool:
+            return list(pool.map(capture(measure), rows))
+
+    def read(self, row: Utterance) -> Reading:
+        """Return the waveform ``(num_samples,)``, 16 kHz mono float32.
+
+        The hash is that of the decoded bytes: a file that changes meanwhile keeps its old hash
+        here, and is noticed by the next extraction.
+        """
+        content = read_bytes(row.path)
+        return Reading(decode_audio(content, row.path), hash_bytes(content))
 
 
 class TextInputs:
@@ -92,53 +111,23 @@ class TextInputs:
 
     def hash_of(self, utterance: Utterance) -> str:
         """Return the hash of the text."""
-        return hash_bytes(self.read(utterance).encode())
+        return self.read(utterance).source
 
-    def sizes(self, utterances: Sequence[Utterance], encoder: Encoder) -> list[int | SerctlError]:
+    def sizes(self, rows: Sequence[Utterance], encoder: Encoder) -> list[int | SerctlError]:
         """Return the tokens of each transcript."""
-        texts = [capture(self.read)(row) for row in utterances]
+        texts = [capture(self._text_of)(row) for row in rows]
         counts = iter(encoder.count_tokens([text for text in texts if isinstance(text, str)]))  # type: ignore[attr-defined]
         return [next(counts) if isinstance(text, str) else text for text in texts]
 
-    def read(self, utterance: Utterance) -> str:
-        """Return the words."""
+    def read(self, row: Utterance) -> Reading:
+        """Return the transcript."""
+        text = self._text_of(row)
+        return Reading(text, hash_bytes(text.encode()))
+
+    def _text_of(self, row: Utterance) -> str:
         try:
-            return self._texts[utterance.utterance_id].strip()
+            return self._texts[row.utterance_id].strip()
         except KeyError:
             raise SerctlError(
-                f"Utterance '{utterance.utterance_id}' has no transcript. Run: serctl transcribe"
+                f"Utterance '{row.utterance_id}' has no transcript. Run: serctl transcribe"
             ) from None
-
-
-def read_batches(
-    inputs: Inputs, batches: Iterable[Sequence[Utterance]], ahead: int = 2
-) -> Iterator[tuple[list[Reading], Failures]]:
-    """Yield what was read of each batch, and what could not be, some batches ahead."""
-
-    def read(row: Utterance) -> Reading:
-        content = inputs.read(row)
-        return Reading(row.utterance_id, content, inputs.hash_of(row))
-
-    def read_batch(batch: Sequence[Utterance]) -> tuple[list[Reading], Failures]:
-        made = {row.utterance_id: capture(read)(row) for row in batch}
-        failures = {name: item for name, item in made.items() if isinstance(item, SerctlError)}
-        return [item for item in made.values() if isinstance(item, Reading)], failures
-
-    return run_ahead(read_batch, batches, ahead)
-
-
-def run_ahead(
-    work: Callable[[Item], Made], items: Iterable[Item], ahead: int, workers: int = READERS
-) -> Iterator[Made]:
-    """Yield ``work(item)`` in order, computed by threads up to ``ahead`` items early."""
-    pool = ThreadPoolExecutor(workers)
-    try:
-        waiting: deque = deque()
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

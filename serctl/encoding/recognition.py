@@ -1,6 +1,5 @@
 """Whisper for one transcription: which weights and back-end, and the words' source."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,9 @@ from serctl.encoders.catalog import get_spec
 from serctl.encoders.load import identify_encoder
 from serctl.encoders.recognisers.backends import choose_backend
 from serctl.encoders.weights import resolve_weights
-from serctl.encoding.failures import Failures
-from serctl.encoding.inputs import AudioInputs, Reading, read_batches, run_ahead
-from serctl.errors import SerctlError, UsageError
+from serctl.encoding.inputs import AudioInputs
+from serctl.encoding.pipeline import Encoded
+from serctl.errors import UsageError
 from serctl.options import TranscribeOptions
 
 if TYPE_CHECKING:
@@ -125,42 +124,17 @@ def _check_language(language: str, name: str, checkpoint: Path) -> None:
     check_language(language, name, Vocabulary(checkpoint, multilingual=True).languages)
 
 
-def recognise_batches(
-    recogniser: "Recogniser",
-    inputs: AudioInputs,
-    batches: Sequence[Sequence[Utterance]],
-    workers: int,
-) -> Iterator[tuple[list[Reading], "list[Recognised]", Failures]]:
-    """Yield what was read of each batch, what was recognised in it, and what could not be read."""
-    import torch
-
-    def recognise(
-        read: tuple[list[Reading], Failures],
-    ) -> tuple[list[Reading], "list[Recognised]", Failures]:
-        waves = [reading.content for reading in read[0]]
-        try:
-            return read[0], recogniser.recognise(waves) if waves else [], read[1]
-        except torch.OutOfMemoryError as error:
-            raise SerctlError(
-                f"The device is out of memory with {len(waves)} utterances in a batch. "
-                f"Make batches smaller: serctl transcribe --batch-seconds N"
-            ) from error
-
-    read = read_batches(inputs, batches, ahead=workers + 1)
-    return run_ahead(recognise, read, ahead=workers, workers=workers)
-
-
-def make_row(reading: Reading, found: "Recognised") -> Transcript:
+def make_row(one: "Encoded[Utterance, Recognised]") -> Transcript:
     """Return the row of the CSV for what was recognised."""
-    words = found.words
+    words = one.made.words
     return Transcript(
-        utterance_id=reading.utterance_id,
+        utterance_id=one.row.utterance_id,
         text=words.text,
         language=words.language,
         mean_logprob=words.mean_logprob,
         no_speech=words.no_speech,
         compression_ratio=words.compression_ratio,
         temperature=words.temperature,
-        suspect="+".join(found.doubts),
-        audio=reading.source,
+        suspect="+".join(one.made.doubts),
+        audio=one.source,
     )

@@ -11,13 +11,13 @@ from serctl.data.audio import SAMPLE_RATE, read_audio
 from serctl.data.corpora.scan import AUDIO
 from serctl.data.transcripts import read_rows
 from serctl.encoding.failures import capture
-from serctl.encoding.inputs import run_ahead
+from serctl.encoding.pipeline import run_ahead
 from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError, count, first_few
 from serctl.options import PredictOptions
 from serctl.progress import Progress, silent
-from serctl.system.frames import Clip
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Prediction, Predictor
+from serctl.system.utterances import LoadedUtterance
 
 GROUP_SECONDS = 600.0
 """Audio whose frames are held in memory at a time, about 0.5 MB a second for the paper's encoders;
@@ -114,13 +114,13 @@ class _Work:
         tell: Callable[[Prediction], None],
     ) -> None:
         self._predictor, self._options, self._words, self._tell = predictor, options, words, tell
-        self._waiting: list[Clip] = []
+        self._waiting: list[LoadedUtterance] = []
         self._held, self._group = 0, GROUP_SECONDS * (3 if options.one_at_a_time else 1)
         self.predictions: list[Prediction] = []
         self.failures: list[tuple[str, float, str]] = []
         self.recordings = 0
 
-    def open(self, path: Path) -> list[Clip]:
+    def open(self, path: Path) -> list[LoadedUtterance]:
         """Read a file: one clip, or the segments of a long recording.
 
         Words that are given are those of the whole file, so such a file is never cut.
@@ -132,34 +132,36 @@ class _Work:
                     f"'{path}': no words for utterance '{path.stem}' in "
                     f"'{self._options.transcripts}'."
                 )
-            return [Clip(str(path), waveform, text=self._words[path.stem])]
+            return [LoadedUtterance(str(path), waveform, text=self._words[path.stem])]
         if len(waveform) <= self._options.cut_over * SAMPLE_RATE:
-            return [Clip(str(path), waveform)]
-        clips = self._predictor.cut(str(path), waveform)
-        if not clips:
+            return [LoadedUtterance(str(path), waveform)]
+        segments = self._predictor.cut(str(path), waveform)
+        if not segments:
             raise AudioError(f"'{path}': nobody speaks in it. Judge it whole with --cut-over inf.")
         self.recordings += 1
-        return clips
+        return segments
 
-    def add(self, path: Path, opened: list[Clip] | SerctlError) -> None:
+    def add(self, path: Path, opened: list[LoadedUtterance] | SerctlError) -> None:
         """Take what came of a file; judge when so much waits that memory would fill."""
         if isinstance(opened, SerctlError):
             self._fail(str(path), 0.0, opened)
             return
-        for clip in opened:
-            self._waiting.append(clip)
-            self._held += len(clip.waveform)
+        for one in opened:
+            self._waiting.append(one)
+            self._held += len(one.waveform)
             if self._held >= self._group * SAMPLE_RATE:
                 self.flush()
 
     def flush(self) -> None:
         """Judge the clips that wait."""
-        for clip, found in zip(self._waiting, self._predictor.judge(self._waiting), strict=True):
+        for one, found in zip(
+            self._waiting, self._predictor.predict_utterances(self._waiting), strict=True
+        ):
             if isinstance(found, Prediction):
                 self.predictions.append(found)
                 self._tell(found)
             else:
-                self._fail(clip.name, clip.start, found)
+                self._fail(one.name, one.start, found)
         self._waiting, self._held = [], 0
 
     def _fail(self, name: str, start: float, error: SerctlError) -> None:

@@ -22,16 +22,16 @@ from serctl.data.transcripts import (
     read_finished,
     write_transcripts,
 )
-from serctl.encoding.batching import check_disk, measure_sizes, plan_rows
+from serctl.encoding.extraction import append_new, check_disk
 from serctl.encoding.failures import FAILURES, Failures, capture, check_failures, list_failures
-from serctl.encoding.inputs import AudioInputs, Reading
-from serctl.encoding.recognition import Recognition, make_row, recognise_batches, settle_recognition
-from serctl.errors import TranscriptsError, UsageError
+from serctl.encoding.inputs import AudioInputs
+from serctl.encoding.pipeline import measure_sizes, plan_rows, run_batches
+from serctl.encoding.recognition import Recognition, make_row, settle_recognition
+from serctl.errors import SerctlError, TranscriptsError, UsageError
 from serctl.options import TranscribeOptions
 from serctl.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from serctl.encoders.recognisers.base import Recognised
     from serctl.encoders.whisper import WhisperEncoder
 
 WORD_PACKAGES = ("serctl", "torch", "transformers", "faster-whisper", "ctranslate2")
@@ -227,27 +227,26 @@ class _Transcription:
         with split_threads(device) as workers:
             recogniser = self.recognition.load(self.workspace.cache, device, workers)
             encoder = recogniser.encoder
-            sizes, self.failures = measure_sizes(rows, self.inputs, encoder, options.skip_bad)
+            sizes = measure_sizes(rows, self.inputs, encoder)
+            by_id = dict(zip((row.utterance_id for row in rows), sizes, strict=True))
+            self.failures = {n: it for n, it in by_id.items() if isinstance(it, SerctlError)}
+            check_failures(self.failures, options.skip_bad)
             batches = plan_rows(rows, sizes, encoder, options.batch_seconds)
             pending = [b for b in batches if not missing.isdisjoint(row.utterance_id for row in b)]
-            left = {name: sizes[name] for name in missing & sizes.keys()}
+            left = {n: it for n in missing if isinstance(it := by_id[n], int)}
             started = time.monotonic()
             with (
                 self._open_store(encoder, list(left.values())) as writer,
                 self.journal as journal,
                 progress.task(f"transcribe {self.recognition.name}", len(left)) as advance,
             ):
-                for readings, found, bad in recognise_batches(
-                    recogniser, self.inputs, pending, workers
-                ):
-                    self.failures |= bad
-                    check_failures(bad, options.skip_bad)
+                for batch in run_batches(recogniser.recognise, self.inputs, pending, workers):
+                    self.failures |= batch.failed
+                    check_failures(batch.failed, options.skip_bad)
                     if writer:
-                        _keep_frames(writer, readings, found)
-                    rows_made = map(make_row, readings, found)
-                    new = {
-                        row.utterance_id: row for row in rows_made if row.utterance_id in missing
-                    }
+                        append_new(writer, batch.done, [one.made.frames for one in batch.done])
+                    made = map(make_row, batch.done)
+                    new = {row.utterance_id: row for row in made if row.utterance_id in missing}
                     journal.append(list(new.values()))
                     done |= new
                     advance(len(new))
@@ -267,7 +266,7 @@ class _Transcription:
         from serctl.runtime import environment
 
         key, rate = self.recognition.key, encoder.frame_rate
-        check_disk(self.store, key, encoder, sizes)
+        check_disk(self.store, [key], encoder, sizes)
         return StoreWriter(self.store, key, encoder.dim, rate, versions=environment())
 
     def _describe(self) -> dict[str, Any]:
@@ -292,15 +291,3 @@ def _summarise(
         failed=failed,
         failures=failures,
     )
-
-
-def _keep_frames(
-    writer: StoreWriter, readings: Sequence[Reading], found: "Sequence[Recognised]"
-) -> None:
-    new = [
-        (reading.utterance_id, one.frames, reading.source)
-        for reading, one in zip(readings, found, strict=True)
-        if not writer.has(reading.utterance_id, reading.source)
-    ]
-    if new:
-        writer.append(*zip(*new, strict=True))

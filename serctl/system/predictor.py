@@ -17,9 +17,10 @@ from serctl.errors import AudioError, ConfigError, SerctlError, UsageError
 from serctl.files import read_json
 from serctl.options import PredictOptions
 from serctl.runtime import resolve_device
+from serctl.system.encode import encode_utterances
 from serctl.system.encoders import Encoders
-from serctl.system.frames import Clip, FrameMaker, tabulate
 from serctl.system.parts import Parts, find_parts
+from serctl.system.utterances import LoadedUtterance, tabulate
 from serctl.training.checkpoint import load_run
 from serctl.training.inference import infer
 
@@ -91,7 +92,6 @@ class Predictor:
         self._stacker = load_stacker(parts.stacker) if parts.stacker else None
         keep = not options.one_at_a_time
         self._encoders = Encoders(parts, self._device, mapping, words=words, keep=keep)
-        self._frames = FrameMaker(self._encoders, self._device, options.batch_seconds)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -124,7 +124,9 @@ class Predictor:
         found = [_name_of(one) for one in audio], [_read(one, sample_rate) for one in audio]
         words = [None] * len(found[0]) if texts is None else texts
         return _raise_first(
-            self.judge([Clip(n, w, text=t) for n, w, t in zip(*found, words, strict=True)])
+            self.predict_utterances(
+                [LoadedUtterance(n, w, text=t) for n, w, t in zip(*found, words, strict=True)]
+            )
         )
 
     def predict_segments(
@@ -137,60 +139,63 @@ class Predictor:
             sample_rate: Hz of samples.
             longest: Seconds of the longest segment; the options' if not given.
         """
-        clips = self.cut(_name_of(audio), _read(audio, sample_rate), longest)
-        return _raise_first(self.judge(clips))
+        segments = self.cut(_name_of(audio), _read(audio, sample_rate), longest)
+        return _raise_first(self.predict_utterances(segments))
 
     def cut(
         self, name: str, waveform: NDArray[np.float32], longest: float | None = None
-    ) -> list[Clip]:
+    ) -> list[LoadedUtterance]:
         """Return the stretches of speech of a recording."""
         return [
-            Clip(name, waveform[part.start : part.stop], part.start / SAMPLE_RATE)
+            LoadedUtterance(name, waveform[part.start : part.stop], part.start / SAMPLE_RATE)
             for part in cut_at_pauses(waveform, longest or self.options.segment_seconds)
         ]
 
-    def judge(self, clips: Sequence[Clip]) -> list[Prediction | SerctlError]:
-        """Judge clips together; what one of them says depends on no other."""
-        self._frames.fill(clips)
-        good = [clip for clip in clips if clip.error is None]
-        answers = iter(self._answer(good) if good else ())
-        return [clip.error or next(answers) for clip in clips]
+    def predict_utterances(
+        self, utterances: Sequence[LoadedUtterance]
+    ) -> list[Prediction | SerctlError]:
+        """Predict utterances together; no prediction depends on the other utterances."""
+        encode_utterances(utterances, self._encoders, self._device, self.options.batch_seconds)
+        good = [one for one in utterances if one.error is None]
+        predictions = iter(self._combine(good) if good else ())
+        return [one.error or next(predictions) for one in utterances]
 
-    def logits(self, clips: Sequence[Clip]) -> dict[str, NDArray[np.float64]]:
-        """Return the logits ``(N, C)`` of every network for clips that have their frames."""
+    def logits(self, utterances: Sequence[LoadedUtterance]) -> dict[str, NDArray[np.float64]]:
+        """Return the logits ``(N, C)`` of every network for utterances that have their frames."""
         found = {}
         for name, run in self._runs.items():
             keys = [branch.key for branch in self.parts.branches[name]]
-            data = tabulate(clips, keys, len(run.labels))
+            data = tabulate(utterances, keys, len(run.labels))
             found[name] = infer(run.model, data, self._device).logits
         return found
 
-    def _answer(self, clips: Sequence[Clip]) -> Iterator[Prediction]:
-        ids = tuple(map(str, range(len(clips))))
+    def _combine(self, utterances: Sequence[LoadedUtterance]) -> Iterator[Prediction]:
+        """Yield predictions from the logits of the networks, the stacker and the prior."""
+        ids = tuple(map(str, range(len(utterances))))
         unseen = np.zeros(len(ids), dtype=bool)
         parts = [
             Logits(ids, values, self._runs[name].labels, unseen, name).reorder(self.labels)
-            for name, values in self.logits(clips).items()
+            for name, values in self.logits(utterances).items()
         ]
         if self._stacker is None:
-            answers = softmax(parts[0].values)
+            predicted = softmax(parts[0].values)
         else:
-            answers = self._stacker.predict_parts(parts)
+            predicted = self._stacker.predict_parts(parts)
         if self._calibration is not None and self._prior is not None:
-            answers = self._calibration.apply(answers, self._prior)
+            predicted = self._calibration.apply(predicted, self._prior)
         single = {part.name: part.probabilities() for part in parts}
-        for row, clip in enumerate(clips):
-            best = int(answers[row].argmax())
-            sure = answers[row, best] >= self.options.abstain_below
+        for row, one in enumerate(utterances):
+            best = int(predicted[row].argmax())
+            sure = predicted[row, best] >= self.options.abstain_below
             yield Prediction(
-                audio=clip.name,
-                start=clip.start,
-                end=clip.start + len(clip.waveform) / SAMPLE_RATE,
+                audio=one.name,
+                start=one.start,
+                end=one.start + len(one.waveform) / SAMPLE_RATE,
                 emotion=self.labels[best] if sure else None,
-                probabilities=self._by_label(answers[row]),
+                probabilities=self._by_label(predicted[row]),
                 per_model={name: self._by_label(values[row]) for name, values in single.items()},
-                text=clip.text if self.parts.needs_words else None,
-                suspect=clip.suspect,
+                text=one.text if self.parts.needs_words else None,
+                suspect=one.suspect,
             )
 
     def _by_label(self, row: NDArray[np.float64]) -> dict[str, float]:

@@ -29,11 +29,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny
 
 from serctl.config import Workspace
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance, read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.load import load_encoder
 from serctl.encoders.weights import resolve_weights
+from serctl.encoding import extraction as engine
 from serctl.options import ExtractOptions, TranscribeOptions
 from serctl.runtime import environment
 from serctl.stages import extract as stage
@@ -126,7 +127,7 @@ def compare(
 ) -> dict[str, float]:
     """Time both sides in turn and print them."""
     encoder = load_encoder(options.encoder, mapping=project.weights)
-    stage.load_encoder = lambda *_, **__: encoder  # type: ignore[assignment]
+    engine.load_encoder = lambda *_, **__: encoder  # type: ignore[assignment]
     loop, ours = [], []
     with tempfile.TemporaryDirectory() as scratch:
         time_serctl(project, replace(options, limit=4), Path(scratch) / "warm")
@@ -169,7 +170,7 @@ def measure_peak() -> float:
 
 def bench_speech(project: Workspace, scratch: Path) -> dict[str, Any]:
     """Measure three speech encoders, and how near the ceiling each side runs."""
-    files = [row.path for row in stage.read_manifest(project.manifest).limit(CLIPS)]
+    files = [row.path for row in read_manifest(project.manifest).limit(CLIPS)]
     peak = measure_peak()
     figures: dict[str, Any] = {}
     for name, architecture in {"hubert": "HubertModel", "wavlm": "WavLMModel"}.items():

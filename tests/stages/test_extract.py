@@ -24,12 +24,12 @@ from serctl.config import Workspace, open_workspace
 from serctl.data.manifest import Utterance, read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
 from serctl.encoders.load import load_encoder
+from serctl.encoding import extraction as engine
 from serctl.encoding.failures import read_failures
 from serctl.encoding.features import check_features, open_branches
 from serctl.encoding.keys import make_key
 from serctl.errors import AudioError, CacheError, SerctlError, UsageError
 from serctl.options import ExtractOptions
-from serctl.stages import extract as stage
 from serctl.stages.extract import extract
 
 SIZES = (9_000, 16_000, 3_000, 16_000, 450, 12_345, 7_000, 2_000)
@@ -101,18 +101,18 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> list[int]:
 
     def load(*arguments: Any, **settings: Any) -> Any:
         encoder = load_encoder(*arguments, **settings)
-        encode = encoder.encode
+        encode = encoder.encode_layers
 
-        def encode_some(batch: Any) -> Any:
+        def encode_some(batch: Any, layers: Any) -> Any:
             if len(seen) == batches:
                 raise KeyboardInterrupt
             seen.append(len(batch))
-            return encode(batch)
+            return encode(batch, layers)
 
-        encoder.encode = encode_some  # type: ignore[method-assign]
+        encoder.encode_layers = encode_some  # type: ignore[method-assign]
         return encoder
 
-    monkeypatch.setattr(stage, "load_encoder", load)
+    monkeypatch.setattr(engine, "load_encoder", load)
     return seen
 
 
@@ -124,7 +124,7 @@ def test_each_of_the_six_encoders_extracts_from_a_local_checkpoint_of_its_class(
     done = CliRunner().invoke(app, ["extract", "--encoder", name, "--device", "cpu", "--json"])
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
-    store = FeatureStore.open(result["store"])
+    store = FeatureStore.open(result["stores"][0])
     encoder = load_encoder(name, mapping=project.weights)
     assert (result["encoded"], store.dim, store.frame_rate) == (8, encoder.dim, encoder.frame_rate)
     assert store.key.compute_dtype == "float32"
@@ -179,7 +179,7 @@ def test_what_is_there_is_not_touched_and_no_weights_are_loaded(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = extract(project, WAVLM)
-    monkeypatch.setattr(stage, "load_encoder", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(engine, "load_encoder", lambda *_, **__: pytest.fail("loaded"))
     again = extract(project, WAVLM)
     assert (first.encoded, first.present) == (8, 0)
     assert (again.encoded, again.present, again.store) == (0, 8, first.store)
@@ -358,7 +358,7 @@ def test_a_disk_too_small_is_told_before_the_first_utterance(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("serctl.encoding.batching.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("serctl.encoding.extraction.shutil.disk_usage", lambda _: usage)
     seen = interrupt_after(monkeypatch, 99)
     with pytest.raises(CacheError, match=r"frames of wavlm-large need 0\.00 GB, but"):
         extract(project, WAVLM)

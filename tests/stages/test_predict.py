@@ -43,9 +43,9 @@ from serctl.stages.predict import PredictResult, predict
 from serctl.stages.train import train
 from serctl.system import encoders as loaded
 from serctl.system import predictor as predictor_module
-from serctl.system.frames import Clip
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
+from serctl.system.utterances import LoadedUtterance
 
 TOLERANCE = 1e-4
 """Of logits. Frames are rounded to float16 on both ways, so only the batches' padding is left."""
@@ -98,10 +98,13 @@ def test_every_network_gives_the_logits_that_were_exported(project: Workspace, n
     predictor = Predictor(
         find_parts(name, project), PredictOptions(device="cpu"), project.weights, words=False
     )
-    clips = [Clip(r.utterance_id, read_audio(r.path), text=texts[r.utterance_id]) for r in rows]
-    predictor.judge(clips)
+    utterances = [
+        LoadedUtterance(r.utterance_id, read_audio(r.path), text=texts[r.utterance_id])
+        for r in rows
+    ]
+    predictor.predict_utterances(utterances)
     expected = read_logits(project.runs / name / "logits" / "test.csv").select(rows.ids)
-    assert predictor.logits(clips)[name] == pytest.approx(expected.values, abs=TOLERANCE)
+    assert predictor.logits(utterances)[name] == pytest.approx(expected.values, abs=TOLERANCE)
 
 
 def read_words(project: Workspace) -> list[Any]:

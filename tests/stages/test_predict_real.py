@@ -1,6 +1,6 @@
 """Real encoders on real speech: recogniser, Whisper's frames and words' frames, from audio alone.
 
-Six clips of RAVDESS through whisper-tiny (words and frames) and MiniLM.
+Six utterances of RAVDESS through whisper-tiny (words and frames) and MiniLM.
 """
 
 import ast
@@ -29,12 +29,12 @@ from serctl.stages.export_logits import export_logits
 from serctl.stages.extract import extract
 from serctl.stages.train import train
 from serctl.stages.transcribe import transcribe
-from serctl.system.frames import Clip
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
+from serctl.system.utterances import LoadedUtterance
 
 TOLERANCE = 1e-3
-"""Of logits; measured: 3e-6 (float32 of a batch of other clips, then rounded to float16 alike)."""
+"""Of logits; measured: 3e-6 (float32 of another batch, then rounded to float16 alike)."""
 EMOTIONS = ("angry", "neutral")
 
 
@@ -83,12 +83,12 @@ def test_from_audio_alone_the_words_and_logits_are_those_of_the_stages(
         options = PredictOptions(device="cpu", one_at_a_time=True)
         predictor = Predictor(find_parts("real", project), options)
     rows = read_manifest(project.manifest).select("test")
-    clips = [Clip(str(row.path), read_audio(row.path)) for row in rows]
-    found = predictor.judge(clips)
+    utterances = [LoadedUtterance(str(row.path), read_audio(row.path)) for row in rows]
+    found = predictor.predict_utterances(utterances)
     texts = read_transcripts(project.transcripts).texts
     assert [one.text for one in found] == [texts[name] for name in rows.ids]
     expected = read_logits(project.runs / "real" / "logits" / "test.csv").select(rows.ids)
-    difference = np.abs(predictor.logits(clips)["real"] - expected.values).max()
+    difference = np.abs(predictor.logits(utterances)["real"] - expected.values).max()
     assert difference < TOLERANCE
 
 

@@ -2,21 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from serctl.encoders.base import SAMPLE_RATE, EncoderIdentity
+from serctl.encoders.base import SAMPLE_RATE, Encoder, EncoderIdentity, Frames
 from serctl.encoders.facodec.layers import HOP
 from serctl.encoders.facodec.network import MIN_SAMPLES, FACodec
 from serctl.encoders.facodec.release import find_pair, load_network
 from serctl.errors import AudioError
 
 
-class FacodecEncoder:
+class FacodecEncoder(Encoder):
     """``facodec``: prosody and timbre side by side; ``facodec-prosody``: prosody alone.
 
     Utterances run one by one: nothing in the network is masked, so that in a padded batch frames
@@ -65,13 +65,15 @@ class FacodecEncoder:
             )
         return count_frames(size) * HOP / SAMPLE_RATE
 
-    def encode(self, batch: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
         """Encode 16 kHz waveforms ``(N,)`` to ``(N // 200 + 1, dim)`` frames each.
+
+        A codec has no other layer than -1.
 
         Raises:
             AudioError: A waveform is shorter than the network can take.
         """
-        return [self._encode(wave) for wave in batch]
+        return [[self._encode(wave)] for wave in batch]
 
     @torch.inference_mode()
     def _encode(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:

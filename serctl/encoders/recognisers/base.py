@@ -122,7 +122,7 @@ class Recogniser:
 
     def recognise(self, batch: Sequence[NDArray[np.float32]]) -> list[Recognised]:
         """Transcribe 16 kHz waveforms ``(num_samples,)``; also returns their frames."""
-        encoded = self.encoder.encode_windows(batch)
+        encoded = self.encoder.encode_windows(batch, (self.encoder.identity.layer,))
         found = self._decoder.decode(encoded.hidden, self._language)
         rows = [
             [r for r, owner in enumerate(encoded.owners) if owner == i] for i in range(len(batch))
@@ -146,7 +146,8 @@ class Recogniser:
                     *map(join_windows, zip(*[drawn[row] for row in rows[i]], strict=True)),
                 ]
                 words[i] = choose_words(tried, seconds[i])
-        return list(map(Recognised, words, doubts, encoded.frames))
+        frames = [frames for [frames] in encoded.frames]
+        return list(map(Recognised, words, doubts, frames))
 
     def _draw(
         self,

@@ -1,0 +1,117 @@
+"""Utterances in memory: their waveform, their words and the frames that the networks read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.cache.key import FeatureKey
+from serctl.cache.storage import get_storage
+from serctl.encoders.base import Encoder, TokenEncoder
+from serctl.encoding.inputs import Reading
+from serctl.errors import SerctlError
+from serctl.training.dataset import NO_LABEL, UtteranceSet
+
+
+@dataclass(eq=False)
+class LoadedUtterance:
+    """What gets one prediction: a whole file, an array, or a segment of a recording.
+
+    Attributes:
+        name: Of the file; '' for an array.
+        waveform: ``(num_samples,)``, 16 kHz mono.
+        start: Seconds from the beginning of the file.
+        text: The transcript, if it is known; else the recogniser fills it in.
+        suspect: Why the recogniser's transcript may be a hallucination.
+        frames: ``(T, D)`` by the digest of a feature key, as a store would hold them.
+        error: Why there is no prediction.
+    """
+
+    name: str
+    waveform: NDArray[np.float32]
+    start: float = 0.0
+    text: str | None = None
+    suspect: str = ""
+    frames: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    error: SerctlError | None = None
+
+    @property
+    def utterance_id(self) -> str:
+        """How messages name it."""
+        place = f" at {self.start:.1f} s" if self.start else ""
+        return f"{self.name or 'array'}{place}"
+
+    def keep_frames(self, key: FeatureKey, frames: NDArray[np.float32]) -> None:
+        """Round frames as a store would; values that do not fit become the utterance's error."""
+        try:
+            self.frames[key.digest] = get_storage(key.storage).as_read(frames, self.utterance_id)
+        except SerctlError as error:
+            self.error = error
+
+
+class LoadedAudio:
+    """The waveforms of utterances in memory, as an encoder's `Content`."""
+
+    def sizes(self, rows: Sequence[LoadedUtterance], encoder: Encoder) -> list[int]:
+        """Return the samples of each utterance."""
+        return [len(row.waveform) for row in rows]
+
+    def read(self, row: LoadedUtterance) -> Reading:
+        """Return the waveform."""
+        return Reading(row.waveform)
+
+
+class LoadedText:
+    """The transcripts of utterances in memory, as an encoder's `Content`."""
+
+    def sizes(self, rows: Sequence[LoadedUtterance], encoder: Encoder) -> list[int]:
+        """Return the tokens of each transcript."""
+        texts = [self.read(row).content for row in rows]
+        return cast(TokenEncoder, encoder).count_tokens(texts)
+
+    def read(self, row: LoadedUtterance) -> Reading:
+        """Return the transcript as `serctl extract` strips it."""
+        return Reading((row.text or "").strip())
+
+
+class LoadedFrames:
+    """Frames of utterances in memory, as training reads them from a store: a `FrameReader`."""
+
+    def __init__(self, frames: Mapping[str, NDArray[np.generic]]) -> None:
+        self._frames = frames
+        first = next(iter(frames.values()))
+        self.dim, self.dtype = first.shape[1], first.dtype
+
+    def num_frames(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the number of frames of each utterance ``(B,)``."""
+        return np.array([len(self._frames[name]) for name in ids], dtype=np.int64)
+
+    def read_batch(self, ids: Sequence[str], out: NDArray[np.generic]) -> None:
+        """Fill ``out[b, :T_b]``."""
+        for row, name in zip(out, ids, strict=True):
+            row[: len(self._frames[name])] = self._frames[name]
+
+
+def tabulate(
+    utterances: Sequence[LoadedUtterance], keys: Sequence[FeatureKey], num_classes: int
+) -> UtteranceSet:
+    """Return utterances as the table that a network with branches of these keys reads."""
+    ids = tuple(f"{i:09d}" for i in range(len(utterances)))
+    readers = [
+        LoadedFrames(
+            {name: one.frames[key.digest] for name, one in zip(ids, utterances, strict=True)}
+        )
+        for key in keys
+    ]
+    size = len(ids)
+    return UtteranceSet(
+        ids=ids,
+        readers=tuple(readers),
+        lengths=np.stack([reader.num_frames(ids) for reader in readers], axis=1),
+        label_ids=np.full(size, NO_LABEL),
+        targets=np.zeros((size, num_classes), np.float32),
+        neutral=np.zeros(size, bool),
+        attributes=np.full((size, 3), np.nan, np.float32),
+    )
