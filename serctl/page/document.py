@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from serctl.evaluation.published import Beside, compare_note
 from serctl.page.figures import Curve, Exhibit, show_curves, show_importances, show_subsets
 from serctl.page.system_figures import show_closely, tabulate_groups
 
-STYLE, SCRIPTS = "page.css", ("figures.js", "tables.js", "browser.js")
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+STYLE, SCRIPTS = "page.css", ("drawing.js", "figures.js", "tables.js", "browser.js")
 
 
 @dataclass(frozen=True)
@@ -62,32 +65,41 @@ class Page:
 
 def render_page(page: Page) -> str:
     """Return the HTML text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
-    environment = Environment(
+    scripts = [get_plotlyjs(), "\n".join(read_asset(name) for name in SCRIPTS)]
+    return (
+        open_templates()
+        .get_template("page.html")
+        .render(
+            report=page.report,
+            page=page,
+            version=__version__,
+            policy=content_policy(scripts),
+            style=read_asset(STYLE),
+            scripts=scripts,
+            paper_note=compare_note(page.beside),
+            best=_best_figures(page.report["systems"]),
+            initial=choose_system(page.report["systems"]),
+            data=make_data(page),
+        )
+    )
+
+
+def open_templates() -> "Environment":
+    """Return the templates of the pages; all that they are given is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
         loader=PackageLoader("serctl.page", "assets"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    scripts = [get_plotlyjs(), "\n".join(_asset(name) for name in SCRIPTS)]
-    return environment.get_template("page.html").render(
-        report=page.report,
-        page=page,
-        version=__version__,
-        policy=content_policy(scripts),
-        style=_asset(STYLE),
-        scripts=scripts,
-        paper_note=compare_note(page.beside),
-        best=_best_figures(page.report["systems"]),
-        initial=choose_system(page.report["systems"]),
-        data=make_data(page),
-    )
 
 
-def content_policy(scripts: Sequence[str]) -> str:
+def content_policy(scripts: Sequence[str], media: str = "'self' file:") -> str:
     """Return a policy that runs these scripts and nothing else, and lets only audio be loaded.
 
     Plotly styles its drawings inline; pictures are what it hands out as a download.
@@ -98,7 +110,7 @@ def content_policy(scripts: Sequence[str]) -> str:
     )
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; media-src 'self' file:; base-uri 'none'; form-action 'none'"
+        f"img-src data: blob:; media-src {media}; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -157,5 +169,6 @@ def _best_figures(systems: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return best | {"bs_f1": max(row["bs_f1"]["mean"] for row in systems)}
 
 
-def _asset(name: str) -> str:
+def read_asset(name: str) -> str:
+    """Return the text of a style sheet or script."""
     return (files("serctl.page") / "assets" / name).read_text(encoding="utf-8")

@@ -102,7 +102,9 @@ def test_groups_are_in_the_order_of_time() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["page.css", "figures.js", "tables.js", "browser.js"])
+@pytest.mark.parametrize(
+    "name", ["page.css", "drawing.js", "figures.js", "tables.js", "browser.js"]
+)
 def test_assets_never_make_html_of_text(name: str) -> None:
     import serctl.page
 

@@ -1,0 +1,55 @@
+"""A page as a PNG, by the Chromium or Chrome of this machine."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from serctl.errors import ReportError
+from serctl.files import write_binary
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+SECONDS = 120
+"""How long the browser may take; a page is drawn in about two."""
+
+
+def take_picture(html: str, path: Path, *, width: int = 1280, height: int = 900) -> None:
+    """Write what a page looks like, in a window of so many pixels.
+
+    Raises:
+        ReportError: There is no Chromium, or it draws nothing.
+    """
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        raise ReportError(
+            f"'{path}': a PNG needs Chromium or Chrome on the PATH. Install one, or write the page "
+            f"itself: --plot {path.with_suffix('.html')}"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        page, made = Path(folder) / "page.html", Path(folder) / "page.png"
+        page.write_text(html, encoding="utf-8")
+        command = [
+            browser,
+            "--headless",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--no-first-run",
+            "--hide-scrollbars",
+            "--virtual-time-budget=3000",
+            f"--user-data-dir={folder}/profile",
+            f"--window-size={width},{height}",
+            f"--screenshot={made}",
+            # Chromium refuses its sandbox to root, as in a container.
+            *(["--no-sandbox"] if os.geteuid() == 0 else []),
+            page.as_uri(),
+        ]
+        try:
+            subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise ReportError(f"'{path}': {browser} has not drawn it in {SECONDS} s.") from None
+        if not made.is_file():
+            raise ReportError(f"'{path}': {browser} has drawn nothing. Write .html instead.")
+        with write_binary(path) as file:
+            file.write(made.read_bytes())

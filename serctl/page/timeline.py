@@ -1,0 +1,228 @@
+"""One HTML file of a recording's timeline: probabilities over time, transcript, and the audio.
+
+It is self-contained as the report is: nothing is fetched, and its content security policy lets it
+run its own scripts and play its own audio only.
+"""
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from serctl import __version__
+from serctl.data.audio import SAMPLE_RATE
+from serctl.errors import count
+from serctl.page.document import STYLE, content_policy, open_templates, read_asset
+from serctl.page.figures import Exhibit, make_exhibit, plain
+from serctl.timeline.course import Timeline
+
+SCRIPTS = ("drawing.js", "timeline.js")
+COLOURS = {
+    "angry": "var(--c7)",
+    "sad": "var(--c1)",
+    "happy": "var(--c5)",
+    "surprise": "var(--c2)",
+    "fear": "var(--c8)",
+    "disgust": "var(--c3)",
+    "contempt": "var(--c4)",
+    "neutral": "var(--calm)",
+}
+"""An emotion has the same colour in every timeline."""
+OTHER_COLOURS = ("var(--c4)", "var(--c2)", "var(--c3)", "var(--c8)")
+"""Of emotions beyond the eight, in turn."""
+HEIGHT = 320
+NOBODY = "nobody speaks"
+
+
+@dataclass(frozen=True)
+class TimelinePage:
+    """What a page of timelines shows.
+
+    Attributes:
+        timelines: Of one recording, one for each channel.
+        sound: The recording ``(num_samples, num_channels)`` at 16 kHz, to be played.
+        every: Seconds of a step.
+        window: Seconds that a step is predicted from.
+        notes: What a reader should know.
+    """
+
+    timelines: Sequence[Timeline]
+    sound: NDArray[np.float32]
+    every: float
+    window: float
+    notes: Sequence[str] = ()
+
+
+def render_timeline(page: TimelinePage, *, scheme: str = "light dark") -> str:
+    """Return the HTML text; ``scheme`` fixes it to ``light`` or ``dark`` for a picture."""
+    from plotly.offline import get_plotlyjs
+
+    scripts = [get_plotlyjs(), "\n".join(read_asset(name) for name in SCRIPTS)]
+    first = page.timelines[0]
+    return (
+        open_templates()
+        .get_template("timeline.html")
+        .render(
+            title=Path(first.audio).name,
+            page=page,
+            first=first,
+            version=__version__,
+            scheme=scheme,
+            policy=content_policy(scripts, media="data:"),
+            style=read_asset(STYLE),
+            scripts=scripts,
+            sound=embed_sound(page.sound),
+            data=make_data(page.timelines),
+        )
+    )
+
+
+def make_data(timelines: Sequence[Timeline]) -> dict[str, Any]:
+    """Return what the scripts draw, as plain values for JSON."""
+    return {
+        "seconds": timelines[0].seconds,
+        "colours": choose_colours(timelines[0].labels),
+        "exhibits": [asdict(show_course(timeline)) for timeline in timelines],
+        "transcript": sorted(
+            (
+                {
+                    "start": spoken.start,
+                    "end": spoken.end,
+                    "text": spoken.text,
+                    "channel": timeline.channel,
+                    "emotion": _emotion_at(timeline, (spoken.start + spoken.end) / 2),
+                }
+                for timeline in timelines
+                for spoken in timeline.transcript
+            ),
+            key=lambda row: row["start"],
+        ),
+    }
+
+
+def choose_colours(labels: Sequence[str]) -> dict[str, str]:
+    """Return the colour of each emotion, by the palette's names."""
+    others = [label for label in labels if label not in COLOURS]
+    extra = {name: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, name in enumerate(others)}
+    return {label: COLOURS.get(label) or extra[label] for label in labels}
+
+
+def show_course(timeline: Timeline) -> Exhibit:
+    """Return the probabilities of every step, stacked, above the segments of one emotion."""
+    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.86, 0.14], vertical_spacing=0.04)
+    colours = choose_colours(timeline.labels)
+    edges = [*timeline.starts.tolist(), timeline.ends[-1].item()]
+    shares = np.nan_to_num(timeline.probabilities)
+    for column, label in enumerate(timeline.labels):
+        values = shares[:, column].round(4).tolist()
+        figure.add_scatter(
+            x=edges,
+            y=[*values, values[-1]],
+            name=plain(label),
+            stackgroup="one",
+            # A step is one prediction: its probability holds until the next.
+            line={"color": colours[label], "width": 0, "shape": "hv"},
+            fillcolor=colours[label],
+            hovertemplate="%{y:.2f}",
+            row=1,
+            col=1,
+        )
+    for segment in timeline.segments:
+        name = segment.emotion or "none is probable enough"
+        figure.add_bar(
+            x=[segment.end - segment.start],
+            base=[segment.start],
+            y=[""],
+            orientation="h",
+            marker={
+                "color": colours.get(segment.emotion or "", "rgba(0,0,0,0)"),
+                "line": {
+                    "color": "var(--paper)" if segment.emotion else "var(--muted)",
+                    "width": 1,
+                },
+            },
+            hovertemplate=f"{plain(name)}, {segment.confidence:.2f}<extra></extra>",
+            showlegend=False,
+            row=2,
+            col=1,
+        )
+    figure.update_layout(
+        height=HEIGHT,
+        barmode="overlay",
+        bargap=0,
+        hovermode="x unified",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+        margin={"t": 56},
+    )
+    figure.update_xaxes(range=[0, timeline.seconds], title="seconds", row=2, col=1)
+    figure.update_xaxes(range=[0, timeline.seconds], row=1, col=1)
+    figure.update_yaxes(range=[0, 1], title="probability", tickformat=".1f", row=1, col=1)
+    figure.update_yaxes(showticklabels=False, showgrid=False, row=2, col=1)
+    rows = [
+        [f"{s.start:.1f}–{s.end:.1f} s", s.emotion or "–", f"{s.confidence:.2f}"]
+        for s in timeline.segments
+    ]
+    columns = ("segment", "emotion", "mean probability")
+    return make_exhibit(figure, summarise(timeline), columns, rows)
+
+
+def summarise(timeline: Timeline) -> str:
+    """Return one sentence: how much of the recording each emotion takes."""
+    lengths: dict[str, float] = {}
+    for segment in timeline.segments:
+        name = segment.emotion or "no emotion that is probable enough"
+        lengths[name] = lengths.get(name, 0.0) + segment.end - segment.start
+    if not lengths:
+        return f"{NOBODY.capitalize()} in these {timeline.seconds:.1f} s."
+    ordered = sorted(lengths.items(), key=lambda item: -item[1])
+    told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in ordered)
+    return f"{count(len(timeline.segments), 'segment')} in {timeline.seconds:.1f} s: {told}."
+
+
+def embed_sound(samples: NDArray[np.float32]) -> str:
+    """Return audio as a data URI that every browser plays: MP3, about 0.25 MB a minute and channel.
+
+    A libsndfile older than 1.1 cannot write MP3; then it is a WAV, eight times as large.
+    """
+    import soundfile
+
+    kind, form = ("mpeg", "MP3") if "MP3" in soundfile.available_formats() else ("wav", "WAV")
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(samples, -1, 1), SAMPLE_RATE, format=form)
+    return f"data:audio/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _emotion_at(timeline: Timeline, seconds: float) -> str:
+    found = (s.emotion for s in timeline.segments if s.start <= seconds < s.end)
+    return next(found, None) or ""
+
+
+def resolve_colours(node: Any, palette: Mapping[str, str]) -> Any:
+    """Replace the palette's names in a figure by colours, for pages that lack the style sheet."""
+    if isinstance(node, str):
+        return palette.get(node, node)
+    if isinstance(node, dict):
+        return {key: resolve_colours(value, palette) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [resolve_colours(value, palette) for value in node]
+    return node
+
+
+def make_figure(timeline: Timeline, scheme: str) -> go.Figure:
+    """Return the figure of a timeline with the colours of ``light`` or ``dark``."""
+    figure = resolve_colours(show_course(timeline).figure, read_palette(scheme))
+    return go.Figure(figure)
+
+
+def read_palette(scheme: str) -> dict[str, str]:
+    """Return the page's colours by name, from its style sheet."""
+    pairs = re.findall(r"(--[\w-]+): light-dark\(([^,]+), ([^)]+)\);", read_asset(STYLE))
+    return {f"var({name})": dark if scheme == "dark" else light for name, light, dark in pairs}
