@@ -27,7 +27,7 @@ def main() -> None:
         name="words",
     )
     (run,) = serctl.train(workspace, options).runs
-    print(f"{run.name}: dev macro-F1 {run.summary['metrics']['dev_macro_f1']:.3f}")
+    print(f"{run.name}: dev macro-F1 {run.summary.metrics['dev_macro_f1']:.3f}")
 
     serctl.export_logits(workspace, serctl.ExportLogitsOptions(run=run.name))
     stacker = serctl.stack(

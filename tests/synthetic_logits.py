@@ -7,6 +7,7 @@ import numpy as np
 
 from serctl.config import PROJECT_FILE, Workspace, read_workspace
 from serctl.data.manifest import Utterance, write_manifest
+from serctl.documents.logits import LogitsSidecar
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import write_logits
 
@@ -71,8 +72,9 @@ def make_run(
             for row in chosen
         ]
         values = np.array(noise) + signal * np.eye(4)[known]
-        provenance = {"split": split, "model": name, "run_hash": run_hash or f"hash-of-{name}"}
-        provenance |= {"stack_on": stack_on} if split == "train" else {}
+        made = {"split": split, "model": name, "run_hash": run_hash or f"hash-of-{name}"}
+        made |= {"stack_on": stack_on} if split == "train" else {}
+        provenance = LogitsSidecar(**made)
         in_sample = np.full(len(chosen), split == "train" and stack_on == "in-sample")
         logits = Logits(
             tuple(row.utterance_id for row in chosen), values, LABELS, in_sample, name, provenance

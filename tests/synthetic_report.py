@@ -5,10 +5,13 @@ import math
 from pathlib import Path
 
 import numpy as np
+from synthetic_run import SUMMARY, make_branch, write_run
 
 from serctl.config import PROJECT_FILE, Workspace, read_workspace
 from serctl.data.labels import EMOTIONS
+from serctl.evaluation.published import RELEASED
 from serctl.evaluation.trial import duration_group, make_trial, score_system
+from serctl.options import TrainOptions
 
 SHARES = (0.23, 0.09, 0.25, 0.04, 0.03, 0.03, 0.05, 0.28)
 WORDS = ("I", "think", "that", "is", "really", "not", "what", "she", "told", "me", "last", "year")
@@ -87,13 +90,13 @@ def write_project(
     (folder / PROJECT_FILE).write_text("")
     _write(folder / "reports" / f"{name}.json", json.dumps(document))
     runs = [system["name"] for system in document["systems"] if system["kind"] == "run"]
-    options = {"attention": "query", "pooling": "linear", "class_weights": "N/(E*N_j)"}
+    recipe = RELEASED if released else {}
     for i, run in enumerate(runs):
         loss = ("wce", "wce+sml")[i // len(encoders) % 2]
-        branches = [{"encoder": encoder} for encoder in encoders[i % len(encoders)]]
-        config = {"options": (options if released else {}) | {"loss": loss}, "branches": branches}
-        _write(folder / "runs" / run / "config.json", json.dumps(config))
-        _write(folder / "runs" / run / "summary.json", json.dumps({"best_epoch": 9 + i % 5}))
+        branches = [make_branch(encoder) for encoder in encoders[i % len(encoders)]]
+        write_run(folder / "runs" / run, TrainOptions(**recipe, loss=loss), branches)
+        summary = SUMMARY.model_copy(update={"best_epoch": 9 + i % 5})
+        summary.write(folder / "runs" / run / "summary.json")
         records = [_epoch(epoch, i) for epoch in range(1, 21)]
         lines = "".join(json.dumps(record) + "\n" for record in records)
         _write(folder / "runs" / run / "metrics.jsonl", lines)

@@ -110,7 +110,7 @@ def test_python_of_the_readme_runs_in_such_a_project(project: Path) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     found: dict[str, Any] = {}
     exec(block, found)
-    assert found["result"].runs[0].summary["metrics"]["dev_macro_f1"] >= 0
+    assert found["result"].runs[0].summary.metrics["dev_macro_f1"] >= 0
 
 
 def test_make_says_which_flag_is_wrong_and_fails(

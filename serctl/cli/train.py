@@ -147,21 +147,20 @@ def describe(result: "TrainResult") -> str:
 
 def _describe_run(run: "RunResult") -> str:
     found = run.summary
-    state = "already trained" if run.present else f"trained in {found['seconds']:,.0f} s"
-    line = f"{run.name}: {state}, epoch {found['best_epoch']} of {found['epochs']} kept"
-    line += f" ({found['chosen_because']})"
-    if found["metrics"]:
-        metrics = found["metrics"]
+    state = "already trained" if run.present else f"trained in {found.seconds:,.0f} s"
+    line = f"{run.name}: {state}, epoch {found.best_epoch} of {found.epochs} kept"
+    line += f" ({found.chosen_because})"
+    if metrics := found.metrics:
         line += f", dev macro-F1 {metrics['dev_macro_f1']:.3f} BS-F1 {metrics['dev_bs_f1']:.3f}"
-    if found["skipped"]:
-        line += f"; {found['skipped']} utterances skipped (no emotion, or unread)"
+    if found.skipped:
+        line += f"; {found.skipped} utterances skipped (no emotion, or unread)"
     return line
 
 
 def show_profile(result: "TrainResult") -> "Table":
     """Return seconds and shares of loading, forward, backward, step and evaluation."""
     run = result.runs[-1]
-    seconds = run.summary["profile"]
+    seconds = run.summary.profile
     total = sum(seconds.values()) or 1.0
     rows = [[name, f"{value:.2f}", f"{value / total:.1%}"] for name, value in seconds.items()]
     return console.table(f"Where the time of {run.name} went", ["part", "seconds", "share"], rows)

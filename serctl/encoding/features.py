@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from serctl.cache.key import FeatureKey
 from serctl.cache.locate import find_store
@@ -10,6 +9,7 @@ from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace, find_recipe, resolve_options
 from serctl.data.manifest import Utterance
+from serctl.documents.run import BranchRecord
 from serctl.encoders.catalog import get_spec, is_path
 from serctl.encoders.load import window_seconds
 from serctl.encoding.failures import FAILURES, find_source, read_failures
@@ -27,16 +27,16 @@ class Branch:
     encoder: str
     store: FeatureStore
 
-    def to_dict(self) -> dict[str, Any]:
+    def record(self) -> BranchRecord:
         """Return what a run records about it."""
         key = self.store.key
-        return {
-            "modality": self.modality,
-            "encoder": self.encoder,
-            "store": key.store_name,
-            "key": key.to_dict(),
-            "dim": self.store.dim,
-        }
+        return BranchRecord(
+            modality=self.modality,
+            encoder=self.encoder,
+            store=key.store_name,
+            key=key,
+            dim=self.store.dim,
+        )
 
 
 def open_branches(
@@ -54,19 +54,16 @@ def open_branches(
     return tuple(_open_branch(workspace, modality, name, recipe) for modality, name in named)
 
 
-def reopen_branches(
-    workspace: Workspace, recorded: Sequence[Mapping[str, Any]]
-) -> tuple[Branch, ...]:
-    """Open the very stores that a run recorded with `Branch.to_dict`.
+def reopen_branches(workspace: Workspace, recorded: Sequence[BranchRecord]) -> tuple[Branch, ...]:
+    """Open the very stores that a run recorded with `Branch.record`.
 
     Raises:
         MissingFeaturesError: One of them is gone.
     """
     branches = []
     for branch in recorded:
-        key = FeatureKey.from_dict(branch["key"])
-        path = find_store(workspace.cache, f"{key.encoder}@{key.digest}")
-        branches.append(Branch(branch["modality"], branch["encoder"], FeatureStore.open(path)))
+        path = find_store(workspace.cache, f"{branch.key.encoder}@{branch.key.digest}")
+        branches.append(Branch(branch.modality, branch.encoder, FeatureStore.open(path)))
     return tuple(branches)
 
 

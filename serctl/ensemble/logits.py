@@ -1,27 +1,22 @@
-"""Logits on disk and in memory: one row per utterance, joined on the utterance id, never on order.
-
-A file is a CSV ``utterance_id,in_sample,<labels…>`` and, where serctl wrote it, a JSON sidecar of
-the same stem that says what made it. An outside system's CSV needs no sidecar: its columns may use
-any spelling of the emotions that `serctl.data.labels` knows, in any order.
-"""
+"""Logits in memory: one row per utterance, joined on the utterance id, never on order."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serctl.documents.logits import LogitsSidecar
 from serctl.errors import LogitsError, first_few
 
 SMALLEST_PROBABILITY = 1e-9
-"""Probabilities below it count as it, where logits are made of them (a tree may say 0)."""
+"""Lower probabilities are raised to it before their logarithm is taken (a tree may predict 0)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Logits:
-    """What one model says about some utterances.
+    """The predictions of one model for some utterances.
 
     Attributes:
         ids: N utterance ids, unique.
@@ -29,8 +24,9 @@ class Logits:
         labels: C emotions, the meaning of the columns.
         in_sample: ``(N,)`` bool: the model was trained on this very utterance.
         name: The model's name in tables.
-        provenance: The sidecar: what made the file, for which split.
+        provenance: The sidecar: what made the logits, for which split.
         attributes: ``(N, 3)`` predicted arousal, valence, dominance, if the model has them.
+        in_sample_known: False for a file of another program without a column ``in_sample``.
     """
 
     ids: tuple[str, ...]
@@ -38,8 +34,9 @@ class Logits:
     labels: tuple[str, ...]
     in_sample: NDArray[np.bool_]
     name: str = ""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: LogitsSidecar = field(default_factory=LogitsSidecar)
     attributes: NDArray[np.float64] | None = None
+    in_sample_known: bool = True
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,12 +44,12 @@ class Logits:
     @property
     def kind(self) -> str:
         """``logits`` or ``probabilities``."""
-        return str(self.provenance.get("kind", "logits"))
+        return self.provenance.kind
 
     @property
     def unread(self) -> frozenset[str]:
-        """Utterances left out because they could not be read, as the sidecar says."""
-        return frozenset(self.provenance.get("unread", ()))
+        """Utterances without a row because they could not be read."""
+        return frozenset(self.provenance.unread)
 
     def logits(self) -> NDArray[np.float64]:
         """Return ``(N, C)`` logits; of probabilities their logarithm."""
@@ -66,18 +63,21 @@ class Logits:
 
     @property
     def limit(self) -> int | None:
-        """The ``--limit`` of the dry run that they are of, if they are."""
-        return (self.provenance.get("options") or {}).get("limit")
+        """The ``--limit`` of the dry run that they are of; None for all utterances."""
+        return self.provenance.limit
 
     def remedy(self) -> str:
-        """Return what gives logits of more utterances."""
+        """Return the command that gives logits of more utterances."""
         made = self.provenance
         if self.limit:
-            return f"Judge a dry run with: serctl evaluate --limit {self.limit}, or train it whole."
-        if "stacker" in made:
-            words = ("serctl stack", *made.get("options", {}).get("models", ()), "--stacker")
-            told = f"{made['stacker']} --name {self.name} --stack-on {made['stack_on']}"
-            return f"Export them of its base models, then run: {' '.join(words)} {told}"
+            return (
+                f"Evaluate a dry run with: serctl evaluate --limit {self.limit}, "
+                f"or train without --limit."
+            )
+        if made.stacker:
+            models = " ".join(("serctl stack", *made.options.get("models", ())))
+            flags = f"--stacker {made.stacker} --name {self.name} --stack-on {made.stack_on}"
+            return f"Export the logits of its base models, then run: {models} {flags}"
         return f"Run: serctl export-logits {self.name}"
 
     def select(self, ids: Iterable[str]) -> "Logits":
@@ -160,8 +160,9 @@ def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> Jo
             strange = sorted((set(part.ids) - unread) ^ set(chosen_ids))
             if strange:
                 raise LogitsError(
-                    f"'{parts[0].name}' and '{part.name}' hold other utterances: {len(strange)} "
-                    f"are in only one of them ({first_few(strange)}). {_reconcile(parts[0], part)}"
+                    f"'{parts[0].name}' and '{part.name}' hold different utterances: "
+                    f"{len(strange)} are in only one of them ({first_few(strange)}). "
+                    f"{_reconcile(parts[0], part)}"
                 )
     labels = parts[0].labels
     chosen = [part.select(chosen_ids).reorder(labels) for part in parts]
@@ -175,7 +176,7 @@ def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> Jo
 
 
 def _reconcile(*pair: Logits) -> str:
-    """Return what to do about two models that hold other utterances."""
+    """Return the remedy for two models that hold different utterances."""
     if dry := [part.name for part in pair if part.limit]:
-        return f"'{dry[0]}' is of a dry run (--limit); name the others: serctl stack RUN..."
+        return f"'{dry[0]}' is of a dry run (--limit). Name the other runs: serctl stack RUN..."
     return "Export both again."

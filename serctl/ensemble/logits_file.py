@@ -1,27 +1,29 @@
-"""Logits on disk: a CSV that joins by utterance id, and a JSON sidecar that says what made it."""
+"""Logits on disk: a CSV ``utterance_id,in_sample,<labels>`` and a JSON sidecar of the same stem.
+
+Rows are joined on the utterance id, never on order. A CSV of another program needs no sidecar. Its
+columns may be in any order and use any spelling of the emotions that `serctl.data.labels` knows.
+"""
 
 import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.labels import KNOWN_EMOTIONS, parse_emotion
 from serctl.data.manifest import ATTRIBUTES
+from serctl.documents.logits import LOGITS_VERSION, Kind, LogitsSidecar
 from serctl.ensemble.logits import Logits
 from serctl.errors import LogitsError, first_few
-from serctl.files import read_json, write_atomic, write_json
-
-FORMAT_VERSION = 1
+from serctl.files import write_atomic
 
 
 def write_logits(path: Path, logits: Logits) -> None:
-    """Write the CSV and then its sidecar, both atomically; the sidecar knows the CSV's hash."""
+    """Write the CSV and then its sidecar, both atomically; the sidecar holds the CSV's hash."""
     columns, numbers = [*logits.labels], logits.values
     if logits.attributes is not None:
         columns, numbers = [*columns, *ATTRIBUTES], np.hstack([numbers, logits.attributes])
@@ -30,25 +32,27 @@ def write_logits(path: Path, logits: Logits) -> None:
         writer.writerow(["utterance_id", "in_sample", *columns])
         for name, flag, row in zip(logits.ids, logits.in_sample, numbers, strict=True):
             writer.writerow([name, int(flag), *(f"{x:.9g}" for x in row)])
-    document = {"serctl_logits": FORMAT_VERSION, "kind": logits.kind, "labels": logits.labels}
-    document |= dict(logits.provenance) | {"csv_hash": _hash(path.read_bytes())}
-    write_json(path.with_suffix(".json"), document)
+    facts = {"serctl_logits": LOGITS_VERSION, "kind": logits.kind, "labels": logits.labels}
+    facts["csv_hash"] = _hash(path.read_bytes())
+    logits.provenance.model_copy(update=facts).write(path.with_suffix(".json"))
 
 
-def read_sidecar(path: Path, content: bytes) -> dict[str, Any]:
-    """Return what the sidecar says of a CSV of this content; nothing where there is none.
+def read_sidecar(path: Path, content: bytes) -> LogitsSidecar | None:
+    """Return the sidecar of a CSV with this content; None where there is none.
 
     Raises:
-        LogitsError: It is damaged or was written for another CSV: a writer was killed in between,
-            or one of the two was changed.
+        LogitsError: It is damaged, or it was written for another CSV: a writer was killed between
+            the two files, or one of them was changed.
     """
     sidecar = path.with_suffix(".json")
     if not sidecar.is_file():
-        return {}
-    document = dict(read_json(sidecar, LogitsError, "Export it again."))
-    if document.get("csv_hash", "") not in ("", _hash(content)):
-        raise LogitsError(f"'{path}' is not what '{sidecar.name}' was written for. Make it again.")
-    return document
+        return None
+    found = LogitsSidecar.read(sidecar)
+    if found.csv_hash not in ("", _hash(content)):
+        raise LogitsError(
+            f"'{path}' is not the file that '{sidecar.name}' was written for. {LogitsSidecar.hint}"
+        )
+    return found
 
 
 def read_logits(path: Path, name: str = "") -> Logits:
@@ -59,8 +63,8 @@ def read_logits(path: Path, name: str = "") -> Logits:
             that is not finite, or its sidecar does not fit it.
     """
     content, header, rows = _read_rows(path)
-    provenance: dict[str, Any] = read_sidecar(path, content)
-    columns = _label_columns(path, header, provenance)
+    sidecar = read_sidecar(path, content)
+    columns = _label_columns(path, header, sidecar)
     ids = tuple(row[header.index("utterance_id")] for row in rows)
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice:
@@ -71,20 +75,19 @@ def read_logits(path: Path, name: str = "") -> Logits:
 
     values = _numbers(path, rows, [*columns.values()], ids)
     known = "in_sample" in header
-    if not provenance:
-        provenance = {"kind": guess_kind(values), "in_sample_known": known}
     return Logits(
         ids=ids,
         values=values,
         labels=tuple(columns),
         in_sample=numbers(["in_sample"])[:, 0] > 0 if known else np.zeros(len(ids), dtype=bool),
         name=name or path.stem,
-        provenance=provenance,
+        provenance=sidecar or LogitsSidecar(kind=guess_kind(values)),
         attributes=numbers(ATTRIBUTES) if set(ATTRIBUTES) <= set(header) else None,
+        in_sample_known=known or sidecar is not None,
     )
 
 
-def guess_kind(values: NDArray[np.float64]) -> str:
+def guess_kind(values: NDArray[np.float64]) -> Kind:
     """Return ``probabilities`` where every row lies in [0, 1] and sums to one, else ``logits``."""
     sums = np.abs(values.sum(axis=1) - 1.0)
     return "probabilities" if values.min() >= 0 and sums.max() < 1e-3 else "logits"
@@ -114,7 +117,7 @@ def _hash(content: bytes) -> str:
 
 
 def _label_columns(
-    path: Path, header: Sequence[str], provenance: Mapping[str, Any]
+    path: Path, header: Sequence[str], sidecar: LogitsSidecar | None
 ) -> dict[str, int]:
     """Return label → column, and refuse labels that are unknown, missing or given twice."""
     if "utterance_id" not in header:
@@ -135,11 +138,11 @@ def _label_columns(
     if wrong:
         known = ", ".join(KNOWN_EMOTIONS)
         raise LogitsError(f"'{path}' has {wrong}. Expected utterance_id and some of {known}.")
-    expected = tuple(provenance.get("labels", columns))
+    expected = sidecar.labels if sidecar and sidecar.labels else tuple(columns)
     if expected != tuple(columns):
         raise LogitsError(
-            f"'{path}' has the columns {', '.join(columns)}, its sidecar says "
-            f"{', '.join(expected)}. Export it again."
+            f"'{path}' has the columns {', '.join(columns)}; its sidecar has the labels "
+            f"{', '.join(expected)}. {LogitsSidecar.hint}"
         )
     return columns
 

@@ -1,8 +1,8 @@
 """Saved stackers: a JSON document beside skops or XGBoost files; nothing here can run a pickle."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl import __version__
+from serctl.documents.stacker import STACKER_FILE, STACKER_VERSION, FittedOn, StackerDocument
 from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
 from serctl.ensemble.stackers import Learned, Stacker, make_stacker
 from serctl.errors import CheckpointError, LogitsError
-from serctl.files import read_json, write_json
 from serctl.hashes import hash_file
 
-FORMAT_VERSION = 1
-HINT = "Fit it again with: serctl stack"
 TRUSTED_TYPES = ["sklearn.tree._tree.Tree"]
 """All that skops may build beside its own defaults (numpy and scikit-learn estimators)."""
 REPORTED_PACKAGES = ("numpy", "scikit-learn", "xgboost", "skops")
@@ -26,19 +24,34 @@ REPORTED_PACKAGES = ("numpy", "scikit-learn", "xgboost", "skops")
 
 @dataclass(frozen=True, eq=False)
 class TrainedStacker:
-    """A fitted stacker and what it was fitted on: labels and base models in a fixed order."""
+    """A fitted stacker and what it was fitted on: labels and base models in a fixed order.
+
+    Attributes:
+        stacker: The classifier, or an average.
+        labels: C emotions in the order of its probabilities.
+        models: M base models in the order of its input.
+        fitted_on: The utterances it was fitted on.
+        options: Every option of ``serctl stack``.
+    """
 
     stacker: Stacker
     labels: tuple[str, ...]
     models: tuple[str, ...]
-    document: Mapping[str, Any]
+    fitted_on: FittedOn
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def importances(self) -> NDArray[np.float64] | None:
+        """Shares ``(M, C)`` of each model's logit of each class; None for an average."""
+        found = self.stacker.importances()
+        return None if found is None else found.reshape(len(self.models), -1)
 
     def predict(self, joined: JoinedLogits) -> NDArray[np.float64]:
         """Return probabilities ``(N, C)``.
 
         Raises:
-            LogitsError: The base models or labels are others than those it was fitted on, or stand
-                in another order.
+            LogitsError: The base models or labels differ from those it was fitted on, or are in
+                another order.
         """
         for what, got, expected in (
             ("base models", joined.names, self.models),
@@ -69,25 +82,34 @@ class TrainedStacker:
 
 
 def save_stacker(folder: Path, trained: TrainedStacker) -> None:
-    """Write the estimators and then ``stacker.json``, which names the hash of each."""
+    """Write the estimators and then ``stacker.json``, which holds the hash of each."""
     folder.mkdir(parents=True, exist_ok=True)
-    stacker, files = trained.stacker, {}
-    document = {"serctl_stacker": FORMAT_VERSION, "kind": stacker.kind}
+    stacker, files, settings = trained.stacker, {}, {}
     if isinstance(stacker, Learned):
         suffix = "ubj" if stacker.kind == "xgboost" else "skops"
         for i, estimator in enumerate(stacker.estimators):
             path = folder / f"estimator-{i}.{suffix}"
             _save_estimator(path, estimator)
             files[path.name] = _hash(path)
-        document |= {
+        settings = {
             "balance": stacker.balance,
             "fold": stacker.fold,
             "seed": stacker.seed,
             "classes": stacker.classes.tolist(),
         }
-    document |= {"labels": trained.labels, "models": trained.models, "files": files}
-    versions = {"serctl": __version__} | {name: version(name) for name in REPORTED_PACKAGES}
-    write_json(folder / "stacker.json", document | {"versions": versions} | dict(trained.document))
+    shares = trained.importances
+    StackerDocument(
+        serctl_stacker=STACKER_VERSION,
+        kind=stacker.kind,
+        labels=trained.labels,
+        models=trained.models,
+        files=files,
+        versions={"serctl": __version__} | {name: version(name) for name in REPORTED_PACKAGES},
+        fitted_on=trained.fitted_on,
+        options=trained.options,
+        importances=None if shares is None else shares.round(6).tolist(),
+        **settings,
+    ).write(folder / STACKER_FILE)
 
 
 def load_stacker(folder: Path) -> TrainedStacker:
@@ -96,30 +118,19 @@ def load_stacker(folder: Path) -> TrainedStacker:
     Raises:
         CheckpointError: A file is missing, was changed, or holds a type that is not trusted.
     """
-    document = read_document(folder)
-    labels = tuple(document["labels"])
-    given = {name: document[name] for name in ("balance", "fold", "seed") if name in document}
-    stacker = make_stacker(document["kind"], labels, **given)
+    found = StackerDocument.read(folder / STACKER_FILE)
+    stacker = make_stacker(
+        found.kind, found.labels, balance=found.balance, fold=found.fold, seed=found.seed
+    )
     if isinstance(stacker, Learned):
-        stacker.classes = np.array(document["classes"], dtype=np.intp)
-        for name, expected in document["files"].items():
+        stacker.classes = np.array(found.classes, dtype=np.intp)
+        for name, expected in found.files.items():
             path = folder / Path(name).name
             if not path.is_file() or _hash(path) != expected:
-                raise CheckpointError(f"'{path}' is missing or was changed since. {HINT}")
+                hint = StackerDocument.hint
+                raise CheckpointError(f"'{path}' is missing or was changed since. {hint}")
             stacker.estimators.append(_load_estimator(path))
-    return TrainedStacker(stacker, labels, tuple(document["models"]), document)
-
-
-def read_document(folder: Path) -> dict[str, Any]:
-    """Return ``stacker.json`` without loading any classifier.
-
-    Raises:
-        CheckpointError: It is missing or of another format.
-    """
-    document = read_json(folder / "stacker.json", CheckpointError, HINT)
-    if not isinstance(document, dict) or document.get("serctl_stacker") != FORMAT_VERSION:
-        raise CheckpointError(f"'{folder}/stacker.json' is not of format {FORMAT_VERSION}. {HINT}")
-    return document
+    return TrainedStacker(stacker, found.labels, found.models, found.fitted_on, found.options)
 
 
 def _save_estimator(path: Path, estimator: Any) -> None:

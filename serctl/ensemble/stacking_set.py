@@ -9,12 +9,13 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.manifest import Manifest, Utterance
+from serctl.documents.stacker import FittedOn
 from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
 from serctl.ensemble.systems import System
 from serctl.errors import LogitsError, first_few
@@ -30,10 +31,17 @@ REMEDIES = {
 
 @dataclass(frozen=True, eq=False)
 class StackingSet:
-    """Logits ``(N, M, C)``, label ids ``(N,)`` and utterances, sorted by utterance id.
+    """The utterances that a stacker is fitted on, sorted by utterance id.
 
-    ``hashes`` names the training of each base model; ``unread`` are utterances that one of them
-    could not read; ``notes`` says what was left out and why; ``limit`` is that of a dry run.
+    Attributes:
+        joined: Logits ``(N, M, C)``.
+        targets: ``(N,)`` label ids.
+        utterances: N rows of the manifest.
+        stack_on: Which logits they are; see the module's docstring.
+        hashes: Hash of the training of each base model.
+        unread: Utterances that one of the base models could not read.
+        notes: What was left out, and why.
+        limit: ``--limit`` of a dry run; None for all utterances.
     """
 
     joined: JoinedLogits
@@ -50,17 +58,19 @@ class StackingSet:
         """The split of the rows."""
         return split_of(self.stack_on)
 
-    def describe(self) -> dict[str, Any]:
-        """Return what a saved stacker records about the rows it was fitted on."""
+    def describe(self) -> FittedOn:
+        """Return what a saved stacker records about the utterances it was fitted on."""
         counts = np.bincount(self.targets, minlength=len(self.joined.labels)).tolist()
-        return {
-            "stack_on": self.stack_on,
-            "split": self.split,
-            "num_rows": len(self.targets),
-            "rows_per_class": dict(zip(self.joined.labels, counts, strict=True)),
-            "ids_hash": _digest("\n".join(self.joined.ids).encode()),
-            "limit": self.limit,
-        }
+        return FittedOn(
+            stack_on=self.stack_on,
+            split=self.split,
+            num_rows=len(self.targets),
+            rows_per_class=dict(zip(self.joined.labels, counts, strict=True)),
+            ids_hash=_digest("\n".join(self.joined.ids).encode()),
+            limit=self.limit,
+            hashes=dict(self.hashes),
+            notes=self.notes,
+        )
 
 
 def split_of(stack_on: StackOn) -> str:
@@ -133,7 +143,7 @@ def collect_stacking_set(
 
 def hash_of(logits: Logits) -> str:
     """Return the hash of the run that made them, or of the numbers of an outside system."""
-    return str(logits.provenance.get("run_hash") or _digest(logits.values.tobytes()))
+    return logits.provenance.run_hash or _digest(logits.values.tobytes())
 
 
 def _permitted_rows(system: System, ids: Sequence[str], stack_on: StackOn) -> Logits:
@@ -150,12 +160,12 @@ def _permitted_rows(system: System, ids: Sequence[str], stack_on: StackOn) -> Lo
         if logits.in_sample.any():
             raise LogitsError(f"'{system.name}' was trained on utterances of dev. {remedy}")
         return logits
-    if not logits.provenance.get("in_sample_known", True):
+    if not logits.in_sample_known:
         raise LogitsError(
-            f"'{system.name}' does not say on which utterances of train its model was trained: add "
-            "a column in_sample (1 or 0), or choose --stack-on dev."
+            f"'{system.name}' has no column in_sample, so it is not known which utterances of "
+            "train its model was trained on. Add the column (1 or 0), or choose --stack-on dev."
         )
-    made = logits.provenance.get("stack_on")
+    made = logits.provenance.stack_on
     if made in get_args(StackOn) and made != stack_on:
         raise LogitsError(f"'{system.name}' has {made} logits for train, not {stack_on}. {remedy}")
     wanted = logits.in_sample == (stack_on == "in-sample")

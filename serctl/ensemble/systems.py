@@ -63,8 +63,8 @@ class System:
         """Return what gives the logits that are missing; ``others`` are not."""
         if self.kind == "outside":
             return f"Expected the column utterance_id to hold utterances of {split}."
-        if others and others.provenance.get("stack_on") == "heldout" and self.kind == "run":
-            return "It learnt from them. To judge them too, train it with --folds 5."
+        if others and others.provenance.stack_on == "heldout" and self.kind == "run":
+            return "It was trained on them. To predict them out of fold, train it with --folds 5."
         if others:
             return others.remedy()
         if self.kind == "stacker":

@@ -14,19 +14,19 @@ from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
 from serctl.data.folds import choose_folds
 from serctl.data.manifest import Manifest
+from serctl.documents.logits import LogitsSidecar
+from serctl.documents.run import RunConfig
+from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits, write_logits
 from serctl.ensemble.pooled import pool_frames
-from serctl.ensemble.stacker_folder import read_document
 from serctl.ensemble.systems import System
 from serctl.errors import (
-    CheckpointError,
     LogitsError,
     MissingFeaturesError,
     SerctlError,
     first_few,
 )
-from serctl.files import read_json
 from serctl.progress import Progress, silent
 
 MAJORITY, POOLED = "majority-class", "pooled-logistic-regression"
@@ -42,7 +42,7 @@ def predict_majority(train: Manifest, ids: Sequence[str], labels: Sequence[str])
     if not counts:
         raise LogitsError("Train has no labelled utterance to take the majority class from.")
     shares = np.array([counts[label] for label in labels]) / counts.total()
-    return _as_logits(ids, np.tile(shares, (len(ids), 1)), labels, MAJORITY, {})
+    return _as_logits(ids, np.tile(shares, (len(ids), 1)), labels, MAJORITY)
 
 
 def predict_pooled(
@@ -67,7 +67,7 @@ def predict_pooled(
     kept = folder / f"{split}-{key[:8]}.csv"
     with suppress(LogitsError):  # not there, or a writer was killed
         answers = read_logits(kept, POOLED)
-        if answers.provenance.get("key") == key:
+        if answers.provenance.key == key:
             return answers.select(ids)
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -87,7 +87,7 @@ def predict_pooled(
         advance()
     probabilities = np.zeros((len(ids), len(labels)))
     probabilities[:, classifier.classes_] = classifier.predict_proba(features[len(learnt) :])
-    answers = _as_logits(ids, probabilities, labels, POOLED, {"key": key, "split": split})
+    answers = _as_logits(ids, probabilities, labels, POOLED, key=key, split=split)
     write_logits(kept, answers)
     return read_logits(kept, POOLED)  # with as many digits as the next time
 
@@ -103,14 +103,12 @@ def find_stores(workspace: Workspace, systems: Iterable[System]) -> list[Feature
         if system.kind == "run":
             runs[system.name] = None
         elif system.kind == "stacker":
-            runs |= dict.fromkeys(read_document(system.path)["models"])
+            runs |= dict.fromkeys(StackerDocument.read(system.path / STACKER_FILE).models)
     keys: dict[str, FeatureKey] = {}
     for name in runs:
         path = workspace.runs / name / "config.json"
         if path.is_file():
-            for branch in read_json(path, CheckpointError).get("branches", []):
-                key = FeatureKey.from_dict(branch["key"])
-                keys[key.store_name] = key
+            keys |= {b.key.store_name: b.key for b in RunConfig.read(path).branches}
     gone = [key.encoder for name, key in keys.items() if not (workspace.cache / name).is_dir()]
     if gone or not keys:
         raise MissingFeaturesError(
@@ -179,7 +177,7 @@ def _cross_fit(
         parts += [predict(learnt, asked)] if asked else []
     values = np.concatenate([part.values for part in parts])
     whole = tuple(name for part in parts for name in part.ids)
-    joined = _as_logits(whole, values, parts[0].labels, parts[0].name, {"stack_on": "oof"})
+    joined = _as_logits(whole, values, parts[0].labels, parts[0].name, stack_on="oof")
     return joined.select(ids)
 
 
@@ -188,11 +186,11 @@ def _as_logits(
     probabilities: np.ndarray,
     labels: Sequence[str],
     name: str,
-    provenance: dict[str, str],
+    **facts: str,
 ) -> Logits:
     in_sample = np.zeros(len(ids), dtype=bool)
-    made = {"kind": "probabilities", "model": name} | provenance
-    return Logits(tuple(ids), probabilities, tuple(labels), in_sample, name, made)
+    sidecar = LogitsSidecar.model_validate({"kind": "probabilities", "model": name, **facts})
+    return Logits(tuple(ids), probabilities, tuple(labels), in_sample, name, sidecar)
 
 
 def _key(

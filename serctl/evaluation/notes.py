@@ -5,11 +5,11 @@ from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest
-from serctl.ensemble.stacker_folder import read_document
+from serctl.documents.run import RunConfig
+from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.ensemble.systems import System
-from serctl.errors import CheckpointError, first_few
+from serctl.errors import first_few
 from serctl.evaluation.trial import SystemScore, Trial
-from serctl.files import read_json
 
 FEW_SPEAKERS = 10
 
@@ -64,8 +64,10 @@ def _describe_epochs(workspace: Workspace, scores: Sequence[SystemScore]) -> lis
 
 
 def _dev_chose(config: Path) -> bool:
-    options = read_json(config, CheckpointError)["options"] if config.is_file() else {}
-    return bool(options.get("fit_on") != "train+dev" and options.get("select_by") != "last")
+    if not config.is_file():
+        return True
+    options = RunConfig.read(config).options
+    return options.fit_on != "train+dev" and options.select_by != "last"
 
 
 def find_stale(workspace: Workspace, systems: Iterable[System]) -> list[str]:
@@ -74,9 +76,10 @@ def find_stale(workspace: Workspace, systems: Iterable[System]) -> list[str]:
     for system in systems:
         if system.kind != "stacker":
             continue
-        for name, made in read_document(system.path)["fitted_on"]["hashes"].items():
+        stacker = StackerDocument.read(system.path / STACKER_FILE)
+        for name, made in stacker.fitted_on.hashes.items():
             config = workspace.runs / name / "config.json"
-            if config.is_file() and read_json(config, CheckpointError).get("hash", made) != made:
+            if config.is_file() and RunConfig.read(config).hash != made:
                 found.append(
                     f"{system.name} was fitted before {name} was trained again. Run: serctl stack"
                 )

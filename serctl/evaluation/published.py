@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serctl.documents.run import RunConfig
+
 CORPUS_PREFIX = "MSP-PODCAST_"
 """How every utterance of that corpus is named."""
 RELEASED = {"attention": "query", "pooling": "linear", "class_weights": "N/(E*N_j)"}
@@ -137,13 +139,13 @@ class Training:
     is_released: bool
 
 
-def describe_training(config: Mapping[str, Any]) -> Training:
-    """Return the description of a run's ``config.json``."""
-    options = config.get("options", {})
+def describe_training(config: RunConfig) -> Training:
+    """Return the encoders, loss and recipe of a run."""
+    options = config.options
     return Training(
-        tuple(branch["encoder"] for branch in config.get("branches", [])),
-        str(options.get("loss", "")),
-        all(options.get(name) == value for name, value in RELEASED.items()),
+        tuple(branch.encoder for branch in config.branches),
+        options.loss,
+        all(getattr(options, name) == value for name, value in RELEASED.items()),
     )
 
 
@@ -156,7 +158,7 @@ class Beside:
     is_released: bool
 
 
-def lay_beside(report: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> list[Beside]:
+def lay_beside(report: Mapping[str, Any], configs: Mapping[str, RunConfig]) -> list[Beside]:
     """Lay Table 2 beside a report; [] unless it is about MSP-Podcast's dev split and 8 classes.
 
     A stacker stands beside the paper's only if its base models are the table's twelve.

@@ -76,9 +76,7 @@ def score_systems(
     with progress.task("scoring", len(systems)) as advance:
         for kind, answers in systems:
             ordered = answers.reorder(trial.labels)
-            facts = {
-                name: answers.provenance[name] for name in PROVENANCE if name in answers.provenance
-            }
+            facts = answers.provenance.model_dump(include=set(PROVENANCE), exclude_unset=True)
             facts["num_in_sample"] = int(answers.in_sample.sum())
             scores.append(
                 score_system(

@@ -13,6 +13,8 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from serctl.documents.run import EpochRecord
+
 KIND_COLOURS = {
     "run": "var(--c1)",
     "stacker": "var(--c2)",
@@ -126,13 +128,13 @@ def write_in_cells(
 
 @dataclass(frozen=True)
 class Curve:
-    """The course of a training: ``records`` are the lines of its ``metrics.jsonl``."""
+    """The epochs of a training."""
 
     name: str
     encoders: tuple[str, ...]
     loss: str
     best_epoch: int
-    records: Sequence[Mapping[str, Any]]
+    records: Sequence[EpochRecord]
 
 
 def show_curves(curves: Sequence[Curve]) -> Exhibit:
@@ -147,13 +149,13 @@ def show_curves(curves: Sequence[Curve]) -> Exhibit:
             "dash": "dot" if curve.loss == "wce+sml" else "solid",
         }
         for column, key in ((1, "loss"), (2, "dev_macro_f1")):
-            records = [record for record in curve.records if key in record]
+            records = [record for record in curve.records if getattr(record, key) is not None]
             if not records:
                 continue
-            chosen = [8 if record["epoch"] == curve.best_epoch else 0 for record in records]
+            chosen = [8 if record.epoch == curve.best_epoch else 0 for record in records]
             figure.add_scatter(
-                x=[record["epoch"] for record in records],
-                y=[record[key] for record in records],
+                x=[record.epoch for record in records],
+                y=[getattr(record, key) for record in records],
                 name=plain(curve.name),
                 legendgroup=curve.name,
                 showlegend=column == 1,
@@ -181,9 +183,9 @@ def show_curves(curves: Sequence[Curve]) -> Exhibit:
 
 
 def _curve_row(curve: Curve) -> list[Cell]:
-    best = next((r for r in curve.records if r["epoch"] == curve.best_epoch), curve.records[-1])
-    score = f"{best['dev_macro_f1']:.3f}" if "dev_macro_f1" in best else "–"
-    return [curve.name, len(curve.records), curve.best_epoch, f"{best['loss']:.3f}", score]
+    best = next((r for r in curve.records if r.epoch == curve.best_epoch), curve.records[-1])
+    score = "–" if best.dev_macro_f1 is None else f"{best.dev_macro_f1:.3f}"
+    return [curve.name, len(curve.records), curve.best_epoch, f"{best.loss:.3f}", score]
 
 
 def show_importances(

@@ -103,4 +103,4 @@ def _train_seconds(folder: Path) -> float:
     parts = [folder, *sorted((folder / "folds").glob("*"))]
     if not all((part / SUMMARY).is_file() for part in parts):
         return 0.0
-    return sum(float(read_summary(part)["seconds"]) for part in parts)
+    return sum(read_summary(part).seconds for part in parts)

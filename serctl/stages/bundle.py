@@ -15,9 +15,9 @@ from serctl import __version__
 from serctl.config import PROJECT_FILE, Workspace
 from serctl.data.corpora import CORPORA
 from serctl.data.manifest import Manifest, read_manifest
+from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import hash_content, have_weights, resolve_weights
-from serctl.ensemble.stacker_folder import read_document
 from serctl.ensemble.systems import System
 from serctl.errors import (
     CheckpointError,
@@ -77,7 +77,7 @@ def make_bundle(
     parts = find_parts(str(folder / chosen) if folder else chosen, workspace)
     manifest = read_manifest(workspace.manifest)
     corpora = list_corpora(workspace, manifest, options.data)
-    stacker = read_document(parts.stacker) if parts.stacker else None
+    stacker = StackerDocument.read(parts.stacker / STACKER_FILE) if parts.stacker else None
     with progress.task(f"bundle {options.name}", len(parts.networks) + 2) as advance:
         encoders = [_describe(branch, workspace) for branch in parts.encoders.values()]
         advance(note="encoders")
@@ -88,7 +88,7 @@ def make_bundle(
             "license": options.license,
             "labels": list(parts.labels),
             "networks": list(parts.networks),
-            "stacker": stacker and {"kind": stacker["kind"], "name": parts.name},
+            "stacker": stacker and {"kind": stacker.kind, "name": parts.name},
             "encoders": encoders,
             "recogniser": parts.recogniser and _without_paths(parts.recogniser),
             "calibration": parts.calibrate().to_dict(parts.labels),
@@ -101,7 +101,7 @@ def make_bundle(
                 _copy(network, new / "networks" / name, (CONFIG, MODEL))
                 advance(note=name)
             if parts.stacker and stacker:
-                _copy(parts.stacker, new / "stacker", ("stacker.json", *stacker["files"]))
+                _copy(parts.stacker, new / "stacker", (STACKER_FILE, *stacker.files))
             with write_atomic(new / "README.md") as file:
                 file.write(write_readme(document))
             seal_bundle(new, document)

@@ -1,21 +1,21 @@
-"""`serctl export-logits`: what a run says of every utterance, and whether it had learnt from it."""
+"""`serctl export-logits`: the logits of a run for every utterance, each in-sample or not."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from serctl.config import Workspace
+from serctl.config import Workspace, options_to_dict
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Manifest, Utterance, read_manifest
+from serctl.documents.logits import LogitsSidecar
+from serctl.documents.run import RunConfig
 from serctl.encoding.features import check_features, reopen_branches
 from serctl.ensemble.logits import Logits
-from serctl.ensemble.logits_file import FORMAT_VERSION, read_sidecar, write_logits
+from serctl.ensemble.logits_file import read_sidecar, write_logits
 from serctl.errors import CheckpointError, LogitsError, UnknownNameError, first_few
-from serctl.files import read_json
 from serctl.options import ExportLogitsOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device
@@ -33,10 +33,10 @@ class ExportedSplit:
         split: Its name.
         path: The CSV file.
         rows: Utterances in it.
-        in_sample: Those that the model which predicted them had learnt from.
-        source: ``oof``, ``heldout`` or ``in-sample`` where the run had learnt from the split, else
+        in_sample: Those that the predicting model was trained on.
+        source: ``oof``, ``heldout`` or ``in-sample`` where the run was trained on the split, else
             ``main``.
-        present: It was there already, of the same run and features.
+        present: The file was there already, of the same run and features.
     """
 
     split: str
@@ -49,7 +49,7 @@ class ExportedSplit:
 
 @dataclass(frozen=True)
 class ExportLogitsResult:
-    """What an export wrote."""
+    """The files of an export."""
 
     run: str
     splits: tuple[ExportedSplit, ...]
@@ -61,17 +61,17 @@ def export_logits(
 ) -> ExportLogitsResult:
     """Write ``runs/<run>/logits/<split>.csv`` and its sidecar for every split asked for.
 
-    Utterances that the run learnt from are predicted out of fold if it has fold models.
+    Utterances that the run was trained on are predicted out of fold if it has fold models.
 
     Raises:
-        CheckpointError: The run is not there or not finished, or a fold model that is needed.
+        CheckpointError: The run, or a fold model that is needed, is missing or not finished.
         CacheError: Features are missing or stale.
-        LogitsError: ``train_logits`` asks for what the run does not have.
+        LogitsError: ``train_logits`` asks for logits that the run does not have.
     """
     folder = find_run(workspace, options.run)
     device = resolve_device(options.device)
     export = _Export(workspace, load_run(folder, device), folder, options, device)
-    manifest = read_manifest(workspace.manifest).limit(export.run.config["options"]["limit"])
+    manifest = read_manifest(workspace.manifest).limit(export.run.config.options.limit)
     splits = [manifest.select(split) for split in options.splits or manifest.splits]
     rows = [row for part in splits for row in part]
     notes = export.check_folds(rows)
@@ -84,8 +84,12 @@ def export_logits(
             if written := export.write(split, part, unread):
                 done.append(written)
             else:
-                why = "could be read" if unread.issuperset(part.ids) else "is new to the run"
-                notes.append(f"Nothing of {split} to export: none of it {why}.")
+                why = (
+                    "none of its utterances could be read"
+                    if unread.issuperset(part.ids)
+                    else "the run was trained on all of its speakers"
+                )
+                notes.append(f"No logits of {split}: {why}.")
             advance(len(part), split)
     return ExportLogitsResult(folder.name, tuple(done), tuple(notes))
 
@@ -106,7 +110,7 @@ def find_run(workspace: Workspace, name: str) -> Path:
 
 
 class _Export:
-    """One run, its fold models, and whom it learnt from."""
+    """One run, its fold models, and the utterances it was trained on."""
 
     def __init__(
         self,
@@ -118,12 +122,12 @@ class _Export:
     ) -> None:
         self.run, self.folder, self.options, self.device = run, folder, options, device
         self.branches = reopen_branches(workspace, run.branches)
-        self.learnt = _read_ids(folder)
+        self.trained_on = _read_ids(folder)
         self.folds = _list_folds(folder, run.config)
         self.source = self._choose_source()
 
     def check_folds(self, rows: Sequence[Utterance]) -> list[str]:
-        """Return a note on fold models that are not finished and that rows do without.
+        """Return a note on fold models that are not finished and not needed for these rows.
 
         Raises:
             CheckpointError: They are needed.
@@ -132,30 +136,34 @@ class _Export:
         if not missing or self.source != "oof":
             return []
         state = f"Run '{self.folder.name}': fold model {first_few(missing)} is not finished"
-        if any(row.utterance_id in self.learnt for row in rows):
+        if any(row.utterance_id in self.trained_on for row in rows):
             raise CheckpointError(
                 f"{state}. Repeat its training, it continues; or name other splits: --split dev"
             )
         return [f"{state}; its logits of train need it."]
 
     def write(self, split: str, part: Manifest, unread: frozenset[str]) -> ExportedSplit | None:
-        """Write the logits of one split, unless they are there; none are left if none may be."""
+        """Write the logits of one split, unless they are there already.
+
+        Return None and remove older logits where the run may not predict any utterance of it.
+        """
         left_out = sorted(unread.intersection(part.ids))
         part = part.where(lambda row: row.utterance_id not in unread)
-        learnt = [name for name in part.ids if name in self.learnt]
-        source = self.source if learnt else "main"
+        seen = any(name in self.trained_on for name in part.ids)
+        source = self.source if seen else "main"
         if source == "heldout":
-            known = _speakers(part, self.learnt)  # also of what could be read only afterwards
-            part = part.where(lambda row: row.utterance_id not in self.learnt)
+            known = _speakers(part, self.trained_on)  # also of utterances readable only since
+            part = part.where(lambda row: row.utterance_id not in self.trained_on)
             part = part.where(lambda row: row.speaker not in known)
         path = self.folder / "logits" / f"{split}.csv"
         if not len(part):
             for stale in (path, path.with_suffix(".json")):
                 stale.unlink(missing_ok=True)
             return None
-        in_sample = np.array([source == "in-sample" and i in self.learnt for i in part.ids], bool)
+        marks = [source == "in-sample" and name in self.trained_on for name in part.ids]
+        in_sample = np.array(marks, dtype=bool)
         exported = ExportedSplit(split, path, len(part), int(in_sample.sum()), source, present=True)
-        provenance = self._provenance(part, split, source) | {"unread": left_out}
+        provenance = self._describe(part, split, source, left_out)
         if not self.options.overwrite and _is_written(path, provenance):
             return exported
         outputs = self._predict(part.utterances, source)
@@ -176,18 +184,18 @@ class _Export:
         return replace(exported, present=False)
 
     def _predict(self, rows: Sequence[Utterance], source: str) -> Outputs:
-        """Predict rows in their order: by the main model, or by the fold model that may."""
+        """Predict rows in their order, each by a model that was not trained on its speaker."""
         outputs = self._infer(self.run, rows)
         if source != "oof":
             return outputs
         for fold in self.folds:
-            unseen = self.learnt - _read_ids(fold)
+            unseen = self.trained_on - _read_ids(fold)
             speakers = _speakers(rows, unseen)
             at = [
                 i
                 for i, row in enumerate(rows)
                 if row.utterance_id in unseen
-                or (row.utterance_id not in self.learnt and row.speaker in speakers)
+                or (row.utterance_id not in self.trained_on and row.speaker in speakers)
             ]
             if at:
                 found = self._infer(load_run(fold, self.device), [rows[i] for i in at])
@@ -207,7 +215,7 @@ class _Export:
         return Outputs(outputs.logits[order], attributes)
 
     def _choose_source(self) -> str:
-        wanted, heldout = self.options.train_logits, self.run.config["options"]["heldout"]
+        wanted, heldout = self.options.train_logits, self.run.config.options.heldout
         if wanted == "auto":
             return "oof" if self.folds else "heldout" if heldout else "in-sample"
         if (wanted == "oof" and not self.folds) or (wanted == "heldout" and not heldout):
@@ -218,46 +226,45 @@ class _Export:
         return wanted
 
     def _unscale(self, attributes: np.ndarray | None) -> np.ndarray | None:
-        scale = self.run.config["attributes"]
+        scale = self.run.config.attributes
         if attributes is None or scale is None:
             return None
-        return attributes * np.array(scale["deviation"]) + np.array(scale["mean"])
+        return attributes * np.array(scale.deviation) + np.array(scale.mean)
 
-    def _provenance(self, part: Manifest, split: str, source: str) -> dict[str, Any]:
+    def _describe(
+        self, part: Manifest, split: str, source: str, unread: Sequence[str]
+    ) -> LogitsSidecar:
+        """Return what the sidecar records about the logits of one split."""
         sources = [[b.store.source_of(name) for b in self.branches] for name in part.ids]
         config = self.run.config
-        return {
-            "split": split,
-            "model": self.folder.name,
-            "run_hash": config["hash"],
-            "stack_on": source,
-            "features_hash": hash_document([part.ids, sources]),
-            "fold_hashes": [
-                read_json(fold / CONFIG, CheckpointError)["hash"] for fold in self.folds
-            ]
-            if source == "oof"
-            else [],
-            "options": config["options"],
-            "seed": config["seed"],
-            "fit_on": config["options"]["fit_on"],
-            "environment": environment(),
-        }
+        folds = self.folds if source == "oof" else []
+        return LogitsSidecar(
+            split=split,
+            model=self.folder.name,
+            run_hash=config.hash,
+            stack_on=source,
+            features_hash=hash_document([part.ids, sources]),
+            fold_hashes=tuple(RunConfig.read(fold / CONFIG).hash for fold in folds),
+            options=options_to_dict(config.options),
+            seed=config.seed,
+            fit_on=config.options.fit_on,
+            environment=environment(),
+            unread=tuple(unread),
+        )
 
 
-def _is_written(path: Path, provenance: dict[str, Any]) -> bool:
+def _is_written(path: Path, wanted: LogitsSidecar) -> bool:
     """Whether the logits of this run, these features and this source are there."""
     try:
         found = read_sidecar(path, path.read_bytes())
     except (OSError, LogitsError):
         return False
     same = ("run_hash", "stack_on", "features_hash", "fold_hashes", "unread")
-    return found.get("serctl_logits") == FORMAT_VERSION and all(
-        found.get(name) == provenance[name] for name in same
-    )
+    return found is not None and all(getattr(found, name) == getattr(wanted, name) for name in same)
 
 
 def _read_ids(folder: Path) -> frozenset[str]:
-    """Return the utterances a model learnt from."""
+    """Return the utterances that a model was trained on."""
     try:
         return frozenset((folder / TRAIN_IDS).read_text(encoding="utf-8").splitlines())
     except OSError as error:
@@ -267,12 +274,12 @@ def _read_ids(folder: Path) -> frozenset[str]:
 
 
 def _speakers(rows: Iterable[Utterance], ids: frozenset[str]) -> set[str]:
-    """Return the known speakers of those rows that are in ``ids``."""
+    """Return the named speakers of those rows that are in ``ids``."""
     return {row.speaker for row in rows if row.utterance_id in ids} - {""}
 
 
-def _list_folds(folder: Path, config: Mapping[str, Any]) -> list[Path]:
-    """Return the folders of all fold models that the run is to have, finished or not."""
+def _list_folds(folder: Path, config: RunConfig) -> list[Path]:
+    """Return the folders of all fold models that belong to the run, finished or not."""
     found = sorted((folder / "folds").glob(f"*/{CONFIG}"))
-    config = read_json(found[0], CheckpointError) if found else config
-    return [folder / "folds" / str(fold) for fold in range(config["options"]["folds"])]
+    config = RunConfig.read(found[0]) if found else config
+    return [folder / "folds" / str(fold) for fold in range(config.options.folds)]

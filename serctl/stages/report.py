@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from serctl.config import Workspace
 from serctl.data.transcripts import read_transcripts
-from serctl.ensemble.stacker_folder import read_document
-from serctl.errors import CheckpointError, ReportError, SerctlError, UnknownNameError
+from serctl.documents.run import RunConfig, RunSummary, read_epochs
+from serctl.documents.stacker import STACKER_FILE, StackerDocument
+from serctl.errors import ReportError, SerctlError, UnknownNameError
 from serctl.evaluation.markdown import to_markdown
 from serctl.evaluation.published import Beside, describe_training, lay_beside
 from serctl.evaluation.table import make_records, to_csv, to_latex, to_markdown_beside
@@ -138,7 +139,7 @@ def lay_out_page(
     source: Path,
     document: Mapping[str, Any],
     output: Path,
-    configs: Mapping[str, Mapping[str, Any]],
+    configs: Mapping[str, RunConfig],
     beside: list[Beside],
 ) -> "Page":
     """Gather from runs, stackers and transcripts what the evaluation itself does not hold."""
@@ -150,8 +151,8 @@ def lay_out_page(
         f"{system['name']} was trained again since: evaluate again to judge what its curve shows."
         for system in document["systems"]
         if (then := system["facts"].get("run_hash"))
-        and (now := configs.get(system["name"], {}).get("hash"))
-        and then != now
+        and (config := configs.get(system["name"]))
+        and config.hash != then
     ]
     folder = output.parent.resolve()
     missing = sum(not Path(path).is_file() for path in rows["path"])
@@ -189,16 +190,14 @@ def link_to(path: Path, folder: Path) -> str:
     return quote(os.fsencode(link))  # bytes: a file's name need not be UTF-8
 
 
-def _read_configs(workspace: Workspace, document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _read_configs(workspace: Workspace, document: Mapping[str, Any]) -> dict[str, RunConfig]:
     """Return ``config.json`` of every run in the report and of the stackers' base models."""
     names: dict[str, None] = {}
     for system in document["systems"]:
         own = [system["name"]] if system["kind"] == "run" else []
         names |= dict.fromkeys([*own, *system["facts"].get("base_models", ())])
     paths = {name: workspace.runs / name / "config.json" for name in names}
-    return {
-        name: read_json(path, CheckpointError) for name, path in paths.items() if path.is_file()
-    }
+    return {name: RunConfig.read(path) for name, path in paths.items() if path.is_file()}
 
 
 def _find_words(workspace: Workspace, rows: Mapping[str, Any]) -> tuple[list[str], str]:
@@ -217,22 +216,16 @@ def _find_words(workspace: Workspace, rows: Mapping[str, Any]) -> tuple[list[str
     return words, f"Words were recognised ({recognised.source})."
 
 
-def _read_curves(
-    workspace: Workspace, configs: Mapping[str, Mapping[str, Any]]
-) -> Iterable["Curve"]:
+def _read_curves(workspace: Workspace, configs: Mapping[str, RunConfig]) -> Iterable["Curve"]:
     from serctl.page.figures import Curve
 
     for name, config in configs.items():
         training = describe_training(config)
         folder = workspace.runs / name
-        if not (folder / "metrics.jsonl").is_file():
-            continue
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        records = [json.loads(line) for line in lines]
-        if records:
+        if records := read_epochs(folder / "metrics.jsonl"):
             path = folder / "summary.json"
-            summary = read_json(path, CheckpointError) if path.is_file() else {}
-            best = summary.get("best_epoch", records[-1]["epoch"])
+            last = records[-1].epoch
+            best = RunSummary.read(path).best_epoch if path.is_file() else last
             yield Curve(name, training.encoders, training.loss, best, records)
 
 
@@ -241,14 +234,10 @@ def _read_importances(workspace: Workspace, document: Mapping[str, Any]) -> Iter
 
     for system in document["systems"]:
         folder = workspace.stackers / system["name"]
-        if system["kind"] != "stacker" or not (folder / "stacker.json").is_file():
+        if system["kind"] != "stacker" or not (folder / STACKER_FILE).is_file():
             continue
-        found = read_document(folder)
-        if found.get("importances"):
+        found = StackerDocument.read(folder / STACKER_FILE)
+        if found.importances:
             yield Importances(
-                system["name"],
-                found["kind"],
-                found["models"],
-                found["labels"],
-                found["importances"],
+                system["name"], found.kind, found.models, found.labels, found.importances
             )

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serctl.config import Workspace, options_to_dict
 from serctl.data.manifest import Manifest, read_manifest
+from serctl.documents.logits import LogitsSidecar
 from serctl.ensemble.compare import Comparison, compare_stackers, count_folds, cross_predict
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import write_logits
@@ -84,7 +84,7 @@ def stack(
         stack_on=options.stack_on,
         models=rows.joined.names,
         num_rows=len(rows.targets),
-        rows_per_class=rows.describe()["rows_per_class"],
+        rows_per_class=rows.describe().rows_per_class,
     )
     notes = rows.notes if options.models else (*rows.notes, *_list_unexported(workspace))
     if options.compare:
@@ -102,11 +102,10 @@ def stack(
         learnt = np.zeros(len(probabilities), dtype=bool)
         answers[rows.split] = rows.joined.ids, probabilities, learnt, rows.unread
     _write(workspace.stackers / name, name, trained, answers)
-    importances = trained.document["importances"]
-    if importances is not None and not np.any(importances):
+    if trained.importances is not None and not trained.importances.any():
         notes += (
-            f"'{name}' answers all utterances alike: {len(rows.targets)} rows are too few for "
-            f"its trees to split. Use --balance weights or --stacker mean-probabilities.",
+            f"'{name}' predicts the same for all utterances: {len(rows.targets)} rows are too few "
+            f"for its trees to split. Use --balance weights or --stacker mean-probabilities.",
         )
     return result(splits=tuple(answers), notes=notes)
 
@@ -146,23 +145,17 @@ def _fit(
     with progress.task(f"fitting {stacker.kind} on {len(rows.targets)} utterances", 1) as advance:
         stacker.fit(rows.joined.values, rows.targets)
         advance()
-    fitted_on = rows.describe() | {"hashes": dict(rows.hashes), "notes": list(rows.notes)}
+    fitted_on = rows.describe()
     probabilities = None
     if options.stack_on == "dev":
         try:
             probabilities = cross_predict(rows, make, options.folds, options.seed, progress)
         except ManifestError as error:
             raise LogitsError(f"Dev cannot be cross-fitted: {error} Use --stack-on oof.") from error
-        fitted_on["cross_fitted_folds"] = count_folds(rows, options.folds)
-    importances = stacker.importances()
-    document: dict[str, Any] = {
-        "fitted_on": fitted_on,
-        "options": options_to_dict(options),
-        "importances": None
-        if importances is None
-        else importances.reshape(len(rows.joined.names), len(labels)).round(6).tolist(),
-    }
-    return TrainedStacker(stacker, labels, rows.joined.names, document), probabilities
+        folds = {"cross_fitted_folds": count_folds(rows, options.folds)}
+        fitted_on = fitted_on.model_copy(update=folds)
+    recorded = options_to_dict(options)
+    return TrainedStacker(stacker, labels, rows.joined.names, fitted_on, recorded), probabilities
 
 
 def _apply(
@@ -193,8 +186,8 @@ def _apply(
 
 
 def _check_same_training(part: Logits, rows: StackingSet, split: str) -> None:
-    made = part.provenance.get("run_hash")
-    if made and str(made) != rows.hashes[part.name]:
+    made = part.provenance.run_hash
+    if made and made != rows.hashes[part.name]:
         raise LogitsError(
             f"'{part.name}' was trained again between its logits for {rows.split} and {split}. "
             f"Run: serctl export-logits {part.name}"
@@ -208,22 +201,22 @@ def _write(
     answers: dict[str, Answers],
 ) -> None:
     """Write the stacker and its predictions as one folder, in place of an older one."""
-    fitted_on = trained.document["fitted_on"]
+    fitted_on = trained.fitted_on
     with write_folder(folder) as new:
         save_stacker(new, trained)
         for split, (ids, probabilities, in_sample, unread) in answers.items():
-            provenance = {
-                "kind": "probabilities",
-                "split": split,
-                "model": name,
-                "stacker": trained.stacker.kind,
-                "stack_on": fitted_on["stack_on"],
-                "cross_fitted": split == fitted_on["split"],
-                "base_models": list(trained.models),
-                "fitted_on": fitted_on["ids_hash"],
-                "unread": sorted(unread),
-                "options": {**trained.document["options"], "limit": fitted_on["limit"]},
-            }
+            provenance = LogitsSidecar(
+                kind="probabilities",
+                split=split,
+                model=name,
+                stacker=trained.stacker.kind,
+                stack_on=fitted_on.stack_on,
+                cross_fitted=split == fitted_on.split,
+                base_models=trained.models,
+                fitted_on=fitted_on.ids_hash,
+                unread=tuple(sorted(unread)),
+                options={**trained.options, "limit": fitted_on.limit},
+            )
             write_logits(
                 new / f"{split}.csv",
                 Logits(ids, probabilities, trained.labels, in_sample, name, provenance),

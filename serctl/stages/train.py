@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serctl.config import Workspace, options_to_dict
+from serctl.config import Workspace
 from serctl.data.folds import choose_folds, hold_out
+from serctl.documents.run import RUN_VERSION, RunConfig, RunSummary
 from serctl.errors import UsageError
 from serctl.models.config import ModelConfig
 from serctl.options import TrainOptions
@@ -19,7 +20,6 @@ from serctl.training.corpus import TrainingCorpus, prepare_corpus
 from serctl.training.fit import fit, shape_model
 from serctl.training.ranks import Ranks
 from serctl.training.run_folder import (
-    RUN_VERSION,
     close_folder,
     hash_config,
     open_folder,
@@ -46,13 +46,13 @@ class RunResult:
         name: Name of the run; of a fold model with its fold.
         folder: Where it is.
         present: It was there already, of the same options and data.
-        summary: ``summary.json``: epochs, the chosen one and why, its metrics, parameters, seconds.
+        summary: How the training ended.
     """
 
     name: str
     folder: Path
     present: bool
-    summary: Mapping[str, Any]
+    summary: RunSummary
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def train(
         runs.append(main)
         folds += parts
         notes = tuple(dict.fromkeys((*notes, session.warning)))
-    mean, deviation = _aggregate([run.summary["metrics"] for run in runs])
+    mean, deviation = _aggregate([run.summary.metrics for run in runs])
     return TrainResult(tuple(runs), tuple(folds), mean, deviation, tuple(filter(None, notes)))
 
 
@@ -214,24 +214,25 @@ class _Session:
                     advance=advance,
                     report=report,
                 )
-        summary |= {"skipped": corpus.skipped, "notes": list(corpus.notes)}
+        seen = {"skipped": corpus.skipped, "notes": corpus.notes}
+        summary = summary.model_copy(update=seen)
         call_first(lambda: close_folder(folder, summary))
         return RunResult(title, folder, False, summary)
 
-    def _make_config(self, fold: int | None, shape: ModelConfig, data: str) -> dict[str, Any]:
+    def _make_config(self, fold: int | None, shape: ModelConfig, data: str) -> RunConfig:
         corpus, options = self.corpus, self.options
-        config = {
-            "serctl_run": RUN_VERSION,
-            "name": self.name,
-            "fold": fold,
-            "hash": "",
-            "options": options_to_dict(options),
-            "labels": list(corpus.labels.names),
-            "branches": [branch.to_dict() for branch in corpus.branches],
-            "model": asdict(shape),
-            "attributes": corpus.attributes,
-            "seed": options.seed,
-            "data": data,
-            "environment": environment(),
-        }
-        return config | {"hash": hash_config(config)}
+        config = RunConfig(
+            serctl_run=RUN_VERSION,
+            name=self.name,
+            fold=fold,
+            hash="",
+            options=options,
+            labels=corpus.labels.names,
+            branches=tuple(branch.record() for branch in corpus.branches),
+            model=shape,
+            attributes=corpus.attributes,
+            seed=options.seed,
+            data=data,
+            environment=environment(),
+        )
+        return config.model_copy(update={"hash": hash_config(config)})

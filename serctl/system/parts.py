@@ -11,8 +11,9 @@ from serctl.cache.key import FeatureKey
 from serctl.config import Workspace
 from serctl.data.manifest import read_manifest
 from serctl.data.transcripts import FROM_MANIFEST
+from serctl.documents.run import RunConfig
+from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.ensemble.calibration import Calibration, fit_calibration
-from serctl.ensemble.stacker_folder import read_document
 from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
 from serctl.files import guess_path, read_json
@@ -90,18 +91,17 @@ def find_parts(model: str, workspace: Workspace | None) -> Parts:
     system = _find_system(model, workspace)
     if system.kind == "run":
         return _from_project(workspace, system, {system.name: system.path}, None)
-    document = read_document(system.path)
-    networks = {name: workspace.runs / name for name in document["models"]}
-    _check_networks(system.name, networks, document.get("fitted_on", {}).get("hashes", {}))
+    stacker = StackerDocument.read(system.path / STACKER_FILE)
+    networks = {name: workspace.runs / name for name in stacker.models}
+    _check_networks(system.name, networks, stacker.fitted_on.hashes)
     return _from_project(workspace, system, networks, system.path)
 
 
 def read_branches(folder: Path) -> tuple[Branch, ...]:
     """Return the branches of a network from its ``config.json``."""
-    config = read_json(folder / CONFIG, CheckpointError, "Make it with: serctl train")
     return tuple(
-        Branch(FeatureKey.from_dict(branch["key"]), branch["encoder"].partition("@")[0])
-        for branch in config["branches"]
+        Branch(branch.key, branch.encoder.partition("@")[0])
+        for branch in RunConfig.read(folder / CONFIG).branches
     )
 
 
@@ -140,8 +140,12 @@ def _from_project(
 ) -> Parts:
     for folder in networks.values():
         read_summary(folder)
-    config = read_json(next(iter(networks.values())) / CONFIG, CheckpointError)
-    labels = tuple(read_document(stacker)["labels"] if stacker else config["labels"])
+    first = next(iter(networks.values()))
+    labels = (
+        StackerDocument.read(stacker / STACKER_FILE).labels
+        if stacker
+        else RunConfig.read(first / CONFIG).labels
+    )
     branches = {name: read_branches(folder) for name, folder in networks.items()}
     return Parts(
         name=system.name,
@@ -156,7 +160,7 @@ def _from_project(
 
 def _find_system(model: str, workspace: Workspace) -> System:
     """Return a run (its own folder as path) or a stacker."""
-    kinds = (("stacker", workspace.stackers, "stacker.json"), ("run", workspace.runs, CONFIG))
+    kinds = (("stacker", workspace.stackers, STACKER_FILE), ("run", workspace.runs, CONFIG))
     found = [
         System(folder.resolve().name, kind, folder)  # type: ignore[arg-type]
         for kind, parent, file in kinds
@@ -184,7 +188,7 @@ def _check_networks(name: str, networks: Mapping[str, Path], hashes: Mapping[str
             f"only runs can judge new audio. Stack without it: serctl stack RUN..."
         )
     for model, folder in networks.items():
-        found = read_json(folder / CONFIG, CheckpointError)["hash"]
+        found = RunConfig.read(folder / CONFIG).hash
         if model in hashes and hashes[model] != found:
             raise CheckpointError(
                 f"Run '{model}' was trained again since stacker '{name}' was fitted. "

@@ -15,12 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from serctl.config import check_options
+from serctl.documents.run import BranchRecord, RunConfig
 from serctl.errors import CheckpointError
-from serctl.files import read_json, write_beside
-from serctl.models.config import ModelConfig
+from serctl.files import write_beside
 from serctl.models.fusion import FusionModel
-from serctl.training.run_folder import CONFIG, MODEL, RUN_VERSION
+from serctl.training.run_folder import CONFIG, MODEL
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) -> None:
@@ -88,16 +87,22 @@ class Run:
     Attributes:
         name: Name of the run.
         model: In evaluation mode, on the device asked for.
-        labels: Emotions in the order of the logits.
-        branches: Per branch a dict of modality, encoder, store, key and dim.
-        config: The whole ``config.json``.
+        config: Its ``config.json``.
     """
 
     name: str
     model: FusionModel
-    labels: tuple[str, ...]
-    branches: tuple[dict[str, Any], ...]
-    config: dict[str, Any]
+    config: RunConfig
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Emotions in the order of the logits."""
+        return self.config.labels
+
+    @property
+    def branches(self) -> tuple[BranchRecord, ...]:
+        """The stores that the network reads, in the order of its inputs."""
+        return self.config.branches
 
 
 def load_run(folder: Path, device: torch.device | None = None) -> Run:
@@ -106,14 +111,8 @@ def load_run(folder: Path, device: torch.device | None = None) -> Run:
     Raises:
         CheckpointError: It is not there, not finished, of another version, or damaged.
     """
-    config = read_json(folder / CONFIG, CheckpointError, "Make it with: serctl train")
-    if config.get("serctl_run") != RUN_VERSION:
-        raise CheckpointError(
-            f"'{folder}' has run format {config.get('serctl_run')!r}; "
-            f"this serctl reads {RUN_VERSION}."
-        )
-    shape = ModelConfig(**check_options(ModelConfig, config["model"], str(folder / CONFIG)))
-    model = FusionModel([branch["dim"] for branch in config["branches"]], shape)
+    config = RunConfig.read(folder / CONFIG)
+    model = FusionModel([branch.dim for branch in config.branches], config.model)
     tensors, _ = load_tensors(folder / MODEL)
     try:
         model.load_state_dict(tensors)
@@ -122,4 +121,4 @@ def load_run(folder: Path, device: torch.device | None = None) -> Run:
             f"'{folder}': {str(error).splitlines()[0]} Train it again."
         ) from error
     model.to(device or "cpu").eval()
-    return Run(folder.name, model, tuple(config["labels"]), tuple(config["branches"]), config)
+    return Run(folder.name, model, config)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from serctl.config import Workspace
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Manifest, Utterance, read_manifest
+from serctl.documents.run import AttributeScale
 from serctl.encoding.failures import FAILURES
 from serctl.encoding.features import Branch, check_features, open_branches
 from serctl.errors import ManifestError, MissingFeaturesError, first_few
@@ -37,7 +37,7 @@ class TrainingCorpus:
     dev: UtteranceSet | None
     labels: LabelSet
     branches: tuple[Branch, ...]
-    attributes: dict[str, list[float]] | None
+    attributes: AttributeScale | None
     skipped: int
     notes: tuple[str, ...]
 
@@ -125,7 +125,7 @@ def _leave_out(rows: Iterable[Utterance], unread: frozenset[str]) -> tuple[Utter
 
 def _standardise_attributes(
     train: UtteranceSet, options: TrainOptions
-) -> tuple[UtteranceSet, dict[str, list[float]] | None]:
+) -> tuple[UtteranceSet, AttributeScale | None]:
     if not options.attribute_weight:
         return train, None
     if np.isnan(train.attributes).all(axis=0).any():
@@ -135,7 +135,7 @@ def _standardise_attributes(
     mean, deviation = np.nanmean(train.attributes, axis=0), np.nanstd(train.attributes, axis=0)
     deviation[deviation == 0] = 1.0
     scaled = ((train.attributes - mean) / deviation).astype(np.float32)
-    scale: dict[str, Any] = {"mean": mean.tolist(), "deviation": deviation.tolist()}
+    scale = AttributeScale(mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist()))
     return replace(train, attributes=scaled), scale
 
 

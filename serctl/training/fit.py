@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from serctl.data.labels import NEUTRAL, LabelSet
+from serctl.documents.run import RunSummary
 from serctl.errors import ConfigError
 from serctl.metrics.bootstrap import draw_subsets, score_subsets
 from serctl.metrics.classification import score_predictions
@@ -123,7 +124,7 @@ def fit(
     ranks: Ranks | None = None,
     advance: Advance = lambda n=1, note="": None,
     report: Callable[[list[Record], str], None] = lambda history, line: None,
-) -> Record:
+) -> RunSummary:
     """Train a network, from the start or from where its folder says, and return its summary."""
     ranks = ranks or Ranks()
     if dev is None:
@@ -165,7 +166,7 @@ def describe(record: Record, epochs: int) -> str:
 
 def summarise(
     state: TrainState, model: FusionModel, options: TrainOptions, size: int, trainer: Trainer
-) -> Record:
+) -> RunSummary:
     """Return what a finished training records of itself."""
     best = state.history[state.best_epoch - 1]
     reason = {
@@ -173,14 +174,14 @@ def summarise(
         "bs_f1": "best BS-F1 on dev",
         "last": "the last epoch",
     }[options.select_by]
-    return {
-        "best_epoch": state.best_epoch,
-        "epochs": len(state.history),
-        "chosen_because": reason,
-        "metrics": {name: best[name] for name in best if name.startswith("dev_")},
-        "loss": best["loss"],
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "utterances": size,
-        "seconds": sum(record["seconds"] for record in state.history),
-        "profile": asdict(trainer.seconds),
-    }
+    return RunSummary(
+        best_epoch=state.best_epoch,
+        epochs=len(state.history),
+        chosen_because=reason,
+        metrics={name: best[name] for name in best if name.startswith("dev_")},
+        loss=best["loss"],
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        utterances=size,
+        seconds=sum(record["seconds"] for record in state.history),
+        profile=asdict(trainer.seconds),
+    )

@@ -1,6 +1,6 @@
-"""The folder of a run: begun, continued, or found finished; never replaced without being told to.
+"""The folder of a run: new, unfinished or finished; replaced only with ``--overwrite``.
 
-``config.json`` (what is being trained) comes first and ``summary.json`` (how it ended) last.
+``config.json`` (what is trained) is written first and ``summary.json`` (how it ended) last.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from serctl.config import options_to_dict
+from serctl.documents.run import RunConfig, RunSummary
 from serctl.encoders.catalog import is_path, settle_name
 from serctl.errors import CheckpointError, first_few
-from serctl.files import read_json, write_atomic, write_json
+from serctl.files import write_atomic
 from serctl.options import TrainOptions
 
-RUN_VERSION = 1
 CONFIG, MODEL, STATE = "config.json", "model.safetensors", "state.safetensors"
 SUMMARY, METRICS, TRAIN_IDS = "summary.json", "metrics.jsonl", "train_ids.txt"
 INDIFFERENT = frozenset({"name", "recipe", "overwrite", "profile", "device", "seeds", "folds"})
@@ -53,11 +53,9 @@ def settle_options(options: TrainOptions) -> TrainOptions:
 
 
 def holds_other_options(folder: Path, options: TrainOptions) -> bool:
-    """Whether a run in the folder was begun with other options than these, settled ones."""
-    if not (folder / CONFIG).is_file():
-        return False
-    found = read_json(folder / CONFIG, CheckpointError, "Remove the folder.")
-    return bool(_differing(found, options_to_dict(options)))
+    """Whether the folder holds a run of other options than these, settled ones."""
+    path = folder / CONFIG
+    return path.is_file() and bool(_list_differences(RunConfig.read(path).options, options))
 
 
 def hash_document(document: Any) -> str:
@@ -66,28 +64,26 @@ def hash_document(document: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def hash_config(config: dict[str, Any]) -> str:
+def hash_config(config: RunConfig) -> str:
     """Return the hash of everything in a run's config that changes its numbers."""
-    options = {name: value for name, value in config["options"].items() if name not in INDIFFERENT}
-    kept = {name: config[name] for name in ("labels", "model", "data", "seed")}
-    keys = [branch["key"] for branch in config["branches"]]
+    given = options_to_dict(config.options).items()
+    options = {name: value for name, value in given if name not in INDIFFERENT}
+    kept = config.model_dump(include={"labels", "model", "data", "seed"})
+    keys = [branch.key.to_dict() for branch in config.branches]
     return hash_document({"options": options, "keys": keys, **kept})
 
 
-def open_folder(folder: Path, config: dict[str, Any], train_ids: Iterable[str]) -> bool:
-    """Begin a run or find it begun; return whether it is finished.
+def open_folder(folder: Path, config: RunConfig, train_ids: Iterable[str]) -> bool:
+    """Start a run or continue it; return whether it is finished.
 
     Raises:
         CheckpointError: The folder holds a run of other options or data.
     """
-    overwrite = config["options"]["overwrite"]
-    if overwrite:
+    if config.options.overwrite:
         shutil.rmtree(folder, ignore_errors=True)
-    elif (folder / CONFIG).is_file() and _is_begun(folder):
-        found = read_json(
-            folder / CONFIG, CheckpointError, "Remove the folder, or use --overwrite."
-        )
-        if found.get("hash") == config["hash"]:
+    elif (folder / CONFIG).is_file() and _is_started(folder):
+        found = RunConfig.read(folder / CONFIG)
+        if found.hash == config.hash:
             return _is_finished(folder)
         raise CheckpointError(
             f"'{folder}' holds a run of other {_difference(found, config)}. "
@@ -96,7 +92,7 @@ def open_folder(folder: Path, config: dict[str, Any], train_ids: Iterable[str]) 
     folder.mkdir(parents=True, exist_ok=True)
     with write_atomic(folder / TRAIN_IDS) as file:
         file.writelines(f"{name}\n" for name in train_ids)
-    write_json(folder / CONFIG, config)
+    config.write(folder / CONFIG)
     return False
 
 
@@ -106,19 +102,18 @@ def write_metrics(folder: Path, history: Iterable[dict[str, Any]]) -> None:
         file.writelines(json.dumps(record) + "\n" for record in history)
 
 
-def read_summary(folder: Path) -> dict[str, Any]:
+def read_summary(folder: Path) -> RunSummary:
     """Return the summary of a finished run.
 
     Raises:
         CheckpointError: It is not finished.
     """
-    hint = "The training is not finished: repeat its command, and it continues."
-    return dict(read_json(folder / SUMMARY, CheckpointError, hint))
+    return RunSummary.read(folder / SUMMARY)
 
 
-def close_folder(folder: Path, summary: dict[str, Any]) -> None:
+def close_folder(folder: Path, summary: RunSummary) -> None:
     """Mark a run as finished."""
-    write_json(folder / SUMMARY, summary)
+    summary.write(folder / SUMMARY)
     _is_finished(folder)
 
 
@@ -129,24 +124,28 @@ def _is_finished(folder: Path) -> bool:
     return finished
 
 
-def _is_begun(folder: Path) -> bool:
-    """Whether anything was learnt: what was refused at its first step leaves only a config."""
+def _is_started(folder: Path) -> bool:
+    """Whether any step was trained: a run refused before its first step leaves only a config."""
     return any((folder / name).is_file() for name in (STATE, MODEL, SUMMARY))
 
 
-def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """Return the options that differ, or 'data' where only that does."""
-    shown = _differing(found, wanted["options"])
-    old, new = found.get("options", {}).get("folds"), wanted["options"]["folds"]
-    if not shown and wanted["fold"] is not None and old != new:  # other folds are other data
+def _difference(found: RunConfig, wanted: RunConfig) -> str:
+    """Return the options that differ, or 'data, features or labels' where none does."""
+    shown = _list_differences(found.options, wanted.options)
+    old, new = found.options.folds, wanted.options.folds
+    if not shown and wanted.fold is not None and old != new:  # other folds are other data
         shown = [f"folds {old}, now {new}"]
     return f"options ({first_few(shown)})" if shown else "data, features or labels"
 
 
-def _differing(found: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    old = found.get("options", {})
+def _list_differences(old: TrainOptions, new: TrainOptions) -> list[str]:
+    before = options_to_dict(old)
     return [
-        f"{name} {old.get(name)}, now {new[name]}"
-        for name in new
-        if name not in INDIFFERENT and json.dumps(old.get(name)) != json.dumps(new[name])
+        f"{name} {_show(before[name])}, now {_show(value)}"
+        for name, value in options_to_dict(new).items()
+        if name not in INDIFFERENT and before[name] != value
     ]
+
+
+def _show(value: object) -> str:
+    return str(list(value) if isinstance(value, tuple) else value)

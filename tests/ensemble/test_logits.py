@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax as reference_softmax
 
+from serctl.documents.logits import LogitsSidecar
 from serctl.ensemble.logits import Logits, join_logits, softmax
 from serctl.ensemble.logits_file import read_logits, write_logits
 from serctl.errors import LogitsError
@@ -37,7 +38,10 @@ def test_what_is_written_is_read_back_exactly(tmp_path_factory, ids, data) -> No
     values = np.array([[data.draw(numbers) for _ in LABELS] for _ in ids])
     flags = np.array([data.draw(st.booleans()) for _ in ids])
     logits = make(
-        ids=ids, values=values, in_sample=flags, provenance={"split": "dev", "run_hash": "x"}
+        ids=ids,
+        values=values,
+        in_sample=flags,
+        provenance=LogitsSidecar(split="dev", run_hash="x"),
     )
     path = tmp_path_factory.mktemp("logits") / "dev.csv"
     write_logits(path, logits)
@@ -45,7 +49,7 @@ def test_what_is_written_is_read_back_exactly(tmp_path_factory, ids, data) -> No
     assert (again.ids, again.labels, again.kind, again.name) == (ids, LABELS, "logits", "dev")
     assert np.array_equal(again.values.astype(np.float32), values.astype(np.float32))
     assert np.array_equal(again.in_sample, flags)
-    assert again.provenance["run_hash"] == "x"
+    assert again.provenance.run_hash == "x"
 
 
 def test_attributes_travel_with_the_logits(tmp_path: Path) -> None:
@@ -79,7 +83,8 @@ def test_an_utterance_is_in_sample_if_one_model_trained_on_it() -> None:
 
 def test_probabilities_join_as_their_logarithm() -> None:
     logits = make("a")
-    probabilities = make("b", values=softmax(logits.values), provenance={"kind": "probabilities"})
+    made = LogitsSidecar(kind="probabilities")
+    probabilities = make("b", values=softmax(logits.values), provenance=made)
     joined = join_logits([logits, probabilities])
     assert np.allclose(softmax(joined.values[:, 0]), softmax(joined.values[:, 1]))
 
@@ -92,9 +97,9 @@ def test_softmax_agrees_with_scipy_even_for_large_logits() -> None:
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ([make("b", ids=("u1", "u2", "u4"))], r"'a' and 'b' hold other utterances: 2 .*u3, u4"),
+        ([make("b", ids=("u1", "u2", "u4"))], r"'a' and 'b' hold different utterances: 2 .*u3, u4"),
         (
-            [make("b", ids=("u1",), provenance={"options": {"limit": 1}})],
+            [make("b", ids=("u1",), provenance=LogitsSidecar(options={"limit": 1}))],
             "'b' is of a dry run .*serctl stack RUN",
         ),
         ([make("b", labels=("angry", "sad", "happy"))], "'b' has the labels angry, sad, happy"),
@@ -117,7 +122,7 @@ def test_an_outside_csv_needs_no_sidecar_and_may_use_other_spellings(tmp_path: P
     theirs = read_logits(path)
     assert (theirs.name, theirs.kind) == ("theirs", "probabilities")
     assert theirs.labels == ("neutral", "angry", "sad")
-    assert not theirs.provenance["in_sample_known"]
+    assert not theirs.in_sample_known
     assert theirs.reorder(LABELS).values[1].tolist() == [0.8, 0.1, 0.1]
 
 
@@ -150,10 +155,10 @@ def test_a_sidecar_that_does_not_fit_its_csv_is_an_error(tmp_path: Path) -> None
     first = path.with_suffix(".json").read_text()
     write_logits(path, make(values=np.eye(3)))
     path.with_suffix(".json").write_text(first)  # a writer killed between the two
-    with pytest.raises(LogitsError, match=r"is not what 'dev.json' was written for"):
+    with pytest.raises(LogitsError, match=r"is not the file that 'dev.json' was written for"):
         read_logits(path)
     path.with_suffix(".json").write_text('{"labels": ["sad", "angry", "neutral"]}')
-    with pytest.raises(LogitsError, match="its sidecar says sad, angry, neutral"):
+    with pytest.raises(LogitsError, match="its sidecar has the labels sad, angry, neutral"):
         read_logits(path)
 
 

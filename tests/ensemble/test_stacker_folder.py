@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import skops.io
 
+from serctl.documents.stacker import FittedOn
 from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
 from serctl.ensemble.stacker_folder import TrainedStacker, load_stacker, save_stacker
 from serctl.ensemble.stackers import STACKERS, make_stacker
@@ -28,7 +29,7 @@ def joined(size: int = 60, names=MODELS, labels=LABELS) -> JoinedLogits:
 def trained(kind: str = "linear", **options) -> TrainedStacker:
     stacker = make_stacker(kind, LABELS, **options)
     stacker.fit(joined().values, np.arange(60) % 3)
-    return TrainedStacker(stacker, LABELS, MODELS, {"fitted_on": {"stack_on": "oof"}})
+    return TrainedStacker(stacker, LABELS, MODELS, FittedOn(stack_on="oof"))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in STACKERS if kind != "random-forest"])
@@ -37,7 +38,7 @@ def test_a_loaded_stacker_gives_exactly_the_same_probabilities(tmp_path: Path, k
     save_stacker(tmp_path, before)
     after = load_stacker(tmp_path)
     assert np.array_equal(after.predict(joined(25)), before.predict(joined(25)))
-    assert after.document["fitted_on"] == {"stack_on": "oof"}
+    assert after.fitted_on == FittedOn(stack_on="oof")
     assert (after.labels, after.models, after.stacker.kind) == (LABELS, MODELS, kind)
 
 
@@ -124,5 +125,5 @@ def test_a_folder_without_a_stacker_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="serctl stack"):
         load_stacker(tmp_path)
     (tmp_path / "stacker.json").write_text('{"serctl_stacker": 99}')
-    with pytest.raises(CheckpointError, match="not of format 1"):
+    with pytest.raises(CheckpointError, match="has stacker format 99; this serctl reads 1"):
         load_stacker(tmp_path)

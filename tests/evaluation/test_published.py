@@ -2,6 +2,7 @@
 
 import pytest
 from synthetic_report import PAPER, make_evaluation
+from synthetic_run import make_branch, make_run_config
 
 from serctl.config import read_recipe
 from serctl.evaluation.published import RELEASED, TABLE_2, compare_note, lay_beside
@@ -14,8 +15,8 @@ def configs_of(names=NAMES, options=RELEASED):
     found = {}
     for name in names:
         encoders, _, loss = name.rpartition("-")
-        branches = [{"encoder": encoder} for encoder in encoders.split("+")]
-        found[name] = {"options": dict(options) | {"loss": loss}, "branches": branches}
+        branches = map(make_branch, encoders.split("+"))
+        found[name] = make_run_config(name, TrainOptions(**options, loss=loss), branches)
     return found
 
 

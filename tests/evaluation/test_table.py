@@ -4,6 +4,7 @@ import csv
 import io
 
 from synthetic_report import make_evaluation
+from synthetic_run import make_branch, make_run_config
 
 from serctl.evaluation.published import lay_beside
 from serctl.evaluation.table import (
@@ -13,13 +14,10 @@ from serctl.evaluation.table import (
     to_latex,
     to_markdown_beside,
 )
+from serctl.options import TrainOptions
 
-CONFIGS = {
-    "a": {
-        "options": {"loss": "wce"},
-        "branches": [{"encoder": "wavlm-large"}, {"encoder": "roberta-large"}],
-    }
-}
+BRANCHES = [make_branch("wavlm-large"), make_branch("roberta-large", "text")]
+CONFIGS = {"a": make_run_config("a", TrainOptions(loss="wce"), BRANCHES)}
 
 
 def test_csv_holds_every_figure_to_the_last_digit() -> None:

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import soundfile
 from synthetic_frames import make_utterances
+from synthetic_run import write_run
 from typer.testing import CliRunner
 
 from serctl.cli import app
-from serctl.config import Workspace, open_workspace, options_to_dict
+from serctl.config import Workspace, open_workspace
 from serctl.data.manifest import write_manifest
 from serctl.data.transcripts import read_source, read_transcripts
-from serctl.files import write_json
 from serctl.options import TranscribeOptions
 from serctl.pipeline import Step, plan_steps, read_plan
 from serctl.pipeline.estimate import estimate_steps
 from serctl.stages.extract import ExtractResult
 from serctl.stages.train import TrainResult
 from serctl.stages.transcribe import transcribe
-from serctl.training.run_folder import CONFIG, run_name
+from serctl.training.run_folder import run_name
 
 HEAVY = ("torch", "transformers", "sklearn", "xgboost", "zarr")
 
@@ -126,6 +126,6 @@ def test_recipes_share_what_is_the_same_and_keep_apart_what_is_not(project: Work
     demo = read_plan("demo", project).models[0]
     for options, kept in ((demo, False), (read_plan("small", project).models[1], True)):
         assert run_name(options) == usual[1]
-        write_json(project.runs / usual[1] / CONFIG, {"options": options_to_dict(options)})
+        write_run(project.runs / usual[1], options)
         name = usual[1] if kept else f"small-{usual[1]}"
         assert plan("small") == [usual[0], name, *usual[2:]]

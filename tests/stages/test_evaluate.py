@@ -14,6 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from synthetic_logits import COUNTS, LABELS, make_project, make_run, make_utterances
+from synthetic_run import record_branch, write_run
 
 from serctl.cache.key import FeatureKey
 from serctl.cache.store import FeatureStore
@@ -24,7 +25,7 @@ from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits, write_logits
 from serctl.errors import LogitsError, ManifestError, UnknownNameError, UsageError
 from serctl.evaluation.baselines import MAJORITY, POOLED
-from serctl.options import EvaluateOptions, ExportLogitsOptions, StackOptions
+from serctl.options import EvaluateOptions, ExportLogitsOptions, StackOptions, TrainOptions
 from serctl.stages.evaluate import EvaluateResult, evaluate
 from serctl.stages.export_logits import export_logits
 from serctl.stages.stack import stack
@@ -151,7 +152,7 @@ def test_dev_is_the_default_where_test_has_no_labels(tmp_path: Path) -> None:
 )
 def test_runs_whose_epoch_dev_chose_are_named(project: Workspace, options, warning) -> None:
     for name, chosen in options.items():
-        (project.runs / name / "config.json").write_text(json.dumps({"options": chosen}))
+        write_run(project.runs / name, TrainOptions(**chosen))
     found = [w for w in evaluate(project, replace(BARE, split="dev")).warnings if "epoch" in w]
     assert len(found) == (warning is not None)
     assert not found or f"Dev chose the epoch of {warning}" in found[0]
@@ -190,10 +191,9 @@ def test_in_sample_figures_say_so(tmp_path: Path) -> None:
 
 
 def test_a_stacker_of_models_trained_again_since_is_called_stale(project: Workspace) -> None:
-    config = project.runs / "good" / "config.json"
-    config.write_text('{"hash": "hash-of-good"}')
+    write_run(project.runs / "good", run_hash="hash-of-good")
     assert not any("trained again" in text for text in evaluate(project, BARE).warnings)
-    config.write_text('{"hash": "another"}')
+    write_run(project.runs / "good", run_hash="another")
     warnings = evaluate(project, BARE).warnings
     assert "mean was fitted before good was trained again. Run: serctl stack" in warnings
 
@@ -234,8 +234,7 @@ def add_store(workspace: Workspace, rows: list[Utterance], runs: list[str]) -> F
             frames = rng.normal(size=(rng.integers(3, 9), 4)) + np.eye(4)[LABELS.index(row.emotion)]
             writer.append([row.utterance_id], [frames.astype(np.float32)], ["source"])
     for name in runs:
-        branch = {"modality": "speech", "encoder": "tiny", "key": key.to_dict(), "dim": 4}
-        (workspace.runs / name / "config.json").write_text(json.dumps({"branches": [branch]}))
+        write_run(workspace.runs / name, branches=[record_branch(key, 4)])
     return FeatureStore.open(workspace.cache / key.store_name)
 
 

@@ -55,7 +55,7 @@ def test_train_is_predicted_by_who_may(project, run, source, rows, in_sample):
     part, logits = exported(project, run, "train")
     assert (part.source, part.rows, part.in_sample) == (source, rows, in_sample)
     assert logits.in_sample.sum() == in_sample
-    assert logits.provenance["stack_on"] == source
+    assert logits.provenance.stack_on == source
     learnt = set((project.runs / run / "train_ids.txt").read_text().split())
     if source == "heldout":
         assert learnt.isdisjoint(logits.ids)
@@ -146,4 +146,4 @@ def test_a_split_of_which_nothing_is_held_out_is_left_out_and_noted(project):
     assert [(part.split, part.source) for part in result.splits] == [
         ("train", "heldout"), ("test", "main"),
     ]  # fmt: skip
-    assert any("Nothing of dev to export" in note for note in result.notes)
+    assert any("No logits of dev" in note for note in result.notes)

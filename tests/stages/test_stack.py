@@ -46,11 +46,11 @@ def test_without_arguments_the_forest_is_fitted_on_all_runs(project: Workspace) 
     test = read_logits(result.folder / "test.csv", "forest")
     assert test.kind == "probabilities"
     assert np.allclose(test.values.sum(axis=1), 1)
-    assert test.provenance["stack_on"] == "oof"
+    assert test.provenance.stack_on == "oof"
     trained = load_stacker(result.folder)
     parts = [s.load_all("test", test.ids) for s in find_systems(project, ["second", "first"])]
     assert np.allclose(trained.predict_parts(parts), test.values)
-    assert trained.document["fitted_on"]["hashes"] == {
+    assert trained.fitted_on.hashes == {
         "first": "hash-of-first",
         "second": "hash-of-second",
     }
@@ -81,7 +81,7 @@ def test_in_sample_logits_are_never_seen_unless_told(project: Workspace) -> None
         stack(project, StackOptions(models=("first", "memoriser"), stacker=QUICK))
     told = stack(project, StackOptions(stacker=QUICK, stack_on="in-sample"))
     assert (told.name, told.models) == ("linear-in-sample", ("memoriser",))
-    assert load_stacker(told.folder).document["fitted_on"]["stack_on"] == "in-sample"
+    assert load_stacker(told.folder).fitted_on.stack_on == "in-sample"
 
 
 def test_the_flags_of_the_rows_decide_even_without_a_sidecar(project: Workspace) -> None:
@@ -113,7 +113,7 @@ def test_dev_is_predicted_by_stackers_that_did_not_see_the_speaker(project: Work
     dev = [row for row in make_utterances() if row.split == "dev"]
     folds = assign_folds(dev, 4, 42)
     written = read_logits(result.folder / "dev.csv")
-    assert written.provenance["cross_fitted"]
+    assert written.provenance.cross_fitted
     systems = find_systems(project, ["first", "second"])
     ids = sorted(row.utterance_id for row in dev)
     x = np.stack([s.load_all("dev", ids).values for s in systems], axis=1)
@@ -182,7 +182,9 @@ def test_outside_logits_that_hide_what_they_were_trained_on_are_refused(
     path = tmp_path / "theirs.csv"
     ids = read_logits(project.runs / "first" / "logits" / "train.csv").ids
     path.write_text("utterance_id,A,S,H,N\n" + "".join(f"{name},1,2,3,4\n" for name in ids))
-    with pytest.raises(LogitsError, match="does not say on which utterances"):
+    with pytest.raises(
+        LogitsError, match="not known which utterances of train its model was trained on"
+    ):
         stack(project, StackOptions(models=("first", str(path))))
 
 

@@ -57,8 +57,8 @@ def test_what_was_skipped_is_left_out_and_counted_up_to_the_report(
         train(project, SPEECH)
     list_bad(project, rows)
     run = train(project, SPEECH).runs[0]
-    assert run.summary["skipped"] == 1
-    assert "2 utterances that whisper-tiny could not read (u0001, u0026)" in run.summary["notes"][0]
+    assert run.summary.skipped == 1
+    assert "2 utterances that whisper-tiny could not read (u0001, u0026)" in run.summary.notes[0]
     exported = export_logits(project, ExportLogitsOptions(run=run.name, device="cpu"))
     assert "3 utterances that whisper-tiny could not read" in exported.notes[0]
     test = read_logits(run.folder / "logits" / "test.csv")

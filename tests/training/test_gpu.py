@@ -51,7 +51,7 @@ def test_training_runs_and_says_how_long_it_waits_for_data(data, precision, tmp_
     options = replace(OPTIONS, precision=precision)
     started = time.perf_counter()
     summary = fit(data, None, LABELS, SHAPE, options, tmp_path, device=CUDA)
-    seconds, parts = time.perf_counter() - started, summary["profile"]
-    assert np.isfinite(summary["loss"])
+    seconds, parts = time.perf_counter() - started, summary.profile
+    assert np.isfinite(summary.loss)
     shares = {name: f"{value / sum(parts.values()):.1%}" for name, value in parts.items()}
     print(f"\n{precision}: {1024 / seconds:,.0f} utterances/s, {shares}")

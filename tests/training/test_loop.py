@@ -217,7 +217,7 @@ def test_the_scale_of_class_weights_changes_nothing_even_for_soft_targets():
 
 def test_a_class_absent_from_training_has_weight_zero_and_training_goes_on(tmp_path):
     rows = [row for row in ROWS if row.split != "train" or row.emotion != "angry"]
-    assert np.isfinite(run(tmp_path, rows=rows)["loss"])
+    assert np.isfinite(run(tmp_path, rows=rows).loss)
     train = make_set([row for row in rows if row.split == "train"], labels=LABELS)
     assert Objective.of(TINY, train.targets, "N/N_j").weights[0] == 0
     assert LABELS.names[0] == "angry"
@@ -231,7 +231,7 @@ def test_a_split_with_one_class_can_be_trained_on_but_not_balanced(tmp_path):
         folder = tmp_path / options.loss
         folder.mkdir()
         summary = fit(data, None, LABELS, shape, options, folder, device=CPU)
-        assert np.isfinite(summary["loss"])
+        assert np.isfinite(summary.loss)
     stage = plan_stages(replace(TINY, loss="wce+sml"), data, LABELS)[0]
     with pytest.raises(ConfigError, match="--balance off"):
         stage.sampler.batches(0)
@@ -289,7 +289,7 @@ def test_a_full_size_network_trains_two_steps(tmp_path):
     options = replace(options, balance="off", learning_rate=1e-5)
     shape = shape_model(options, ENCODERS[:2], 3)
     summary = fit(data, None, LABELS, shape, options, tmp_path, device=CPU)
-    assert np.isfinite(summary["loss"])
+    assert np.isfinite(summary.loss)
 
 
 def test_balancing_leaves_the_class_weights_natural():

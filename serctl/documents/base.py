@@ -1,0 +1,128 @@
+"""Reading and writing of documents: one definition, one reader, one error line.
+
+A document is a pydantic model. The order of its fields is the order of the keys on disk, and the
+description of a field is its row in ``docs/formats.md``. An optional field that was never set is
+not written, so a document that is read and written again has the same bytes.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from serctl.errors import SerctlError, guess
+from serctl.files import write_json
+
+SHOWN_CHARACTERS = 60
+"""Of a wrong value in a message."""
+
+
+class Section(BaseModel):
+    """A JSON object inside a document; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Document(Section):
+    """A whole file.
+
+    A subclass whose first field is ``serctl_<something>`` has a format version: another version
+    is refused before any other field is looked at.
+
+    Attributes:
+        noun: The name of the document in error messages.
+        place: The file below the project folder, for the documentation.
+        error: The class of every error about this document.
+        hint: The next command, for error messages.
+    """
+
+    noun: ClassVar[str]
+    place: ClassVar[str]
+    error: ClassVar[type[SerctlError]]
+    hint: ClassVar[str] = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check a file.
+
+        Raises:
+            SerctlError: Of the class ``error``. The file is missing, is not JSON, has another
+                format version, or a field is missing, unknown or of another type.
+        """
+        try:
+            return cls.parse(path.read_bytes(), path)
+        except FileNotFoundError:
+            raise cls.error(f"'{path}' does not exist. {cls.hint}".rstrip()) from None
+        except OSError as error:
+            raise cls.error(f"'{path}' cannot be read: {error.strerror}.") from error
+
+    @classmethod
+    def parse(cls, content: bytes, source: object) -> Self:
+        """Check the bytes of a file; ``source`` names it in the error. See `read`."""
+        try:
+            # Strict: the text "3" is no number. Only a whole number passes for a float.
+            return cls.model_validate_json(content, strict=True)
+        except ValidationError as error:
+            problem = describe_errors(cls, error.errors(include_url=False))
+            raise cls.error(f"'{source}' {problem} {cls.hint}".rstrip()) from error
+
+    def write(self, path: Path) -> None:
+        """Write the document as indented JSON; the file is whole or not there."""
+        write_json(path, self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys and values of the file; an optional field never set is left out."""
+        return self.model_dump(exclude_unset=True)
+
+
+def version_field(kind: type[Document]) -> str:
+    """Return the name of the field that holds the format version; '' if there is none."""
+    first = next(iter(kind.model_fields))
+    return first if first.startswith("serctl_") else ""
+
+
+def describe_errors(kind: type[Document], errors: list[ErrorDetails]) -> str:
+    """Return the sentence that follows the file's name: version, or field, value, expectation."""
+    version = version_field(kind)
+    for found in errors:
+        if version and found["loc"] == (version,):
+            (known,) = kind.model_fields[version].annotation.__args__  # type: ignore[union-attr]
+            number = None if found["type"] == "missing" else found["input"]
+            return f"has {kind.noun} format {number!r}; this serctl reads {known}."
+    first, rest = errors[0], len(errors) - 1
+    more = f" ({rest} more like this.)" if rest else ""
+    return f"{_describe_error(kind, first)}{more}"
+
+
+def _describe_error(kind: type[Document], found: ErrorDetails) -> str:
+    field, message = _name_field(found["loc"]), found["msg"]
+    match found["type"]:
+        case "json_invalid":
+            return f"is not JSON: {message.removeprefix('Invalid JSON: ')}."
+        case "missing":
+            return f"lacks the field '{field}' of a {kind.noun}."
+        case "extra_forbidden":
+            near = guess(str(found["loc"][-1]), kind.model_fields) if len(found["loc"]) == 1 else ""
+            return f"has the field '{field}', which a {kind.noun} does not have.{near}"
+        case "value_error":  # of our own validators, which name field and expectation
+            return f"is wrong in {field}: {str(found['ctx']['error']).removesuffix('.')}."
+        case _:
+            expected = f"expected {message.removeprefix('Input should be ')}"
+    if not field:
+        return f"is not a {kind.noun}: {expected}."
+    value = repr(found["input"])
+    if len(value) > SHOWN_CHARACTERS:
+        value = f"{value[: SHOWN_CHARACTERS - 3]}..."
+    return f"has the value {value} in '{field}', {expected}."
+
+
+def _name_field(places: tuple[int | str, ...]) -> str:
+    """Return a place in a document as text.
+
+    Example:
+        >>> _name_field(("branches", 0, "key", "layer"))
+        'branches[0].key.layer'
+    """
+    name = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in places)
+    return repr(name)[1:-1].removeprefix(".")  # a key of the file may hold a line break

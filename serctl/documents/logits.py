@@ -1,0 +1,63 @@
+"""The sidecar of a CSV of logits: what predicted them, and for which utterances."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from serctl.documents.base import Document
+from serctl.errors import LogitsError
+
+LOGITS_VERSION: Literal[1] = 1
+Kind = Literal["logits", "probabilities"]
+
+
+class LogitsSidecar(Document):
+    """What made a CSV of logits; every field is optional, and keys beside these are kept.
+
+    Another program may write a sidecar too, with as much as it knows.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    noun: ClassVar = "logits"
+    place: ClassVar = "runs/<name>/logits/<split>.json, stackers/<name>/<split>.json"
+    error: ClassVar = LogitsError
+    hint: ClassVar = "Export the logits again."
+
+    serctl_logits: Literal[1] = Field(default=LOGITS_VERSION, description="format version")
+    kind: Kind = Field(default="logits", description="what the CSV's columns hold")
+    labels: tuple[str, ...] = Field(default=(), description="emotions in the order of the columns")
+    split: str = Field(default="", description="split of the utterances")
+    model: str = Field(default="", description="name of the run, stacker or baseline")
+    run_hash: str = Field(default="", description="`hash` of the run's config.json")
+    stacker: str = Field(default="", description="kind of the stacker; empty for a run")
+    stack_on: str = Field(
+        default="",
+        description="run: `oof`, `heldout` or `in-sample` where it was trained on the split, else "
+        "`main`; stacker: logits that it was fitted on",
+    )
+    cross_fitted: bool = Field(
+        default=False, description="stacker: each utterance is predicted by a fold without it"
+    )
+    base_models: tuple[str, ...] = Field(default=(), description="stacker: its base models")
+    fitted_on: str = Field(default="", description="stacker: hash of the utterances it saw")
+    features_hash: str = Field(default="", description="hash of the utterances and their features")
+    fold_hashes: tuple[str, ...] = Field(default=(), description="`hash` of each fold model")
+    key: str = Field(default="", description="baseline: hash of everything it was computed from")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="options of `serctl train` or `serctl stack`"
+    )
+    seed: int = Field(default=0, description="seed of the run")
+    fit_on: str = Field(default="", description="run: splits that it was trained on")
+    environment: dict[str, str] = Field(
+        default_factory=dict, description="versions of Python and of the packages"
+    )
+    unread: tuple[str, ...] = Field(
+        default=(), description="utterances that could not be read and have no row"
+    )
+    csv_hash: str = Field(default="", description="BLAKE2b hash of the CSV")
+
+    @property
+    def limit(self) -> int | None:
+        """The ``--limit`` of the dry run that made them; None for all utterances."""
+        limit = self.options.get("limit")
+        return limit if isinstance(limit, int) else None

@@ -1,0 +1,136 @@
+"""A run on disk: what it trains (``config.json``), its epochs, its end (``summary.json``)."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator
+
+from serctl.cache.key import FeatureKey
+from serctl.config import check_options, options_to_dict
+from serctl.documents.base import Document, Section
+from serctl.errors import CheckpointError, ConfigError
+from serctl.models.config import ModelConfig
+from serctl.options import TrainOptions
+
+RUN_VERSION: Literal[1] = 1
+
+
+def parse_train_options(recorded: Any) -> TrainOptions:
+    """Return the options that a run recorded.
+
+    A run outlives the options of the serctl that trained it: an option that is gone is dropped,
+    and one that did not exist yet has its default.
+
+    Raises:
+        ValueError: A value is of the wrong type, or these are no options.
+    """
+    if isinstance(recorded, TrainOptions):
+        return recorded
+    if not isinstance(recorded, dict):
+        raise ValueError("expected the options of a training")
+    known = {field.name for field in dataclasses.fields(TrainOptions)}
+    values = {name: value for name, value in recorded.items() if name in known}
+    try:
+        return TrainOptions(**check_options(TrainOptions, values, "options"))
+    except ConfigError as error:
+        raise ValueError(str(error).removeprefix("options: ")) from error
+
+
+RecordedOptions = Annotated[
+    TrainOptions, PlainValidator(parse_train_options), PlainSerializer(options_to_dict)
+]
+
+
+class BranchRecord(Section):
+    """One branch of a network: the store whose frames it reads."""
+
+    modality: str = Field(description="`speech`, `text` or `paralinguistic`")
+    encoder: str = Field(description="the encoder's name as the command line had it")
+    store: str = Field(description="folder of the feature store below the cache")
+    key: FeatureKey = Field(description="the feature key: everything that changes the frames")
+    dim: int = Field(description="values of one frame, D")
+
+
+class AttributeScale(Section):
+    """How the targets arousal, valence and dominance were standardised."""
+
+    mean: tuple[float, float, float] = Field(description="means over the training utterances")
+    deviation: tuple[float, float, float] = Field(description="standard deviations")
+
+
+class RunConfig(Document):
+    """What a run trains; written before its first epoch."""
+
+    noun: ClassVar = "run"
+    place: ClassVar = "runs/<name>/config.json"
+    error: ClassVar = CheckpointError
+    hint: ClassVar = "Train it again with: serctl train"
+
+    serctl_run: Literal[1] = Field(description="format version")
+    name: str = Field(description="name of the run")
+    fold: int | None = Field(description="number of the fold model; null for the main model")
+    hash: str = Field(description="hash of everything that changes the trained numbers")
+    options: RecordedOptions = Field(description="every option of `serctl train`")
+    labels: tuple[str, ...] = Field(description="emotions in the order of the logits")
+    branches: tuple[BranchRecord, ...] = Field(description="one entry per encoder")
+    model: ModelConfig = Field(description="shape of the network")
+    attributes: AttributeScale | None = Field(description="scale of the attribute targets, if any")
+    seed: int = Field(description="seed of weights, batches and dropout")
+    data: str = Field(description="hash of the utterances, their targets and their features")
+    environment: dict[str, str] = Field(description="versions of Python and of the packages")
+
+
+class RunSummary(Document):
+    """How a training ended; written last, so a run without it is not finished."""
+
+    noun: ClassVar = "summary of a run"
+    place: ClassVar = "runs/<name>/summary.json"
+    error: ClassVar = CheckpointError
+    hint: ClassVar = "The training is not finished: repeat its command, and it continues."
+
+    best_epoch: int = Field(description="the epoch whose network was kept, from 1")
+    epochs: int = Field(description="epochs that were trained")
+    chosen_because: str = Field(description="rule that chose the epoch")
+    metrics: dict[str, float] = Field(description="metrics of the kept epoch on dev")
+    loss: float = Field(description="mean training loss of the kept epoch")
+    parameters: int = Field(description="parameters of the network")
+    utterances: int = Field(description="training utterances")
+    seconds: float = Field(description="seconds of all epochs, without evaluation")
+    profile: dict[str, float] = Field(description="seconds by part of the training loop")
+    skipped: int = Field(default=0, description="utterances without emotion or frames")
+    notes: tuple[str, ...] = Field(default=(), description="sentences about the data")
+
+
+class EpochRecord(Document):
+    """One line of ``metrics.jsonl``; keys beside these are kept."""
+
+    model_config = ConfigDict(extra="allow")
+    noun: ClassVar = "record of an epoch"
+    place: ClassVar = "runs/<name>/metrics.jsonl, one object a line"
+    error: ClassVar = CheckpointError
+    hint: ClassVar = "Train it again with: serctl train"
+
+    epoch: int = Field(description="number of the epoch, from 1")
+    stage: int = Field(default=0, description="0: main training; 1: class-balanced second training")
+    loss: float = Field(description="mean training loss")
+    learning_rate: float = Field(default=0.0, description="at the end of the epoch")
+    dev_macro_f1: float | None = Field(default=None, description="macro-F1 on dev")
+    dev_bs_f1: float | None = Field(default=None, description="BS-F1 on dev")
+    dev_uar: float | None = Field(default=None, description="unweighted average recall on dev")
+    dev_accuracy: float | None = Field(default=None, description="accuracy on dev")
+    seconds: float = Field(default=0.0, description="seconds of training")
+    loading_seconds: float = Field(default=0.0, description="seconds of waiting for batches")
+    reading_seconds: float = Field(default=0.0, description="seconds of reading the cache")
+    evaluation_seconds: float = Field(default=0.0, description="seconds of evaluating dev")
+    utterances_per_second: float = Field(default=0.0, description="of training, without dev")
+
+
+def read_epochs(path: Path) -> list[EpochRecord]:
+    """Return the records of a ``metrics.jsonl``; [] where there is no such file.
+
+    Raises:
+        CheckpointError: A line is damaged.
+    """
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    return [EpochRecord.parse(line, f"{path}:{i}") for i, line in enumerate(lines, 1)]

@@ -1,0 +1,65 @@
+"""A stacker on disk: what it is, what it was fitted on, and the hash of each of its files."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from serctl.documents.base import Document, Section
+from serctl.errors import CheckpointError
+
+STACKER_VERSION: Literal[1] = 1
+STACKER_FILE = "stacker.json"
+
+
+class FittedOn(Section):
+    """The utterances that a stacker was fitted on."""
+
+    stack_on: str = Field(default="", description="`oof`, `heldout`, `dev` or `in-sample`")
+    split: str = Field(default="", description="split of the utterances")
+    num_rows: int = Field(default=0, description="number of utterances")
+    rows_per_class: dict[str, int] = Field(
+        default_factory=dict, description="utterances by emotion"
+    )
+    ids_hash: str = Field(default="", description="hash of the utterance ids")
+    limit: int | None = Field(default=None, description="`--limit` of a dry run, else null")
+    hashes: dict[str, str] = Field(
+        default_factory=dict, description="base model → `hash` of its training"
+    )
+    notes: tuple[str, ...] = Field(default=(), description="what was left out, and why")
+    cross_fitted_folds: int | None = Field(
+        default=None, description="folds of the cross-fitting; only with `stack_on = dev`"
+    )
+
+
+class StackerDocument(Document):
+    """A fitted stacker; the estimators lie beside it, and their hashes are checked."""
+
+    noun: ClassVar = "stacker"
+    place: ClassVar = f"stackers/<name>/{STACKER_FILE}"
+    error: ClassVar = CheckpointError
+    hint: ClassVar = "Fit it again with: serctl stack"
+
+    serctl_stacker: Literal[1] = Field(description="format version")
+    kind: str = Field(description="name of the stacker, such as `random-forest`")
+    balance: Literal["subset", "weights", "none"] = Field(
+        default="subset", description="how the classes were balanced; absent for averages"
+    )
+    fold: int | None = Field(default=None, description="the only forest that predicts, if one does")
+    seed: int = Field(default=42, description="seed of subset, folds and classifiers")
+    classes: tuple[int, ...] = Field(
+        default=(), description="label ids that the classifiers were fitted on"
+    )
+    labels: tuple[str, ...] = Field(description="emotions in the order of the probabilities")
+    models: tuple[str, ...] = Field(description="base models in the order of the input")
+    files: dict[str, str] = Field(default_factory=dict, description="estimator file → BLAKE2b hash")
+    versions: dict[str, str] = Field(default_factory=dict, description="versions of the packages")
+    fitted_on: FittedOn = Field(
+        default_factory=FittedOn, description="the utterances it was fitted on"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="every option of `serctl stack`"
+    )
+    importances: tuple[tuple[float, ...], ...] | None = Field(
+        default=None,
+        description="shares (M, C) of each base model's logit of each class; null for averages",
+    )
