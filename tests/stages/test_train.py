@@ -48,7 +48,7 @@ def test_a_training_leaves_a_run_that_says_what_made_it(project):
     assert run.summary.best_epoch == best["epoch"]
     loaded = load_run(run.folder)
     assert loaded.labels == ("angry", "happy", "neutral")
-    assert [branch["encoder"] for branch in loaded.branches] == ["whisper-tiny", "minilm"]
+    assert [branch.encoder for branch in loaded.branches] == ["whisper-tiny", "minilm"]
     assert loaded.config.hash
     assert loaded.config.environment["torch"]
     assert (run.folder / "train_ids.txt").read_text().split() == sorted(
@@ -167,7 +167,7 @@ def test_unlabelled_utterances_are_skipped_and_counted_or_learnt_from_their_vote
     soft = train(project, replace(TINY, name="soft", epochs=1, soft_targets=True)).runs[0].summary
     unlabelled = sum(row.split == "train" and not row.emotion for row in rows)
     assert unlabelled > 0
-    assert (hard["skipped"], soft["skipped"]) == (unlabelled, 0)
+    assert (hard.skipped, soft.skipped) == (unlabelled, 0)
     assert soft["utterances"] == hard["utterances"] + unlabelled
 
 
