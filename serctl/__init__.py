@@ -30,7 +30,8 @@ _PUBLIC = {
     "serctl.stages.stack": ("stack",),
     "serctl.stages.evaluate": ("evaluate",),
     "serctl.stages.predict": ("predict",),
-    "serctl.system.predictor": ("load", "Predictor", "Prediction"),
+    "serctl.system.predictor": ("load", "Predictor"),
+    "serctl.system.prediction": ("Prediction", "predictions_to_frame"),
     "serctl.stages.bundle": ("make_bundle",),
     "serctl.stages.doctor": ("examine",),
 }

@@ -8,7 +8,7 @@ one is deleted last.
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -55,6 +55,44 @@ def write_binary(path: Path) -> Iterator[BinaryIO]:
     """Open a binary file that replaces ``path`` when the block succeeds; see `write_beside`."""
     with write_beside(path) as temporary, temporary.open("wb") as file:
         yield file
+
+
+@contextmanager
+def write_lines(path: Path) -> Iterator[Callable[[str], None]]:
+    """Yield what writes one line at once, for results that must survive a later error.
+
+    Unlike the other files of this module this one grows under its name. It is opened with its
+    first line, so an old file stays until there is something new; a block that ends without any
+    line leaves an empty file.
+
+    Raises:
+        SerctlError: The file cannot be written.
+    """
+    file: TextIO | None = None
+
+    def open_file() -> TextIO:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w", encoding="utf-8", newline="")
+
+    def write(line: str) -> None:
+        nonlocal file
+        try:
+            file = file or open_file()
+            file.write(f"{line}\n")
+            file.flush()
+        except OSError as error:
+            raise SerctlError(f"Cannot write '{path}': {error.strerror or error}.") from error
+
+    try:
+        yield write
+        file = file or open_file()
+        file.flush()
+        sync(path)
+    except OSError as error:
+        raise SerctlError(f"Cannot write '{path}': {error.strerror or error}.") from error
+    finally:
+        if file is not None:
+            file.close()
 
 
 @contextmanager

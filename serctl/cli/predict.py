@@ -1,7 +1,6 @@
 """`serctl predict`."""
 
 import sys
-from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +10,9 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import ConfigOpt, DeviceOpt, ProjectOpt
 from serctl.config import find_workspace, resolve_options
-from serctl.files import write_atomic
+from serctl.errors import count
 from serctl.options import PredictOptions
+from serctl.progress import silent
 
 
 class Format(StrEnum):
@@ -121,20 +121,13 @@ def predict(
     from serctl.cli import predictions
     from serctl.stages import predict as stage
 
-    streams = form in (Format.csv, Format.jsonl)
-    stream = predictions.open_stream(form.value, output, per_model) if streams else None
-    with stream or nullcontext(lambda found: None) as tell:
-        result = stage.predict(workspace, options, tell=tell, progress=console.progress)
-    if form is Format.textgrid:
-        for path in predictions.write_textgrids(result.predictions, output, per_model):
-            console.say(f"Wrote {path}.")
-    if form is Format.table:
-        text = predictions.to_table(result.predictions, per_model)
-        if output is None:
-            console.out.print(text, markup=False)
-        else:
-            with write_atomic(output) as file:
-                file.write(text + "\n")
+    paths = stage.find_audio(options.audio)
+    predictions.check_output(form.value, paths, output)
+    # Rows on the terminal are progress themselves; a bar would share their lines.
+    bar = console.progress if output or not sys.stdout.isatty() else silent
+    console.say(f"Loading {options.model} for {count(len(paths), 'recording')}")
+    with predictions.open_output(form.value, paths, output, per_model) as tell:
+        result = stage.predict(workspace, options, tell=tell, progress=bar)
     for note in result.notes:
         console.say(note)
     for name, start, reason in result.failures:

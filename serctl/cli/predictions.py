@@ -1,24 +1,86 @@
-"""How `serctl predict` shows what it found: a table, CSV, JSON lines or Praat TextGrids."""
+"""How `serctl predict` writes predictions, each as soon as it is there.
+
+A table, CSV and JSON lines get a line at once; a Praat TextGrid is written when its recording is
+done. What cannot be written is refused before the first network is loaded.
+"""
 
 import csv
+import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from serctl.data.audio import SAMPLE_RATE, measure_samples
 from serctl.data.textgrid import Interval, format_textgrid
 from serctl.errors import UsageError
-from serctl.files import write_atomic
+from serctl.files import write_atomic, write_lines
 
 if TYPE_CHECKING:
-    from serctl.system.predictor import Prediction
+    from serctl.system.prediction import Prediction
 
+Write = Callable[["Prediction"], None]
 ABSTAINED = "-"
 """In the table, for no emotion; in files the field is empty."""
+WORDS = 32
+"""Characters of a transcript in the table."""
+SECONDS = len("123.45-128.90")
+"""Width of that column; a longer time moves its own row only."""
+
+
+def check_output(form: str, paths: Sequence[Path], output: Path | None) -> None:
+    """Refuse an output that the recordings do not fit into.
+
+    Raises:
+        UsageError: Several TextGrids have no folder, or two have the same name; or a file is
+            asked for where a folder is.
+    """
+    if form != "textgrid":
+        if output and output.is_dir():
+            raise UsageError(f"--output '{output}' is a folder, expected a file.")
+        return
+    if output is None and len(paths) > 1:
+        raise UsageError(f"{len(paths)} TextGrids need a folder: --output DIR")
+    if output and output.is_file():
+        raise UsageError(f"--output '{output}' is a file; TextGrids need a folder.")
+    if len({path.stem for path in paths}) < len(paths):
+        raise UsageError("Two recordings have the same file name: write their TextGrids apart.")
+
+
+@contextmanager
+def open_output(
+    form: str, paths: Sequence[Path], output: Path | None, per_model: bool
+) -> Iterator[Write]:
+    """Yield what writes a prediction to a file, to a folder of TextGrids or to stdout."""
+    if form == "textgrid":
+        with _open_textgrids(output, per_model) as write:
+            yield write
+        return
+    with write_lines(output) if output else _open_stdout() as write_line:
+        rows = {"csv": _csv_lines, "jsonl": _json_lines, "table": _table_lines}[form]
+        yield rows(write_line, paths, per_model)
+
+
+def _json_lines(write_line: Callable[[str], None], paths: Sequence[Path], per_model: bool) -> Write:
+    def write(found: "Prediction") -> None:
+        write_line(json.dumps(found.to_dict(per_model=per_model), ensure_ascii=False))
+
+    return write
+
+
+def _csv_lines(write_line: Callable[[str], None], paths: Sequence[Path], per_model: bool) -> Write:
+    header: list[str] = []
+
+    def write(found: "Prediction") -> None:
+        row = to_row(found, per_model)
+        if not header:
+            header.extend(row)
+            write_line(_join_csv(header))
+        write_line(_join_csv(list(row.values())))
+
+    return write
 
 
 def to_row(found: "Prediction", per_model: bool) -> dict[str, Any]:
@@ -37,88 +99,87 @@ def to_row(found: "Prediction", per_model: bool) -> dict[str, Any]:
     return row | {"text": found.text or "", "suspect": found.suspect}
 
 
-def to_json(found: "Prediction", per_model: bool) -> str:
-    """Return a prediction as one line of JSON."""
-    document = {
-        "audio": found.audio,
-        "start": round(found.start, 3),
-        "end": round(found.end, 3),
-        "emotion": found.emotion,
-        "probabilities": {k: round(v, 6) for k, v in found.probabilities.items()},
-        "text": found.text,
-        "suspect": found.suspect,
-    }
-    if per_model:
-        document["per_model"] = {
-            model: {k: round(v, 6) for k, v in shares.items()}
-            for model, shares in found.per_model.items()
-        }
-    return json.dumps(document, ensure_ascii=False)
+def _join_csv(fields: Sequence[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()
+
+
+def _table_lines(
+    write_line: Callable[[str], None], paths: Sequence[Path], per_model: bool
+) -> Write:
+    """Lines for people, never cropped: emotions with their probabilities, and the transcript.
+
+    The widths are known before the first row: of the file names, and of the labels.
+    """
+    widths: list[int] = []
+    longest = max((len(path.name) for path in paths), default=0)
+
+    def write(found: "Prediction") -> None:
+        labels, models = list(found.probabilities), list(found.per_model) if per_model else []
+        if not widths:
+            header = ["audio", "seconds", "emotion", *labels, *models, "words"]
+            label = max(len(name) for name in labels)
+            least = [longest, SECONDS, label, *[4] * len(labels), *[label + 5] * len(models), 0]
+            widths.extend(map(max, map(len, header), least))
+            write_line(_join_cells(header, widths))
+        write_line(
+            _join_cells(
+                [
+                    Path(found.audio).name,
+                    f"{found.start:.2f}-{found.end:.2f}",
+                    found.emotion or ABSTAINED,
+                    *(f"{found.probabilities[name]:.2f}" for name in labels),
+                    *(_name_best(found.per_model[model]) for model in models),
+                    _shorten(found),
+                ],
+                widths,
+            )
+        )
+
+    return write
+
+
+def _join_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(map(str.ljust, cells, widths)).rstrip()
+
+
+def _name_best(shares: Mapping[str, float]) -> str:
+    name = max(shares, key=lambda it: shares[it])
+    return f"{name} {shares[name]:.2f}"
+
+
+def _shorten(found: "Prediction") -> str:
+    text = " ".join((found.text or "").split())
+    text = text if len(text) <= WORDS else f"{text[: WORDS - 1]}…"
+    return f"{text} ({found.suspect}?)" if found.suspect else text
 
 
 @contextmanager
-def open_stream(
-    kind: str, output: Path | None, per_model: bool
-) -> Iterator[Callable[["Prediction"], None]]:
-    """Yield what writes a prediction as a row of CSV or a line of JSON, at once, and flushes."""
-    with write_atomic(output) if output else _stdout() as file:
-        writer: csv.DictWriter | None = None
+def _open_textgrids(output: Path | None, per_model: bool) -> Iterator[Write]:
+    """Yield what collects the predictions of a recording and writes them when the next begins."""
+    held: list[Prediction] = []
 
-        def write(found: "Prediction") -> None:
-            nonlocal writer
-            if kind == "jsonl":
-                file.write(to_json(found, per_model) + "\n")
-            else:
-                row = to_row(found, per_model)
-                if writer is None:
-                    writer = csv.DictWriter(file, list(row), lineterminator="\n")
-                    writer.writeheader()
-                writer.writerow(row)
-            file.flush()
+    def finish() -> None:
+        if not held:
+            return
+        text = _to_textgrid(held[0].audio, held, per_model)
+        if output is None:
+            sys.stdout.write(text)
+        else:
+            with write_atomic(output / f"{Path(held[0].audio).stem}.TextGrid") as file:
+                file.write(text)
+        held.clear()
 
+    def write(found: "Prediction") -> None:
+        if held and held[0].audio != found.audio:
+            finish()
+        held.append(found)
+
+    try:
         yield write
-
-
-def write_textgrids(
-    predictions: Sequence["Prediction"], output: Path | None, per_model: bool
-) -> list[Path]:
-    """Write a TextGrid for each recording into a folder; the only one to stdout without a folder.
-
-    Raises:
-        UsageError: There are several recordings and no folder, or two of the same name.
-    """
-    made = {
-        name: _to_textgrid(name, list(group), per_model)
-        for name, group in groupby(predictions, key=lambda found: found.audio)
-    }
-    if output is None:
-        if len(made) > 1:
-            raise UsageError(f"{len(made)} TextGrids need a folder: --output DIR")
-        sys.stdout.write("".join(made.values()))
-        return []
-    paths = {name: output / f"{Path(name).stem}.TextGrid" for name in made}
-    if len(set(paths.values())) < len(paths):
-        raise UsageError("Two recordings have the same file name: write their TextGrids apart.")
-    for name, path in paths.items():
-        with write_atomic(path) as file:
-            file.write(made[name])
-    return list(paths.values())
-
-
-def to_table(predictions: Sequence["Prediction"], per_model: bool) -> str:
-    """Return lines for people, never cropped: emotions with their probabilities, and the words."""
-    labels = list(predictions[0].probabilities) if predictions else []
-    models = list(predictions[0].per_model) if predictions and per_model else []
-    rows = [("audio", "seconds", "emotion", *labels, *models, "words")]
-    for found in predictions:
-        shares = (f"{found.probabilities[name]:.2f}" for name in labels)
-        bests = (_best(found.per_model[model]) for model in models)
-        seconds = f"{found.start:.2f}-{found.end:.2f}"
-        emotion = found.emotion or ABSTAINED
-        name = Path(found.audio).name
-        rows.append((name, seconds, emotion, *shares, *bests, _shorten(found)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    finally:
+        finish()
 
 
 def _to_textgrid(name: str, found: Sequence["Prediction"], per_model: bool) -> str:
@@ -130,21 +191,16 @@ def _to_textgrid(name: str, found: Sequence["Prediction"], per_model: bool) -> s
     if any(one.text is not None for one in found):
         tiers["words"] = tier(lambda one: one.text or "")
     for model in found[0].per_model if per_model else ():
-        tiers[model] = [(one.start, one.end, _best(one.per_model[model])) for one in found]
+        tiers[model] = [(one.start, one.end, _name_best(one.per_model[model])) for one in found]
     return format_textgrid(tiers, max(measure_samples(Path(name)) / SAMPLE_RATE, found[-1].end))
 
 
-def _best(shares: Any) -> str:
-    name = max(shares, key=shares.get)
-    return f"{name} {shares[name]:.2f}"
-
-
-def _shorten(found: "Prediction", length: int = 32) -> str:
-    text = " ".join((found.text or "").split())
-    text = text if len(text) <= length else f"{text[: length - 1]}…"
-    return f"{text} ({found.suspect}?)" if found.suspect else text
-
-
 @contextmanager
-def _stdout() -> Iterator[TextIO]:
-    yield sys.stdout
+def _open_stdout() -> Iterator[Callable[[str], None]]:
+    out = sys.stdout  # of now: a progress bar puts something else in its place
+
+    def write_line(line: str) -> None:
+        out.write(f"{line}\n")
+        out.flush()
+
+    yield write_line

@@ -2,9 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from serctl.config import Workspace
 from serctl.data.audio import SAMPLE_RATE, read_audio
@@ -16,29 +18,29 @@ from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError,
 from serctl.options import PredictOptions
 from serctl.progress import Progress, silent
 from serctl.system.parts import find_parts
-from serctl.system.predictor import Prediction, Predictor
+from serctl.system.prediction import Prediction
+from serctl.system.predictor import Predictor
 from serctl.system.utterances import LoadedUtterance
 
-GROUP_SECONDS = 600.0
-"""Audio whose frames are held in memory at a time, about 0.5 MB a second for the paper's encoders;
-three times as much where each encoder is loaded anew for it."""
+READ_AHEAD = 8
+"""Files that are decoded while the networks work on others."""
 FORMATS = frozenset({*AUDIO, ".aiff", ".aif", ".au", ".caf", ".opus", ".w64", ".oga", ".mp2"})
 """Endings by which audio is found in folders; a file that is named may have any."""
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What was judged.
+    """What was predicted.
 
     Attributes:
         model: Name of the system.
         labels: Its emotions.
         predictions: Of utterances and segments, in the order of the files.
-        failures: File, segment's beginning in seconds, and why it could not be judged.
+        failures: File, segment's beginning in seconds, and why there is no prediction.
         recordings: Files that were cut into segments.
-        audio_seconds: Length of all that was judged.
+        audio_seconds: Length of all that was predicted.
         loading_seconds: How long loading took.
-        seconds: How long judging took, reading the files included.
+        seconds: How long predicting took, reading the files included.
         notes: What a user should know.
     """
 
@@ -60,23 +62,26 @@ def predict(
     tell: Callable[[Prediction], None] = lambda prediction: None,
     progress: Progress = silent,
 ) -> PredictResult:
-    """Judge files and folders; long recordings are cut at their pauses.
+    """Predict the emotions in files and folders; long recordings are cut at their pauses.
+
+    Predictions are made in the order of the files, a few at a time, and ``tell`` hears of each at
+    once: what it kept of them survives an error in a later file.
 
     Args:
         workspace: The project, if there is one; a bundle needs none.
         options: See `PredictOptions`.
         tell: Hears of each prediction as soon as it is made.
-        progress: Hears of every file.
+        progress: Hears of every finished file.
 
     Raises:
-        SerctlError: The model cannot be loaded; or audio cannot be judged, unless ``skip_bad``.
+        SerctlError: The model cannot be loaded; or audio cannot be used, unless ``skip_bad``.
     """
     if not options.model:
         raise UsageError("No model is named. Give a bundle, stacker or run: --model NAME")
     paths = find_audio(options.audio)
     if absent := [path for path in paths if not path.exists() and not options.skip_bad]:
         raise AudioError(
-            f"Audio that does not exist: {first_few(absent)}. To judge the others: --skip-bad"
+            f"Audio that does not exist: {first_few(absent)}. To predict the others: --skip-bad"
         )
     words = read_words(Path(options.transcripts)) if options.transcripts else None
     started = time.monotonic()
@@ -84,47 +89,64 @@ def predict(
     mapping = workspace.weights if workspace else None
     predictor = Predictor(parts, options, mapping, words=words is None)
     loaded = time.monotonic()
-    work = _Work(predictor, options, words if parts.needs_words else None, tell)
+    recordings = _Recordings(predictor, options, words if parts.needs_words else None)
+    predictions: list[Prediction] = []
+    failures: list[tuple[str, float, str]] = []
     with progress.task(f"predict with {parts.name}", len(paths)) as advance:
-        for path, opened in zip(paths, run_ahead(capture(work.open), paths, 8), strict=True):
-            work.add(path, opened)
-            advance()
-        work.flush()
+        for one, found in predictor.predict_stream(recordings.read(paths)):
+            if isinstance(found, Prediction):
+                predictions.append(found)
+                tell(found)
+            elif options.skip_bad:
+                failures.append((one.name, one.start, str(found)))
+            else:
+                raise type(found)(f"{found} To leave out what cannot be predicted: --skip-bad")
+            if recordings.is_last(one):
+                advance()
     return PredictResult(
         model=parts.name,
         labels=parts.labels,
-        predictions=tuple(work.predictions),
-        failures=tuple(work.failures),
-        recordings=work.recordings,
-        audio_seconds=sum(found.end - found.start for found in work.predictions),
+        predictions=tuple(predictions),
+        failures=tuple(failures),
+        recordings=recordings.cut,
+        audio_seconds=sum(found.end - found.start for found in predictions),
         loading_seconds=loaded - started,
         seconds=time.monotonic() - loaded,
         notes=predictor.notes,
     )
 
 
-class _Work:
-    """What a prediction of many files has done so far, and the clips that wait to be judged."""
+class _Recordings:
+    """Reads files ahead of the predictor: an utterance each, or the segments of a long one.
+
+    Attributes:
+        cut: Files that were cut into segments.
+    """
 
     def __init__(
-        self,
-        predictor: Predictor,
-        options: PredictOptions,
-        words: dict[str, str] | None,
-        tell: Callable[[Prediction], None],
+        self, predictor: Predictor, options: PredictOptions, words: dict[str, str] | None
     ) -> None:
-        self._predictor, self._options, self._words, self._tell = predictor, options, words, tell
-        self._waiting: list[LoadedUtterance] = []
-        self._held, self._group = 0, GROUP_SECONDS * (3 if options.one_at_a_time else 1)
-        self.predictions: list[Prediction] = []
-        self.failures: list[tuple[str, float, str]] = []
-        self.recordings = 0
+        self._predictor, self._options, self._words = predictor, options, words
+        self._last: set[LoadedUtterance] = set()
+        self.cut = 0
 
-    def open(self, path: Path) -> list[LoadedUtterance]:
-        """Read a file: one clip, or the segments of a long recording.
+    def read(self, paths: Sequence[Path]) -> Iterator[LoadedUtterance]:
+        """Yield the utterances of all files in order; a bad file is one with an error."""
+        opened = run_ahead(capture(self._open), paths, ahead=READ_AHEAD)
+        for path, found in zip(paths, opened, strict=True):
+            if isinstance(found, SerctlError):
+                found = [LoadedUtterance(str(path), np.empty(0, np.float32), error=found)]
+            self._last.add(found[-1])
+            yield from found
 
-        Words that are given are those of the whole file, so such a file is never cut.
-        """
+    def is_last(self, utterance: LoadedUtterance) -> bool:
+        """Return whether a file is done with this utterance."""
+        if last := utterance in self._last:
+            self._last.remove(utterance)
+        return last
+
+    def _open(self, path: Path) -> list[LoadedUtterance]:
+        """Read one file. Transcripts that are given are of whole files: those are never cut."""
         waveform = read_audio(path)
         if self._words is not None:
             if path.stem not in self._words:
@@ -137,37 +159,9 @@ class _Work:
             return [LoadedUtterance(str(path), waveform)]
         segments = self._predictor.cut(str(path), waveform)
         if not segments:
-            raise AudioError(f"'{path}': nobody speaks in it. Judge it whole with --cut-over inf.")
-        self.recordings += 1
+            raise AudioError(f"'{path}': nobody speaks in it. Take it whole with --cut-over inf.")
+        self.cut += 1
         return segments
-
-    def add(self, path: Path, opened: list[LoadedUtterance] | SerctlError) -> None:
-        """Take what came of a file; judge when so much waits that memory would fill."""
-        if isinstance(opened, SerctlError):
-            self._fail(str(path), 0.0, opened)
-            return
-        for one in opened:
-            self._waiting.append(one)
-            self._held += len(one.waveform)
-            if self._held >= self._group * SAMPLE_RATE:
-                self.flush()
-
-    def flush(self) -> None:
-        """Judge the clips that wait."""
-        for one, found in zip(
-            self._waiting, self._predictor.predict_utterances(self._waiting), strict=True
-        ):
-            if isinstance(found, Prediction):
-                self.predictions.append(found)
-                self._tell(found)
-            else:
-                self._fail(one.name, one.start, found)
-        self._waiting, self._held = [], 0
-
-    def _fail(self, name: str, start: float, error: SerctlError) -> None:
-        if not self._options.skip_bad:
-            raise type(error)(f"{error} To leave out what cannot be judged: --skip-bad")
-        self.failures.append((name, start, str(error)))
 
 
 def find_audio(names: Sequence[str]) -> list[Path]:

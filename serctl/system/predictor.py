@@ -1,62 +1,37 @@
 """A trained system in memory: audio in, emotions out, with the words and numbers of the stages."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from serctl.config import find_workspace, read_toml
-from serctl.data.audio import SAMPLE_RATE, read_audio, to_mono_16k
+from serctl.data.audio import SAMPLE_RATE
 from serctl.data.segments import cut_at_pauses
 from serctl.ensemble.calibration import PRIORS, parse_prior
 from serctl.ensemble.logits import Logits, softmax
 from serctl.ensemble.stacker_folder import load_stacker
-from serctl.errors import AudioError, ConfigError, SerctlError, UsageError
+from serctl.errors import ConfigError, SerctlError, UsageError
 from serctl.files import read_json
 from serctl.options import PredictOptions
 from serctl.runtime import resolve_device
 from serctl.system.encode import encode_utterances
 from serctl.system.encoders import Encoders
 from serctl.system.parts import Parts, find_parts
+from serctl.system.prediction import Prediction
+from serctl.system.sound import Audio, load_sound, name_sound
 from serctl.system.utterances import LoadedUtterance, tabulate
 from serctl.training.checkpoint import load_run
 from serctl.training.inference import infer
 
-Audio = Path | str | ArrayLike
-"""A file of any format that libsndfile reads, or samples ``(num_samples,)`` or ``(num_samples,
-num_channels)``."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a system says of one utterance.
-
-    Attributes:
-        audio: Name of the file; '' for an array.
-        start: Seconds from the beginning of the file.
-        end: Seconds; ``end - start`` is the length of what was judged.
-        emotion: The most probable one; None where no probability reaches ``abstain_below``.
-        probabilities: By emotion, in the order of the labels.
-        per_model: Probabilities of each network of the system, before stacker and prior.
-        text: The words that were read; None for a system that reads none.
-        suspect: Why the recogniser's words may be wrong, '' if nothing speaks against them.
-    """
-
-    audio: str
-    start: float
-    end: float
-    emotion: str | None
-    probabilities: Mapping[str, float]
-    per_model: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    text: str | None = None
-    suspect: str = ""
-
-    @property
-    def confidence(self) -> float:
-        """The greatest of the probabilities."""
-        return max(self.probabilities.values())
+GROUP_SECONDS = {True: 60.0, False: 600.0}
+"""Seconds of audio that are predicted together on a CPU, where batches are small anyway, and
+elsewhere; their frames are held in memory, about 0.5 MB a second for the paper's encoders."""
+GROUP_SECONDS_APART = 1800.0
+"""Where each encoder is loaded anew for every group."""
 
 
 class Predictor:
@@ -99,14 +74,14 @@ class Predictor:
         return (*self.parts.notes, *self._encoders.notes)
 
     def predict(
-        self, audio: Audio, *, sample_rate: int = SAMPLE_RATE, text: str | None = None
+        self, audio: Audio, *, sample_rate: int | None = None, text: str | None = None
     ) -> Prediction:
-        """Judge one utterance, whatever its length.
+        """Predict one utterance of any length.
 
         Args:
-            audio: A file, or samples.
+            audio: A path, bytes, an open file, or samples; see `serctl.system.sound.Audio`.
             sample_rate: Hz of samples; a file knows its own.
-            text: Its words, if they are known; else they are recognised where they are needed.
+            text: Its transcript, if it is known; else it is recognised where it is needed.
 
         Raises:
             SerctlError: The audio cannot be used; the message says why.
@@ -117,30 +92,70 @@ class Predictor:
         self,
         audio: Iterable[Audio],
         *,
-        sample_rate: int = SAMPLE_RATE,
-        texts: Sequence[str | None] | None = None,
+        sample_rate: int | None = None,
+        texts: Iterable[str | None] | None = None,
+        skip_bad: bool = False,
     ) -> list[Prediction]:
-        """Judge several utterances together, which is faster; see `predict`."""
-        found = [_name_of(one) for one in audio], [_read(one, sample_rate) for one in audio]
-        words = [None] * len(found[0]) if texts is None else texts
-        return _raise_first(
-            self.predict_utterances(
-                [LoadedUtterance(n, w, text=t) for n, w, t in zip(*found, words, strict=True)]
-            )
-        )
-
-    def predict_segments(
-        self, audio: Audio, *, sample_rate: int = SAMPLE_RATE, longest: float | None = None
-    ) -> list[Prediction]:
-        """Cut a recording at its pauses and judge every segment; none if nobody speaks.
+        """Predict several utterances together, which is faster than one by one.
 
         Args:
-            audio: A file, or samples.
+            audio: Any iterable; see `predict`.
+            sample_rate: Hz of all arrays of samples.
+            texts: The transcript of each, or None for those to recognise.
+            skip_bad: Return a prediction with an ``error`` for what cannot be used, and go on.
+
+        Returns:
+            One for each, in the same order.
+
+        Raises:
+            SerctlError: The first that cannot be used, unless ``skip_bad``.
+        """
+        return list(
+            self.predict_each(audio, sample_rate=sample_rate, texts=texts, skip_bad=skip_bad)
+        )
+
+    def predict_each(
+        self,
+        audio: Iterable[Audio],
+        *,
+        sample_rate: int | None = None,
+        texts: Iterable[str | None] | None = None,
+        skip_bad: bool = False,
+    ) -> Iterator[Prediction]:
+        """Yield predictions as they are made, for audio that comes from a generator.
+
+        See `predict_batch`; no more is read than what is predicted together.
+        """
+
+        def load(one: Audio, text: str | None) -> LoadedUtterance:
+            name = name_sound(one)
+            try:
+                return LoadedUtterance(name, load_sound(one, sample_rate), text=text)
+            except SerctlError as error:
+                return LoadedUtterance(name, np.empty(0, np.float32), error=error)
+
+        utterances = map(load, audio, repeat(None) if texts is None else texts)
+        for one, found in self.predict_stream(utterances):
+            if isinstance(found, SerctlError) and not skip_bad:
+                raise found
+            yield self._describe_error(one, found) if isinstance(found, SerctlError) else found
+
+    def predict_segments(
+        self, audio: Audio, *, sample_rate: int | None = None, longest: float | None = None
+    ) -> list[Prediction]:
+        """Cut a recording at its pauses and predict every segment; none if nobody speaks.
+
+        Args:
+            audio: See `predict`.
             sample_rate: Hz of samples.
             longest: Seconds of the longest segment; the options' if not given.
         """
-        segments = self.cut(_name_of(audio), _read(audio, sample_rate), longest)
-        return _raise_first(self.predict_utterances(segments))
+        segments = self.cut(name_sound(audio), load_sound(audio, sample_rate), longest)
+        found = self.predict_utterances(segments)
+        for one in found:
+            if isinstance(one, SerctlError):
+                raise one
+        return [one for one in found if isinstance(one, Prediction)]
 
     def cut(
         self, name: str, waveform: NDArray[np.float32], longest: float | None = None
@@ -155,10 +170,32 @@ class Predictor:
         self, utterances: Sequence[LoadedUtterance]
     ) -> list[Prediction | SerctlError]:
         """Predict utterances together; no prediction depends on the other utterances."""
-        encode_utterances(utterances, self._encoders, self._device, self.options.batch_seconds)
         good = [one for one in utterances if one.error is None]
+        encode_utterances(good, self._encoders, self._device, self.options.batch_seconds)
+        good = [one for one in good if one.error is None]
         predictions = iter(self._combine(good) if good else ())
         return [one.error or next(predictions) for one in utterances]
+
+    def predict_stream(
+        self, utterances: Iterable[LoadedUtterance]
+    ) -> Iterator[tuple[LoadedUtterance, Prediction | SerctlError]]:
+        """Yield each utterance with its prediction or error, in order, as soon as they are there.
+
+        The first is predicted alone, so that somebody who waits sees it at once. Then groups grow
+        with what is done, because encoders are faster in batches.
+        """
+        apart = self.options.one_at_a_time
+        most = GROUP_SECONDS_APART if apart else GROUP_SECONDS[self._device.type == "cpu"]
+        group: list[LoadedUtterance] = []
+        held, done = 0, most * SAMPLE_RATE if apart else 0.0
+        for one in utterances:
+            group.append(one)
+            held += len(one.waveform)
+            if held >= min(done, most * SAMPLE_RATE):
+                yield from zip(group, self.predict_utterances(group), strict=True)
+                done += held
+                group, held = [], 0
+        yield from zip(group, self.predict_utterances(group), strict=True)
 
     def logits(self, utterances: Sequence[LoadedUtterance]) -> dict[str, NDArray[np.float64]]:
         """Return the logits ``(N, C)`` of every network for utterances that have their frames."""
@@ -198,6 +235,10 @@ class Predictor:
                 suspect=one.suspect,
             )
 
+    def _describe_error(self, one: LoadedUtterance, error: SerctlError) -> Prediction:
+        end = one.start + len(one.waveform) / SAMPLE_RATE
+        return Prediction(one.name, one.start, end, None, {}, text=one.text, error=str(error))
+
     def _by_label(self, row: NDArray[np.float64]) -> dict[str, float]:
         return dict(zip(self.labels, row.tolist(), strict=True))
 
@@ -222,7 +263,7 @@ def load(
     weights: Mapping[str, str | Path] | None = None,
     one_at_a_time: bool = False,
 ) -> Predictor:
-    """Load a bundle, or a stacker or run of a project, ready to judge audio.
+    """Load a bundle, or a stacker or run of a project, ready for new audio.
 
     Args:
         model: Folder of a bundle, its place on the hub (``hf:OWNER/NAME@COMMIT``), or name of a
@@ -231,7 +272,7 @@ def load(
             needs none, but a project's ``[weights]`` hold for it too.
         device: Where to compute.
         prior: ``as-trained``, ``natural``, ``balanced`` or a file of shares by emotion.
-        abstain_below: Name no emotion whose probability is lower.
+        abstain_below: Return no emotion if the highest probability is lower.
         weights: Encoder name to checkpoint folder.
         one_at_a_time: Hold one encoder in memory, and load each again for every call.
 
@@ -274,23 +315,3 @@ def _check_prior(name: str) -> None:
             f"--prior '{name}' is none of as-trained, {', '.join(PRIORS)}, and no JSON or TOML "
             f'file of shares by emotion such as {{"happy": 0.2, ...}}.'
         )
-
-
-def _name_of(audio: Audio) -> str:
-    return str(audio) if isinstance(audio, str | Path) else ""
-
-
-def _read(audio: Audio, sample_rate: int) -> NDArray[np.float32]:
-    if isinstance(audio, str | Path):
-        return read_audio(Path(audio))
-    samples = np.asarray(audio, dtype=np.float32)
-    if samples.ndim not in (1, 2):
-        raise AudioError(f"An array of shape {samples.shape}: expected (samples, [channels]).")
-    return to_mono_16k(samples.reshape(len(samples), -1), sample_rate, "array")
-
-
-def _raise_first(found: Sequence[Prediction | SerctlError]) -> list[Prediction]:
-    for one in found:
-        if isinstance(one, SerctlError):
-            raise one
-    return [one for one in found if isinstance(one, Prediction)]

@@ -102,7 +102,7 @@ def test_a_run_ends_with_3_where_utterances_failed_and_tells_a_note_once(
 ) -> None:
     def call(workspace: Workspace, step: Step, **more: object) -> object:
         if step.stage == "extract":
-            return ExtractResult(step.what, "speech", project.cache, 4, 3, failed=1)
+            return ExtractResult(step.what, "speech", (-1,), (project.cache,), 4, 3, failed=1)
         return TrainResult((), notes=("Left out: 1 utterances.",))
 
     monkeypatch.setattr("serctl.pipeline.execute.call_stage", call)

@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def test_one_encoder_at_a_time_says_the_same_and_holds_no_other(
     monkeypatch.setattr(loaded, "load_encoder", load)
     result = run(project, words, model="linear", audio=paths, one_at_a_time=True)
     assert len(made) == 2
-    assert (probabilities(result) == probabilities(expected)).all()
+    assert probabilities(result) == pytest.approx(probabilities(expected), abs=TOLERANCE)
 
 
 def test_a_bundle_says_the_same_far_from_its_project(
@@ -163,10 +164,54 @@ def test_python_takes_files_arrays_and_batches(project: Workspace, tmp_path: Pat
     assert (first.start, first.end) == (0.0, pytest.approx(len(samples) / rate))
     assert first.text is None
     stereo = np.stack([samples, samples], axis=1)
-    others = model.predict_batch([str(path), samples, stereo, samples.tolist()])
+    given = (one for one in [str(path), samples, stereo, stereo.T, samples.tolist()])
+    others = model.predict_batch(given, sample_rate=rate)
     for other in others:
         assert other.probabilities == pytest.approx(first.probabilities, abs=1e-3)
-    assert [other.audio for other in others] == [str(path), "", "", ""]
+    assert [other.audio for other in others] == [str(path), "", "", "", ""]
+    with path.open("rb") as file:
+        content = model.predict_batch([path.read_bytes(), file])
+    for other in content:
+        assert other.probabilities == pytest.approx(first.probabilities, abs=1e-3)
+    with pytest.raises(UsageError, match="sample_rate=48000"):
+        model.predict(samples)
+
+
+def test_python_skips_what_is_bad_and_reads_no_more_than_it_predicts(
+    project: Workspace, bad: dict[str, str], tmp_path: Path
+) -> None:
+    model = serctl.load(SPEECH, project=project.root, device="cpu")
+    paths = [row.path for row in read_manifest(project.manifest).select("test")]
+    mixed = [paths[0], tmp_path / "bad" / "silent.wav", paths[1], b"no audio"]
+    found = model.predict_batch(mixed, skip_bad=True)
+    assert [bool(one.error) for one in found] == [False, True, False, True]
+    assert "digitally silent" in found[1].error
+    with pytest.raises(AudioError, match="digitally silent"):
+        model.predict_batch(mixed)
+    taken: list[Path] = []
+
+    def endless() -> Iterator[Path]:
+        while True:
+            taken.append(paths[len(taken) % len(paths)])
+            yield taken[-1]
+
+    stream = model.predict_each(endless())
+    assert next(stream).audio == str(paths[0])
+    assert len(taken) == 1  # the first is predicted alone
+    for _ in range(5):
+        next(stream)
+    assert len(taken) < 20
+
+
+def test_predictions_are_told_as_they_are_made_and_before_a_later_error(
+    project: Workspace, bad: dict[str, str], tmp_path: Path
+) -> None:
+    audio = [str(row.path) for row in read_manifest(project.manifest).select("test")]
+    options = PredictOptions(device="cpu", model=SPEECH, audio=(*audio, str(tmp_path / "bad")))
+    told: list[str] = []
+    with pytest.raises(AudioError, match="--skip-bad"):
+        predict(project, options, tell=lambda one: told.append(one.audio))
+    assert told == audio
 
 
 @pytest.mark.parametrize("ending", ["flac", "ogg", "aiff", "mp3"])
@@ -355,6 +400,7 @@ def test_json_lines_are_json(project: Workspace, audio: list[str]) -> None:
     found = [json.loads(line) for line in made.stdout.splitlines()]
     assert [one["audio"] for one in found] == audio
     assert all(one["emotion"] in EMOTIONS and "per_model" not in one for one in found)
+    assert all(one["confidence"] == max(one["probabilities"].values()) for one in found)
 
 
 def parse_textgrid(text: str) -> dict[str, list[tuple[float, float, str]]]:
@@ -393,12 +439,36 @@ def test_the_table_is_for_people_and_failures_change_the_exit_code(
     assert made.stderr.count("Left out:") == len(bad)
 
 
-def test_files_written_are_whole_or_not_there(
-    project: Workspace, audio: list[str], bad: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("form", ["csv", "jsonl", "table"])
+def test_what_was_predicted_before_an_error_stays_in_the_file(
+    project: Workspace, audio: list[str], bad: dict[str, str], tmp_path: Path, form: str
 ) -> None:
-    output = tmp_path / "out.csv"
-    arguments = ("-m", SPEECH, "-f", "csv", "-o", str(output), "-C", str(project.root))
+    output = tmp_path / "out"
+    output.write_text("of an earlier run")
+    arguments = ("-m", SPEECH, "-f", form, "-o", str(output), "-C", str(project.root))
+    call(str(tmp_path / "nowhere.wav"), *arguments, code=1)
+    assert output.read_text() == "of an earlier run"
     call(*audio, str(tmp_path / "bad"), *arguments, code=1)
-    assert not output.exists()
+    kept = output.read_text().split()
+    lines = output.read_text().splitlines()
     call(*audio, *arguments)
-    assert len(output.read_text().splitlines()) == len(audio) + 1
+    assert output.read_text().split() == kept  # a table's widths follow the names of all files
+    assert len(lines) == len(audio) + (form != "jsonl")
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_loaded(
+    project: Workspace, audio: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serctl.stages.predict.find_parts", lambda *_: pytest.fail("loaded"))
+    file = tmp_path / "file"
+    file.touch()
+    twin = tmp_path / "twin" / Path(audio[0]).name
+    twin.parent.mkdir()
+    shutil.copy(audio[0], twin)
+    for arguments, told in (
+        ([*audio, "-f", "textgrid"], "--output DIR"),
+        ([*audio, "-f", "textgrid", "-o", str(file)], "is a file"),
+        ([audio[0], str(twin), "-f", "textgrid", "-o", str(tmp_path / "t")], "same file name"),
+        ([*audio, "-f", "csv", "-o", str(tmp_path)], "is a folder"),
+    ):
+        assert told in call(*arguments, "-m", SPEECH, "-C", str(project.root), code=2).stderr

@@ -98,7 +98,9 @@ def test_a_long_recording_is_cut_and_its_segments_timed(
     rows = list(read_manifest(project.manifest).select("test"))[:2]
     silence = 1e-4 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
     waves = [read_audio(row.path) for row in rows]
-    first, second = predictor.predict_segments(np.concatenate([waves[0], silence, waves[1]]))
+    first, second = predictor.predict_segments(
+        np.concatenate([waves[0], silence, waves[1]]), sample_rate=SAMPLE_RATE
+    )
     assert 0 <= first.start < first.end <= second.start < second.end
     assert second.start > len(waves[0]) / SAMPLE_RATE
     assert first.text

@@ -1,0 +1,96 @@
+"""What a system predicts for one utterance, in the forms that people take it on in."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from serctl.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas
+
+SHOWN = 3
+"""Emotions in a repr."""
+
+
+@dataclass(frozen=True, repr=False)
+class Prediction:
+    """The emotion of one utterance.
+
+    Attributes:
+        audio: Name of the file; '' for an array.
+        start: Seconds from the beginning of the file.
+        end: Seconds; ``end - start`` is the length of the utterance.
+        emotion: The most probable one; None where no probability reaches ``abstain_below``.
+        probabilities: By emotion, in the order of the labels; empty with an ``error``.
+        per_model: Probabilities of each network of the system, before stacker and prior.
+        text: The transcript that was read; None for a system that reads none.
+        suspect: Why the transcript may be wrong; '' if nothing speaks against it.
+        error: Why there is no prediction; '' if there is one.
+    """
+
+    audio: str
+    start: float
+    end: float
+    emotion: str | None
+    probabilities: Mapping[str, float]
+    per_model: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    text: str | None = None
+    suspect: str = ""
+    error: str = ""
+
+    @property
+    def confidence(self) -> float:
+        """The highest probability; 0 where there is no prediction."""
+        return max(self.probabilities.values(), default=0.0)
+
+    def __repr__(self) -> str:
+        """Return what people look for first: whose, when, and the most probable emotions."""
+        place = f"{self.audio or 'array'} {self.start:.2f}-{self.end:.2f} s"
+        if self.error:
+            return f"<Prediction {place}: {self.error}>"
+        ranked = sorted(self.probabilities.items(), key=lambda pair: -pair[1])[:SHOWN]
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in ranked)
+        return f"<Prediction {place}: {self.emotion or 'no emotion'} ({shares})>"
+
+    def to_dict(self, *, per_model: bool = True) -> dict[str, Any]:
+        """Return plain JSON values, times and probabilities rounded to 1 ms and 1e-6."""
+        document: dict[str, Any] = {
+            "audio": self.audio,
+            "start": round(self.start, 3),
+            "end": round(self.end, 3),
+            "emotion": self.emotion,
+            "confidence": round(self.confidence, 6),
+            "probabilities": _round(self.probabilities),
+            "text": self.text,
+            "suspect": self.suspect,
+        }
+        if self.error:
+            document["error"] = self.error
+        if per_model:
+            document["per_model"] = {name: _round(it) for name, it in self.per_model.items()}
+        return document
+
+
+def predictions_to_frame(predictions: Iterable[Prediction]) -> "pandas.DataFrame":
+    """Return a table with a row for each prediction and a column for each emotion.
+
+    Columns: audio, start, end, emotion, confidence, one a label, text, suspect, error.
+
+    Raises:
+        ConfigError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise ConfigError("A table needs pandas. Install it with: pip install pandas") from None
+    rows = []
+    for one in predictions:
+        row = {name: getattr(one, name) for name in ("audio", "start", "end", "emotion")}
+        rest = {name: getattr(one, name) for name in ("text", "suspect", "error")}
+        rows.append({**row, "confidence": one.confidence, **one.probabilities, **rest})
+    return pandas.DataFrame(rows)
+
+
+def _round(shares: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(share, 6) for name, share in shares.items()}

@@ -1,0 +1,101 @@
+"""Whatever holds speech in Python: a path, bytes, an open file or samples → 16 kHz mono.
+
+What an array means is checked and not guessed: its type says its scale, its shape its channels,
+and its rate has to be given.
+"""
+
+from os import PathLike, fspath
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from serctl.data.audio import decode_audio, read_audio, to_mono_16k
+from serctl.errors import AudioError, UsageError
+
+Audio = str | PathLike[str] | bytes | IO[bytes] | ArrayLike
+"""A path, the bytes of an audio file or an open one, or samples ``(num_samples,)``, ``(num_samples,
+num_channels)`` or ``(num_channels, num_samples)``: floats in [-1, 1] or integers of 8, 16 or 32
+bits."""
+
+MOST_CHANNELS = 32
+LOUDEST = 8.0
+"""Floats above are integers that nobody has scaled; decoders overshoot 1 by little."""
+SCALES = {"uint8": 128.0, "int16": 32768.0, "int32": 2147483648.0}
+"""Full scale of the integer types that WAV files have."""
+
+
+def load_sound(audio: Audio, sample_rate: int | None) -> NDArray[np.float32]:
+    """Return speech as ``(num_samples,)``, 16 kHz mono float32.
+
+    Args:
+        audio: See `Audio`.
+        sample_rate: Hz of samples; a file knows its own.
+
+    Raises:
+        AudioError: It cannot be decoded, or the array is no sound.
+        UsageError: It is an array without a sample rate.
+    """
+    if isinstance(audio, str | PathLike):
+        return read_audio(Path(audio))
+    if isinstance(audio, bytes | bytearray | memoryview):
+        return decode_audio(bytes(audio), "bytes")
+    if callable(read := getattr(audio, "read", None)):
+        content = read()
+        if not isinstance(content, bytes):
+            raise AudioError(f"'{name_sound(audio)}' is open as text. Open it with mode 'rb'.")
+        return decode_audio(content, name_sound(audio) or "file")
+    if not sample_rate or sample_rate < 0:
+        raise UsageError(
+            f"An array of samples needs its rate in Hz, got {sample_rate}: sample_rate=48000"
+        )
+    return to_mono_16k(scale_samples(order_channels(np.asarray(audio))), sample_rate, "array")
+
+
+def name_sound(audio: Audio) -> str:
+    """Return the path of a file; '' for bytes and arrays."""
+    if isinstance(audio, str | PathLike):
+        return fspath(audio)
+    name = getattr(audio, "name", "")
+    return name if isinstance(name, str) else ""
+
+
+def order_channels(samples: NDArray) -> NDArray:
+    """Return samples as ``(num_samples, num_channels)``; the shorter axis is the channels'.
+
+    Raises:
+        AudioError: It has no or more than two axes, or the shorter one is too long for channels.
+    """
+    if samples.ndim == 1:
+        return samples[:, None]
+    if samples.ndim != 2 or min(samples.shape) > MOST_CHANNELS:
+        raise AudioError(
+            f"An array of shape {samples.shape}, expected (num_samples,), (num_samples, "
+            f"num_channels) or (num_channels, num_samples) of at most {MOST_CHANNELS} channels."
+        )
+    channels_first = samples.shape[0] < samples.shape[1]
+    return samples.T if channels_first else samples
+
+
+def scale_samples(samples: NDArray) -> NDArray[np.float32]:
+    """Return samples in about [-1, 1].
+
+    Raises:
+        AudioError: The type has no known scale, or floats have that of integers.
+    """
+    kind = samples.dtype.name
+    if kind in SCALES:
+        shift = SCALES[kind] if kind == "uint8" else 0.0  # unsigned: silence is 128
+        return ((samples.astype(np.float64) - shift) / SCALES[kind]).astype(np.float32)
+    if samples.dtype.kind != "f":
+        raise AudioError(
+            f"Samples of type {kind}, expected floats in [-1, 1] or {', '.join(SCALES)}."
+        )
+    loudest = float(np.abs(samples).max(initial=0.0))
+    if np.isfinite(loudest) and loudest > LOUDEST:
+        raise AudioError(
+            f"Float samples of up to {loudest:,.0f}, expected [-1, 1]. Divide what was 16 bits by "
+            f"32768, or give the integers."
+        )
+    return samples.astype(np.float32)
