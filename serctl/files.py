@@ -7,15 +7,18 @@ one is deleted last.
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from serctl.errors import SerctlError, guess
+from serctl.errors import SerctlError, UsageError, guess
 
 WINDOWS = os.name == "nt"
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for devices."""
 
 
 @contextmanager
@@ -267,6 +270,31 @@ def is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def is_portable_name(name: str) -> bool:
+    """Return whether every system takes this as the name of a file or folder.
+
+    Example:
+        >>> [is_portable_name(name) for name in ("wavlm-s0", "a:b", "../x", "con.x", "end.")]
+        [True, False, False, False, False]
+    """
+    forbidden = re.search(r'[<>:"/\\|?*\x00-\x1f]|[. ]$', name)
+    return bool(name) and not forbidden and not RESERVED.fullmatch(name)
+
+
+def check_name(flag: str, name: str) -> str:
+    """Return a name that a flag gave, if it can be that of a folder on every system.
+
+    Raises:
+        UsageError: It holds a slash or another character that is refused, or leads elsewhere.
+    """
+    if not is_portable_name(name) or name.startswith("."):
+        raise UsageError(
+            f"{flag} '{name}' cannot name a file. Leave out < > : \" / \\ | ? *, a dot at either "
+            f"end, and names such as CON."
+        )
+    return name
 
 
 def guess_path(name: str) -> str:

@@ -38,6 +38,9 @@ class MemoryReader:
     def num_frames(self, ids: Sequence[str]) -> np.ndarray:
         return np.array([len(self.frames[name]) for name in ids], dtype=np.int64)
 
+    def prefetch(self, ids: Sequence[str]) -> None:
+        pass
+
     def read_batch(self, ids: Sequence[str], out: np.ndarray) -> None:
         for row, name in zip(out, ids, strict=True):
             row[: len(self.frames[name])] = self.frames[name]

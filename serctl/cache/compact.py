@@ -54,6 +54,7 @@ def prune_store(
         chosen = {name for name, size in dead.items() if size} | (
             merge if len(merge) > 1 else set()
         )
+        store.close()
         if not dry_run:
             rewrite_segments(path, chosen, leave_out)
             remove_stale(path)
@@ -121,6 +122,7 @@ def rewrite_segments(path: Path, segments: Collection[str], drop: Collection[str
     finally:
         if stream is not None:
             stream.discard()
+    store.close()  # Windows renames no folder of open files
     for segment in segments:
         _remove_segment(path / segment)
     sync(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from serctl.cache.locate import StoreInfo
 from serctl.cache.lock import StoreLock
 from serctl.cache.store import FeatureStore
+from serctl.errors import CacheError
 from serctl.files import remove_folder
 
 
@@ -79,11 +80,14 @@ def summarise_size(path: Path) -> int:
 
 
 def remove_store(path: Path) -> None:
-    """Delete a store; it is out of the cache in one step.
+    """Delete a store; it leaves the cache in one step.
 
     Raises:
-        CacheError: It is being written.
+        CacheError: It is being written, or cannot be deleted.
     """
     with StoreLock(path) as lock:
-        remove_folder(path)
+        try:
+            remove_folder(path)
+        except OSError as error:  # on Windows also while a training reads it
+            raise CacheError(f"Cannot delete '{path}': {error.strerror or error}.") from error
         lock.remove()

@@ -111,7 +111,10 @@ def read_header(path: Path) -> StoreHeader:
     try:
         return parse_header((path / GROUP_FILE).read_bytes(), path)
     except OSError as error:
-        raise CacheError(f"'{path}' is no feature store: {error.strerror}.") from error
+        raise CacheError(
+            f"There is no feature store at '{path}' ({error.strerror}). "
+            f"Make one with: serctl extract"
+        ) from error
 
 
 def create_store(path: Path, header: StoreHeader) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serctl.errors import CacheError
+from serctl.files import is_portable_name
 
 FORMAT_VERSION = 1
 """Version of the store's layout on disk; part of every digest."""
@@ -67,4 +68,6 @@ class FeatureKey:
     def store_name(self) -> str:
         """Folder name of the store below the cache: readable first, unique at the end."""
         slug = re.sub(r"[^a-z0-9.]+", "-", self.encoder.lower()).strip("-.")
-        return f"{slug[-60:].strip('-.') or 'encoder'}-{self.digest}.zarr"
+        # Windows reserves CON, AUX and others, whatever follows the first dot of a name.
+        slug = slug[-60:].strip("-.") or "encoder"
+        return f"{slug if is_portable_name(slug) else f'x-{slug}'}-{self.digest}.zarr"

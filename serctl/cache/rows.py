@@ -1,12 +1,18 @@
-"""Reading rows of a segment: straight from the file, or through Zarr if they are encoded."""
+"""Reading rows of a segment: from a mapping of its file, or through Zarr where it is compressed.
 
-import os
-import resource
+A mapped row is the page of the file in the kernel's cache, so reading copies nothing. The price is
+that an error of the disk, or a file that somebody cuts short while it is mapped, does not raise an
+exception: the kernel kills the process with SIGBUS. A file that is too short when it is opened is
+an error as any other.
+"""
+
+import mmap
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from serctl.cache.segment import SHARD, shard_tail
@@ -14,92 +20,116 @@ from serctl.errors import CacheError
 
 
 class RowReader(Protocol):
-    """Fills ``out`` with the stored rows of a segment from ``start`` on."""
+    """Reads the stored rows of the segments of one store."""
 
-    def __call__(self, segment: str, start: int, out: NDArray[Any]) -> None: ...  # noqa: D102
+    def read(self, segment: str, start: int, count: int) -> NDArray[Any]:
+        """Return rows ``start`` to ``start + count``, ``(count, D)``; not to be written to."""
 
+    def prefetch(self, segment: str, start: int, count: int) -> None:
+        """Ask the kernel to load rows that will be read soon; does not wait for them."""
 
-class Descriptor:
-    """An open file that closes when nobody holds it any more, so eviction never races a read."""
-
-    def __init__(self, path: Path) -> None:
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def __del__(self) -> None:
-        if hasattr(self, "number"):
-            os.close(self.number)
+    def close(self) -> None:
+        """Let go of the files; what is read afterwards opens them again."""
 
 
-def open_file_limit() -> int:
-    """Return how many segments a reader keeps open: at most 256 and a quarter of what it may."""
+def count_open_segments() -> int:
+    """Return how many segments a reader keeps open: 256, or a quarter of the limit of files.
+
+    Four readers, one per encoder of an ensemble, then stay within the limit.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows, whose limit is far away
+        return 256
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(256, soft // 4) if soft != resource.RLIM_INFINITY else 256
 
 
-class DirectRows:
-    """Rows of uncompressed segments of a local store, read with one ``preadv`` per utterance.
+class MappedRows:
+    """Rows of uncompressed segments, mapped into memory; safe in threads and after a fork.
 
-    Positional reads on a few kept-open files: safe in threads and after a fork. A mapping would
-    turn a truncated file or a failing disk into SIGBUS, which kills the process; this is an error.
+    Args:
+        root: Folder of the store.
+        rows: Number of rows of each segment.
+        dim: D.
+        dtype: Type of the values on disk.
     """
 
-    def __init__(self, root: Path, rows: Mapping[str, int], row_bytes: int) -> None:
-        self._root = root
-        self._rows = rows
-        self._row_bytes = row_bytes
-        self._open = lru_cache(maxsize=open_file_limit())(self._open_checked)
+    def __init__(self, root: Path, rows: Mapping[str, int], dim: int, dtype: np.dtype) -> None:
+        self._row_bytes = dim * dtype.itemsize
+        self._shape = (-1, dim)
+        self._dtype = dtype
+        # No bound method: it would be a cycle, which keeps files open until garbage is collected.
+        self._open = lru_cache(count_open_segments())(partial(_map, root, rows, self._row_bytes))
 
-    def __call__(self, segment: str, start: int, out: NDArray[Any]) -> None:
-        """Fill ``out`` (contiguous, of the stored type) with rows from ``start`` on."""
-        file = self._open(segment)
-        offset = start * self._row_bytes
-        buffer: Any = out  # NumPy's arrays are buffers, but not yet to type checkers
-        if os.preadv(file.number, [buffer], offset) != out.nbytes:
-            self._read_on(file, offset, memoryview(buffer).cast("B"))
+    def read(self, segment: str, start: int, count: int) -> NDArray[Any]:
+        """Return a view of the file, which stays mapped as long as the view lives."""
+        values = count * self._shape[1]
+        flat = np.frombuffer(self._open(segment), self._dtype, values, start * self._row_bytes)
+        return flat.reshape(self._shape)
 
-    def _read_on(self, file: Descriptor, offset: int, view: memoryview) -> None:
-        """Read in pieces what one call did not give at once (a signal, or more than 2 GB)."""
-        while view:
-            count = os.preadv(file.number, [view], offset)
-            if not count:
-                raise CacheError(f"'{self._root}' is cut short. Run: serctl cache verify")
-            view, offset = view[count:], offset + count
+    def prefetch(self, segment: str, start: int, count: int) -> None:
+        """Give the kernel's read-ahead a hint where the system has one (not on Windows)."""
+        if not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        begin, stop = start * self._row_bytes, (start + count) * self._row_bytes
+        begin -= begin % mmap.PAGESIZE
+        self._open(segment).madvise(mmap.MADV_WILLNEED, begin, stop - begin)
 
-    def _open_checked(self, segment: str) -> Descriptor:
-        """Open a shard and check that its rows lie one after another, as its index says."""
-        path = self._root / segment / SHARD
-        try:
-            file = Descriptor(path)
-        except FileNotFoundError:
-            raise CacheError(f"'{path}' is missing. Run: serctl cache verify") from None
-        rows = self._rows[segment]
-        tail = shard_tail(rows, self._row_bytes)
-        if os.pread(file.number, len(tail) + 1, rows * self._row_bytes) != tail:
-            raise CacheError(f"'{path}' is damaged behind its last frame. Run: serctl cache verify")
-        return file
+    def close(self) -> None:
+        """Unmap every segment that no view holds."""
+        self._open.cache_clear()
+
+
+def _map(root: Path, rows: Mapping[str, int], row_bytes: int, segment: str) -> mmap.mmap:
+    """Map a shard, having checked that its rows lie one after another, as its index says."""
+    path = root / segment / SHARD
+    tail = shard_tail(rows[segment], row_bytes)
+    try:
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise CacheError(f"'{path}' is missing. Run: serctl cache verify") from None
+    except ValueError:  # an empty file cannot be mapped
+        raise CacheError(f"'{path}' is empty. Run: serctl cache verify") from None
+    except OSError as error:
+        raise CacheError(f"'{path}' cannot be opened: {error.strerror}.") from error
+    if mapped[rows[segment] * row_bytes :] != tail:
+        raise CacheError(
+            f"'{path}' is cut short or damaged behind its last frame. Run: serctl cache verify"
+        )
+    return mapped
 
 
 class ZarrRows:
-    """Rows of compressed or remote segments, read with zarr-python."""
+    """Rows of compressed segments, decoded by zarr-python."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._open = lru_cache(maxsize=open_file_limit())(self._open_array)
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._open = lru_cache(count_open_segments())(partial(_open_array, root))
 
-    def __call__(self, segment: str, start: int, out: NDArray[Any]) -> None:
-        """Fill ``out`` with rows from ``start`` on; Zarr fills a missing chunk with zeros.
+    def read(self, segment: str, start: int, count: int) -> NDArray[Any]:
+        """Return decoded rows; Zarr fills a missing chunk with zeros.
 
         Raises:
             CacheError: Zarr cannot decode a chunk.
         """
         try:
-            out[...] = self._open(segment)[start : start + len(out)]
+            return np.asarray(self._open(segment)[start : start + count])
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise CacheError(
-                f"'{self._url}/{segment}' cannot be decoded ({error}). Run: serctl cache verify"
+                f"'{self._root / segment}' cannot be decoded ({error}). Run: serctl cache verify"
             ) from error
 
-    def _open_array(self, segment: str) -> Any:
-        import zarr
+    def prefetch(self, segment: str, start: int, count: int) -> None:
+        """Do nothing: decoding takes longer than the disk."""
 
-        return zarr.open_array(f"{self._url}/{segment}", mode="r")
+    def close(self) -> None:
+        """Forget the arrays."""
+        self._open.cache_clear()
+
+
+def _open_array(root: Path, segment: str) -> Any:
+    import zarr
+
+    return zarr.open_array(root / segment, mode="r")

@@ -22,7 +22,7 @@ class Storage:
         stored: Type on the disk.
         dtype: Type that reading gives.
         codecs: Zarr codecs of an inner chunk, for archives.
-        stride: Every so manieth frame is kept, from the first on.
+        stride: Of `stride` frames the first is kept.
         head_rows: Rows before the frames of each utterance that hold what decoding needs.
     """
 
@@ -48,7 +48,7 @@ class Storage:
                 f"Utterance '{name}': a value of {np.abs(frames).max():.6g} does not fit "
                 f"{self.dtype}. Keep this layer with: serctl extract --storage float32"
             )
-        return kept if self.stored == self.dtype else quantise(kept)
+        return kept if self.is_plain else quantise(kept)
 
     def decode(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill ``out`` ``(T, D)`` from what `encode` returned."""
@@ -63,6 +63,11 @@ class Storage:
         out = np.empty((len(rows) - self.head_rows, rows.shape[1]), self.dtype)
         self.decode(rows, out)
         return out
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether what lies on disk is the frames as they are read."""
+        return self.stored == self.dtype
 
     @property
     def bytes_per_value(self) -> float:

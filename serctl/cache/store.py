@@ -1,5 +1,7 @@
 """Reading a feature store: frames of utterances into a caller's padded batch."""
 
+import os
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,11 +10,10 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from serctl.cache.header import StoreHeader, parse_header
+from serctl.cache.header import StoreHeader, read_header
 from serctl.cache.key import FeatureKey
-from serctl.cache.places import Place, open_place
-from serctl.cache.rows import DirectRows, RowReader, ZarrRows
-from serctl.cache.segment import SegmentIndex, read_index
+from serctl.cache.rows import MappedRows, RowReader, ZarrRows
+from serctl.cache.segment import SegmentIndex, read_index, read_segment_files, segment_folders
 from serctl.cache.storage import get_storage
 from serctl.cache.writer import StoreWriter
 from serctl.errors import CacheError, MissingFeaturesError, first_few
@@ -21,6 +22,9 @@ __all__ = ["FeatureStore", "StoreWriter", "Verify"]
 
 Verify = Literal["always", "first", "never"]
 """When a read checks an utterance's checksum: each time, its first time in a process, never."""
+
+SHARE_OF_MEMORY = 0.25
+"""A store below this share of the memory is taken to stay in it: there are others beside it."""
 
 
 class FeatureStore:
@@ -32,7 +36,7 @@ class FeatureStore:
 
     def __init__(
         self,
-        path: str,
+        path: Path,
         header: StoreHeader,
         segments: Sequence[tuple[str, SegmentIndex]],
         read_rows: RowReader,
@@ -44,7 +48,7 @@ class FeatureStore:
         self._read_rows = read_rows
         self._storage = get_storage(header.key.storage)
         self._dtype = np.dtype(self._storage.dtype)
-        self._stored = np.dtype(self._storage.stored)
+        self._plain = self._storage.is_plain
         self._names = [name for name, _ in segments]
         indices = [index for _, index in segments]
         lengths = [np.asarray(index.num_rows, np.int64) for index in indices]
@@ -58,23 +62,29 @@ class FeatureStore:
         ids = [name for index in indices for name in index.utterance_id]
         self._row = {name: row for row, name in enumerate(ids)}
         self._checked = np.zeros(len(ids), np.bool_)
+        self._hinted = np.zeros(len(ids), np.bool_)
+        size = sum(index.rows for index in indices) * header.row_bytes
+        self._fits_memory = size < _memory_bytes() * SHARE_OF_MEMORY
 
     @classmethod
     def open(cls, path: Path | str, verify: Verify = "first") -> "FeatureStore":
-        """Open a store: a local folder, or a URL that fsspec knows (read through Zarr).
+        """Open the store in a folder.
 
         Raises:
             CacheError: There is none, or a file of it is damaged.
         """
-        place = open_place(path)
-        header = parse_header(place.read("zarr.json"), place.url)
-        segments = [(name, _read_segment(place, name)) for name in place.segments()]
+        path = Path(path)
+        header = read_header(path)
+        segments = [
+            (folder.name, read_index(read_segment_files(folder), folder))
+            for folder in segment_folders(path)
+        ]
         storage = get_storage(header.key.storage)
-        read_rows: RowReader = ZarrRows(place.url)
-        if place.local is not None and not storage.codecs:
+        read_rows: RowReader = ZarrRows(path)
+        if not storage.codecs:
             rows = {name: index.rows for name, index in segments}
-            read_rows = DirectRows(place.local, rows, header.row_bytes)
-        return cls(place.url, header, segments, read_rows, verify)
+            read_rows = MappedRows(path, rows, header.dim, np.dtype(storage.stored))
+        return cls(path, header, segments, read_rows, verify)
 
     @property
     def key(self) -> FeatureKey:
@@ -131,20 +141,40 @@ class FeatureStore:
     def read(self, utterance_id: str) -> NDArray[Any]:
         """Return the frames of one utterance, ``(T, D)``.
 
+        Where they lie on disk as they are read (float16, float32), this is a read-only view of the
+        mapped file: nothing is copied, and only what is looked at is loaded.
+
         Raises:
-            CacheError: They are damaged.
+            MissingFeaturesError: The utterance is not in the store.
+            CacheError: Its frames are damaged.
         """
         row = self._rows([utterance_id])[0]
+        stored = self._read_stored(row)
+        self._check(row, stored)
+        if self._plain:
+            return stored
         frames = np.empty((self._length[row], self.dim), self._dtype)
-        self._read(row, frames)
+        self._storage.decode(stored, frames)
         return frames
 
     def read_stored(self, utterance_id: str) -> NDArray[Any]:
         """Return the rows of an utterance as they lie on disk, to be written elsewhere."""
         row = self._rows([utterance_id])[0]
-        rows = np.empty((self._length[row] + self._storage.head_rows, self.dim), self._stored)
-        self._read_stored(row, rows)
-        return rows
+        stored = self._read_stored(row)
+        self._check(row, stored)
+        return stored
+
+    def prefetch(self, ids: Sequence[str]) -> None:
+        """Ask the kernel to load utterances that will be read soon, in the order of the disk.
+
+        A store that fits into memory is asked for once, since a hint for what is there already
+        costs a sixth of reading it.
+        """
+        rows = self._rows(ids)
+        rows = rows[~self._hinted[rows]]
+        for row in rows[np.lexsort((self._start[rows], self._segment[rows]))]:
+            self._read_rows.prefetch(*self._place(row))
+        self._hinted[rows] = True
 
     def read_batch(self, ids: Sequence[str], out: NDArray[Any]) -> None:
         """Fill ``out[b, :T_b]`` with the frames of utterance ``b`` and leave the padding as it is.
@@ -168,25 +198,41 @@ class FeatureStore:
                 f"A buffer of shape {out.shape} does not hold {len(rows)} utterances of up to "
                 f"{lengths.max(initial=0)} frames with {self.dim} values."
             )
-        # In the order of the disk, which matters where the page cache does not hold the store.
+        self.prefetch(ids)
         for b in np.lexsort((self._start[rows], self._segment[rows])).tolist():
-            self._read(rows[b], out[b, : lengths[b]])
+            self._read_into(int(rows[b]), out[b, : lengths[b]])
+        if not self._fits_memory:  # the kernel will have dropped them by the next epoch
+            self._hinted[rows] = False
 
-    def _read(self, row: int, out: NDArray[Any]) -> None:
-        if out.dtype == self._stored and out.flags.c_contiguous:
-            self._read_stored(row, out)
+    def close(self) -> None:
+        """Let go of all files, as Windows asks before one is renamed or deleted."""
+        self._read_rows.close()
+
+    def _read_into(self, row: int, out: NDArray[Any]) -> None:
+        """Fill ``out`` ``(T, D)`` with the frames of a row of the index."""
+        stored = self._read_stored(row)
+        if self._plain and out.dtype == self._dtype:
+            # Copied first: NumPy lets other threads run while it waits for the disk, and the
+            # checksum then finds the bytes in the processor's cache.
+            out[...] = stored
+            self._check(row, out)
         else:
-            count = int(self._length[row]) + self._storage.head_rows
-            rows = np.empty((count, self.dim), self._stored)
-            self._read_stored(row, rows)
-            self._storage.decode(rows, out)
+            self._check(row, stored)
+            self._storage.decode(stored, out)
 
-    def _read_stored(self, row: int, out: NDArray[Any]) -> None:
-        segment = self._names[self._segment[row]]
-        self._read_rows(segment, int(self._start[row]), out)
+    def _read_stored(self, row: int) -> NDArray[Any]:
+        return self._read_rows.read(*self._place(row))
+
+    def _place(self, row: int) -> tuple[str, int, int]:
+        """Return segment, first row and number of rows of a row of the index."""
+        count = int(self._length[row]) + self._storage.head_rows
+        return self._names[self._segment[row]], int(self._start[row]), count
+
+    def _check(self, row: int, stored: NDArray[Any]) -> None:
+        """Compare an utterance's rows with their checksum, as often as ``verify`` says."""
         if self._verify == "never" or (self._verify == "first" and self._checked[row]):
             return
-        if google_crc32c.value(out) != self._crc[row]:
+        if google_crc32c.value(np.ascontiguousarray(stored)) != self._crc[row]:
             raise CacheError(
                 f"The frames of utterance '{self._name_of(row)}' in '{self.path}' are damaged. "
                 f"Repair them with: serctl cache verify --repair"
@@ -207,6 +253,9 @@ class FeatureStore:
         return next(name for name, at in self._row.items() if at == row)
 
 
-def _read_segment(place: Place, name: str) -> SegmentIndex:
-    files = {file: place.read(f"{name}/{file}") for file in ("zarr.json", "index.json")}
-    return read_index(files, f"{place.url}/{name}")
+def _memory_bytes() -> int:
+    """Return the size of this machine's memory; without bound where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return sys.maxsize

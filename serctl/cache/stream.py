@@ -1,6 +1,5 @@
 """A segment on its way to the disk: streamed to a hidden folder, made visible by one rename."""
 
-import errno
 import os
 import shutil
 import time
@@ -34,9 +33,8 @@ class SegmentStream:
         self._storage: Storage = get_storage(header.key.storage)
         self._folder = store.with_name(f".{store.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
         (self._folder / SHARD).parent.mkdir(parents=True)
-        self._file = os.open(
-            self._folder / SHARD, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        )
+        binary = getattr(os, "O_BINARY", 0)  # else Windows turns each 0x0A into two bytes
+        self._file = os.open(self._folder / SHARD, os.O_RDWR | os.O_CREAT | os.O_EXCL | binary)
         self._chunks: list[int] = []
         self._pending: list[NDArray[np.generic]] = []
         self._columns: tuple[list[Any], ...] = ([], [], [], [])
@@ -127,10 +125,11 @@ def _rename_to_next(folder: Path, store: Path) -> None:
     """Move a complete folder into the store; another writer may take the same number first."""
     while True:
         last = max((int(path.name) for path in segment_folders(store)), default=-1)
+        target = store / f"{last + 1:06d}"
         try:
-            folder.rename(store / f"{last + 1:06d}")
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            folder.rename(target)
+        except OSError:
+            if not target.exists():
                 raise
             continue
         return sync(store)

@@ -17,7 +17,7 @@ from serctl.evaluation.notes import find_stale, list_notes, list_warnings
 from serctl.evaluation.scoring import compare_pairs, lay_out_trial, measure_duration, score_systems
 from serctl.evaluation.submission import write_submission
 from serctl.evaluation.trial import SystemScore
-from serctl.files import write_atomic
+from serctl.files import check_name, write_atomic
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
 
@@ -112,7 +112,7 @@ def evaluate(
             "transcript": [row.transcript for row in rows],
         },
     }
-    stem = options.name or _report_name(split, systems, options)
+    stem = check_name("--name", options.name or _report_name(split, systems, options))
     paths = workspace.reports / f"{stem}.json", workspace.reports / f"{stem}.md"
     with write_atomic(paths[0]) as file:
         json.dump(report, file, ensure_ascii=False, separators=(",", ":"))

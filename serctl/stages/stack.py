@@ -17,8 +17,8 @@ from serctl.ensemble.stacker_folder import TrainedStacker, save_stacker
 from serctl.ensemble.stackers import make_stacker
 from serctl.ensemble.stacking_set import StackingSet, collect_stacking_set
 from serctl.ensemble.systems import System, find_systems, list_systems
-from serctl.errors import LogitsError, ManifestError, UsageError
-from serctl.files import write_folder
+from serctl.errors import LogitsError, ManifestError
+from serctl.files import check_name, write_folder
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
 
@@ -73,9 +73,7 @@ def stack(
         limit=options.limit,
     )
     systems = [system for system in systems if system.name in rows.joined.names]
-    name = options.name or default_name(options)
-    if Path(name).name != name or name.startswith("."):  # the folder of that name is replaced
-        raise UsageError(f"--name '{name}' is not the name of a folder, such as {options.stacker}.")
+    name = check_name("--name", options.name or default_name(options))
     result = partial(
         StackResult,
         name=name,

@@ -88,6 +88,9 @@ class LoadedFrames:
         """Return the number of frames of each utterance ``(B,)``."""
         return np.array([len(self._frames[name]) for name in ids], dtype=np.int64)
 
+    def prefetch(self, ids: Sequence[str]) -> None:
+        """Do nothing: the frames are in memory."""
+
     def read_batch(self, ids: Sequence[str], out: NDArray[np.generic]) -> None:
         """Fill ``out[b, :T_b]``."""
         for row, name in zip(out, ids, strict=True):

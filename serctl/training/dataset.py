@@ -28,6 +28,8 @@ class FrameReader(Protocol):
 
     def num_frames(self, ids: Sequence[str]) -> NDArray[np.int64]: ...  # noqa: D102
 
+    def prefetch(self, ids: Sequence[str]) -> None: ...  # noqa: D102
+
     def read_batch(self, ids: Sequence[str], out: NDArray[Any]) -> None: ...  # noqa: D102
 
 

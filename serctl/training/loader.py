@@ -5,6 +5,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from queue import Empty, Queue
 
 import numpy as np
@@ -16,6 +17,7 @@ from serctl.training.dataset import UtteranceSet
 
 DEPTH = 2
 """Batches in flight: one is computed while the next is read."""
+NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass
@@ -74,13 +76,14 @@ def load_batches(
 
     def read_ahead() -> None:
         try:
-            for rows in plan:
+            for rows, following in zip_longest(plan, plan[1:], fillvalue=NO_ROWS):
                 slot = free.get()
                 if slot is None:
                     return
                 if slot.copied is not None:
                     slot.copied.synchronize()
                 started = time.perf_counter()
+                _prefetch(data, following)  # the disk works while this batch is copied
                 batch = _fill(slot, data, rows)
                 times.reading += time.perf_counter() - started
                 ready.put((slot, batch))
@@ -111,6 +114,12 @@ def load_batches(
                 free.get_nowait()
         free.put(None)
         thread.join()
+
+
+def _prefetch(data: UtteranceSet, rows: NDArray[np.int64]) -> None:
+    """Ask the disk for the batch after the one that is read now."""
+    for reader in data.readers:
+        reader.prefetch([data.ids[i] for i in rows])
 
 
 def _fill(slot: _Slot, data: UtteranceSet, rows: NDArray[np.int64]) -> Batch:

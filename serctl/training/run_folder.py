@@ -16,7 +16,7 @@ from serctl.config import options_to_dict
 from serctl.documents.run import RunConfig, RunSummary
 from serctl.encoders.catalog import is_path, settle_name
 from serctl.errors import CheckpointError, first_few
-from serctl.files import write_atomic
+from serctl.files import check_name, write_atomic
 from serctl.options import TrainOptions
 
 CONFIG, MODEL, STATE = "config.json", "model.safetensors", "state.safetensors"
@@ -33,6 +33,7 @@ def run_name(options: TrainOptions) -> str:
         'whisper-tiny+minilm-wce-s0'
     """
     if options.name:
+        check_name("--name", options.name)
         return options.name if options.seeds == 1 else f"{options.name}-s{options.seed}"
     encoders = (*options.speech, *options.text, *options.paralinguistic)
     name = f"{'+'.join(map(_short_name, encoders))}-{options.loss}-s{options.seed}"

@@ -1,17 +1,15 @@
 """A packed store comes back bit for bit, and an archive can write nowhere else."""
 
 import io
-import shutil
 import tarfile
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 
 from serctl.cache.archive import pack_store, unpack_store
 from serctl.cache.key import FeatureKey
-from serctl.cache.store import FeatureStore, StoreWriter
+from serctl.cache.store import StoreWriter
 from serctl.errors import CacheError
 
 KEY = FeatureKey("tiny", "speech", "hub", "abc", -1, "float32", "whole", "audio-16k-mono")
@@ -105,26 +103,6 @@ def test_a_store_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     pack_store(store, tmp_path / "a.tar")
     with pytest.raises(CacheError, match="serctl cache rm"):
         unpack_store(tmp_path / "a.tar", tmp_path)
-
-
-@pytest.mark.parametrize("storage", ["float16", "float16-zstd"])
-def test_a_remote_store_is_read_through_fsspec(tmp_path: Path, storage: str) -> None:
-    store = write(tmp_path, storage=storage)
-    url = f"memory://bucket/{store.name}"
-    memory = fsspec.filesystem("memory")
-    memory.put(str(store), f"/bucket/{store.name}", recursive=True)
-    try:
-        read = FeatureStore.open(url)
-        assert read.ids == tuple(FRAMES)
-        for name, values in FRAMES.items():
-            np.testing.assert_array_equal(read.read(name), values)
-        shard = f"/bucket/{store.name}/000000/c/0/0"
-        memory.pipe_file(shard, b"\x01" + memory.cat_file(shard)[1:])
-        with pytest.raises(CacheError, match="verify"):
-            FeatureStore.open(url).read("u0")
-    finally:
-        memory.rm("/bucket", recursive=True)
-        shutil.rmtree(store)
 
 
 def test_what_is_no_archive_names_the_command_that_makes_one(tmp_path: Path) -> None:

@@ -289,13 +289,90 @@ def test_threads_and_forked_processes_read_the_same_frames(tmp_path: Path) -> No
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_a_reader_keeps_few_files_open(tmp_path: Path) -> None:
+def count_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def count_mappings(store: Path) -> int:
+    return Path("/proc/self/maps").read_text().count(store.name)
+
+
+@pytest.fixture(scope="module")
+def many_segments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     key = make_key()
-    with StoreWriter(tmp_path / key.store_name, key, DIM, 50.0, commit_seconds=0) as writer:
+    path = tmp_path_factory.mktemp("cache") / key.store_name
+    with StoreWriter(path, key, DIM, 50.0, commit_seconds=0) as writer:
         for i in range(300):
             writer.append([f"u{i}"], make_frames(i, [1]), ["s"])
-    store = FeatureStore.open(tmp_path / key.store_name)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    return path
+
+
+def test_a_reader_keeps_few_files_open_and_mapped(many_segments: Path) -> None:
+    store = FeatureStore.open(many_segments)
+    before = count_files()
     for name in store.ids:
         store.read(name)
-    assert len(list(Path("/proc/self/fd").iterdir())) - before <= 256
+    assert count_files() - before <= 256
+    assert count_mappings(many_segments) <= 256
+    store.close()
+    assert count_mappings(many_segments) == 0
+    store.read("u0")
+    del store  # and nothing waits for the garbage collector
+    assert count_mappings(many_segments) == 0
+
+
+def test_frames_stay_valid_when_their_segment_is_not_kept_open(many_segments: Path) -> None:
+    store = FeatureStore.open(many_segments)
+    kept = {name: store.read(name) for name in store.ids}
+    store.close()
+    for i, frames in enumerate(kept.values()):
+        np.testing.assert_array_equal(frames, make_frames(i, [1])[0])
+
+
+@pytest.mark.parametrize(("storage", "mapped"), [("float16", True), ("int8", False)])
+def test_plain_frames_are_a_read_only_view_of_the_file(
+    tmp_path: Path, storage: str, mapped: bool
+) -> None:
+    path = write(tmp_path, {"a": np.ones((5, DIM), np.float32)}, storage=storage)
+    frames = FeatureStore.open(path).read("a")
+    assert frames.flags.owndata == (not mapped)
+    assert frames.flags.writeable == (not mapped)
+    assert count_mappings(path) == mapped
+
+
+class Hints:
+    """Rows that were asked for ahead."""
+
+    def __init__(self, store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[tuple[str, int]] = []
+        real = store._read_rows.prefetch
+
+        def prefetch(segment: str, start: int, count: int) -> None:
+            self.asked.append((segment, start))
+            real(segment, start, count)
+
+        monkeypatch.setattr(store._read_rows, "prefetch", prefetch)
+
+
+def test_the_disk_is_asked_ahead_in_its_own_order(
+    many_segments: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FeatureStore.open(many_segments)
+    hints = Hints(store, monkeypatch)
+    store.prefetch(["u9", "u2", "u5"])
+    assert hints.asked == [("000002", 0), ("000005", 0), ("000009", 0)]
+    store.read_batch(["u5", "u1"], np.empty((2, 1, DIM), np.float16))
+    assert hints.asked[3:] == [("000001", 0)]  # u5 was asked for
+
+
+@pytest.mark.parametrize(("memory", "again"), [(10**9, 0), (100, 2)])
+def test_what_cannot_stay_in_memory_is_asked_for_at_every_read(
+    many_segments: Path, monkeypatch: pytest.MonkeyPatch, memory: int, again: int
+) -> None:
+    monkeypatch.setattr("serctl.cache.store._memory_bytes", lambda: memory)
+    store = FeatureStore.open(many_segments)
+    out = np.empty((2, 1, DIM), np.float16)
+    store.read_batch(["u1", "u2"], out)
+    hints = Hints(store, monkeypatch)
+    store.read_batch(["u1", "u2"], out)
+    assert len(hints.asked) == again

@@ -52,6 +52,23 @@ def test_an_error_of_the_store_reaches_the_training_and_the_thread_ends():
     assert not loaders()
 
 
+def test_the_store_hears_of_each_batch_while_the_one_before_is_read():
+    heard = []
+
+    class Listening(MemoryReader):
+        def prefetch(self, ids):
+            heard.append(("ahead", *ids))
+
+        def read_batch(self, ids, out):
+            heard.append(("read", *ids))
+            super().read_batch(ids, out)
+
+    data = build_set(ROWS, [Listening(make_frames(ROWS, 4))], LABELS)
+    for _ in load_batches(data, [np.array([2]), np.array([0])], CPU):
+        pass
+    assert heard == [("ahead", "u0000"), ("read", "u0002"), ("ahead",), ("read", "u0000")]
+
+
 def test_an_iterator_left_early_leaves_no_thread():
     times = LoadTimes()
     batches = load_batches(DATA, [np.arange(8)] * 50, CPU, times)
