@@ -22,10 +22,14 @@ def init(
         list[Path] | None, typer.Option(help="Folder of the corpus; one for each --corpus.")
     ] = None,
     manifest: Annotated[
-        Path | None, typer.Option(help="Instead: any CSV file with a header.")
+        Path | None, typer.Option(help="Instead: any table with a header (CSV, TSV, Excel).")
     ] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="Column of that file: utterance_id=FileName; repeat.")
+        list[str] | None,
+        typer.Option(help="Column of that table: utterance_id=FileName; none: emotion=; repeat."),
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Split of that table: eval=test; repeat.")
     ] = None,
     rename: Annotated[
         list[str] | None, typer.Option("--map", help="Rename an emotion: calm=neutral; repeat.")
@@ -51,7 +55,9 @@ def init(
     if bool(corpora) == bool(manifest):
         raise UsageError("Name a corpus (--corpus demo --root DIR) or a table (--manifest CSV).")
     if manifest:
-        sources = [Source(table=manifest, root=_only(roots), columns=_columns(column or []))]
+        splits = parse_mapping(split or [], "--split")
+        columns = _columns(column or [])
+        sources = [Source(table=manifest, root=_only(roots), columns=columns, splits=splits)]
     elif len(roots) != len(corpora):
         raise UsageError(
             f"{len(corpora)} --corpus but {len(roots)} --root: give one for each, as in "
@@ -87,6 +93,7 @@ def _only(roots: list[Path]) -> Path | None:
 
 def _columns(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
-        if not all(pair.partition("=")):
+        ours, equals, _ = pair.partition("=")
+        if not (ours and equals):
             raise UsageError(f"--column '{pair}' is not of the form OURS=YOURS, e.g. path=file.")
     return dict(pair.split("=", 1) for pair in pairs)

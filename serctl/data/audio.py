@@ -1,58 +1,111 @@
-"""Any audio file in, 16 kHz mono float32 out; bad audio is an error with the reason."""
+"""Any audio file in, 16 kHz mono float32 out; bad audio is an error with the reason.
+
+Files are decoded block by block, so memory depends on the sound and not on what a header claims.
+"""
 
 import io
+import os
+import shlex
+import stat
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serctl.errors import AudioError
 
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
 SAMPLE_RATE = 16_000
 """Hz; every encoder of the paper was trained on 16 kHz speech."""
+LONGEST = 3 * 3600
+"""Seconds; a longer recording is refused. At 16 kHz it takes 0.7 GB, twice that while decoded."""
+BLOCK = 1 << 20
+"""Values (samples times channels) that are decoded at once."""
+SLACK = 0.1
+"""Seconds by which the end of a segment may lie behind the end of its file: rounded times."""
+
+READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Without O_NONBLOCK, opening a pipe waits for somebody to write into it."""
+
+FOREIGN = (
+    (4, b"ftyp", "MP4 audio (m4a, mp4, mov)"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media audio (wma)"),
+    (0, b"\x1a\x45\xdf\xa3", "Matroska or WebM audio"),
+    (0, b"#!AMR", "AMR audio"),
+    (0, b"\xff\xf1", "AAC audio"),
+    (0, b"\xff\xf9", "AAC audio"),
+)
+"""Offset and bytes by which formats are known that libsndfile does not read."""
 
 
-def read_audio(path: Path) -> NDArray[np.float32]:
-    """Decode, average the channels and resample to 16 kHz.
+def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> NDArray[np.float32]:
+    """Decode a file or a stretch of it, average the channels and resample to 16 kHz.
 
     Args:
         path: A file of any rate, width and channel count that libsndfile reads.
+        start: Seconds; where the stretch begins.
+        end: Seconds; None: the end of the file.
 
     Returns:
         Samples ``(num_samples,)`` in about [-1, 1], without any loudness normalisation.
 
     Raises:
-        AudioError: The file is missing, unreadable, empty, digitally silent or not finite.
+        AudioError: The file is missing, unreadable, empty, digitally silent, not finite, longer
+            than `LONGEST`, or ends before the stretch does.
     """
-    return decode_audio(read_bytes(path), path)
+    with open_audio(path) as file:
+        return decode_audio(file, path, start, end)
+
+
+@contextmanager
+def open_audio(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file for reading; a pipe or device, which could block, is refused.
+
+    Raises:
+        AudioError: The file is missing, cannot be read or is not a regular one.
+    """
+    try:
+        with os.fdopen(os.open(path, READING), "rb", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise AudioError(f"Audio file '{path}' is not a regular file.")
+            yield file
+    except FileNotFoundError:
+        raise AudioError(f"Audio file '{path}' does not exist.{explain_absence(path)}") from None
+    except IsADirectoryError:
+        raise AudioError(f"Audio file '{path}' is not a regular file.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AudioError(f"Audio file '{path}' cannot be read: {reason}.") from error
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of an audio file; they are also what the feature cache hashes.
+    """Return the bytes of an audio file.
 
     Raises:
         AudioError: The file is missing or cannot be read.
     """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise AudioError(f"Audio file '{path}' does not exist.") from None
-    except OSError as error:
-        raise AudioError(f"Audio file '{path}' cannot be read: {error.strerror}.") from error
+    with open_audio(path) as file:
+        return file.read()
 
 
-def decode_audio(content: bytes, name: Path | str) -> NDArray[np.float32]:
-    """Decode the bytes of an audio file; see `read_audio`. ``name`` is for error messages."""
-    import soundfile
-
-    if not content:
-        raise AudioError(f"Audio file '{name}' is empty (0 bytes).")
-    try:
-        samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        reason = str(error).rpartition(": ")[2]
-        raise AudioError(f"Audio file '{name}' cannot be decoded: {reason}") from error
-    return to_mono_16k(samples, rate, name)
+def decode_audio(
+    source: bytes | BinaryIO, name: Path | str, start: float = 0.0, end: float | None = None
+) -> NDArray[np.float32]:
+    """Decode the bytes of an audio file, or an open one; see `read_audio`."""
+    with _open_sound(source, name) as sound:
+        first, last = _find_stretch(sound, name, start, end)
+        parts = list(_decode_blocks(sound, name, first, last))
+    if not any(map(len, parts)):
+        raise AudioError(f"Audio file '{name}' holds no samples.")
+    if not any(part.any() for part in parts):
+        raise AudioError(f"Audio '{name}' is digitally silent: every sample is zero.")
+    return np.concatenate(parts)
 
 
 def to_mono_16k(samples: NDArray[np.float32], rate: int, name: object) -> NDArray[np.float32]:
@@ -63,9 +116,7 @@ def to_mono_16k(samples: NDArray[np.float32], rate: int, name: object) -> NDArra
     """
     if not samples.size:
         raise AudioError(f"Audio '{name}' holds no samples.")
-    if not np.isfinite(samples).all():
-        raise AudioError(f"Audio '{name}' holds samples that are not finite (NaN or infinite).")
-    mono = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
+    mono = _average(samples, name)
     if not mono.any():
         raise AudioError(f"Audio '{name}' is digitally silent: every sample is zero.")
     if rate != SAMPLE_RATE:
@@ -77,17 +128,134 @@ def to_mono_16k(samples: NDArray[np.float32], rate: int, name: object) -> NDArra
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
-def measure_samples(path: Path) -> int:
-    """Return the number of 16 kHz samples from the file's header, without decoding it.
+def measure_samples(path: Path, start: float = 0.0, end: float | None = None) -> int:
+    """Return the number of 16 kHz samples, from the file's header where it knows.
+
+    A streamed file without a length in its header is decoded to count.
 
     Raises:
-        AudioError: The file is missing or its header cannot be read.
+        AudioError: See `read_audio`; samples are not looked at.
     """
+    with open_audio(path) as file, _open_sound(file, path) as sound:
+        first, last = _find_stretch(sound, path, start, end)
+        if last is None:
+            last = first + sum(len(block) for block in _read_blocks(sound, path, first, None))
+        return max(1, round((last - first) * SAMPLE_RATE / sound.samplerate))
+
+
+def explain_absence(path: Path) -> str:
+    """Return why a file may not be found under a name that looks right; '' if nothing is known."""
+    if "\\" in str(path):
+        return " Its name has backslashes, as on Windows; write paths with '/'."
+    try:
+        names = [found.name for found in path.parent.iterdir()]
+    except (OSError, ValueError):
+        return ""
+    wanted = unicodedata.normalize("NFC", path.name)
+    if any(unicodedata.normalize("NFC", name) == wanted for name in names):
+        return (
+            " The file there has the same letters, but its accents are composed in another way "
+            "(Unicode NFC and NFD)."
+        )
+    return ""
+
+
+@contextmanager
+def _open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFile"]:
+    """Open a sound and turn errors of libsndfile into ours."""
     import soundfile
 
+    head = source[:64] if isinstance(source, bytes) else source.read(64)
+    if not head:
+        raise AudioError(f"Audio file '{name}' is empty (0 bytes).")
+    file: io.BytesIO | int
+    if isinstance(source, bytes):
+        file = io.BytesIO(source)
+    else:
+        source.seek(0)
+        file = source.fileno()
     try:
-        info = soundfile.info(path)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        read_bytes(path)  # a missing file gets the plainer message
-        raise AudioError(f"Audio file '{path}' cannot be decoded: {error}") from error
-    return max(1, round(info.frames * SAMPLE_RATE / info.samplerate))
+        with soundfile.SoundFile(file, closefd=False) as sound:
+            yield sound
+    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
+        reason = str(error).rpartition(": ")[2]
+        told = _recognise(head, name) or f"cannot be decoded: {reason}"
+        raise AudioError(f"Audio file '{name}' {told}") from error
+
+
+def _recognise(head: bytes, name: Path | str) -> str:
+    """Return what a file is that libsndfile does not read, and what to do; '' if it is unknown."""
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the audio. Fetch it with: git lfs pull"
+    for offset, magic, kind in FOREIGN:
+        if head[offset:].startswith(magic):
+            target = Path(name).with_suffix(".flac")
+            line = f"ffmpeg -i {shlex.quote(str(name))} {shlex.quote(str(target))}"
+            return f"is {kind}, which libsndfile does not read. Convert it with: {line}"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page, not audio. Download it again."
+    return ""
+
+
+def _find_stretch(
+    sound: "SoundFile", name: Path | str, start: float, end: float | None
+) -> tuple[int, int | None]:
+    """Return the first sample of a stretch and the one behind it; None if only decoding tells."""
+    rate, frames = sound.samplerate, sound.frames
+    longest = LONGEST * rate
+    known = 0 <= frames <= longest
+    length = frames / rate
+    if known and (start > 0 or end is not None) and max(start, (end or 0) - SLACK) >= length:
+        shown = f"{start:g} s to {'the end' if end is None else f'{end:g} s'}"
+        raise AudioError(f"Audio file '{name}' lasts {length:.2f} s; a segment of it is {shown}.")
+    first = round(start * rate)
+    if end is not None:
+        last = max(first + 1, round(end * rate))
+        return first, min(last, frames) if known else last
+    return first, frames if known else None
+
+
+def _decode_blocks(
+    sound: "SoundFile", name: Path | str, first: int, last: int | None
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the mono samples at 16 kHz, block by block."""
+    resampler = None
+    if sound.samplerate != SAMPLE_RATE:
+        import soxr
+
+        resampler = soxr.ResampleStream(sound.samplerate, SAMPLE_RATE, 1, "float32", "HQ")
+    for block in _read_blocks(sound, name, first, last):
+        mono = _average(block, name)
+        yield mono if resampler is None else resampler.resample_chunk(mono)
+    if resampler is not None:
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _read_blocks(
+    sound: "SoundFile", name: Path | str, first: int, last: int | None
+) -> Iterator[NDArray[np.float32]]:
+    """Yield samples ``(num_samples, num_channels)`` from ``first`` to before ``last``."""
+    size = max(1, min(BLOCK // sound.channels, LONGEST * sound.samplerate))
+    if first:
+        sound.seek(first)
+    position = first
+    while last is None or position < last:
+        wanted = size if last is None else min(size, last - position)
+        block = sound.read(wanted, dtype="float32", always_2d=True)
+        if not len(block):
+            return
+        position += len(block)
+        if position - first > LONGEST * sound.samplerate:
+            raise AudioError(
+                f"Audio file '{name}' lasts longer than {LONGEST / 3600:g} h. Cut it into files."
+            )
+        yield block
+
+
+def _average(samples: NDArray[np.float32], name: object) -> NDArray[np.float32]:
+    """Return the mean of the channels ``(num_samples,)``."""
+    if not np.isfinite(samples).all():
+        raise AudioError(f"Audio '{name}' holds samples that are not finite (NaN or infinite).")
+    if samples.shape[1] == 1:
+        return np.ascontiguousarray(samples[:, 0])
+    return samples.mean(axis=1, dtype=np.float32)

@@ -9,11 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from serctl.data.manifest import Utterance
+from serctl.data.manifest import FOLD, Utterance
 from serctl.errors import ManifestError, first_few
-
-COLUMN = "fold"
-"""Of the manifest: a corpus' own folds by name, such as the sessions of IEMOCAP."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +38,19 @@ def choose_folds(utterances: Iterable[Utterance], num_folds: int | None, seed: i
         ManifestError: The manifest names another number of folds; or see `assign_folds`.
     """
     rows = list(utterances)
-    names = sorted({row.extra.get(COLUMN, "") for row in rows})
+    names = sorted({row.extra.get(FOLD, "") for row in rows})
     if num_folds is None:
         num_folds = min(5, len(set(group_by_speaker(rows)))) if "" in names else len(names)
     if "" in names:
         made = assign_folds(rows, num_folds, seed)
-        ignored = f"Column '{COLUMN}' not used: some utterances have none." * (len(names) > 1)
+        ignored = f"Column '{FOLD}' not used: some utterances have none." * (len(names) > 1)
         return replace(made, warning=" ".join(filter(None, (made.warning, ignored))))
     if len(names) != num_folds:
         raise ManifestError(
-            f"--folds {num_folds}, but the manifest's column '{COLUMN}' names {len(names)} among "
+            f"--folds {num_folds}, but the manifest's column '{FOLD}' names {len(names)} among "
             f"these utterances ({first_few(names)}). Use as many (2 or more), or empty the column."
         )
-    fold_of = {row.utterance_id: names.index(row.extra[COLUMN]) for row in rows}
+    fold_of = {row.utterance_id: names.index(row.extra[FOLD]) for row in rows}
     return Folds(fold_of, num_folds, _warn_of_shared(rows, fold_of))
 
 
@@ -121,7 +118,7 @@ def _warn_of_shared(rows: Sequence[Utterance], fold_of: dict[str, int]) -> str:
         return ""
     return (
         f"{len(shared)} speakers ({first_few(shared)}) are in several folds of the manifest's "
-        f"column '{COLUMN}', so out-of-fold results may be too good."
+        f"column '{FOLD}', so out-of-fold results may be too good."
     )
 
 

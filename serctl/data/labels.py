@@ -1,22 +1,22 @@
-"""Emotion names: the eight of the challenge, their order, and corpora's spellings of them."""
+"""Emotion labels: any words of a manifest, in a stated order, with known spellings joined."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
-from serctl.errors import ManifestError, UnknownNameError
+from serctl.errors import ConfigError, ManifestError, UnknownNameError
 
 EMOTIONS = ("angry", "sad", "happy", "surprise", "fear", "disgust", "contempt", "neutral")
 """Class order of the challenge and of the released code (A S H U F D C N)."""
 
-OTHER_EMOTIONS = ("bored", "excited", "frustrated")
-"""Classes that EmoDB and IEMOCAP add to the eight; a manifest may hold them too."""
-
-KNOWN_EMOTIONS = (*EMOTIONS, *OTHER_EMOTIONS)
+KNOWN_EMOTIONS = (*EMOTIONS, "bored", "excited", "frustrated")
 
 NEUTRAL = "neutral"
 
+CODES = dict(zip("ashufdcn", EMOTIONS, strict=True))
+"""Letters of MSP-Podcast's column EmoClass. Other corpora use the same letters otherwise."""
+
 ALIASES = {
-    **dict(zip("ashufdcn", EMOTIONS, strict=True)),
     "anger": "angry",
     "sadness": "sad",
     "happiness": "happy",
@@ -32,19 +32,51 @@ ALIASES = {
     "frustration": "frustrated",
 }
 
+NO_EMOTION = frozenset(
+    {"o", "x", "xxx", "oth", "other", "unk", "unknown", "undefined", "no agreement", "no-agreement"}
+)
+"""Words by which corpora mark clips without a label; they are kept as labels, with a hint."""
+
 
 @dataclass(frozen=True)
 class LabelSet:
-    """An ordered set of emotion names; the position of a name is its ``label_id``."""
+    """An ordered set of emotion names; the position of a name is its ``label_id``.
+
+    Attributes:
+        names: C labels.
+        neutral: Which of them is neutral speech; '' if none is.
+    """
 
     names: tuple[str, ...]
+    neutral: str = NEUTRAL
 
     @classmethod
-    def of(cls, emotions: Iterable[str]) -> "LabelSet":
-        """Return the emotions present, in the fixed order; corpus-specific names come last."""
+    def of(
+        cls, emotions: Iterable[str], order: Sequence[str] = (), neutral: str = ""
+    ) -> "LabelSet":
+        """Return the emotions present, in order.
+
+        Args:
+            emotions: Labels of utterances.
+            order: Of the labels, as serctl.toml states it; default: that of the challenge, then
+                the other labels by name.
+            neutral: The label of neutral speech; default: ``neutral``, where it is present.
+
+        Raises:
+            ConfigError: ``order`` leaves out an emotion that is present.
+            UnknownNameError: ``neutral`` is not present.
+        """
         present = set(emotions)
-        ordered = [name for name in EMOTIONS if name in present]
-        return cls(tuple(ordered + sorted(present - set(EMOTIONS))))
+        if absent := sorted(present - set(order)) if order else []:
+            raise ConfigError(
+                f"serctl.toml: [labels] order does not name '{absent[0]}', which utterances have. "
+                f"Add it, or leave those utterances out: serctl init --drop '{absent[0]}'"
+            )
+        if neutral and neutral not in present:
+            raise UnknownNameError("neutral label", neutral, present)
+        ordered = [name for name in order or EMOTIONS if name in present]
+        names = tuple(ordered + sorted(present - set(ordered)))
+        return cls(names, neutral or (NEUTRAL if NEUTRAL in present else ""))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -61,24 +93,54 @@ class LabelSet:
             raise UnknownNameError("emotion", name, self.names) from None
 
 
-def parse_emotion(text: str, mapping: Mapping[str, str] | None = None) -> str:
-    """Return the emotion that a corpus' own word stands for; '' stays '' (unlabelled).
+def parse_emotion(
+    text: str, mapping: Mapping[str, str] | None = None, *, codes: bool = False
+) -> str:
+    """Return the label that a corpus' own word stands for; '' stays '' (unlabelled).
 
-    ``mapping`` is the user's (``--map calm=neutral``) and is applied to the word as written
-    (any case) before the aliases. A word that means nothing is returned in lower case, so that
-    the manifest can name all unknown words at once.
+    Args:
+        text: The word, in any case.
+        mapping: The user's (``--map calm=neutral``), applied before the aliases.
+        codes: Read the single letters of MSP-Podcast too.
+
+    Returns:
+        One of `EMOTIONS` where the word is a known spelling of it, else the word in lower case.
 
     Example:
-        >>> parse_emotion("Anger"), parse_emotion("U"), parse_emotion("calm", {"calm": "neutral"})
-        ('angry', 'surprise', 'neutral')
+        >>> parse_emotion("Anger"), parse_emotion("Calm"), parse_emotion("U", codes=True)
+        ('angry', 'calm', 'surprise')
     """
     word = text.strip().lower()
     word = (mapping or {}).get(word, word).lower()
+    word = CODES.get(word, word) if codes else word
     return ALIASES.get(word, word)
 
 
-def parse_mapping(pairs: Iterable[str]) -> dict[str, str]:
-    """Read ``--map`` values such as ``calm=neutral``; ``x=`` makes x unlabelled.
+def find_slips(counts: Mapping[str, int]) -> list[str]:
+    """Return a hint for every label that is probably misspelt, or no emotion at all.
+
+    Example:
+        >>> find_slips({"angry": 90, "angray": 1})
+        ["'angray' (1 utterance) is nearly 'angry'. If it is a slip: --map 'angray=angry'"]
+    """
+    hints = []
+    for word, number in counts.items():
+        shown = f"'{word}' ({number:,} utterance{'' if number == 1 else 's'})"
+        if not word or word in EMOTIONS:
+            continue
+        if word in NO_EMOTION:
+            hints.append(f"{shown} is read as an emotion. If it is none: --map '{word}='")
+            continue
+        frequent = [name for name, times in counts.items() if times > number]
+        near = get_close_matches(word, {*EMOTIONS, *ALIASES, *frequent} - {word, ""}, 1, cutoff=0.8)
+        if near:
+            target = ALIASES.get(near[0], near[0])
+            hints.append(f"{shown} is nearly '{near[0]}'. If it is a slip: --map '{word}={target}'")
+    return hints
+
+
+def parse_mapping(pairs: Iterable[str], flag: str = "--map") -> dict[str, str]:
+    """Read values of ``--map`` such as ``calm=neutral``; ``x=`` makes x unlabelled.
 
     Raises:
         ManifestError: A value is not of the form OLD=NEW.
@@ -87,6 +149,6 @@ def parse_mapping(pairs: Iterable[str]) -> dict[str, str]:
     for pair in pairs:
         old, equals, new = pair.partition("=")
         if not (old and equals):
-            raise ManifestError(f"--map '{pair}' is not of the form OLD=NEW, e.g. calm=neutral.")
+            raise ManifestError(f"{flag} '{pair}' is not of the form OLD=NEW, e.g. calm=neutral.")
         mapping[old.strip().lower()] = new.strip().lower()
     return mapping

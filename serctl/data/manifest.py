@@ -1,33 +1,57 @@
 """The manifest: one row per utterance, the table every stage starts from.
 
-Columns ``utterance_id, path, split, emotion, speaker, transcript``; any further column is kept
-as it is (raters' votes as ``votes_<emotion>``, attributes as ``arousal``, ``valence``,
-``dominance``). Paths are relative to the manifest's own folder or absolute.
+Columns ``utterance_id, path, split, emotion, speaker, transcript``; ``start`` and ``end`` in
+seconds where an utterance is a stretch of its file; any further column is kept as it is (raters'
+votes as ``votes_<emotion>``, attributes as ``arousal``, ``valence``, ``dominance``). Paths are
+relative to the manifest's own folder or absolute.
 """
 
 import csv
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from zlib import crc32
 
-from serctl.data.labels import KNOWN_EMOTIONS, LabelSet, parse_emotion
+from serctl.data.labels import LabelSet, parse_emotion
+from serctl.data.tables import (
+    Table,
+    fill_missing,
+    match_columns,
+    parse_number,
+    parse_seconds,
+    read_table_file,
+)
 from serctl.errors import ManifestError, first_few
 from serctl.files import write_atomic
 
 COLUMNS = ("utterance_id", "path", "split", "emotion", "speaker", "transcript")
-DEV_NAMES = {"dev", "development", "val", "valid", "validation"}
-NO_SPEAKER = {"", "unknown"}
+SEGMENT = ("start", "end")
 ATTRIBUTES = ("arousal", "valence", "dominance")
+FOLD = "fold"
+"""A corpus' own folds by name, such as the sessions of IEMOCAP."""
+KNOWN_COLUMNS = (*COLUMNS, *SEGMENT, *ATTRIBUTES, FOLD)
+NEARLY = 0.8
+"""Similarity (difflib) from which a column is taken for a slip of a known one."""
+SPLIT_NAMES = {
+    "train": ("train", "training", "trn"),
+    "dev": ("dev", "devel", "development", "val", "valid", "validation"),
+    "test": ("test", "testing", "tst"),
+}
+RESERVED = frozenset({"utterance_id", "in_sample", *ATTRIBUTES})
+"""Columns of files of logits, which no emotion can be called."""
+NO_SPEAKER = {"", "unknown"}
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One labelled piece of audio.
+    """One labelled piece of audio: a file, or a stretch of one.
 
     ``emotion`` is '' for an unlabelled utterance and ``speaker`` is '' for an unknown one;
     ``transcript`` is None where the corpus gives no words ('' is a transcript without words).
+    ``start`` and ``end`` are seconds of the file; an ``end`` of None is the end of the file.
     """
 
     utterance_id: str
@@ -37,11 +61,18 @@ class Utterance:
     speaker: str = ""
     transcript: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    start: float = 0.0
+    end: float | None = None
+
+    @property
+    def is_segment(self) -> bool:
+        """Whether it is a part of its file."""
+        return self.start > 0 or self.end is not None
 
     def votes(self) -> dict[str, float]:
         """Return raters' votes per emotion, from the columns ``votes_<emotion>``."""
         return {
-            name.removeprefix("votes_"): float(value)
+            name.removeprefix("votes_"): parse_number(value)
             for name, value in self.extra.items()
             if name.startswith("votes_") and value
         }
@@ -49,7 +80,7 @@ class Utterance:
     def attributes(self) -> tuple[float, float, float] | None:
         """Return (arousal, valence, dominance), or None if any of them is not given."""
         values = [self.extra.get(name, "") for name in ATTRIBUTES]
-        return tuple(float(value) for value in values) if all(values) else None  # type: ignore[return-value]
+        return tuple(map(parse_number, values)) if all(values) else None  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -114,9 +145,9 @@ class Manifest:
         kept = sorted(place for _, place in sorted(turns)[:count])
         return Manifest(tuple(self.utterances[place] for place in kept), self.path)
 
-    def label_set(self) -> LabelSet:
-        """Return the emotions that occur, in the fixed order."""
-        return LabelSet.of(row.emotion for row in self.utterances if row.emotion)
+    def label_set(self, order: Sequence[str] = (), neutral: str = "") -> LabelSet:
+        """Return the emotions that occur, in order; see `LabelSet.of`."""
+        return LabelSet.of((row.emotion for row in self.utterances if row.emotion), order, neutral)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of utterances by split and emotion; '' counts the unlabelled."""
@@ -133,80 +164,127 @@ class Manifest:
         return {name: tuple(sorted(found)) for name, found in splits.items() if len(found) > 1}
 
 
-def read_manifest(path: Path, *, mapping: Mapping[str, str] | None = None) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest.
 
     Args:
-        path: A UTF-8 CSV file with a header.
-        mapping: The user's renaming of emotions (``--map calm=neutral``).
+        path: A table with a header; see `serctl.data.tables`.
 
     Raises:
-        ManifestError: A column is missing, an id is given twice, or a split or emotion is unknown;
-            the message names the first offending rows with their line numbers.
+        ManifestError: A column is missing or nearly the name of a known one, an id is given twice,
+            or a split or number is not one; the message names the first offending rows by line.
     """
-    header, rows = read_rows(path)
-    missing = [name for name in ("utterance_id", "path", "split") if name not in header]
+    table = read_manifest_table(path)
+    table = table.rename(match_columns(table.header, KNOWN_COLUMNS))
+    missing = [name for name in ("utterance_id", "path", "split") if name not in table.header]
     if missing:
         raise ManifestError(
             f"Manifest '{path}' has no column {first_few(map(repr, missing))}; it has "
-            f"{', '.join(header) or 'none'}. Map columns with: serctl init --manifest {path} "
+            f"{', '.join(table.header) or 'none'}. Map columns with: serctl init --manifest {path} "
             f"--column {COLUMNS[0]}=YOURS"
         )
-    manifest = Manifest(
-        tuple(parse_row(row, header, path.parent, mapping) for _, row in rows), path
-    )
-    check_manifest(manifest, lines=[line for line, _ in rows])
+    check_column_names(table, "Rename the column.")
+    manifest = Manifest(tuple(parse_rows(table, path.parent)), path)
+    check_manifest(manifest, lines=table.lines)
     return manifest
 
 
-def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Read a CSV file with a header.
+def read_manifest_table(path: Path) -> Table:
+    """Read the table of a manifest, whatever its columns."""
+    return read_table_file(path, hint="Make a manifest with: serctl init --corpus NAME --root DIR")
 
-    Returns:
-        The header, and each row with its line number.
+
+def check_column_names(table: Table, remedy: str) -> None:
+    """Refuse a column that is nearly a known one which the table lacks: all of it would be lost.
 
     Raises:
-        ManifestError: The file is missing, not UTF-8 CSV, or a row has too few or many fields.
+        ManifestError: There is such a column.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header = list(reader.fieldnames or ())
-            rows = [(reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        raise ManifestError(
-            f"'{path}' does not exist. Make a manifest with: serctl init --corpus NAME --root DIR"
-        ) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"'{path}' is not a UTF-8 CSV file: {error}.") from error
-    ragged = [line for line, row in rows if None in row or None in row.values()]
-    if ragged:
-        raise ManifestError(
-            f"'{path}': {len(ragged)} rows have not {len(header)} fields: line {first_few(ragged)}"
-        )
-    return header, rows
+    for name in table.header:
+        absent = [known for known in KNOWN_COLUMNS if known not in table.header]
+        if name not in KNOWN_COLUMNS and (near := get_close_matches(name, absent, 1, NEARLY)):
+            raise ManifestError(
+                f"'{table.source}': column '{name}' is nearly '{near[0]}', which is not there. "
+                + remedy.format(known=near[0], name=name)
+            )
 
 
-def parse_row(
-    row: Mapping[str, str], header: Sequence[str], folder: Path, mapping: Mapping[str, str] | None
-) -> Utterance:
-    """Return one row of a table with serctl's column names; ``folder`` is where paths start."""
+def parse_rows(table: Table, folder: Path, *, codes: bool = False) -> list[Utterance]:
+    """Return the rows of a table with serctl's column names.
+
+    Args:
+        table: See `read_table_file`.
+        folder: Where relative paths start.
+        codes: Emotions may be letters of MSP-Podcast.
+
+    Raises:
+        ManifestError: A value that should be a number is none; the message names the line.
+    """
+    rows = []
+    for row, line in zip(table.rows, table.lines, strict=True):
+        try:
+            rows.append(parse_row(row, folder, codes=codes))
+        except ValueError as error:
+            raise ManifestError(f"'{table.source}' line {line}: {error}.") from None
+    return rows
+
+
+def parse_row(row: Mapping[str, str], folder: Path, *, codes: bool = False) -> Utterance:
+    """Return one row; see `parse_rows`.
+
+    Raises:
+        ValueError: A number is none.
+    """
     value = {name: row.get(name, "").strip() for name in COLUMNS}
-    return Utterance(
+    speaker = fill_missing(value["speaker"])
+    start, end = (fill_missing(row.get(name, "")) for name in SEGMENT)
+    utterance = Utterance(
         utterance_id=value["utterance_id"],
         path=folder / value["path"],
         split=parse_split(value["split"]),
-        emotion=parse_emotion(value["emotion"], mapping),
-        speaker="" if value["speaker"].lower() in NO_SPEAKER else value["speaker"],
-        transcript=row["transcript"] if "transcript" in header else None,
-        extra={name: text for name, text in row.items() if name not in COLUMNS},
+        emotion=parse_emotion(fill_missing(value["emotion"]), codes=codes),
+        speaker="" if speaker.lower() in NO_SPEAKER else speaker,
+        transcript=row.get("transcript"),
+        extra={
+            name: _read_extra(name, text)
+            for name, text in row.items()
+            if name not in (*COLUMNS, *SEGMENT)
+        },
+        start=_read_number("start", start, parse_seconds) if start else 0.0,
+        end=_read_number("end", end, parse_seconds) if end else None,
     )
+    if utterance.start < 0 or (utterance.end is not None and utterance.end <= utterance.start):
+        raise ValueError(f"'{start}' to '{end}' is no stretch of a file (start and end in seconds)")
+    return utterance
+
+
+def _read_extra(name: str, text: str) -> str:
+    """Return a value as it stands; of a column of numbers '' for words that mean missing."""
+    if name not in ATTRIBUTES and not name.startswith("votes_"):
+        return text
+    number = fill_missing(text)
+    if number and _read_number(name, number, parse_number) < 0 and name.startswith("votes_"):
+        raise ValueError(f"{name} '{text}' is below zero")
+    return number
+
+
+def _read_number(name: str, text: str, parse: Callable[[str], float]) -> float:
+    try:
+        return parse(text)
+    except ValueError:
+        expected = "seconds" if name in SEGMENT else "a number, or nothing"
+        raise ValueError(f"{name} is '{text}', expected {expected}") from None
 
 
 def parse_split(text: str) -> str:
-    """Return ``train``, ``dev`` or a name beginning with ``test``; else the text in lower case."""
+    """Return ``train``, ``dev`` or a name beginning with ``test``; else the text in lower case.
+
+    Example:
+        >>> parse_split("Training"), parse_split("devel"), parse_split("Test1"), parse_split("Eval")
+        ('train', 'dev', 'test1', 'eval')
+    """
     name = text.strip().lower()
-    return "dev" if name in DEV_NAMES else name
+    return next((ours for ours, names in SPLIT_NAMES.items() if name in names), name)
 
 
 def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) -> None:
@@ -219,37 +297,47 @@ def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) ->
     if not len(manifest):
         raise ManifestError(f"{source} holds no utterances.")
     counts = Counter(manifest.ids)
-    known = ("", *KNOWN_EMOTIONS)
     checks: tuple[tuple[str, str, Callable[[str], bool], str], ...] = (
         ("empty utterance_id", "utterance_id", lambda name: not name, "Give every row an id."),
         (
             "utterance_id given twice",
             "utterance_id",
             lambda name: counts[name] > 1,
-            "Ids are unique.",
+            "Ids are unique. Name a column of unique ids: "
+            "serctl init --manifest CSV --column utterance_id=YOURS",
         ),
         (
             "unknown split",
             "split",
             lambda name: name not in ("train", "dev") and not name.startswith("test"),
-            "Splits are train, dev and names that begin with test.",
+            "Splits are train, dev and names that begin with test. Rename: serctl init --split "
+            "eval=test; make new ones: --column split=; or it names folds: --column fold=split.",
         ),
         (
-            "unknown emotion",
+            "reserved word as emotion",
             "emotion",
-            lambda name: name not in known,
-            f"Known: {', '.join(known[1:])}. Rename: --map OLD=NEW; leave out: --drop NAME.",
+            lambda name: name in RESERVED,
+            "Rename it: serctl init --map OLD=NEW",
+        ),
+        *(
+            (f"character that cannot be printed in {name}", name, _is_unprintable, "Remove it.")
+            for name in ("utterance_id", "path", "split", "emotion", "speaker")
         ),
     )
     for problem, column, offends, remedy in checks:
         bad = [
-            (f"line {lines[i]} " if lines else "") + f"'{getattr(row, column)}'"
+            (f"line {lines[i]} " if lines else "") + repr(str(getattr(row, column)))
             for i, row in enumerate(manifest)
             if offends(getattr(row, column))
         ]
         if bad:
             shown = first_few(dict.fromkeys(bad))
             raise ManifestError(f"{source}: {problem} in {len(bad)} rows ({shown}). {remedy}")
+
+
+def _is_unprintable(value: str | Path) -> bool:
+    """Whether a terminal would obey it, or UTF-8 cannot hold it."""
+    return any(unicodedata.category(character) in ("Cc", "Cs") for character in str(value))
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
@@ -259,16 +347,18 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
     """
     rows = list(utterances)
     columns = COLUMNS if any(row.transcript is not None for row in rows) else COLUMNS[:-1]
+    segment = SEGMENT if any(row.is_segment for row in rows) else ()
     extra = list(dict.fromkeys(name for row in rows for name in row.extra))
     folder = path.parent.resolve()
     with write_atomic(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns, *extra])
+        writer.writerow([*columns, *segment, *extra])
         for row in rows:
             audio = row.path.resolve()
             shown = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
             writer.writerow(
                 [row.utterance_id, shown.as_posix(), row.split, row.emotion, row.speaker]
                 + [row.transcript or ""] * (len(columns) - 5)
+                + [f"{row.start:.9g}", "" if row.end is None else f"{row.end:.9g}"][: len(segment)]
                 + [row.extra.get(name, "") for name in extra]
             )

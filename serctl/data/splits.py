@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from serctl.data.folds import COLUMN, assign_folds
-from serctl.data.manifest import Manifest, Utterance
+from serctl.data.folds import assign_folds
+from serctl.data.manifest import FOLD, Manifest, Utterance
 from serctl.errors import ManifestError, first_few
 
 PARTS = 5
@@ -44,17 +44,17 @@ def split_by_fold(
         ManifestError: A fold that is named has no utterance, or is named twice.
     """
     rows = list(utterances)
-    known = sorted({row.extra.get(COLUMN, "") for row in rows} - {""})
+    known = sorted({row.extra.get(FOLD, "") for row in rows} - {""})
     absent = [name for name in (*test, *dev) if name not in known]
     if absent and not known:
         raise ManifestError(
-            f"The manifest has no column '{COLUMN}', which '{absent[0]}' would be of. Leave out "
+            f"The manifest has no column '{FOLD}', which '{absent[0]}' would be of. Leave out "
             f"--test-fold and --dev-fold for new splits by speaker: serctl manifest split -o FILE"
         )
     if absent or (absent := sorted(set(test) & set(dev))):
         raise ManifestError(
             f"Fold '{absent[0]}' cannot be taken for test or dev. The manifest's column "
-            f"'{COLUMN}' names {first_few(known, 20)}; each is train, dev or test."
+            f"'{FOLD}' names {first_few(known, 20)}; each is train, dev or test."
         )
     split_of = dict.fromkeys(test, "test") | dict.fromkeys(dev, "dev")
-    return [replace(row, split=split_of.get(row.extra.get(COLUMN, ""), "train")) for row in rows]
+    return [replace(row, split=split_of.get(row.extra.get(FOLD, ""), "train")) for row in rows]

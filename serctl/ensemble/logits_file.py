@@ -123,9 +123,13 @@ def _label_columns(
     if "utterance_id" not in header:
         raise LogitsError(f"'{path}' has no column 'utterance_id'; it has {', '.join(header)}.")
     beside = {"utterance_id", "in_sample", *ATTRIBUTES}
-    found = [(parse_emotion(name), i) for i, name in enumerate(header) if name not in beside]
+    found = [
+        (parse_emotion(name, codes=not provenance), i)
+        for i, name in enumerate(header)
+        if name not in beside
+    ]
     columns = dict(found)
-    unknown = sorted(set(columns) - set(KNOWN_EMOTIONS))
+    unknown = [] if provenance else sorted(set(columns) - set(KNOWN_EMOTIONS))
     wrong = (
         f"unknown columns: {first_few(unknown)}"
         if unknown

@@ -1,6 +1,7 @@
 """Start a project: read corpora, write `manifest.csv` and `serctl.toml`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,15 +10,19 @@ from serctl.config import PATHS, PROJECT_FILE
 from serctl.data.corpora import CORPORA, read_corpus
 from serctl.data.corpora.scan import Corpus
 from serctl.data.corpora.table import read_table
-from serctl.data.labels import parse_emotion
+from serctl.data.labels import ALIASES, CODES, find_slips, parse_emotion
 from serctl.data.manifest import Manifest, Utterance, check_manifest, write_manifest
 from serctl.data.splits import assign_splits
 from serctl.demo.corpus import make_demo
-from serctl.errors import UsageError, first_few
+from serctl.errors import ManifestError, UsageError, first_few, guess
 from serctl.files import write_atomic
 from serctl.progress import Progress, silent
 
 DEMO = "demo"
+NO_CONSENSUS = frozenset({"o", "x", "xxx"})
+"""Codes of MSP-Podcast (other, no agreement) and IEMOCAP, which are no labels."""
+MANY = 20
+"""Labels from which a column of nearly as many labels as utterances is taken for a wrong one."""
 
 PROJECT_TEXT = """\
 # Project file of serctl: what no command line has to repeat. Flags go before it.
@@ -44,13 +49,15 @@ language = "{language}"
 class Source:
     """One corpus to read: a known name and its folder, or a table and its columns' names.
 
-    For a table ``name`` is '' and ``root`` is where its relative paths start (None: its folder).
+    For a table ``name`` is '' and ``root`` is where its relative paths start (None: its folder);
+    ``columns`` and ``splits`` are those of `serctl.data.corpora.table.read_table`.
     """
 
     name: str = ""
     root: Path | None = None
     table: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ def init_project(
     Raises:
         UsageError: The project exists already.
         CorpusError: A folder does not look like its corpus.
-        ManifestError: An emotion is unknown, ids clash, or splits cannot be made.
+        ManifestError: No utterance has an emotion, ids clash, or splits cannot be made.
     """
     project, manifest = folder / PROJECT_FILE, folder / PATHS["manifest"]
     if not overwrite and (there := [str(path) for path in (project, manifest) if path.exists()]):
@@ -101,12 +108,17 @@ def init_project(
     rows: list[Utterance] = []
     notes: list[str] = []
     corpora = [_read(source, seed, progress) for source in sources]
-    _check_words(corpora, [*(mapping or {}), *drop])
+    present = {row.emotion for corpus in corpora for row in corpus.utterances}
+    mapping = {_find_label(word, present): new for word, new in (mapping or {}).items()}
+    dropped = {_find_label(word, present) for word in drop}
     for source, corpus in zip(sources, corpora, strict=True):
         prefix = f"{_name_of(source)}-" if len(sources) > 1 else ""
-        found, told = _divide(_rename(corpus.utterances, mapping or {}, drop), seed)
+        renamed = _rename(corpus.utterances, mapping, dropped)
+        _check_labels(source, renamed)
+        found, told = _divide(renamed, seed)
         rows += [_prefix(row, prefix) for row in found] if prefix else found
         notes += [f"{_name_of(source)}: {note}" for note in (*corpus.notes, *told)]
+    notes += find_slips(Counter(row.emotion for row in rows))
     check_manifest(Manifest(tuple(rows)))
     kept = Manifest(tuple(rows)).limit(limit, seed)
     write_manifest(manifest, kept)
@@ -140,7 +152,7 @@ def _name_of(source: Source) -> str:
 
 def _read(source: Source, seed: int, progress: Progress) -> Corpus:
     if source.table:
-        return read_table(source.table, source.columns, source.root)
+        return read_table(source.table, source.columns, source.root, source.splits)
     if source.root is None:
         raise UsageError(f"--corpus {source.name} needs its folder: --root DIR")
     if source.name == DEMO:
@@ -148,22 +160,53 @@ def _read(source: Source, seed: int, progress: Progress) -> Corpus:
     return read_corpus(source.name, source.root)
 
 
-def _check_words(corpora: Iterable[Corpus], words: Iterable[str]) -> None:
-    """Refuse a --map or --drop of an emotion that no utterance has: most likely a slip."""
-    present = {row.emotion for corpus in corpora for row in corpus.utterances}
-    if slips := [word for word in words if parse_emotion(word) not in present]:
-        raise UsageError(
-            f"--map or --drop of '{slips[0]}': no utterance has that emotion. "
-            f"There are: {', '.join(sorted(present - {''}))}."
+def _find_label(word: str, present: Collection[str]) -> str:
+    """Return the label that a word of --map or --drop means.
+
+    Raises:
+        UsageError: No utterance has it: most likely a slip.
+    """
+    plain = word.strip().lower()
+    for label in (plain, ALIASES.get(plain), CODES.get(plain)):
+        if label and label in present:
+            return label
+    present = set(present) - {""}
+    raise UsageError(
+        f"--map or --drop of '{word}': no utterance has that emotion.{guess(plain, present)} "
+        f"There are: {', '.join(sorted(present))}."
+    )
+
+
+def _check_labels(source: Source, rows: Sequence[Utterance]) -> None:
+    """Refuse a corpus without any label, with codes of no label, or of the wrong column.
+
+    Raises:
+        ManifestError: The message names the flag that helps.
+    """
+    counts = Counter(row.emotion for row in rows if row.emotion)
+    told_none = source.columns.get("emotion") == ""
+    name = f"'{source.table or source.root}'"
+    if rows and not counts and not told_none:
+        raise ManifestError(
+            f"{name}: no utterance has an emotion. Name its column: --column emotion=YOURS; "
+            f"or say that there is none: --column emotion="
+        )
+    if codes := sorted(NO_CONSENSUS & set(counts)):
+        raise ManifestError(
+            f"{name}: '{codes[0]}' marks {counts[codes[0]]} utterances without an agreed emotion. "
+            f"Keep them unlabelled: --map {codes[0]}= ; or leave them out: --drop {codes[0]}"
+        )
+    if len(counts) > MANY and 2 * len(counts) > len(rows):
+        raise ManifestError(
+            f"{name}: {len(rows)} utterances have {len(counts)} emotions "
+            f"({first_few(map(repr, counts))}). Name another column: --column emotion=YOURS"
         )
 
 
 def _rename(
-    rows: Iterable[Utterance], mapping: Mapping[str, str], drop: Sequence[str]
+    rows: Iterable[Utterance], mapping: Mapping[str, str], dropped: Collection[str]
 ) -> list[Utterance]:
     """Leave out dropped emotions, rename the others, and rename the votes for them alike."""
-    dropped = {parse_emotion(word) for word in drop}
-    mapping = {parse_emotion(old): new for old, new in mapping.items()}
     kept = []
     for row in rows:
         if row.emotion in dropped:

@@ -97,7 +97,8 @@ def test_map_drop_and_unlabel(table: Path, tmp_path: Path) -> None:
         (("--manifest", "TABLE"), "neither 'path' nor 'utterance_id'"),
         (("--manifest", "TABLE", *COLUMNS, "--root", "nowhere"), "none of their audio files"),
         (("--manifest", "TABLE", *COLUMNS, "--drop", "calm"), "no utterance has that emotion"),
-        (("--manifest", "TABLE", *COLUMNS, "--map", "a=bliss"), "unknown emotion in 4 rows"),
+        (("--manifest", "TABLE", *COLUMNS, "--map", "a=x"), "'x' marks 4 utterances"),
+        (("--manifest", "TABLE", *COLUMNS[:2]), "no utterance has an emotion"),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(
@@ -127,17 +128,16 @@ def test_the_demo_project_names_a_model_that_its_packages_carry(
     assert options.model == "whisper-tiny"
 
 
-def test_ravdess_needs_a_word_on_calm(test_data: Path, tmp_path: Path) -> None:
-    plain = init(tmp_path, "--corpus", "ravdess", "--root", test_data / "ravdess")
-    assert plain.exit_code == 1
-    assert "'calm'" in plain.stderr
-    assert "--map OLD=NEW" in plain.stderr
-    dropped = init(
-        tmp_path, "--corpus", "ravdess", "--root", test_data / "ravdess", "--drop", "calm"
-    )
+def test_ravdess_keeps_its_own_label_unless_told(test_data: Path, tmp_path: Path) -> None:
+    root = test_data / "ravdess"
+    assert init(tmp_path / "whole", "--corpus", "ravdess", "--root", root).exit_code == 0
+    labels = read_manifest(tmp_path / "whole" / "manifest.csv").label_set()
+    assert labels.names[-2:] == ("neutral", "calm")
+    dropped = init(tmp_path / "less", "--corpus", "ravdess", "--root", root, "--drop", "calm")
     assert dropped.exit_code == 0
-    assert len(read_manifest(tmp_path / "manifest.csv")) == 1439 - 192
-    assert "# Terms of ravdess: CC BY-NC-SA 4.0" in (tmp_path / "serctl.toml").read_text()
+    assert len(read_manifest(tmp_path / "less" / "manifest.csv")) == 1439 - 192
+    project = tmp_path / "less" / "serctl.toml"
+    assert "# Terms of ravdess: CC BY-NC-SA 4.0" in project.read_text()
 
 
 def test_joined_corpora_keep_their_names_apart(test_data: Path, tmp_path: Path) -> None:

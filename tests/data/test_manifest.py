@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serctl.data.labels import EMOTIONS, OTHER_EMOTIONS, parse_emotion, parse_mapping
+from serctl.data.labels import EMOTIONS, parse_emotion, parse_mapping
 from serctl.data.manifest import Manifest, Utterance, parse_split, read_manifest, write_manifest
 from serctl.data.splits import assign_splits
 from serctl.errors import ManifestError
@@ -20,7 +20,7 @@ ROWS = st.lists(
         ),
         NAME,
         st.sampled_from(["train", "dev", "test", "test2"]),
-        st.sampled_from(["", *EMOTIONS, *OTHER_EMOTIONS]),
+        st.sampled_from(["", *EMOTIONS, "bored", "calm, warm"]),
         st.sampled_from(["", "s1", "s2"]),
         TEXT,
         TEXT,
@@ -65,9 +65,17 @@ def test_no_transcripts_is_not_empty_transcripts(tmp_path: Path) -> None:
         ("utterance_id,path,split\n,b,train\n", "empty utterance_id"),
         ("utterance_id,path,split\na,b,tset\n", "unknown split in 1 rows (line 2 'tset')"),
         (
-            "utterance_id,path,split,emotion\na,b,dev,calm\n",
-            "unknown emotion in 1 rows (line 2 'calm')",
+            "utterance_id,path,split,emotion\na,b,dev,Valence\n",
+            "reserved word as emotion in 1 rows (line 2 'valence')",
         ),
+        ("utterance_id,path,split,emotions\na,b,dev,sad\n", "'emotions' is nearly 'emotion'"),
+        ("utterance_id,path,split,split\na,b,dev,dev\n", "column 'split' twice"),
+        ("utterance_id,path,split,arousal\na,b,dev,high\n", "line 2: arousal is 'high'"),
+        ("utterance_id,path,split,votes_sad\na,b,dev,-1\n", "line 2: votes_sad '-1' is below"),
+        ("utterance_id,path,split,start,end\na,b,dev,2,1\n", "'2' to '1' is no stretch"),
+        ("utterance_id,path,split,end\na,b,dev,soon\n", "end is 'soon', expected seconds"),
+        ("utterance_id,path,split\na\x1b[31m,b,dev\n", "cannot be printed in utterance_id"),
+        ('utterance_id,path,split\n"a,b,dev\n', "line 2: unexpected end of data"),
         ("utterance_id,path,split\na,b\n", "have not 3 fields: line 2"),
         ("utterance_id,path,split\n", "holds no utterances"),
     ],
@@ -84,8 +92,10 @@ def test_a_bad_manifest_is_refused_with_row_and_value(
 
 
 def test_other_encodings_and_missing_files_are_told(tmp_path: Path) -> None:
-    (tmp_path / "m.csv").write_bytes("utterance_id,path,split\nä,b,dev\n".encode("latin-1"))
-    with pytest.raises(ManifestError, match="not a UTF-8 CSV"):
+    (tmp_path / "m.csv").write_bytes("utterance_id,path,split\nÁ,b,dev\n".encode("cp1250"))
+    assert read_manifest(tmp_path / "m.csv").ids == ("Á",)  # and said to be Windows-1252
+    (tmp_path / "m.csv").write_bytes("utterance_id,path,split\nА,b,dev\n".encode("cp866") * 2)
+    with pytest.raises(ManifestError, match=r"given twice|neither UTF-8"):
         read_manifest(tmp_path / "m.csv")
     with pytest.raises(ManifestError, match="serctl init"):
         read_manifest(tmp_path / "none.csv")
@@ -103,8 +113,9 @@ def test_the_users_renaming_goes_before_the_aliases() -> None:
         "",
         "surprise",
         "angry",
-        "surprise",
+        "u",  # a letter of MSP-Podcast, and of no other corpus
     ]
+    assert parse_emotion("U", mapping, codes=True) == "surprise"
     with pytest.raises(ManifestError, match="OLD=NEW"):
         parse_mapping(["calm"])
 

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from serctl.data.corpora.scan import Corpus, find_audio, present_only
-from serctl.data.manifest import Utterance, parse_row, parse_split, read_rows
+from serctl.data.manifest import Utterance, parse_row, parse_split, read_manifest_table
 from serctl.errors import CorpusError
 
 NAMES = {
@@ -45,7 +45,7 @@ def _read_metadata(root: Path, table: Path) -> list[Utterance]:
         lines = table.read_text(encoding="utf-8").splitlines()
         rows = [{k: str(v) for k, v in json.loads(line).items()} for line in lines if line]
     else:
-        rows = [row for _, row in read_rows(table)[1]]
+        rows = list(read_manifest_table(table).rows)
     if rows and "file_name" not in rows[0]:
         raise CorpusError(f"'{table}' has no column 'file_name'; it has {', '.join(rows[0])}.")
     return [_utterance(root, table.parent / row["file_name"], row) for row in rows]
@@ -61,4 +61,4 @@ def _utterance(root: Path, path: Path, row: dict[str, str]) -> Utterance:
         "utterance_id": relative.with_suffix("").as_posix().replace("/", "_"),
         "split": split if known else "",
     }
-    return parse_row(defaults | values | {"path": str(path)}, list(values), Path(), None)
+    return parse_row(defaults | values | {"path": str(path)}, Path())

@@ -12,8 +12,8 @@ https://github.com/CheyneyComputerScience/CREMA-D.
 from pathlib import Path
 
 from serctl.data.corpora.scan import Corpus, find_file, match_names, note_missing
-from serctl.data.labels import parse_emotion
-from serctl.data.manifest import Utterance, read_rows
+from serctl.data.labels import CODES
+from serctl.data.manifest import Utterance, read_manifest_table
 
 UTTERANCES = 7442
 EMOTIONS = {
@@ -52,7 +52,9 @@ def read(root: Path) -> Corpus:
     votes = _read_votes(root)
     people = find_file(root, "VideoDemographics.csv")
     gender = (
-        {row["ActorID"]: row["Sex"].lower() for _, row in read_rows(people)[1]} if people else {}
+        {row["ActorID"]: row["Sex"].lower() for row in read_manifest_table(people).rows}
+        if people
+        else {}
     )
     utterances = tuple(
         Utterance(
@@ -78,12 +80,12 @@ def _read_votes(root: Path) -> dict[str, dict[str, str]]:
     if simple := find_file(root, "voice_votes.csv"):
         return {
             row["clip"]: {name: value for name, value in row.items() if name.startswith("votes_")}
-            for _, row in read_rows(simple)[1]
+            for row in read_manifest_table(simple).rows
         }
     if (table := find_file(root, "tabulatedVotes.csv")) is None:
         return {}
     return {
-        row["fileName"]: {f"votes_{parse_emotion(letter)}": row[letter] for letter in "ADFHNS"}
-        for _, row in read_rows(table)[1]
+        row["fileName"]: {f"votes_{CODES[letter.lower()]}": row[letter] for letter in "ADFHNS"}
+        for row in read_manifest_table(table).rows
         if next(iter(row.values())).startswith("1")
     }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from serctl.data.corpora.scan import AUDIO, Corpus, find_file, note_missing, tell
 from serctl.data.labels import parse_emotion
-from serctl.data.manifest import Utterance, parse_split, read_rows
+from serctl.data.manifest import Utterance, parse_split, read_manifest_table
 from serctl.errors import CorpusError
 
 SPLITS = {
@@ -68,7 +68,7 @@ def read(root: Path) -> Corpus:
 
 def _read_tables(root: Path) -> tuple[list[dict[str, str]], list[str]]:
     if (whole := find_file(root, "transcripts.csv")) is not None:
-        return [row for _, row in read_rows(whole)[1]], []
+        return list(read_manifest_table(whole).rows), []
     tables = {split: find_file(root, f"{split}_sent_emo.csv") for split in SPLITS}
     found = {split: path for split, path in tables.items() if path}
     if not found:
@@ -76,6 +76,6 @@ def _read_tables(root: Path) -> tuple[list[dict[str, str]], list[str]]:
     rows = [
         {COLUMNS.get(name, name): value for name, value in row.items()} | {"split": split}
         for split, path in found.items()
-        for _, row in read_rows(path)[1]
+        for row in read_manifest_table(path).rows
     ]
     return rows, note_missing(len(found), len(SPLITS), "tables (train, dev, test)")

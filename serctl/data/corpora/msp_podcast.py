@@ -17,7 +17,7 @@ from pathlib import Path
 
 from serctl.data.corpora.scan import Corpus, find_audio, find_file, present_only, tell
 from serctl.data.labels import EMOTIONS, parse_emotion
-from serctl.data.manifest import NO_SPEAKER, Utterance, parse_split, read_rows
+from serctl.data.manifest import NO_SPEAKER, Utterance, parse_split, read_manifest_table
 from serctl.errors import CorpusError
 
 NO_CONSENSUS = {"O", "X"}
@@ -32,16 +32,16 @@ def read(root: Path) -> Corpus:
     audio: dict[str, Path] = {}
     for path in find_audio(root):  # Audios comes before Previous_releases_information
         audio.setdefault(path.name, path)
-    header, rows = read_rows(labels)
-    if missing := {"FileName", "EmoClass", "Split_Set"} - set(header):
+    table = read_manifest_table(labels)
+    if missing := {"FileName", "EmoClass", "Split_Set"} - set(table.header):
         raise CorpusError(f"'{labels}' has no column {', '.join(sorted(missing))}.")
     votes = _read_votes(labels.with_name("labels_detailed.csv"))
     texts = {path.stem: path for path in root.rglob("Transcripts/*.txt")}
     utterances = [
         _utterance(row, audio.get(row["FileName"]), texts, votes.get(row["FileName"], Counter()))
-        for _, row in rows
+        for row in table.rows
     ]
-    named = {row["FileName"] for _, row in rows}
+    named = {row["FileName"] for row in table.rows}
     test3 = [
         Utterance(path.stem, path, "test3", transcript=_words(texts, path.stem))
         for name, path in audio.items()
@@ -66,11 +66,12 @@ def _utterance(
 ) -> Utterance:
     name = Path(row["FileName"]).stem
     speaker = row.get("SpkrID", "").strip()
+    code = "" if row["EmoClass"] in NO_CONSENSUS else row["EmoClass"]
     return Utterance(
         utterance_id=name,
         path=audio or Path(row["FileName"]),
         split=parse_split(row["Split_Set"]),
-        emotion="" if row["EmoClass"] in NO_CONSENSUS else parse_emotion(row["EmoClass"]),
+        emotion=parse_emotion(code, codes=True),
         speaker="" if speaker.lower() in NO_SPEAKER else speaker,
         transcript=_words(texts, name),
         extra={"gender": row.get("Gender", "").lower(), "consensus": row["EmoClass"]}
@@ -91,9 +92,9 @@ def _read_votes(path: Path) -> dict[str, Counter[str]]:
     votes: dict[str, Counter[str]] = {}
     if not path.is_file():
         return votes
-    for _, row in read_rows(path)[1]:
+    for row in read_manifest_table(path).rows:
         primary = row.get("EmoClass_Major") or row.get("EmoDetail", ";").split(";")[1]
-        emotion = parse_emotion(primary)
+        emotion = parse_emotion(primary, codes=True)
         empty = Counter(dict.fromkeys((*EMOTIONS, "other"), 0))
         votes.setdefault(row["FileName"], empty)[emotion if emotion in EMOTIONS else "other"] += 1
     return votes

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serctl.data.manifest import Utterance, parse_split, read_rows
+from serctl.data.manifest import Utterance, parse_split, read_manifest_table
 from serctl.errors import CorpusError, first_few
 
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".sph")
@@ -95,4 +95,7 @@ def given_splits(root: Path) -> dict[str, str]:
     path = root / "labels.csv"
     if not path.is_file():
         return {}
-    return {Path(row["file"]).stem: parse_split(row["split"]) for _, row in read_rows(path)[1]}
+    rows = read_manifest_table(path).rows
+    if absent := [name for name in ("file", "split") if rows and name not in rows[0]]:
+        raise CorpusError(f"'{path}' has no column '{absent[0]}'; it has {', '.join(rows[0])}.")
+    return {Path(row["file"]).stem: parse_split(row["split"]) for row in rows}

@@ -1,57 +1,156 @@
-"""Any CSV file with a header, by a map of its columns onto serctl's."""
+"""Any table with a header, by a map of its columns onto serctl's."""
 
-from collections.abc import Mapping
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from serctl.data.audio import explain_absence
 from serctl.data.corpora.scan import Corpus, tell
-from serctl.data.folds import COLUMN as FOLD
-from serctl.data.manifest import ATTRIBUTES, COLUMNS, parse_row, read_rows
-from serctl.errors import CorpusError, ManifestError, UnknownNameError
+from serctl.data.manifest import (
+    KNOWN_COLUMNS,
+    Utterance,
+    check_column_names,
+    parse_rows,
+    parse_split,
+    read_manifest_table,
+)
+from serctl.data.tables import MISSING, Table, match_columns
+from serctl.errors import CorpusError, ManifestError, UnknownNameError, guess
+
+CODED = "emoclass"
+"""MSP-Podcast's column of emotions, in lower case; its letters are those of `CODES`."""
 
 
-def read_table(path: Path, columns: Mapping[str, str], root: Path | None = None) -> Corpus:
+def read_table(
+    path: Path,
+    columns: Mapping[str, str],
+    root: Path | None = None,
+    splits: Mapping[str, str] | None = None,
+) -> Corpus:
     """Read a table of utterances.
 
-    Where it has no ids, they are the audio files' stems; where it has no paths, they are the ids;
-    where it has no splits, they are left ''.
+    Where it has no ids, they are made of the audio files' names; where it has no paths, they are
+    the ids; where it has no splits, they are left ''.
 
     Args:
-        path: The CSV file.
-        columns: serctl's column to the file's own, e.g. ``{"emotion": "EmoClass"}``.
-        root: Where relative paths start; default: the folder of the CSV file.
+        path: The table.
+        columns: serctl's column to the file's own, e.g. ``{"emotion": "EmoClass"}``; to '' where
+            the table has none, whatever its columns are called.
+        root: Where relative paths start; default: the folder of the table.
+        splits: The table's own word for a split to ours, e.g. ``{"eval": "test"}``.
 
     Raises:
-        ManifestError: A column named in ``columns`` is missing, or there are neither ids nor paths.
+        ManifestError: A column named in ``columns`` is missing, another is nearly a known one, or
+            there are neither ids nor paths.
         CorpusError: None of the audio is there: a wrong root.
         UnknownNameError: ``columns`` maps a name that serctl has no use for.
     """
-    header, rows = read_rows(path)
-    for name, own in columns.items():
-        if own not in header:
-            raise ManifestError(f"'{path}' has no column '{own}'; it has {', '.join(header)}.")
-        if name not in (known := (*COLUMNS, *ATTRIBUTES, FOLD)) and not name.startswith("votes_"):
-            raise UnknownNameError("column", name, [*known, "votes_<emotion>"])
-    renamed = {own: name for name, own in columns.items()}
-    names = [renamed.get(own, own) for own in header]
-    if "path" not in names and "utterance_id" not in names:
+    table, codes = _map_columns(read_manifest_table(path), columns)
+    if "path" not in table.header and "utterance_id" not in table.header:
         raise ManifestError(
-            f"'{path}' has neither 'path' nor 'utterance_id'; it has {', '.join(header)}. "
+            f"'{path}' has neither 'path' nor 'utterance_id'; it has {', '.join(table.header)}. "
             f"Say which column it is: --column path=YOURS"
         )
-    utterances, absent = [], []
-    for _, row in rows:
-        values = dict(zip(names, row.values(), strict=True))
-        values.setdefault("path", values.get("utterance_id", ""))
-        utterance = parse_row(values, names, root or path.parent, None)
-        if "utterance_id" not in names:
-            utterance = replace(utterance, utterance_id=utterance.path.stem)
-        if not utterance.path.is_file():
-            absent.append(utterance.path.name)
-        utterances.append(utterance)
+    rows = [
+        {"path": row.get("utterance_id", "")} | row | _rename_split(row, splits or {})
+        for row in table.rows
+    ]
+    folder = root or path.parent
+    utterances = [
+        replace(row, path=find_audio_file(row.path))
+        for row in parse_rows(replace(table, rows=tuple(rows)), folder, codes=codes)
+    ]
+    if "utterance_id" not in table.header:
+        utterances = name_utterances(utterances, folder)
+    absent = [row.path for row in utterances if not row.path.is_file()]
     if utterances and len(absent) == len(utterances):
         raise CorpusError(
             f"'{path}' names {len(absent)} utterances, but none of their audio files is there, "
-            f"not '{utterances[0].path}'. Say where their paths start: --root DIR"
+            f"not '{absent[0]}'.{explain_absence(absent[0])} Say where their paths start: "
+            f"--root DIR"
         )
-    return Corpus(tuple(utterances), tuple(tell([(absent, "audio files that do not exist")])))
+    words = Counter(row.get("emotion", "").strip() for row in table.rows)
+    missing = [f"'{word}'" for word in words if word.lower() in MISSING for _ in range(words[word])]
+    return Corpus(
+        tuple(utterances),
+        (
+            *table.notes,
+            *tell(
+                [
+                    ([file.name for file in absent], "audio files that do not exist"),
+                    (missing, "emotions are words for a missing value and read as unlabelled"),
+                ]
+            ),
+        ),
+    )
+
+
+def find_audio_file(path: Path) -> Path:
+    """Return the file that is meant: as written, with slashes, or with accents composed anew."""
+    text = str(path)
+    for slashed in dict.fromkeys((text, text.replace("\\", "/"))):
+        for form in (slashed, *(unicodedata.normalize(name, slashed) for name in ("NFC", "NFD"))):
+            if Path(form).is_file():
+                return Path(form)
+    return path
+
+
+def name_utterances(rows: Sequence[Utterance], folder: Path) -> list[Utterance]:
+    """Return the utterances with ids of their files' names.
+
+    Ids are the stems; where those are not unique, the relative paths without ending; where those
+    are not, the relative paths. Stretches of a file get their times behind it.
+    """
+    paths = [
+        row.path.relative_to(folder) if row.path.is_relative_to(folder) else row.path
+        for row in rows
+    ]
+    of_file = {path: row.path.stem for path, row in zip(paths, rows, strict=True)}
+    if len(set(of_file.values())) < len(of_file):
+        of_file = {path: _join_parts(path.with_suffix("")) for path in paths}
+    if len(set(of_file.values())) < len(of_file):
+        of_file = {path: _join_parts(path) for path in paths}
+    return [
+        replace(row, utterance_id=of_file[path] + _name_stretch(row))
+        for path, row in zip(paths, rows, strict=True)
+    ]
+
+
+def _join_parts(path: Path) -> str:
+    return "_".join(part for part in path.parts if part not in ("/", "..", "."))
+
+
+def _name_stretch(row: Utterance) -> str:
+    if not row.is_segment:
+        return ""
+    return f"_{row.start:.3f}-" + ("end" if row.end is None else f"{row.end:.3f}")
+
+
+def _map_columns(table: Table, columns: Mapping[str, str]) -> tuple[Table, bool]:
+    """Return the table with serctl's names, and whether its emotions are letters of a code."""
+    for name, own in columns.items():
+        if own and own not in table.header:
+            raise ManifestError(
+                f"'{table.source}' has no column '{own}'.{guess(own, table.header)} "
+                f"It has {', '.join(table.header)}."
+            )
+        if name not in KNOWN_COLUMNS and not name.startswith("votes_"):
+            raise UnknownNameError("column", name, [*KNOWN_COLUMNS, "votes_<emotion>"])
+    codes = columns.get("emotion", "").lower() == CODED
+    names = {own: name for name, own in columns.items() if own}
+    # A column that is mapped, or said not to be there, leaves its name to no other.
+    names |= {own: f"{own}_unused" for own in columns if own in table.header and own not in names}
+    table = table.rename(names)
+    table = table.rename(match_columns(table.header, set(KNOWN_COLUMNS) - set(columns)))
+    absent = replace(table, header=(*table.header, *(name for name in columns)))
+    check_column_names(absent, "Say so with --column {known}={name}, or that it is not: {known}=")
+    return table, codes
+
+
+def _rename_split(row: Mapping[str, str], splits: Mapping[str, str]) -> dict[str, str]:
+    if "split" not in row:
+        return {}
+    word = row["split"].strip().lower()
+    return {"split": splits.get(word, splits.get(parse_split(word), word))}

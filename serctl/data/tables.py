@@ -1,0 +1,283 @@
+"""Tables as people have them: any separator, the usual encodings, spreadsheets.
+
+The dialect is found by `csv.Sniffer`, from the header alone: free text below it may hold any
+character. What had to be assumed is in `Table.notes`.
+"""
+
+import csv
+import io
+import math
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serctl.errors import ManifestError, SerctlError, first_few
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+MISSING = frozenset(
+    [
+        "na",
+        "n/a",
+        "nan",
+        "null",
+        "none",
+        "<na>",
+        "#na",
+        "#n/a",
+        "-nan",
+        "1.#ind",
+        "-1.#ind",
+        "1.#qnan",
+    ]
+)
+"""Words that stand for no value, in lower case (source: na_values of pandas.read_csv)."""
+BINARY = {
+    b"PK\x03\x04": "a spreadsheet or an archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel file",
+    b"PAR1": "a Parquet file",
+    b"\x1f\x8b": "a gzip archive",
+    b"version https://git-lfs": "a Git LFS pointer, not the table (run: git lfs pull)",
+}
+DURATION = re.compile(r"(?:(\d+) days?)? ?(?:(?:(\d+):)?(\d+):(\d+(?:\.\d+)?))?")
+LARGEST_SHEET = 500_000_000
+"""Bytes that a spreadsheet may unpack to; more is taken for a decompression bomb."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of text, all of the same length.
+
+    Attributes:
+        source: The file, for messages.
+        header: Column names, without surrounding blanks, unique.
+        rows: Values by column.
+        lines: The line of the file that each row ends on.
+        notes: What was assumed about the file; empty for plain UTF-8 with commas.
+    """
+
+    source: Path
+    header: tuple[str, ...]
+    rows: tuple[dict[str, str], ...]
+    lines: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+    def rename(self, names: Mapping[str, str]) -> "Table":
+        """Return the table with columns renamed, old name to new."""
+        header = tuple(names.get(name, name) for name in self.header)
+        rows = tuple(dict(zip(header, row.values(), strict=True)) for row in self.rows)
+        return Table(self.source, header, rows, self.lines, self.notes)
+
+
+def read_table_file(path: Path, error: type[SerctlError] = ManifestError, hint: str = "") -> Table:
+    """Read a text table or, where openpyxl is installed, the first sheet of an Excel file.
+
+    Args:
+        path: The file.
+        error: Raised where it cannot be read.
+        hint: How to make the file, where it does not exist.
+
+    Raises:
+        SerctlError: It is missing, binary, has a column twice or rows of other lengths.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise error(f"'{path}' does not exist. {hint}".rstrip()) from None
+    except OSError as cause:
+        raise error(f"'{path}' cannot be read: {cause.strerror}.") from cause
+    return parse_table(content, path, error)
+
+
+def parse_table(content: bytes, path: Path, error: type[SerctlError] = ManifestError) -> Table:
+    """Parse the bytes of a table; see `read_table_file`."""
+    if path.suffix.lower() in (".xlsx", ".xlsm") and content.startswith(b"PK"):
+        return _tidy(path, *_read_sheet(content, path, error), error)
+    if kind := next((kind for magic, kind in BINARY.items() if content.startswith(magic)), ""):
+        raise error(f"'{path}' is {kind}. Expected a table as text: save it as CSV (UTF-8).")
+    text, notes = _decode(content, path, error)
+    separator = re.match(r"sep=(.)\r?\n", text)  # Excel's own first line
+    text = text[separator.end() :] if separator else text
+    dialect = _find_dialect(text.lstrip("\r\n"))
+    delimiter = separator[1] if separator else dialect.delimiter
+    if delimiter != ",":
+        notes.append(f"columns separated by {SEPARATORS.get(delimiter, repr(delimiter))}")
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        skipinitialspace=dialect.skipinitialspace,
+        strict=True,
+    )
+    try:
+        records = [(reader.line_num + bool(separator), fields) for fields in reader]
+    except csv.Error as cause:
+        raise error(
+            f"'{path}' line {reader.line_num}: {cause}. Quotation marks inside a field are doubled."
+        ) from cause
+    return _tidy(path, records, notes, error)
+
+
+def fill_missing(text: str) -> str:
+    """Return '' for a word that stands for no value, else the text without surrounding blanks.
+
+    Example:
+        >>> fill_missing(" NaN "), fill_missing("n/a"), fill_missing(" 3.5 ")
+        ('', '', '3.5')
+    """
+    text = text.strip()
+    return "" if text.lower() in MISSING else text
+
+
+def parse_number(text: str) -> float:
+    """Return a finite number; a decimal comma is understood where it cannot part thousands.
+
+    Raises:
+        ValueError: It is something else.
+
+    Example:
+        >>> parse_number("3.5"), parse_number("3,25"), parse_number("-1e-3")
+        (3.5, 3.25, -0.001)
+    """
+    comma = re.fullmatch(r"\s*[+-]?\d+,(?!\d{3}\s*$)\d+\s*", text)
+    number = float(text.replace(",", ".") if comma else text)
+    if not math.isfinite(number):
+        raise ValueError(f"'{text}' is not finite")
+    return number
+
+
+def parse_seconds(text: str) -> float:
+    """Return seconds from a number or from a duration as pandas and audformat write it.
+
+    Raises:
+        ValueError: It is neither.
+
+    Example:
+        >>> parse_seconds("1.5"), parse_seconds("0 days 00:01:02.5"), parse_seconds("0 days")
+        (1.5, 62.5, 0.0)
+    """
+    found = DURATION.fullmatch(text.strip())
+    if not found or not any(found.groups()):
+        return parse_number(text)
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return ((24 * days + hours) * 60 + minutes) * 60 + seconds
+
+
+def match_columns(header: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Return the columns that are known but for capitals, blanks or hyphens, to the known name.
+
+    A column that has the known name already keeps it.
+
+    Example:
+        >>> match_columns(["Path", "Utterance ID", "note"], ["path", "utterance_id"])
+        {'Path': 'path', 'Utterance ID': 'utterance_id'}
+    """
+    header, known = list(header), set(known)
+    plain = {name: re.sub(r"[\s-]+", "_", name.lower()) for name in header}
+    taken = Counter(plain.values())
+    return {
+        name: plain[name]
+        for name in header
+        if plain[name] in known and plain[name] not in header and taken[plain[name]] == 1
+    }
+
+
+def _decode(content: bytes, path: Path, error: type[SerctlError]) -> tuple[str, list[str]]:
+    """Return the text, and a note where its encoding had to be assumed."""
+    notes = []
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+        notes.append("read as UTF-16")
+    else:
+        encoding = "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        # Five bytes have no character in Windows-1252, which tells other encodings in part.
+        text = content.decode("cp1252", errors="replace")
+        if "\ufffd" in text or "\0" in text:
+            raise error(f"'{path}' is neither UTF-8 nor Windows-1252. Save it as UTF-8.") from None
+        notes.append("not UTF-8, read as Windows-1252: look whether its accents are right")
+    if "\0" in text:
+        raise error(f"'{path}' holds binary data. Expected a table as text: save it as CSV.")
+    return text, notes
+
+
+def _find_dialect(text: str) -> type[csv.Dialect]:
+    first = text.partition("\n")[0].rstrip("\r")
+    try:
+        return csv.Sniffer().sniff(first, "".join(SEPARATORS))
+    except csv.Error:  # one column
+        return csv.excel
+
+
+def _tidy(
+    path: Path,
+    records: Sequence[tuple[int, Sequence[str]]],
+    notes: list[str],
+    error: type[SerctlError],
+) -> Table:
+    """Drop blank rows and nameless empty columns; check the others."""
+    records = [(line, fields) for line, fields in records if any(text.strip() for text in fields)]
+    if not records:
+        raise error(f"'{path}' is empty. Expected a header and rows.")
+    header = [name.strip() for name in records[0][1]]
+    kept = [i for i, name in enumerate(header) if name or _has_values(records[1:], i)]
+    for i in kept:
+        if not header[i]:
+            header[i] = f"unnamed_{i + 1}"
+            notes.append(f"column {i + 1} has no name and is kept as '{header[i]}'")
+    twice = [name for name, times in Counter(header).items() if name and times > 1]
+    if twice:
+        raise error(f"'{path}' has the column {first_few(map(repr, twice))} twice. Rename one.")
+    width = max(kept) + 1
+    ragged = [line for line, fields in records[1:] if not _fits(fields, width)]
+    if ragged:
+        raise error(
+            f"'{path}': {len(ragged)} rows have not {width} fields: line {first_few(ragged)}"
+        )
+    return Table(
+        path,
+        tuple(header[i] for i in kept),
+        tuple({header[i]: fields[i] for i in kept} for _, fields in records[1:]),
+        tuple(line for line, _ in records[1:]),
+        tuple(notes),
+    )
+
+
+def _has_values(records: Sequence[tuple[int, Sequence[str]]], column: int) -> bool:
+    return any(len(fields) > column and fields[column].strip() for _, fields in records)
+
+
+def _fits(fields: Sequence[str], width: int) -> bool:
+    return len(fields) >= width and not any(text.strip() for text in fields[width:])
+
+
+def _read_sheet(
+    content: bytes, path: Path, error: type[SerctlError]
+) -> tuple[list[tuple[int, list[str]]], list[str]]:
+    """Return the rows of the first sheet as text, and which sheet it is."""
+    try:
+        import openpyxl
+    except ImportError:
+        raise error(
+            f"'{path}' is a spreadsheet. Save it as CSV (UTF-8), or install what reads it: "
+            f"pip install 'serctl[excel]'"
+        ) from None
+    try:
+        unpacked = sum(item.file_size for item in zipfile.ZipFile(io.BytesIO(content)).infolist())
+        if unpacked > LARGEST_SHEET:
+            raise error(f"'{path}' unpacks to {unpacked / 1e6:,.0f} MB. Save it as CSV.")
+        book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+        rows = list(book.worksheets[0].iter_rows(values_only=True))
+    except (zipfile.BadZipFile, KeyError, ValueError, IndexError, SyntaxError, OSError) as cause:
+        raise error(f"'{path}' is not a readable spreadsheet: {cause}. Save it as CSV.") from cause
+    note = f"sheet '{book.sheetnames[0]}' of {len(book.sheetnames)} read"
+    return [(line, [_show_cell(cell) for cell in row]) for line, row in enumerate(rows, 1)], [note]
+
+
+def _show_cell(cell: object) -> str:
+    if cell is None:
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)

@@ -1,0 +1,214 @@
+"""Tables as people have them, each read to the utterances that were meant or refused by name."""
+
+import csv
+import io
+import unicodedata
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serctl.data.corpora.table import read_table
+from serctl.data.manifest import read_manifest
+from serctl.data.tables import parse_table, read_table_file
+from serctl.errors import CorpusError, ManifestError
+
+EMOTIONS = ("angry", "sad", "happy", "neutral")
+HEADER = ("path", "emotion", "speaker", "transcript")
+
+
+def make_rows(ending: str = "wav") -> list[tuple[str, ...]]:
+    return [
+        (f"clip_{i:02d}.{ending}", EMOTIONS[i % 4], f"0{i // 4}", f"Möbelhaus, „{i}“; a|b")
+        for i in range(24)
+    ]
+
+
+def to_text(rows: list[tuple[str, ...]], header: tuple[str, ...] = HEADER, **dialect: str) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n", **dialect).writerows([header, *rows])
+    return text.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audio")
+    for row in make_rows():
+        soundfile.write(folder / row[0], [0.1, -0.1] * 50, 8000)
+    return folder
+
+
+SPACED = "\n".join(", ".join(row[:3]) for row in [HEADER, *make_rows()])
+PLAIN = to_text(make_rows())
+DIALECTS = {
+    "plain": (PLAIN.encode(), ""),
+    "bom": (PLAIN.encode("utf-8-sig"), ""),
+    "semicolons": (to_text(make_rows(), delimiter=";").encode("utf-8-sig"), "semicolons"),
+    "sep line": (("sep=;\r\n" + to_text(make_rows(), delimiter=";")).encode(), "semicolons"),
+    "tabs": (to_text(make_rows(), delimiter="\t").encode(), "tabs"),
+    "utf-16": (to_text(make_rows(), delimiter="\t").encode("utf-16"), "UTF-16"),
+    "windows-1252": (PLAIN.encode("cp1252"), "Windows-1252"),
+    "blanks": (SPACED.encode(), ""),
+    "capitals": (PLAIN.replace("path,emotion,", "Path,Emotion,", 1).encode(), ""),
+    "blank line": ((PLAIN + ",,,\r\n\r\n").encode(), ""),
+    "trailing commas": (PLAIN.replace("\r\n", ",,\r\n").encode(), ""),
+    "old mac": (PLAIN.replace("\r\n", "\r").encode(), ""),
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_dialect_gives_the_same_24_labelled_utterances(folder: Path, name: str) -> None:
+    content, note = DIALECTS[name]
+    path = folder / "table.csv"
+    path.write_bytes(content)
+    corpus = read_table(path, {})
+    assert [row.emotion for row in corpus.utterances] == [row[1] for row in make_rows()]
+    assert [row.utterance_id for row in corpus.utterances] == [
+        row[0].removesuffix(".wav") for row in make_rows()
+    ]
+    if name != "blanks":
+        assert corpus.utterances[3].transcript == make_rows()[3][3]
+    assert (note in "; ".join(corpus.notes)) if note else not corpus.notes
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12)
+
+
+@given(
+    rows=st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=5),
+    delimiter=st.sampled_from(",;\t|"),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
+def test_any_text_survives_any_dialect(
+    rows: list[tuple[str, str, str]], delimiter: str, encoding: str
+) -> None:
+    header = ("path", "emotion", "note")
+    content = to_text(rows, header, delimiter=delimiter).encode(encoding)
+    wanted = [row for row in rows if any(text.strip() for text in row)]
+    table = parse_table(content, Path("x.csv"))
+    assert [tuple(row.values()) for row in table.rows] == wanted
+    assert table.header == header
+
+
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_a_table_or_a_known_error(content: bytes) -> None:
+    for name in ("x.csv", "x.xlsx"):
+        with suppress(ManifestError):
+            parse_table(content, Path(name))
+
+
+def test_a_spreadsheet_is_read(folder: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in [HEADER, *make_rows()]:
+        book.active.append([int(cell) if cell.isdigit() else cell for cell in row])
+    book.save(folder / "table.xlsx")
+    corpus = read_table(folder / "table.xlsx", {})
+    assert [row.emotion for row in corpus.utterances] == [row[1] for row in make_rows()]
+    assert corpus.utterances[4].speaker == "1"  # numbers have no leading zeros in Excel
+    assert "sheet 'Sheet' of 1 read" in corpus.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", b"path,emotion,emotion\na,b,c\n", "has the column 'emotion' twice"),
+        ("x.csv", b"path,emotions,speaker\nclip_00.wav,sad,1\n", "--column emotion=emotions"),
+        ("x.csv", b"PK\x03\x04rest", "a spreadsheet or an archive"),
+        ("x.xlsx", b"PK\x03\x04rest", "is not a readable spreadsheet"),
+        ("x.xls", b"\xd0\xcf\x11\xe0rest", "an old Excel file"),
+        ("x.csv", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("x.csv", b"path,emotion\n\x00\x01,\x02\n", "holds binary data"),
+        ("x.csv", b"path,emotion\n\x81\x8d,sad\n", "neither UTF-8 nor Windows-1252"),
+        ("x.csv", b"", "is empty"),
+        ("x.csv", b"path,emotion\nclip_00.wav\n", "rows have not 2 fields: line 2"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ManifestError) as error:
+        read_table(tmp_path / name, {})
+    assert message in str(error.value)
+    assert str(error.value).isprintable()
+
+
+def test_a_column_said_not_to_be_there_is_not_taken(folder: Path) -> None:
+    (folder / "near.csv").write_text("path,emotions\nclip_00.wav,3\n")
+    assert read_table(folder / "near.csv", {"emotion": ""}).utterances[0].emotion == ""
+
+
+def test_a_nameless_column_is_kept_and_said(folder: Path) -> None:
+    (folder / "pandas.csv").write_text(",path,emotion\n0,clip_00.wav,sad\n")
+    corpus = read_table(folder / "pandas.csv", {})
+    assert corpus.utterances[0].extra == {"unnamed_1": "0"}
+    assert "column 1 has no name" in corpus.notes[0]
+
+
+def test_words_for_a_missing_value(folder: Path) -> None:
+    text = "path,emotion,speaker,arousal\n" + "".join(
+        f"clip_{i:02d}.wav,{word},{word},{word}\n"
+        for i, word in enumerate(["NA", "nan", "None", "#N/A", "", "sad"])
+    )
+    (folder / "missing.csv").write_text(text.replace("sad,sad,sad", 'sad,s1,"3,25"'))
+    corpus = read_table(folder / "missing.csv", {})
+    assert [row.emotion for row in corpus.utterances] == [""] * 5 + ["sad"]
+    assert {row.speaker for row in corpus.utterances} == {"", "s1"}
+    assert [row.extra["arousal"] for row in corpus.utterances] == [""] * 5 + ["3,25"]
+    assert "4 emotions are words for a missing value" in corpus.notes[0]
+
+
+def test_paths_of_windows_and_of_mac(tmp_path: Path) -> None:
+    (tmp_path / "spk 08").mkdir()
+    names = [unicodedata.normalize("NFD", "Gespräch é.wav"), "spk 08/a.wav"]
+    for name in names:
+        soundfile.write(tmp_path / name, [0.1, -0.1], 8000)
+    given = [unicodedata.normalize("NFC", names[0]), r"spk 08\a.wav"]
+    (tmp_path / "x.csv").write_text("path,emotion\n" + "".join(f"{name},sad\n" for name in given))
+    corpus = read_table(tmp_path / "x.csv", {})
+    assert [row.path for row in corpus.utterances] == [tmp_path / name for name in names]
+    assert not corpus.notes
+    (tmp_path / "x.csv").write_text("path,emotion\nC:\\gone\\a.wav,sad\n")
+    with pytest.raises(CorpusError, match="backslashes"):
+        read_table(tmp_path / "x.csv", {})
+
+
+def test_the_same_stem_twice_gives_ids_of_the_paths(tmp_path: Path) -> None:
+    for name in ("a/001.wav", "b/001.wav", "b/001.flac"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, [0.1, -0.1], 8000)
+    table = tmp_path / "x.csv"
+
+    def ids(*names: str) -> list[str]:
+        table.write_text("path,emotion\n" + "".join(f"{name},sad\n" for name in names))
+        return [row.utterance_id for row in read_table(table, {}).utterances]
+
+    assert ids("a/001.wav") == ["001"]
+    assert ids("./a/001.wav", "b/001.wav") == ["a_001", "b_001"]
+    assert ids("b/001.wav", "b/001.flac") == ["b_001.wav", "b_001.flac"]
+
+
+def test_words_for_splits(folder: Path) -> None:
+    path = folder / "splits.csv"
+    path.write_text(
+        "path,emotion,split\n"
+        + "".join(
+            f"clip_{i:02d}.wav,{i % 4},{word}\n"
+            for i, word in enumerate(["Training", "devel", "Testing", "Eval"])
+        )
+    )
+    told = read_table(path, {}, splits={"eval": "test2"}).utterances
+    assert [row.split for row in told] == ["train", "dev", "test", "test2"]
+    assert [row.emotion for row in told] == ["0", "1", "2", "3"]
+    path.write_text(path.read_text().replace("path,", "utterance_id,"))
+    with pytest.raises(ManifestError, match=r"no column 'path'"):
+        read_manifest(path)
+
+
+def test_the_line_of_a_row_is_the_files(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text('sep=,\na,b\n"two\nlines",1\n\n3,4\n')
+    assert read_table_file(tmp_path / "x.csv").lines == (4, 6)
