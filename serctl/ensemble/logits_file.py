@@ -124,12 +124,12 @@ def _label_columns(
         raise LogitsError(f"'{path}' has no column 'utterance_id'; it has {', '.join(header)}.")
     beside = {"utterance_id", "in_sample", *ATTRIBUTES}
     found = [
-        (parse_emotion(name, codes=not provenance), i)
+        (parse_emotion(name, codes=sidecar is None), i)
         for i, name in enumerate(header)
         if name not in beside
     ]
     columns = dict(found)
-    unknown = [] if provenance else sorted(set(columns) - set(KNOWN_EMOTIONS))
+    unknown = [] if sidecar else sorted(set(columns) - set(KNOWN_EMOTIONS))
     wrong = (
         f"unknown columns: {first_few(unknown)}"
         if unknown
