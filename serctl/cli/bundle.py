@@ -91,8 +91,9 @@ def show(folder: FolderArg, as_json: JsonOpt = False) -> None:
     from serctl.system.bundle_folder import open_bundle
     from serctl.system.card import write_card
 
-    document = dict(open_bundle(folder).document)
-    typer.echo(json.dumps(document, indent=2) if as_json else write_card(document).rstrip())
+    document = open_bundle(folder).document
+    text = json.dumps(document.to_dict(), indent=2) if as_json else write_card(document)
+    typer.echo(text.rstrip())
 
 
 @bundle.command()

@@ -1,35 +1,36 @@
-"""How far a system's probabilities can be believed, and what they are under another class prior.
+"""Calibrated probabilities, and probabilities under another class prior.
 
-A network trained with class weights and a stacker fitted on a balanced subset both answer as if
-every emotion were as frequent as any other. Two things are fitted on dev: a temperature, and the
-prior that the answers imply. Then a prior can be put in its place (Saerens et al. 2002): that of
-dev (``natural``), the same for all (``balanced``), or a user's own. Shapes: N rows, C classes.
+A network trained with class weights and a stacker fitted on a balanced subset both predict as if
+all emotions were equally frequent. Dev fits two things: a temperature, and the prior that the
+predictions imply. Another prior can then replace the implied one (Saerens et al. 2002): the prior
+of dev (``natural``), an equal one (``balanced``), or a user's own. Shapes: N rows, C classes.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serctl.documents.bundle import CalibrationRecord
 from serctl.ensemble.logits import SMALLEST_PROBABILITY, softmax
 from serctl.errors import CheckpointError, ConfigError, first_few
 
 PRIORS = ("natural", "balanced")
 """Names that ``--prior`` knows beside files."""
 PENALTY = 1.0
-"""Of the squared distance (in nats) of the implied prior from an equal one: what few utterances of
-a class say of it counts little."""
+"""Weight of the squared distance (in nats) between the implied prior and an equal one. It holds the
+prior of a class back where dev has few utterances of it."""
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
-    """What was fitted on dev.
+class Calibrator:
+    """Temperature and priors, fitted on dev.
 
     Attributes:
-        temperature: Logits are divided by it; above 1 the answers were too sure.
-        implied: ``(C,)`` the class prior that the answers assume.
+        temperature: Logits are divided by it; above 1 the system was overconfident.
+        implied: ``(C,)`` the class prior that the predictions assume.
         natural: ``(C,)`` the class frequencies of dev, one utterance of each class added.
         num_rows: Utterances of dev it was fitted on.
     """
@@ -42,48 +43,48 @@ class Calibration:
     def apply(
         self, probabilities: NDArray[np.float64], prior: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return answers ``(N, C)`` calibrated, under a prior ``(C,)``."""
+        """Return calibrated probabilities ``(N, C)`` under a prior ``(C,)``."""
         scaled = _log(probabilities) / self.temperature
         return softmax(scaled - np.log(self.implied) + _log(prior))
 
-    def to_dict(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Return plain JSON values."""
+    def record(self, labels: Sequence[str]) -> CalibrationRecord:
+        """Return what a bundle records of it."""
 
         def by_label(prior: NDArray[np.float64]) -> dict[str, float]:
             return {name: round(float(x), 6) for name, x in zip(labels, prior, strict=True)}
 
-        return {
-            "temperature": round(self.temperature, 6),
-            "implied_prior": by_label(self.implied),
-            "natural_prior": by_label(self.natural),
-            "num_rows": self.num_rows,
-        }
+        return CalibrationRecord(
+            temperature=round(self.temperature, 6),
+            implied_prior=by_label(self.implied),
+            natural_prior=by_label(self.natural),
+            num_rows=self.num_rows,
+        )
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any], labels: Sequence[str]) -> "Calibration":
-        """Return what `to_dict` wrote.
+    def of(cls, record: CalibrationRecord, labels: Sequence[str]) -> Self:
+        """Return the calibrator that a bundle recorded.
 
         Raises:
-            CheckpointError: Something is missing or out of range.
+            CheckpointError: A prior has no share of one of the labels.
         """
-        try:
-            implied, natural = (
-                np.array([float(document[name][label]) for label in labels])
-                for name in ("implied_prior", "natural_prior")
+        implied, natural = record.implied_prior, record.natural_prior
+        if lacking := [name for name in labels if name not in implied or name not in natural]:
+            raise CheckpointError(
+                f"The bundle's calibration has no prior of {first_few(lacking)}. Make it again."
             )
-            made = cls(float(document["temperature"]), implied, natural, int(document["num_rows"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"The bundle's calibration is incomplete: {error}.") from error
-        if not (made.temperature > 0 and (implied > 0).all() and (natural > 0).all()):
-            raise CheckpointError("The bundle's calibration holds values that are not positive.")
-        return made
+        return cls(
+            record.temperature,
+            np.array([implied[name] for name in labels]),
+            np.array([natural[name] for name in labels]),
+            record.num_rows,
+        )
 
 
-def fit_calibration(probabilities: NDArray[np.float64], targets: NDArray[np.intp]) -> Calibration:
+def fit_calibration(probabilities: NDArray[np.float64], targets: NDArray[np.intp]) -> Calibrator:
     """Fit temperature and implied prior by maximum likelihood.
 
     Args:
-        probabilities: ``(N, C)`` of labelled utterances that nothing was trained on.
+        probabilities: ``(N, C)`` of labelled utterances outside the training data.
         targets: ``(N,)`` label ids.
 
     Source: temperature scaling of Guo et al. (2017), On calibration of modern neural networks;
@@ -110,7 +111,7 @@ def fit_calibration(probabilities: NDArray[np.float64], targets: NDArray[np.intp
 
     bounds = [(np.log(0.05), np.log(20.0))] + [(-10.0, 10.0)] * size
     found = minimize(loss, np.zeros(1 + size), jac=True, method="L-BFGS-B", bounds=bounds)
-    return Calibration(float(np.exp(found.x[0])), softmax(found.x[1:]), natural, len(targets))
+    return Calibrator(float(np.exp(found.x[0])), softmax(found.x[1:]), natural, len(targets))
 
 
 def parse_prior(
@@ -124,7 +125,7 @@ def parse_prior(
     wrong = sorted(set(values) ^ set(labels))
     if wrong:
         raise ConfigError(
-            f"{source}: expected a share for each of {', '.join(labels)}; "
+            f"{source}: expected a share of each of {', '.join(labels)}; "
             f"unknown or missing: {first_few(wrong)}."
         )
     try:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,15 @@ from serctl import __version__
 from serctl.config import PROJECT_FILE, Workspace
 from serctl.data.corpora import CORPORA
 from serctl.data.manifest import Manifest, read_manifest
+from serctl.documents.bundle import (
+    BUNDLE_VERSION,
+    BundleDocument,
+    CorpusRecord,
+    EncoderRecord,
+    RecogniserRecord,
+    SplitMetrics,
+    StackerName,
+)
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import hash_content, have_weights, resolve_weights
@@ -57,7 +65,7 @@ class BundleResult:
     digest: str
     files: int
     size: int
-    document: Mapping[str, Any]
+    document: BundleDocument
     notes: tuple[str, ...] = ()
 
 
@@ -81,21 +89,23 @@ def make_bundle(
     with progress.task(f"bundle {options.name}", len(parts.networks) + 2) as advance:
         encoders = [_describe(branch, workspace) for branch in parts.encoders.values()]
         advance(note="encoders")
-        document = {
-            "name": options.name or parts.name,
-            "serctl": __version__,
-            "made": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "license": options.license,
-            "labels": list(parts.labels),
-            "networks": list(parts.networks),
-            "stacker": stacker and {"kind": stacker.kind, "name": parts.name},
-            "encoders": encoders,
-            "recogniser": parts.recogniser and _without_paths(parts.recogniser),
-            "calibration": parts.calibrate().to_dict(parts.labels),
-            "metrics": measure(workspace, parts, manifest),
-            "corpora": corpora,
-        }
-        advance(note="figures")
+        document = BundleDocument(
+            serctl_bundle=BUNDLE_VERSION,
+            name=options.name or parts.name,
+            serctl=__version__,
+            made=datetime.now(UTC).strftime("%Y-%m-%d"),
+            license=options.license,
+            labels=parts.labels,
+            networks=tuple(parts.networks),
+            stacker=StackerName(kind=stacker.kind, name=parts.name) if stacker else None,
+            encoders=tuple(encoders),
+            recogniser=parts.recogniser and _without_paths(parts.recogniser),
+            calibration=parts.calibrate().record(parts.labels),
+            metrics=measure(workspace, parts, manifest),
+            corpora=tuple(corpora),
+            files={},
+        )
+        advance(note="metrics")
         with write_folder(output) as new:
             for name, network in parts.networks.items():
                 _copy(network, new / "networks" / name, (CONFIG, MODEL))
@@ -109,18 +119,18 @@ def make_bundle(
 
 
 def describe_bundle(folder: Path) -> BundleResult:
-    """Check every file of a bundle and return what it says of itself.
+    """Check every file of a bundle and return its name, size and ``bundle.json``.
 
     Raises:
-        CheckpointError: It is not whole, or holds what it should not.
+        CheckpointError: A file is missing, changed or not listed.
     """
     bundle = open_bundle(folder)
-    sizes = [facts["bytes"] for facts in bundle.document["files"].values()]
-    name = bundle.document["name"]
-    return BundleResult(folder, name, bundle.digest, len(sizes), sum(sizes), bundle.document)
+    document = bundle.document
+    sizes = [facts.bytes for facts in document.files.values()]
+    return BundleResult(folder, document.name, bundle.digest, len(sizes), sum(sizes), document)
 
 
-def find_missing_weights(document: Mapping[str, Any], mapping: Mapping[str, Path]) -> list[str]:
+def find_missing_weights(document: BundleDocument, mapping: Mapping[str, Path]) -> list[str]:
     """Return the encoders of a bundle whose weights are not on this machine; asks no hub."""
 
     def is_here(name: str) -> bool:
@@ -128,41 +138,41 @@ def find_missing_weights(document: Mapping[str, Any], mapping: Mapping[str, Path
             return bool(have_weights(get_spec(name, mapping), mapping))
         return False
 
-    return [row["encoder"] for row in document["encoders"] if not is_here(row["encoder"])]
+    return [row.encoder for row in document.encoders if not is_here(row.encoder)]
 
 
-def measure(workspace: Workspace, parts: Parts, manifest: Manifest) -> dict[str, Any]:
-    """Return the metrics of every split but train that has labels and answers."""
+def measure(workspace: Workspace, parts: Parts, manifest: Manifest) -> dict[str, SplitMetrics]:
+    """Return the metrics of every split but train that has labels and predictions."""
     folder = parts.stacker or next(iter(parts.networks.values())) / "logits"
     system = System(parts.name, "stacker" if parts.stacker else "run", folder)
-    found: dict[str, Any] = {}
+    found: dict[str, SplitMetrics] = {}
     for split in manifest.splits:
         rows = manifest.select(split).where(lambda row: row.emotion in parts.labels)
-        answers = system.load(split, rows.ids) if split != "train" else None
-        if answers is None:
+        logits = system.load(split, rows.ids) if split != "train" else None
+        if logits is None:
             continue
         emotion = {row.utterance_id: row.emotion for row in rows}
-        true = np.array([parts.labels.index(emotion[name]) for name in answers.ids])
-        predicted = answers.reorder(parts.labels).probabilities().argmax(axis=1)
+        true = np.array([parts.labels.index(emotion[name]) for name in logits.ids])
+        predicted = logits.reorder(parts.labels).probabilities().argmax(axis=1)
         scores = score_predictions(true, predicted, len(parts.labels))
-        found[split] = {"num_utterances": len(true)}
-        found[split] |= {name: round(float(getattr(scores, name)), 6) for name in METRICS}
+        metrics = {name: round(float(getattr(scores, name)), 6) for name in METRICS}
+        found[split] = SplitMetrics(num_utterances=len(true), **metrics)
     return found
 
 
 def list_corpora(
     workspace: Workspace, manifest: Manifest, given: Sequence[str]
-) -> list[dict[str, str]]:
+) -> list[CorpusRecord]:
     """Return the corpora and their terms: those given, else those that `serctl init` noted.
 
     Raises:
-        UsageError: A corpus is given that serctl does not know, and without terms.
+        UsageError: A given corpus is not in the catalogue and has no terms.
     """
     named = {}
     for text in given:
         name, _, terms = (part.strip() for part in text.partition(":"))
         if not terms and name not in CORPORA:
-            raise UsageError(f"--data '{text}': say its terms too: --data '{name}: TERMS'")
+            raise UsageError(f"--data '{text}' has no terms. Write: --data '{name}: TERMS'")
         named[name] = terms or CORPORA[name].terms
     if not named:
         project = workspace.root / PROJECT_FILE
@@ -170,18 +180,17 @@ def list_corpora(
         named = dict(re.findall(r"^# Terms of ([^:\n]+): (.+)$", text, re.MULTILINE))
     for name in sorted({row.extra.get("corpus", "") for row in manifest} - {"", *named}):
         named[name] = CORPORA[name].terms if name in CORPORA else NOT_STATED
-    return [{"name": name, "terms": terms} for name, terms in named.items()] or [
-        {"name": NOT_STATED, "terms": NOT_STATED}
-    ]
+    named = named or {NOT_STATED: NOT_STATED}
+    return [CorpusRecord(name=name, terms=terms) for name, terms in named.items()]
 
 
 def _check_output(options: BundleOptions) -> Path:
     if options.stacker and options.run:
-        raise UsageError("--stacker and --run are two systems; a bundle holds one.")
+        raise UsageError("--stacker and --run name two systems; a bundle holds one.")
     if not (options.name or options.stacker or options.run):
-        raise UsageError("Name the bundle, or what it holds with --stacker or --run.")
+        raise UsageError("Name the bundle, or its system with --stacker or --run.")
     if not options.output:
-        raise UsageError("Say where the bundle goes: --output DIR")
+        raise UsageError("Name the folder of the bundle: --output DIR")
     output = Path(options.output).expanduser()
     if output.exists():
         if not options.overwrite:
@@ -191,27 +200,26 @@ def _check_output(options: BundleOptions) -> Path:
     return output
 
 
-def _describe(branch: Branch, workspace: Workspace) -> dict[str, Any]:
+def _describe(branch: Branch, workspace: Workspace) -> EncoderRecord:
     """Return an encoder's key, licence and, if its weights are at hand, the hash of its files."""
-    key = branch.key
-    found = {**key.to_dict(), "digest": key.digest, "license": NOT_STATED, "content": ""}
+    key, license_id, content = branch.key, NOT_STATED, ""
     with suppress(SerctlError):
         spec = get_spec(key.encoder, workspace.weights)
-        found["license"] = spec.license or NOT_STATED
+        license_id = spec.license or NOT_STATED
         if key.revision.startswith("sha256:"):
-            found["content"] = key.revision
+            content = key.revision
         elif have_weights(spec):  # else they would be downloaded
-            found["content"] = hash_content(resolve_weights(spec).path, spec.files)
-    return found
+            content = hash_content(resolve_weights(spec).path, spec.files)
+    return EncoderRecord(**key.to_dict(), digest=key.digest, license=license_id, content=content)
 
 
-def _without_paths(recogniser: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recogniser's settings without what is true of one machine only."""
-    settings = recogniser.get("settings")
-    if settings is None:
-        return dict(recogniser)
+def _without_paths(recogniser: RecogniserRecord) -> RecogniserRecord:
+    """Return the recogniser without the settings that are true of one machine only."""
+    if recogniser.settings is None:
+        return recogniser
     kept = ("model", "language", "dtype", "layer", "storage", "seed")
-    return {**recogniser, "settings": {name: settings[name] for name in kept}}
+    settings = {name: recogniser.settings[name] for name in kept}
+    return recogniser.model_copy(update={"settings": settings})
 
 
 def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
@@ -223,16 +231,16 @@ def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
         raise CheckpointError(f"Cannot copy '{error.filename}': {error.strerror}.") from error
 
 
-def _list_notes(encoders: Sequence[dict[str, Any]], corpora: Sequence[dict[str, str]]) -> list[str]:
+def _list_notes(encoders: Sequence[EncoderRecord], corpora: Sequence[CorpusRecord]) -> list[str]:
     notes = []
-    if local := [row["encoder"] for row in encoders if row["weights"] == "local"]:
+    if local := [row.encoder for row in encoders if row.weights == "local"]:
         notes.append(
             f"{first_few(local)}: weights from this machine. Whoever uses the bundle must have the "
             f"same files and name them under [weights]."
         )
-    if silent_on := [row["name"] for row in corpora if row["terms"] == NOT_STATED]:
+    if unstated := [row.name for row in corpora if row.terms == NOT_STATED]:
         notes.append(
-            f"The terms of the corpus ({first_few(silent_on)}) are not stated. "
-            f"Say them: --data 'NAME: TERMS'"
+            f"The terms of the corpus ({first_few(unstated)}) are not stated. "
+            f"State them: --data 'NAME: TERMS'"
         )
     return notes

@@ -63,8 +63,8 @@ def push_bundle(options: PushOptions, *, progress: Progress = silent) -> PushRes
             repo_id=name.repository,
             folder_path=bundle.folder,
             revision=options.revision,
-            commit_message=f"serctl bundle {bundle.document['name']}",
-            allow_patterns=[BUNDLE_FILE, *bundle.document["files"]],
+            commit_message=f"serctl bundle {bundle.document.name}",
+            allow_patterns=[BUNDLE_FILE, *bundle.document.files],
             delete_patterns="*",
         )
         advance(note="files")
@@ -72,7 +72,7 @@ def push_bundle(options: PushOptions, *, progress: Progress = silent) -> PushRes
         model=str(HubName(name.repository, commit.oid)),
         url=commit.commit_url,
         commit=commit.oid,
-        files=len(bundle.document["files"]) + 1,
+        files=len(bundle.document.files) + 1,
         notes=_list_notes(bundle),
     )
 
@@ -91,7 +91,7 @@ def _make_repository(api: "HfApi", repository: str, options: PushOptions) -> Non
 
 def _list_notes(bundle: Bundle) -> tuple[str, ...]:
     notes = []
-    local = [row["encoder"] for row in bundle.document["encoders"] if row["weights"] == "local"]
+    local = [row.encoder for row in bundle.document.encoders if row.weights == "local"]
     if local:
         notes.append(
             f"{', '.join(local)}: weights from this machine, which the bundle does not hold. "

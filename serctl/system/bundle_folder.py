@@ -3,39 +3,20 @@
 ``bundle.json`` lists every other file with its size and SHA-256. A directory that holds more, less
 or something else than its list is refused before any file of it is opened, and so is a link, a path
 that leads out of it, or a file of a kind that serctl has no safe reader for (a pickle, whatever its
-name). The hashes guard against damage and slips, not against someone who rewrites ``bundle.json``:
-for that, compare its digest with the one its maker tells.
+name). The hashes guard against damage and mistakes. They do not guard against someone who rewrites
+``bundle.json``: compare its digest with the digest that its maker published.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from serctl.documents.bundle import BUNDLE_FILE, BundleDocument, FileRecord
 from serctl.errors import CheckpointError, first_few
-from serctl.files import read_json, write_json
 from serctl.hashes import hash_file
 
-BUNDLE_VERSION = 1
-BUNDLE_FILE = "bundle.json"
 SUFFIXES = frozenset({".json", ".md", ".safetensors", ".skops", ".ubj"})
 """Kinds of files a bundle may hold; none of their readers runs code."""
-REQUIRED: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "serctl": str,
-    "made": str,
-    "labels": list,
-    "networks": list,
-    "stacker": (dict, type(None)),
-    "encoders": list,
-    "recogniser": (dict, type(None)),
-    "calibration": dict,
-    "metrics": dict,
-    "corpora": list,
-    "files": dict,
-}
-"""Keys of ``bundle.json`` beside its version, and their types."""
-HINT = "Make a bundle with: serctl bundle make"
 
 
 @dataclass(frozen=True)
@@ -49,36 +30,36 @@ class Bundle:
     """
 
     folder: Path
-    document: Mapping[str, Any]
+    document: BundleDocument
     digest: str
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Emotions in the order of the networks' outputs."""
-        return tuple(self.document["labels"])
+        return self.document.labels
 
     @property
     def networks(self) -> dict[str, Path]:
         """Folder of each network by name, in the order the stacker sees them."""
-        return {name: self.folder / "networks" / name for name in self.document["networks"]}
+        return {name: self.folder / "networks" / name for name in self.document.networks}
 
     @property
     def stacker(self) -> Path | None:
         """Folder of the stacker; None for a single network."""
-        return self.folder / "stacker" if self.document["stacker"] else None
+        return self.folder / "stacker" if self.document.stacker else None
 
 
-def seal_bundle(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write ``bundle.json`` over what lies in ``folder``.
+def seal_bundle(folder: Path, document: BundleDocument) -> None:
+    """Write ``bundle.json`` with the hash of every file in ``folder``.
 
     Raises:
-        CheckpointError: It holds what a bundle must not hold.
+        CheckpointError: The folder holds a file that a bundle must not hold.
     """
     files = {
-        name: {"bytes": path.stat().st_size, "sha256": hash_file(path)}
+        name: FileRecord(bytes=path.stat().st_size, sha256=hash_file(path))
         for name, path in sorted(_list_files(folder).items())
     }
-    write_json(folder / BUNDLE_FILE, {"serctl_bundle": BUNDLE_VERSION, **document, "files": files})
+    document.model_copy(update={"files": files}).write(folder / BUNDLE_FILE)
 
 
 def open_bundle(folder: Path) -> Bundle:
@@ -88,15 +69,15 @@ def open_bundle(folder: Path) -> Bundle:
         CheckpointError: It is no bundle, of another format, or its files are not those listed.
     """
     document = read_listing(folder)
-    listed = document["files"]
+    listed = document.files
     present = _list_files(folder)
     check_unlisted(folder, present, listed)
     damaged = [
         name
         for name, facts in listed.items()
         if name not in present
-        or present[name].stat().st_size != facts["bytes"]
-        or hash_file(present[name]) != facts["sha256"]
+        or present[name].stat().st_size != facts.bytes
+        or hash_file(present[name]) != facts.sha256
     ]
     if damaged:
         raise CheckpointError(
@@ -106,28 +87,15 @@ def open_bundle(folder: Path) -> Bundle:
     return Bundle(folder, document, hash_file(folder / BUNDLE_FILE))
 
 
-def read_listing(folder: Path) -> dict[str, Any]:
-    """Read ``bundle.json`` and check that it is well formed and names no path outside its folder.
+def read_listing(folder: Path) -> BundleDocument:
+    """Read ``bundle.json`` and check that it names no path outside its folder.
 
     Raises:
         CheckpointError: It is absent, malformed, of another format, or a path leads out.
     """
-    document = read_json(folder / BUNDLE_FILE, CheckpointError, HINT)
-    version = document.get("serctl_bundle") if isinstance(document, dict) else None
-    if version != BUNDLE_VERSION:
-        raise CheckpointError(
-            f"'{folder}' has bundle format {version!r}; this serctl reads {BUNDLE_VERSION}."
-        )
-    absent = [k for k, kind in REQUIRED.items() if not isinstance(document.get(k, ...), kind)]
-    if absent:
-        raise CheckpointError(
-            f"'{folder / BUNDLE_FILE}' lacks {first_few(absent)}, or they are malformed. {HINT}"
-        )
-    listed = document["files"]
-    texts = [*document["networks"], *document["labels"]]
-    if not all(isinstance(text, str) for text in texts) or not all(map(_is_fact, listed.values())):
-        raise CheckpointError(f"'{folder / BUNDLE_FILE}' has malformed entries. {HINT}")
-    for name in (*listed, *(f"networks/{name}/config.json" for name in document["networks"])):
+    document = BundleDocument.read(folder / BUNDLE_FILE)
+    networks = (f"networks/{name}/config.json" for name in document.networks)
+    for name in (*document.files, *networks):
         _check_name(folder, name)
     return document
 
@@ -146,13 +114,8 @@ def check_unlisted(place: Path | str, present: Iterable[str], listed: Iterable[s
 
 
 def is_bundle(folder: Path) -> bool:
-    """Return whether a folder says that it is a bundle."""
+    """Return whether a folder holds a ``bundle.json``."""
     return (folder / BUNDLE_FILE).is_file()
-
-
-def _is_fact(facts: Any) -> bool:
-    kinds = {name: type(value) for name, value in facts.items()} if type(facts) is dict else {}
-    return kinds == {"bytes": int, "sha256": str}
 
 
 def _check_name(folder: Path, name: str) -> None:

@@ -4,17 +4,16 @@ README.md of a bundle is the card with the YAML header that the Hugging Face hub
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from serctl.data.corpora import CORPORA
+from serctl.documents.bundle import OTHER_LICENSE, BundleDocument, CorpusRecord, EncoderRecord
 from serctl.encoders.catalog import is_hub_id
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-OTHER_LICENSE = "other"
-"""The hub's word for terms that have no identifier there."""
 METRIC_TITLES = {"macro_f1": "macro-F1", "uar": "UAR", "accuracy": "accuracy"}
 METRIC_TYPES = {"macro_f1": "f1", "uar": "recall", "accuracy": "accuracy"}
 """The hub's name for each metric; UAR is the macro-averaged recall."""
@@ -51,25 +50,25 @@ points above were checked on 2026-11-22 against reproductions of it, not the Off
 """
 
 
-def write_readme(document: Mapping[str, Any]) -> str:
+def write_readme(document: BundleDocument) -> str:
     """Return README.md of a bundle: the hub's header, then the card."""
     return f"---\n{write_header(document)}\n---\n\n{write_card(document)}"
 
 
-def write_header(document: Mapping[str, Any]) -> str:
+def write_header(document: BundleDocument) -> str:
     """Return the YAML header by which the Hugging Face hub files and finds a model.
 
     Dev fitted the temperature, so the header holds the metrics of the other splits only.
     """
     from huggingface_hub import ModelCardData
 
-    license_id = document.get("license", OTHER_LICENSE)
-    bases = [row["weights"] for row in document["encoders"] if is_hub_id(row["weights"])]
-    corpora = [row["name"] for row in document["corpora"] if row["name"] in CORPORA]
+    license_id = document.license
+    bases = [row.weights for row in document.encoders if is_hub_id(row.weights)]
+    corpora = [row.name for row in document.corpora if row.name in CORPORA]
     languages = {CORPORA[name].language for name in corpora}
     results = list_results(document)
     header = ModelCardData(
-        model_name=document["name"] if results else None,
+        model_name=document.name if results else None,
         eval_results=results or None,
         license=license_id,
         license_name="terms-of-the-training-data" if license_id == OTHER_LICENSE else None,
@@ -78,16 +77,16 @@ def write_header(document: Mapping[str, Any]) -> str:
         datasets=corpora or None,
         library_name="serctl",
         pipeline_tag="audio-classification",
-        tags=["speech-emotion-recognition", "emotion", "speech", *map(_slug, document["labels"])],
+        tags=["speech-emotion-recognition", "emotion", "speech", *map(_slug, document.labels)],
     )
     return header.to_yaml()
 
 
-def list_results(document: Mapping[str, Any]) -> "list[EvalResult]":
+def list_results(document: BundleDocument) -> "list[EvalResult]":
     """Return the metrics of every split but dev, in the form of the hub's model index."""
     from huggingface_hub import EvalResult
 
-    corpora = ", ".join(row["name"] for row in document["corpora"])
+    corpora = ", ".join(row.name for row in document.corpora)
     return [
         EvalResult(
             task_type="audio-classification",
@@ -97,70 +96,72 @@ def list_results(document: Mapping[str, Any]) -> "list[EvalResult]":
             dataset_split=split,
             metric_type=METRIC_TYPES[name],
             metric_name=title,
-            metric_value=found[name],
+            metric_value=getattr(found, name),
         )
-        for split, found in document["metrics"].items()
+        for split, found in document.metrics.items()
         if split != "dev"
         for name, title in METRIC_TITLES.items()
     ]
 
 
-def write_card(document: Mapping[str, Any]) -> str:
+def write_card(document: BundleDocument) -> str:
     """Return the card of a bundle, for people, from ``bundle.json``."""
-    system = f"stacker `{document['stacker']['kind']}` over " if document["stacker"] else ""
-    count = len(document["networks"])
-    calibration = document["calibration"]
+    system = f"stacker `{document.stacker.kind}` over " if document.stacker else ""
+    count = len(document.networks)
+    calibration = document.calibration
+    natural, implied = calibration.natural_prior, calibration.implied_prior
     parts = [
-        f"# {document['name']}",
+        f"# {document.name}",
         f"Speech emotion recognition: {system}{count} fusion network{'s' * (count > 1)} on frames "
-        f"of frozen encoders. Emotions: {', '.join(document['labels'])}.",
+        f"of frozen encoders. Emotions: {', '.join(document.labels)}.",
         "    serctl predict AUDIO --model FOLDER",
         USE,
         "## Metrics",
         _table(
             ("split", "utterances", *METRIC_TITLES.values()),
             [
-                (split, str(found["num_utterances"]), *(f"{found[x]:.3f}" for x in METRIC_TITLES))
-                for split, found in document["metrics"].items()
+                (
+                    split,
+                    str(found.num_utterances),
+                    *(f"{getattr(found, name):.3f}" for name in METRIC_TITLES),
+                )
+                for split, found in document.metrics.items()
             ],
         ),
         "Predictions as trained, before `--prior`. Dev fitted the temperature and may have chosen "
         "the epochs of the networks. Its metrics are optimistic.",
-        f"Fitted on dev ({calibration['num_rows']} utterances): temperature "
-        f"{calibration['temperature']:.2f}.",
+        f"Fitted on dev ({calibration.num_rows} utterances): temperature "
+        f"{calibration.temperature:.2f}.",
         _table(
             ("emotion", "share in dev", "share implied by the predictions"),
-            [
-                (name, *(f"{calibration[x][name]:.3f}" for x in ("natural_prior", "implied_prior")))
-                for name in document["labels"]
-            ],
+            [(name, f"{natural[name]:.3f}", f"{implied[name]:.3f}") for name in document.labels],
         ),
         "## Encoders",
         "Not in this directory. serctl finds them by name and checks their revision.",
         _tabulate(
             ("encoder", "modality", "layer", "weights", "revision", "license"),
-            document["encoders"],
+            document.encoders,
         ),
         f"Transcripts: {_recogniser_of(document)}.",
         "## Data",
-        _tabulate(("name", "terms"), document["corpora"]),
+        _tabulate(("name", "terms"), document.corpora),
         "The networks were trained on these recordings. Their terms may bind the weights too.",
-        f"Made by serctl {document['serctl']} on {document['made']}.",
+        f"Made by serctl {document.serctl} on {document.made}.",
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
-def _recogniser_of(document: Mapping[str, Any]) -> str:
-    recogniser = document["recogniser"]
-    return f"`{recogniser['source']}`" if recogniser else "none are read"
+def _recogniser_of(document: BundleDocument) -> str:
+    recogniser = document.recogniser
+    return f"`{recogniser.source}`" if recogniser else "none are read"
 
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _tabulate(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    cells = [tuple(str(row[name]) for name in columns) for row in rows]
+def _tabulate(columns: Sequence[str], rows: Sequence[EncoderRecord | CorpusRecord]) -> str:
+    cells = [tuple(str(getattr(row, name)) for name in columns) for row in rows]
     return _table(tuple(name.replace("license", "licence") for name in columns), cells)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from serctl.cache.key import FeatureKey
 from serctl.config import Workspace, check_options
+from serctl.documents.bundle import RecogniserRecord
 from serctl.encoders.base import Encoder, EncoderIdentity
 from serctl.encoders.catalog import ENCODERS, is_hub_id
 from serctl.encoders.load import identify_encoder, load_encoder, window_seconds
@@ -53,7 +54,7 @@ class Encoders:
         self._recogniser: Recogniser | None = None
         self._kept: dict[str, Encoder] = {}
         if self.find_words:
-            self._recognition = settle_words(parts.recogniser or {}, mapping)
+            self._recognition = settle_words(parts.recogniser, mapping)
             self._recogniser = self.recogniser() if keep else None
         for digest, branch in parts.encoders.items():
             if not keep:
@@ -141,25 +142,25 @@ def check_identity(found: EncoderIdentity, key: FeatureKey, contents: Mapping[st
         )
 
 
-def settle_words(recogniser: Mapping[str, Any], mapping: Mapping[str, Path]) -> Recognition:
+def settle_words(recogniser: RecogniserRecord | None, mapping: Mapping[str, Path]) -> Recognition:
     """Find the recogniser whose words the networks learnt from.
 
     Raises:
         TranscriptsError: They learnt from a corpus' own words, or from another revision's.
     """
-    if "settings" not in recogniser:
+    if recogniser is None or recogniser.settings is None:
         raise TranscriptsError(
             "This system learnt from words that came with the corpus. Give the words of these "
             "recordings too: serctl predict AUDIO --model NAME --transcripts words.csv "
             "(columns utterance_id,text), or name a recogniser: --recogniser whisper-large-v3"
         )
-    settings = {name: value for name, value in recogniser["settings"].items() if value is not None}
-    settings["backend"] = recogniser.get("backend", "auto")
+    settings = {name: value for name, value in recogniser.settings.items() if value is not None}
+    settings["backend"] = recogniser.backend
     options = TranscribeOptions(**check_options(TranscribeOptions, settings, "recogniser"))
     recognition = settle_recognition(Workspace(Path(), weights=mapping), options)
-    if recogniser["source"] not in ("", recognition.source):
+    if recogniser.source not in ("", recognition.source):
         raise TranscriptsError(
-            f"The networks learnt from words of '{recogniser['source']}'; what is at hand would "
+            f"The networks learnt from words of '{recogniser.source}'; what is at hand would "
             f"give '{recognition.source}'. Name the same weights in serctl.toml under [weights]."
         )
     return recognition

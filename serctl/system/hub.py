@@ -147,8 +147,8 @@ def _download(name: HubName, folder: Path) -> None:
             )
 
     fetch(BUNDLE_FILE)
-    listed = read_listing(part)["files"]
-    _check_listing(name, sizes, {path: facts["bytes"] for path, facts in listed.items()})
+    listed = read_listing(part).files
+    _check_listing(name, sizes, {path: facts.bytes for path, facts in listed.items()})
     for path in listed:
         fetch(path)
     shutil.rmtree(part / ".cache", ignore_errors=True)  # of huggingface_hub, to continue downloads

@@ -1,9 +1,8 @@
-"""What a system that judges audio is made of, in a bundle or in the project that trained it."""
+"""The parts of a system that predicts audio, from a bundle or from the project that trained it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,9 +10,10 @@ from serctl.cache.key import FeatureKey
 from serctl.config import Workspace
 from serctl.data.manifest import read_manifest
 from serctl.data.transcripts import FROM_MANIFEST
+from serctl.documents.bundle import RecogniserRecord
 from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
-from serctl.ensemble.calibration import Calibration, fit_calibration
+from serctl.ensemble.calibration import Calibrator, fit_calibration
 from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
 from serctl.files import guess_path, read_json
@@ -32,16 +32,16 @@ class Branch:
 
 @dataclass(frozen=True)
 class Parts:
-    """A system that judges audio.
+    """The parts of a system.
 
     Attributes:
         name: Of the bundle, stacker or run.
-        labels: Emotions in the order of its answers.
+        labels: Emotions in the order of its predictions.
         networks: Folder of each network by name, in the order the stacker sees them.
         branches: Branches of each network by name.
         stacker: Folder of the stacker; None for a single network.
-        recogniser: Source and settings of the words it learnt from; None without text branch.
-        calibrate: Returns what was fitted on dev.
+        recogniser: Recogniser whose transcripts it was trained on; None without a text branch.
+        calibrate: Returns the calibrator, fitted on dev.
         contents: Hash of an encoder's files by revision, so that a copy is known for what it is.
         bundle: Where the parts come from, if not from a project.
         notes: What a user should know about where they come from.
@@ -52,8 +52,8 @@ class Parts:
     networks: Mapping[str, Path]
     branches: Mapping[str, tuple[Branch, ...]]
     stacker: Path | None
-    recogniser: Mapping[str, Any] | None
-    calibrate: Callable[[], Calibration]
+    recogniser: RecogniserRecord | None
+    calibrate: Callable[[], Calibrator]
     contents: Mapping[str, str] = field(default_factory=dict)
     bundle: Bundle | None = None
     notes: tuple[str, ...] = ()
@@ -105,11 +105,11 @@ def read_branches(folder: Path) -> tuple[Branch, ...]:
     )
 
 
-def fit_on_dev(workspace: Workspace, system: System, labels: tuple[str, ...]) -> Calibration:
-    """Fit temperature and prior on what a run or stacker says of dev.
+def fit_on_dev(workspace: Workspace, system: System, labels: tuple[str, ...]) -> Calibrator:
+    """Fit temperature and prior on the predictions of a run or stacker for dev.
 
     Raises:
-        LogitsError: It says nothing of dev.
+        LogitsError: It has no logits of dev.
         ManifestError: There is no labelled dev split.
     """
     dev = read_manifest(workspace.manifest).select("dev").where(lambda row: row.emotion in labels)
@@ -123,14 +123,14 @@ def fit_on_dev(workspace: Workspace, system: System, labels: tuple[str, ...]) ->
 def _read_bundle(bundle: Bundle) -> Parts:
     document = bundle.document
     return Parts(
-        name=document["name"],
+        name=document.name,
         labels=bundle.labels,
         networks=bundle.networks,
         branches={name: read_branches(folder) for name, folder in bundle.networks.items()},
         stacker=bundle.stacker,
-        recogniser=document["recogniser"],
-        calibrate=lambda: Calibration.from_dict(document["calibration"], bundle.labels),
-        contents={found["revision"]: found["content"] for found in document.get("encoders", [])},
+        recogniser=document.recogniser,
+        calibrate=lambda: Calibrator.of(document.calibration, bundle.labels),
+        contents={found.revision: found.content for found in document.encoders},
         bundle=bundle,
     )
 
@@ -185,7 +185,7 @@ def _check_networks(name: str, networks: Mapping[str, Path], hashes: Mapping[str
     if outside:
         raise CheckpointError(
             f"Stacker '{name}' needs {first_few(outside)}, which is no run of this project: "
-            f"only runs can judge new audio. Stack without it: serctl stack RUN..."
+            f"only runs can predict new audio. Stack without it: serctl stack RUN..."
         )
     for model, folder in networks.items():
         found = RunConfig.read(folder / CONFIG).hash
@@ -198,8 +198,8 @@ def _check_networks(name: str, networks: Mapping[str, Path], hashes: Mapping[str
 
 def _find_recogniser(
     workspace: Workspace, branches: Mapping[str, tuple[Branch, ...]]
-) -> dict[str, Any] | None:
-    """Return whose words the text branches learnt from.
+) -> RecogniserRecord | None:
+    """Return the recogniser whose transcripts the text branches were trained on.
 
     Raises:
         TranscriptsError: The project's transcripts are of another source by now.
@@ -210,16 +210,17 @@ def _find_recogniser(
         return None
     if len(sources) > 1:
         raise TranscriptsError(
-            f"The networks learnt from words of different sources ({first_few(sources)}): they "
-            f"cannot judge one recording together. Train them on the same transcripts."
+            f"The networks were trained on transcripts of different sources ({first_few(sources)}) "
+            f"and cannot predict one recording together. Train them on the same transcripts."
         )
     if sources[0] == FROM_MANIFEST:
-        return {"source": FROM_MANIFEST}
+        return RecogniserRecord(source=FROM_MANIFEST)
     path = workspace.transcripts.with_suffix(".json")
     document = read_json(path, TranscriptsError, "Run: serctl transcribe")
     if document.get("source") != sources[0]:
         raise TranscriptsError(
-            f"The networks learnt from words of '{sources[0]}', but '{path}' is of "
+            f"The networks were trained on transcripts of '{sources[0]}', but '{path}' is of "
             f"'{document.get('source')}'. Transcribe as before, or train again."
         )
-    return {name: document[name] for name in ("source", "backend", "settings")}
+    kept = {name: document[name] for name in ("source", "backend", "settings")}
+    return RecogniserRecord(**kept)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from serctl.config import find_workspace, read_toml
 from serctl.data.audio import SAMPLE_RATE
 from serctl.data.segments import cut_at_pauses
+from serctl.documents.bundle import RecogniserRecord
 from serctl.ensemble.calibration import PRIORS, parse_prior
 from serctl.ensemble.logits import Logits, softmax
 from serctl.ensemble.stacker_folder import load_stacker
@@ -53,8 +54,8 @@ class Predictor:
         words: bool = True,
     ) -> None:
         if options.recogniser:
-            settings = {"model": options.recogniser}
-            parts = replace(parts, recogniser={"source": "", "settings": settings})
+            chosen = RecogniserRecord(source="", settings={"model": options.recogniser})
+            parts = replace(parts, recogniser=chosen)
         self.parts, self.labels, self.options = parts, parts.labels, options
         self._calibration, self._prior = None, None
         if options.prior != "as-trained":

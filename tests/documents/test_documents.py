@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serctl.documents.base import Document, version_field
+from serctl.documents.bundle import BundleDocument
 from serctl.documents.logits import LogitsSidecar
 from serctl.documents.run import EpochRecord, RunConfig, RunSummary, read_epochs
 from serctl.documents.stacker import StackerDocument
@@ -21,6 +22,7 @@ KINDS: dict[str, type[Document]] = {
     "logits_of_a_run.json": LogitsSidecar,
     "stacker.json": StackerDocument,
     "stacker_average.json": StackerDocument,
+    "bundle.json": BundleDocument,
 }
 VERSIONED = [name for name, kind in KINDS.items() if version_field(kind)]
 

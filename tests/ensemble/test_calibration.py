@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from serctl.ensemble.calibration import Calibration, fit_calibration, parse_prior
+from serctl.documents.bundle import CalibrationRecord
+from serctl.ensemble.calibration import Calibrator, fit_calibration, parse_prior
 from serctl.ensemble.logits import softmax
 from serctl.errors import CheckpointError, ConfigError
 
@@ -57,20 +59,20 @@ def test_a_class_that_dev_lacks_keeps_a_share() -> None:
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(0.1, 5))
 def test_calibrated_answers_are_probabilities_even_of_zeros(row: list, temperature: float) -> None:
     third = np.full(3, 1 / 3)
-    made = Calibration(temperature, third, third, 1).apply(np.array([row]), np.array([1.0, 0, 0]))
+    made = Calibrator(temperature, third, third, 1).apply(np.array([row]), np.array([1.0, 0, 0]))
     assert np.isfinite(made).all()
     assert made.sum() == pytest.approx(1)
 
 
 def test_it_survives_json() -> None:
     found = fit_calibration(*draw(2.0, np.array([0.2, 0.3, 0.5]), 300))
-    again = Calibration.from_dict(found.to_dict(LABELS), LABELS)
+    again = Calibrator.of(found.record(LABELS), LABELS)
     assert again.temperature == pytest.approx(found.temperature, abs=1e-6)
     assert again.implied == pytest.approx(found.implied, abs=1e-6)
-    with pytest.raises(CheckpointError, match="incomplete"):
-        Calibration.from_dict({"temperature": 1.0}, LABELS)
-    with pytest.raises(CheckpointError, match="positive"):
-        Calibration.from_dict(found.to_dict(LABELS) | {"temperature": -1}, LABELS)
+    with pytest.raises(CheckpointError, match="has no prior of calm"):
+        Calibrator.of(found.record(LABELS), [*LABELS, "calm"])
+    with pytest.raises(ValidationError, match="greater than 0"):
+        CalibrationRecord(**dict(found.record(LABELS)) | {"temperature": -1})
 
 
 def test_a_users_prior_is_shares_of_every_emotion() -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest import read_manifest
+from serctl.documents.bundle import CorpusRecord, RecogniserRecord
 from serctl.encoders.catalog import get_spec
 from serctl.ensemble.logits_file import read_logits
 from serctl.errors import LogitsError, UnknownNameError, UsageError
@@ -51,7 +52,7 @@ def test_it_holds_networks_and_stacker_and_nothing_of_the_corpus(bundle: BundleR
     assert bundle.files == len(files) - 1
     text = "".join(p.read_text() for p in bundle.folder.rglob("*.json"))
     assert "u05" not in text  # no utterance, and so no one's voice, is named
-    assert bundle.document["recogniser"] == {"source": "manifest"}
+    assert bundle.document.recogniser == RecogniserRecord(source="manifest")
 
 
 def test_emotions_beyond_the_eight_are_judged_and_shown_but_not_submitted(
@@ -68,23 +69,23 @@ def test_emotions_beyond_the_eight_are_judged_and_shown_but_not_submitted(
 
 
 def test_its_figures_are_those_of_scikit_learn(project: Workspace, bundle: BundleResult) -> None:
-    assert set(bundle.document["metrics"]) == {"dev", "test"}
+    assert set(bundle.document.metrics) == {"dev", "test"}
     rows = read_manifest(project.manifest).select("test")
     answers = read_logits(project.stackers / "linear" / "test.csv").select(rows.ids)
     predicted = [EMOTIONS[best] for best in answers.values.argmax(axis=1)]
     true = [row.emotion for row in rows]
-    found = bundle.document["metrics"]["test"]
-    assert found["num_utterances"] == len(rows)
+    found = bundle.document.metrics["test"]
+    assert found.num_utterances == len(rows)
     expected = f1_score(true, predicted, labels=EMOTIONS, average="macro", zero_division=0)
-    assert found["macro_f1"] == pytest.approx(expected, abs=1e-6)
-    assert found["uar"] == pytest.approx(balanced_accuracy_score(true, predicted), abs=1e-6)
+    assert found.macro_f1 == pytest.approx(expected, abs=1e-6)
+    assert found.uar == pytest.approx(balanced_accuracy_score(true, predicted), abs=1e-6)
 
 
 def test_encoders_are_named_with_revision_and_licence(bundle: BundleResult) -> None:
-    found = {row["encoder"]: row for row in bundle.document["encoders"]}
+    found = {row.encoder: row for row in bundle.document.encoders}
     assert set(found) == {"wavlm-large", "roberta-large"}
-    assert found["wavlm-large"]["license"] == get_spec("wavlm-large").license
-    assert found["roberta-large"]["revision"] == found["roberta-large"]["content"]
+    assert found["wavlm-large"].license == get_spec("wavlm-large").license
+    assert found["roberta-large"].revision == found["roberta-large"].content
     assert any("weights from this machine" in note for note in bundle.notes)
     assert set(find_missing_weights(bundle.document, {})) == set(found)
     assert not find_missing_weights(bundle.document, dict.fromkeys(found, bundle.folder))
@@ -98,7 +99,7 @@ def test_the_card_names_law_data_and_figures(bundle: BundleResult) -> None:
         "medical or safety",
         "| tones | CC0; https://example.org |",
         f"| {get_spec('wavlm-large').license} |",
-        f"| test | 6 | {bundle.document['metrics']['test']['macro_f1']:.3f} |",
+        f"| test | 6 | {bundle.document.metrics['test'].macro_f1:.3f} |",
     ):
         assert part in card, part
 
@@ -110,10 +111,10 @@ def test_terms_that_are_given_go_before_those_that_init_noted(
         name=SPEECH, output=str(tmp_path / "b"), data=("ravdess", "own: secret")
     )
     result = make_bundle(project, options)
-    assert result.document["corpora"][0]["terms"].startswith("CC BY-NC-SA")
-    assert result.document["corpora"][1] == {"name": "own", "terms": "secret"}
-    assert result.document["stacker"] is None
-    with pytest.raises(UsageError, match="say its terms"):
+    assert result.document.corpora[0].terms.startswith("CC BY-NC-SA")
+    assert result.document.corpora[1] == CorpusRecord(name="own", terms="secret")
+    assert result.document.stacker is None
+    with pytest.raises(UsageError, match="has no terms"):
         make_bundle(project, replace(options, data=("own",), overwrite=True))
 
 

@@ -168,7 +168,7 @@ def test_unlabelled_utterances_are_skipped_and_counted_or_learnt_from_their_vote
     unlabelled = sum(row.split == "train" and not row.emotion for row in rows)
     assert unlabelled > 0
     assert (hard.skipped, soft.skipped) == (unlabelled, 0)
-    assert soft["utterances"] == hard["utterances"] + unlabelled
+    assert soft.utterances == hard.utterances + unlabelled
 
 
 def test_every_option_of_other_systems_runs_together(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from huggingface_hub import ModelCard, constants
 from local_hub import LocalHub, Repository, serve_hub
 
+from serctl.documents.bundle import BundleDocument
 from serctl.errors import CheckpointError, HubError, UsageError
 from serctl.options import PushOptions
 from serctl.stages.push import push_bundle
@@ -22,7 +23,8 @@ from serctl.system.hub import fetch_bundle, parse_hub_name
 
 NAME = "me/tones"
 SCORES = {"num_utterances": 6, "macro_f1": 0.5, "uar": 0.6, "accuracy": 0.7}
-DOCUMENT = {
+LIST = {
+    "serctl_bundle": 1,
     "name": "tones",
     "serctl": "0",
     "made": "2026-01-01",
@@ -37,7 +39,13 @@ DOCUMENT = {
             "layer": -1,
             "weights": "microsoft/wavlm-large",
             "revision": "0" * 40,
+            "compute_dtype": "float32",
+            "window": "whole",
+            "source": "audio-16k-mono",
+            "storage": "float16",
+            "digest": "0" * 12,
             "license": "mit",
+            "content": "",
         }
     ],
     "recogniser": None,
@@ -49,7 +57,9 @@ DOCUMENT = {
     },
     "metrics": {"dev": SCORES, "test": SCORES},
     "corpora": [{"name": "emodb", "terms": "free for research"}],
+    "files": {},
 }
+DOCUMENT = BundleDocument.model_validate(LIST)
 
 
 @pytest.fixture
@@ -136,7 +146,7 @@ def test_a_second_push_replaces_the_files_in_one_commit(hub: LocalHub, folder: P
     first = push(folder)
     shutil.move(folder / "networks" / "one", folder / "networks" / "two")
     (folder / BUNDLE_FILE).unlink()
-    seal_bundle(folder, DOCUMENT | {"networks": ["two"]})
+    seal_bundle(folder, DOCUMENT.model_copy(update={"networks": ("two",)}))
     second = push(folder)
     assert first != second
     assert len(hub.repositories[NAME].commits) == 3  # the first is the hub's own
@@ -179,9 +189,9 @@ def test_the_card_is_a_valid_card_of_the_hub(hub: LocalHub, folder: Path) -> Non
 
 
 def test_a_card_without_licence_test_split_or_known_corpus_is_valid(hub: LocalHub) -> None:
-    less = DOCUMENT | {"metrics": {"dev": SCORES}, "corpora": [{"name": "own", "terms": "?"}]}
+    less = LIST | {"metrics": {"dev": SCORES}, "corpora": [{"name": "own", "terms": "?"}]}
     del less["license"]
-    card = ModelCard(write_readme(less))
+    card = ModelCard(write_readme(BundleDocument.model_validate(less)))
     card.validate()
     assert card.data.license == "other"
     assert card.data.eval_results is None
@@ -248,7 +258,7 @@ def _plant(name: str, content: bytes) -> Callable[[dict[str, bytes]], object]:
         (_plant("networks/one/config.json", pickle.dumps(1, 2)[:2]), "Pickles can run code"),
         (lambda files: files.pop("README.md"), r"another size than listed: README\.md"),
         (lambda files: files.pop("bundle.json"), r"no bundle\.json"),
-        (_plant("bundle.json", b"[]"), "bundle format"),
+        (_plant("bundle.json", b"[]"), "is not a bundle"),
     ],
 )
 def test_every_check_of_a_local_bundle_holds(

@@ -1,0 +1,107 @@
+"""The list of a bundle, ``bundle.json``: its parts, and every file with its hash."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat
+
+from serctl.documents.base import Document, Section
+from serctl.errors import CheckpointError
+
+BUNDLE_VERSION: Literal[1] = 1
+BUNDLE_FILE = "bundle.json"
+OTHER_LICENSE = "other"
+"""The hub's word for terms that have no identifier there."""
+
+
+class StackerName(Section):
+    """The stacker of a bundle."""
+
+    kind: str = Field(description="such as `random-forest`")
+    name: str = Field(description="name of its folder in the project")
+
+
+class EncoderRecord(Section):
+    """An encoder whose frames the networks read: its feature key, licence and files."""
+
+    encoder: str = Field(description="name in the catalogue, on the hub or in `[weights]`")
+    modality: str = Field(description="`speech`, `text` or `paralinguistic`")
+    weights: str = Field(description="source of the weights: hub id, package or `local`")
+    revision: str = Field(description="commit or hash of the weights")
+    layer: int = Field(description="N of `hidden_states[N]`; -1 is `last_hidden_state`")
+    compute_dtype: str = Field(description="type that the network computes in")
+    window: str = Field(description="the encoder's rule for length and padding")
+    source: str = Field(description="`audio-16k-mono`, or the id of the transcripts")
+    storage: str = Field(description="how the cache keeps the frames")
+    digest: str = Field(description="twelve hex digits of the feature key")
+    license: str = Field(description="licence of the weights")
+    content: str = Field(description="hash of the weights' files; empty if they were not at hand")
+
+
+class RecogniserRecord(Section):
+    """The recogniser whose transcripts the text branches were trained on."""
+
+    source: str = Field(description="id of the transcripts; `manifest` for the corpus' own")
+    backend: str = Field(default="auto", description="program that ran the recogniser")
+    settings: dict[str, Any] | None = Field(
+        default=None, description="model, language, dtype, layer, storage and seed"
+    )
+
+
+class CalibrationRecord(Section):
+    """Temperature and priors, fitted on dev."""
+
+    temperature: PositiveFloat = Field(description="logits are divided by it")
+    implied_prior: dict[str, PositiveFloat] = Field(
+        description="emotion → share that the predictions assume"
+    )
+    natural_prior: dict[str, PositiveFloat] = Field(description="emotion → share in dev")
+    num_rows: int = Field(description="utterances of dev")
+
+
+class SplitMetrics(Section):
+    """Metrics of the system on one split."""
+
+    num_utterances: int = Field(description="labelled utterances")
+    macro_f1: float = Field(description="macro-F1")
+    uar: float = Field(description="unweighted average recall")
+    accuracy: float = Field(description="share of correct predictions")
+
+
+class CorpusRecord(Section):
+    """A corpus that the networks were trained on."""
+
+    name: str = Field(description="name of the corpus")
+    terms: str = Field(description="its licence or terms")
+
+
+class FileRecord(Section):
+    """A file of the bundle."""
+
+    bytes: int = Field(description="size")
+    sha256: str = Field(description="SHA-256 in hex digits")
+
+
+class BundleDocument(Document):
+    """What a bundle holds."""
+
+    noun: ClassVar = "bundle"
+    place: ClassVar = f"<bundle>/{BUNDLE_FILE}"
+    error: ClassVar = CheckpointError
+    hint: ClassVar = "Make a bundle with: serctl bundle make"
+
+    serctl_bundle: Literal[1] = Field(description="format version")
+    name: str = Field(description="name of the bundle")
+    serctl: str = Field(description="version of serctl that made it")
+    made: str = Field(description="date")
+    license: str = Field(
+        default=OTHER_LICENSE, description="licence of the bundle, an identifier of the hub"
+    )
+    labels: tuple[str, ...] = Field(description="emotions in the order of every output")
+    networks: tuple[str, ...] = Field(description="names, in the order of the stacker's input")
+    stacker: StackerName | None = Field(description="null for a single network")
+    encoders: tuple[EncoderRecord, ...] = Field(description="one entry per feature key")
+    recogniser: RecogniserRecord | None = Field(description="null without a text branch")
+    calibration: CalibrationRecord = Field(description="fitted on dev")
+    metrics: dict[str, SplitMetrics] = Field(description="by split; labelled splits but train")
+    corpora: tuple[CorpusRecord, ...] = Field(description="the training data")
+    files: dict[str, FileRecord] = Field(description="path in the bundle → size and hash")
