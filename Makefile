@@ -6,24 +6,24 @@ BIN    := $(abspath $(VENV))/bin
 SERCTL := $(BIN)/serctl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo results test test-slow test-gpu lint types docs clean paper \
+.PHONY: help setup demo results test test-slow test-gpu lint types docs serve clean paper \
         init transcribe extract train export-logits stack evaluate report run bundle predict doctor
 
 help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
-setup: $(VENV)/.installed  ## make .venv and install everything, once
+setup: $(VENV)/.installed  ## create .venv and install everything, once
 $(VENV)/.installed: $(HERE)/pyproject.toml $(HERE)/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "setup: serctl needs Python 3.11 or newer; name one with: make setup PYTHON=python3.12")'
-	@echo "setup: making $(VENV) with $$($(PYTHON) --version)"
+	@echo "setup: creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
-	@echo "setup: installing serctl[demo,report,dev] in the versions of constraints.txt (about 3 GB, a few minutes)"
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c $(HERE)/constraints.txt -e '$(HERE)[demo,report,dev]'
+	@echo "setup: installing serctl[demo,report,docs,dev] in the versions of constraints.txt (about 3 GB, a few minutes)"
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c $(HERE)/constraints.txt -e '$(HERE)[demo,report,docs,dev]'
 	@$(BIN)/python -c 'import serctl.cli'
 	@touch $@
 	@echo "setup: done"
 
-demo: setup  ## the whole road on synthetic speech, about nine minutes; resumable
+demo: setup  ## every step on synthetic speech, about nine minutes; resumable
 	@mkdir -p demo
 	@cd demo && { test -f serctl.toml || $(SERCTL) init --corpus demo --root corpus; } && $(SERCTL) run demo
 
@@ -48,8 +48,12 @@ results: setup  ## docs/results.md on ../shared/data; resumable, hours
 bench-%: setup  ## bench-cache, -extract, -train, -evaluate: tables, last line JSON
 	cd $(HERE) && $(BIN)/python tests/benchmarks/bench_$(subst -,_,$*).py
 
-docs: setup  ## regenerate docs/cli.md from the commands
+docs: setup  ## regenerate the generated pages and build the site into site/, strictly
 	cd $(HERE) && $(BIN)/python -m typer serctl.cli utils docs --name serctl --output docs/cli.md
+	cd $(HERE) && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+serve: setup  ## the documentation site on http://127.0.0.1:8000, rebuilt on every change
+	cd $(HERE) && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 clean:  ## remove the demo and what tools left; keeps .venv
 	cd $(HERE) && rm -rf demo build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

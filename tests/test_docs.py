@@ -28,6 +28,7 @@ SCRIPTS = [ROOT / "examples" / "quickstart.sh"]
 WORKFLOW = ROOT / "examples" / "ci" / "serctl.yml"
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+EXTERNAL = re.compile(r"""<(?:script|link rel="stylesheet"|img)[^>]+(?:src|href)=["']https?:""")
 CODE = re.compile(r"^(?:```.*?^```|(?: {4}.*\n)+)", re.MULTILINE | re.DOTALL)
 
 
@@ -108,6 +109,19 @@ def test_make_targets_and_their_variables_exist() -> None:
         assert target in targets or target.startswith("bench-"), f"make {target}"
         for variable in re.findall(r"\b([A-Z_]+)=", rest):
             assert re.search(rf"\b{variable}\b", makefile), f"make {target} {variable}="
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    """Strictly: no dead link or anchor, no page outside the navigation, no broken docstring."""
+    if "CI" not in os.environ:
+        pytest.importorskip("mkdocstrings", reason="the extra 'docs' is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "serctl.extract" in (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+    for page in tmp_path.rglob("*.html"):
+        assert not EXTERNAL.search(page.read_text(encoding="utf-8")), f"{page} loads from elsewhere"
 
 
 def test_every_page_is_listed_in_the_index() -> None:
