@@ -53,3 +53,11 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real corpora at '{folder}' (set SERCTL_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with two networks and two stackers; whoever changes it takes a copy."""
+    from trained_project import make_trained_project
+
+    return make_trained_project(tmp_path_factory.mktemp("trained") / "project").root

@@ -23,6 +23,7 @@ def encode_utterances(
     encoders: Encoders,
     device: torch.device,
     batch_seconds: float,
+    keys: Sequence[FeatureKey] | None = None,
 ) -> None:
     """Put words and frames, or the error that there is, into every utterance.
 
@@ -34,12 +35,13 @@ def encode_utterances(
         encoders: Of the system, and its recogniser.
         device: Where they compute.
         batch_seconds: Padded seconds of a batch.
+        keys: Of the frames to make; None makes all that the networks read.
     """
     with split_threads(device) if len(utterances) > 1 else nullcontext(1) as workers:
         if encoders.find_words:
             without = [one for one in utterances if one.text is None]
             _recognise(without, encoders, batch_seconds, workers)
-        for key in encoders.keys:
+        for key in encoders.keys if keys is None else keys:
             left = [one for one in utterances if one.error is None and key.digest not in one.frames]
             _encode(left, key, encoders, batch_seconds, workers)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from serctl.cache.key import FeatureKey
 from serctl.config import find_workspace, read_toml
 from serctl.data.audio import SAMPLE_RATE
 from serctl.data.segments import cut_at_pauses
@@ -57,6 +58,7 @@ class Predictor:
             chosen = RecogniserRecord(source="", settings={"model": options.recogniser})
             parts = replace(parts, recogniser=chosen)
         self.parts, self.labels, self.options = parts, parts.labels, options
+        self._own_notes: list[str] = []
         self._calibration, self._prior = None, None
         if options.prior != "as-trained":
             _check_prior(options.prior)
@@ -72,7 +74,16 @@ class Predictor:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about how it runs."""
-        return (*self.parts.notes, *self._encoders.notes)
+        return tuple(dict.fromkeys((*self.parts.notes, *self._encoders.notes, *self._own_notes)))
+
+    def note(self, text: str) -> None:
+        """Add to what a user should know."""
+        self._own_notes.append(text)
+
+    @property
+    def keys(self) -> list[FeatureKey]:
+        """Of all frames that the networks read."""
+        return self._encoders.keys
 
     def predict(
         self, audio: Audio, *, sample_rate: int | None = None, text: str | None = None
@@ -172,7 +183,7 @@ class Predictor:
     ) -> list[Prediction | SerctlError]:
         """Predict utterances together; no prediction depends on the other utterances."""
         good = [one for one in utterances if one.error is None]
-        encode_utterances(good, self._encoders, self._device, self.options.batch_seconds)
+        self.encode(good)
         good = [one for one in good if one.error is None]
         predictions = iter(self._combine(good) if good else ())
         return [one.error or next(predictions) for one in utterances]
@@ -197,6 +208,13 @@ class Predictor:
                 done += held
                 group, held = [], 0
         yield from zip(group, self.predict_utterances(group), strict=True)
+
+    def encode(
+        self, utterances: Sequence[LoadedUtterance], keys: Sequence[FeatureKey] | None = None
+    ) -> None:
+        """Fill in transcripts and frames, of all keys or of some; see `encode_utterances`."""
+        seconds = self.options.batch_seconds
+        encode_utterances(utterances, self._encoders, self._device, seconds, keys)
 
     def logits(self, utterances: Sequence[LoadedUtterance]) -> dict[str, NDArray[np.float64]]:
         """Return the logits ``(N, C)`` of every network for utterances that have their frames."""

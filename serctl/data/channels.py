@@ -1,0 +1,48 @@
+"""The channels of a recording: mixed, or each by itself (agent and customer of a call)."""
+
+import io
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.data.audio import decode_audio, read_bytes, to_mono_16k
+from serctl.errors import AudioError
+
+Choice = Literal["mix", "split", "left", "right"]
+SIDES = ("left", "right")
+
+
+def read_channels(path: Path, choice: Choice) -> dict[str, NDArray[np.float32]]:
+    """Return waveforms ``(num_samples,)``, 16 kHz, by the name of their channel.
+
+    ``mix`` averages all channels and names the result ''. ``split`` gives every channel: ``left``
+    and ``right`` of two, numbers from 1 of more. A channel without any sound is left out.
+
+    Raises:
+        AudioError: The file cannot be read, or does not have the channel.
+    """
+    content = read_bytes(path)
+    mixed = decode_audio(content, path)  # also tells what is wrong with a file
+    if choice == "mix":
+        return {"": mixed}
+    import soundfile
+
+    samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    count = samples.shape[1]
+    names = SIDES if count == 2 else tuple(map(str, range(1, count + 1)))
+    chosen = names if choice == "split" else (choice,)
+    if count == 1 or not set(chosen) <= set(names):
+        number = "one channel" if count == 1 else f"{count} channels"
+        raise AudioError(
+            f"'{path}' has {number}; --channels {choice} needs two. Take it as one: --channels mix"
+        )
+    found = {
+        name: to_mono_16k(samples[:, [names.index(name)]], rate, f"{path} ({name})")
+        for name in chosen
+        if samples[:, names.index(name)].any()
+    }
+    if not found:
+        raise AudioError(f"'{path}': the {choice} channel is digitally silent.")
+    return found

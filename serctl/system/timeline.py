@@ -1,0 +1,238 @@
+"""Emotion over time: each encoder runs over a recording once, and the windows share its frames.
+
+The frames of a window are cut out of a stretch of up to 30 s, what Whisper reads at once. They are
+not those of the window encoded alone: the encoder saw more context, and Whisper counts positions
+from the beginning of the stretch. ``docs/timeline.md`` says how much predictions differ by that.
+
+A text branch reads, for every window, the transcript of the stretches of speech that it touches.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.cache.key import FeatureKey
+from serctl.data.audio import SAMPLE_RATE
+from serctl.data.segments import cut_at_pauses
+from serctl.errors import ConfigError, SerctlError
+from serctl.system.prediction import Prediction
+from serctl.system.predictor import Predictor
+from serctl.system.utterances import LoadedUtterance
+from serctl.timeline.course import (
+    Spoken,
+    Timeline,
+    find_segments,
+    name_emotions,
+    settle_course,
+    smooth,
+)
+from serctl.timeline.windows import Step, Stretch, plan_steps, plan_stretches
+
+Item = TypeVar("Item")
+
+STRETCH_SECONDS = 30
+"""What Whisper reads at once; the others' memory grows with the square of the length."""
+GROUP_STRETCHES = 20
+"""Stretches whose frames are held at a time: ten minutes, as in `serctl predict`."""
+
+
+@dataclass(frozen=True)
+class TimelineSettings:
+    """How a recording is predicted over time.
+
+    Attributes:
+        every: Seconds of a step.
+        window: Seconds around a step that its prediction reads.
+        smooth: Seconds over which probabilities are averaged; 0 leaves them as they are.
+        shortest: Seconds of the shortest segment.
+        alone: Encode every window by itself instead of sharing frames.
+    """
+
+    every: float = 1.0
+    window: float = 4.0
+    smooth: float = 0.0
+    shortest: float = 2.0
+    alone: bool = False
+
+    def count_steps(self, seconds: float) -> int:
+        """Return how many steps so many seconds are, at least one."""
+        return max(1, round(seconds / self.every))
+
+
+@dataclass(frozen=True)
+class _Speech:
+    """Where somebody speaks, in samples, and what is said there."""
+
+    parts: Sequence[LoadedUtterance]
+
+    def touch(self, start: int, stop: int) -> list[LoadedUtterance]:
+        """Return the parts that lie at least partly between two samples."""
+        return [one for one in self.parts if _start(one) < stop and start < _stop(one)]
+
+
+def predict_timeline(
+    predictor: Predictor,
+    waveform: NDArray[np.float32],
+    settings: TimelineSettings,
+    *,
+    name: str = "",
+    channel: str = "",
+) -> Timeline:
+    """Predict the emotions of one recording, or of one channel of it, over time.
+
+    Args:
+        predictor: The system.
+        waveform: ``(num_samples,)``, 16 kHz.
+        settings: Steps, windows and segments.
+        name: Of the file.
+        channel: Of the file; '' for a recording that is taken as one.
+
+    Raises:
+        UsageError: Steps and windows do not fit each other.
+        SerctlError: The recording cannot be encoded.
+    """
+    steps = plan_steps(len(waveform), settings.every, settings.window)
+    speech = find_speech(predictor, waveform, name)
+    spoken = [i for i, step in enumerate(steps) if speech.touch(step.start, step.stop)]
+    probabilities = np.full((len(steps), len(predictor.labels)), np.nan)
+    predict = _predict_alone if settings.alone else _predict_shared
+    chosen = [steps[i] for i in spoken]
+    for i, found in zip(spoken, predict(predictor, waveform, chosen, speech), strict=True):
+        probabilities[i] = list(found.probabilities.values())
+    probabilities = smooth(probabilities, settings.count_steps(settings.smooth))
+    course = settle_course(probabilities, settings.count_steps(settings.shortest))
+    threshold = predictor.options.abstain_below
+    emotions = name_emotions(course, probabilities, predictor.labels, threshold)
+    starts = np.array([step.start / SAMPLE_RATE for step in steps])
+    ends = np.array([step.stop / SAMPLE_RATE for step in steps])
+    return Timeline(
+        audio=name,
+        channel=channel,
+        model=predictor.parts.name,
+        seconds=len(waveform) / SAMPLE_RATE,
+        labels=predictor.labels,
+        starts=starts,
+        ends=ends,
+        probabilities=probabilities,
+        emotions=emotions,
+        segments=find_segments(emotions, probabilities, predictor.labels, starts, ends),
+        transcript=tuple(
+            Spoken(_start(one) / SAMPLE_RATE, _stop(one) / SAMPLE_RATE, one.text)
+            for one in speech.parts
+            if one.text
+        ),
+    )
+
+
+def find_speech(predictor: Predictor, waveform: NDArray[np.float32], name: str) -> _Speech:
+    """Return the stretches of speech, with their transcript where a branch reads text.
+
+    Without the speech detector, a system that reads no text takes the recording as one stretch.
+    """
+    try:
+        found = cut_at_pauses(waveform, predictor.options.segment_seconds)
+    except ConfigError:
+        if predictor.parts.needs_words:
+            raise
+        predictor.note(
+            "Silence was predicted like speech: the detector of speech comes with "
+            "pip install 'serctl[faster-whisper]'."
+        )
+        return _Speech([LoadedUtterance(name, waveform)])
+    parts = [
+        LoadedUtterance(name, waveform[part.start : part.stop], part.start / SAMPLE_RATE)
+        for part in found
+    ]
+    if predictor.parts.needs_words:
+        predictor.encode(parts, keys=())
+        _raise_first_error(parts)
+    return _Speech(parts)
+
+
+def _predict_shared(
+    predictor: Predictor, waveform: NDArray[np.float32], steps: Sequence[Step], speech: _Speech
+) -> Iterator[Prediction]:
+    """Yield the prediction of each step, frames cut out of the stretch that its window lies in."""
+    keys = [key for key in predictor.keys if key.modality != "text"]
+    stretches = plan_stretches(steps, STRETCH_SECONDS * SAMPLE_RATE)
+    for group in _group(stretches, GROUP_STRETCHES):
+        encoded = [LoadedUtterance("", waveform[s.start : s.stop], text="") for s in group]
+        predictor.encode(encoded, keys=keys)
+        _raise_first_error(encoded)
+        windows = []
+        for stretch, made in zip(group, encoded, strict=True):
+            for step in (steps[i] for i in stretch.steps):
+                window = _take_window(waveform, step, speech)
+                window.frames |= cut_frames(made, keys, stretch, step)
+                windows.append(window)
+        yield from _predict(predictor, windows)
+
+
+def _predict_alone(
+    predictor: Predictor, waveform: NDArray[np.float32], steps: Sequence[Step], speech: _Speech
+) -> Iterator[Prediction]:
+    """Yield the prediction of each step, its window encoded by itself."""
+    for group in _group(steps, GROUP_STRETCHES * STRETCH_SECONDS):
+        yield from _predict(predictor, [_take_window(waveform, step, speech) for step in group])
+
+
+def _take_window(waveform: NDArray[np.float32], step: Step, speech: _Speech) -> LoadedUtterance:
+    said = speech.touch(step.window_start, step.window_stop)
+    return LoadedUtterance(
+        "",
+        waveform[step.window_start : step.window_stop],
+        step.window_start / SAMPLE_RATE,
+        text=" ".join(one.text for one in said if one.text),
+    )
+
+
+def cut_frames(
+    made: LoadedUtterance, keys: Sequence[FeatureKey], stretch: Stretch, step: Step
+) -> dict[str, NDArray[np.generic]]:
+    """Return a window's part of the frames of its stretch, a view of them, at least one frame."""
+    cut = {}
+    for key in keys:
+        frames = made.frames[key.digest]
+        rate = len(frames) / (stretch.stop - stretch.start)
+        first = min(round((step.window_start - stretch.start) * rate), len(frames) - 1)
+        last = max(first + 1, round((step.window_stop - stretch.start) * rate))
+        cut[key.digest] = frames[first:last]
+    return cut
+
+
+def _predict(predictor: Predictor, windows: Sequence[LoadedUtterance]) -> Iterator[Prediction]:
+    """Yield predictions; windows of the same transcript share its frames too."""
+    text_keys = [key for key in predictor.keys if key.modality == "text"]
+    if text_keys:
+        texts = dict.fromkeys(one.text for one in windows)
+        encoded = [LoadedUtterance("", windows[0].waveform, text=text) for text in texts]
+        predictor.encode(encoded, keys=text_keys)
+        _raise_first_error(encoded)
+        frames = {one.text: one.frames for one in encoded}
+        for one in windows:
+            one.frames |= frames[one.text]
+    for found in predictor.predict_utterances(windows):
+        if isinstance(found, SerctlError):
+            raise found
+        yield found
+
+
+def _group(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def _raise_first_error(utterances: Sequence[LoadedUtterance]) -> None:
+    for one in utterances:
+        if one.error is not None:
+            raise one.error
+
+
+def _start(one: LoadedUtterance) -> int:
+    return round(one.start * SAMPLE_RATE)
+
+
+def _stop(one: LoadedUtterance) -> int:
+    return _start(one) + len(one.waveform)

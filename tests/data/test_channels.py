@@ -1,0 +1,50 @@
+"""Channels are taken apart as they were recorded."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from serctl.data.audio import read_audio
+from serctl.data.channels import read_channels
+from serctl.errors import AudioError
+
+
+def write(path: Path, *channels: np.ndarray, rate: int = 16_000) -> Path:
+    soundfile.write(path, np.stack(channels, axis=1), rate, subtype="FLOAT")
+    return path
+
+
+TONES = [np.sin(np.arange(16_000) * step).astype(np.float32) / 2 for step in (0.1, 0.2, 0.3)]
+
+
+def test_two_channels_are_left_and_right_and_their_mean_is_the_mix(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", *TONES[:2])
+    found = read_channels(path, "split")
+    assert list(found) == ["left", "right"]
+    np.testing.assert_allclose(found["left"], TONES[0])
+    np.testing.assert_allclose(read_channels(path, "right")["right"], TONES[1])
+    mix = read_channels(path, "mix")
+    np.testing.assert_array_equal(mix[""], read_audio(path))
+    np.testing.assert_allclose(mix[""], (TONES[0] + TONES[1]) / 2, atol=1e-6)
+
+
+def test_more_channels_have_numbers_and_every_one_is_resampled(tmp_path: Path) -> None:
+    found = read_channels(write(tmp_path / "a.wav", *TONES, rate=8_000), "split")
+    assert list(found) == ["1", "2", "3"]
+    assert {len(wave) for wave in found.values()} == {32_000}
+
+
+def test_a_silent_channel_is_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", TONES[0], np.zeros_like(TONES[0]))
+    assert list(read_channels(path, "split")) == ["left"]
+    with pytest.raises(AudioError, match="right channel is digitally silent"):
+        read_channels(path, "right")
+
+
+@pytest.mark.parametrize("choice", ["split", "left", "right"])
+def test_one_channel_cannot_be_split(tmp_path: Path, choice: str) -> None:
+    path = write(tmp_path / "a.wav", TONES[0])
+    with pytest.raises(AudioError, match=f"one channel; --channels {choice} needs two"):
+        read_channels(path, choice)
