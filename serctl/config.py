@@ -1,23 +1,21 @@
 """The project file `serctl.toml` and how options are put together.
 
-Defaults (the dataclasses of `serctl.options`) < ``serctl.toml`` < a ``--config`` file < flags.
+Defaults (the dataclasses of `serctl.options`) < ``serctl.toml`` < recipe < ``--config`` file
+< flags.
 """
 
 import dataclasses
-import json
-import tomllib
-import types
-import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serctl.errors import ConfigError, UnknownNameError, UsageError
+from serctl.errors import ConfigError, UnknownNameError
+from serctl.options import STAGE_OPTIONS
+from serctl.options.check import FLAGS, check_options, check_together, read_recipe
+from serctl.options.files import read_config, read_toml
 
 PROJECT_FILE = "serctl.toml"
-FLAGS = "flags"
-"""Where the values of a command line come from."""
 PATHS = {
     "manifest": "manifest.csv",
     "transcripts": "transcripts.csv",
@@ -28,6 +26,8 @@ PATHS = {
 }
 
 Options = TypeVar("Options")
+Layer = tuple[str, dict[str, Any]]
+"""Where option values come from, and the values."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class Workspace:
         return self._path("reports")
 
 
-def open_workspace(start: Path | None = None) -> Workspace:
+def open_workspace(start: Path | str | None = None) -> Workspace:
     """Find `serctl.toml` in ``start`` (default: the working directory) or a parent and read it.
 
     Raises:
         ConfigError: There is no project file, or it holds an unknown table or key.
     """
-    start = (start or Path.cwd()).resolve()
+    start = Path(start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
         if (folder / PROJECT_FILE).is_file():
             return read_workspace(folder / PROJECT_FILE)
@@ -89,7 +89,7 @@ def open_workspace(start: Path | None = None) -> Workspace:
     )
 
 
-def find_workspace(start: Path | None = None) -> Workspace | None:
+def find_workspace(start: Path | str | None = None) -> Workspace | None:
     """Return the project if there is one, for what needs none; a named one must be there.
 
     Raises:
@@ -100,10 +100,9 @@ def find_workspace(start: Path | None = None) -> Workspace | None:
     return open_workspace(start) if there or start is not None else None
 
 
-def read_workspace(path: Path) -> Workspace:
+def read_workspace(path: Path | str) -> Workspace:
     """Read a project file; see `open_workspace`."""
-    from serctl.options import STAGE_OPTIONS
-
+    path = Path(path)
     document = read_toml(path)
     root = path.parent
     for table, content in document.items():
@@ -132,96 +131,71 @@ def resolve_options(
     kind: type[Options],
     stage: str,
     workspace: Workspace | None = None,
-    config: Path | None = None,
+    config: Path | str | None = None,
     **flags: Any,
 ) -> Options:
-    """Return a stage's options: defaults < serctl.toml < ``config`` < ``flags`` that are not None.
+    """Return the options of a stage from all their sources.
 
-    Where the options have a ``recipe``, it comes below the file or flag that names it.
+    Order: defaults < serctl.toml < recipe < ``config`` < ``flags`` that are not None. A recipe that
+    serctl.toml names lies below the other keys of its table. Only one recipe is read: the one that
+    the last source names.
 
-    ``config`` is a TOML file with a table named after the stage, or the ``config.json`` of a run.
+    Args:
+        kind: Dataclass of the options.
+        stage: Name of their table.
+        workspace: The project; its serctl.toml is read.
+        config: TOML file with a table of the stage, or the ``config.json`` of a run.
+        flags: Values of the command line; None is a flag that was not given.
 
     Raises:
-        ConfigError: An unknown key (with a suggestion) or a value of the wrong type.
-        UsageError: A flag has a value of the wrong type.
+        ConfigError: A key is unknown, or a value has the wrong type or is out of range.
+        UsageError: The same of a flag.
     """
-    values = check_options(kind, workspace.tables.get(stage, {}) if workspace else {}, PROJECT_FILE)
-    if own := values.get("recipe"):
-        values = read_recipe(kind, stage, own) | values
-    if recipe := flags.get("recipe"):
-        values |= read_recipe(kind, stage, recipe)
+    stated = workspace.tables.get(stage, {}) if workspace else {}
+    layers = [(PROJECT_FILE, check_options(kind, stated, PROJECT_FILE))]
     if config is not None:
-        values |= check_options(kind, read_config(config, stage), str(config))
-    values |= check_options(kind, {k: v for k, v in flags.items() if v is not None}, FLAGS)
+        layers.append(
+            (str(config), check_options(kind, read_config(Path(config), stage), str(config)))
+        )
+    given = {name: value for name, value in flags.items() if value is not None}
+    layers.append((FLAGS, check_options(kind, given, FLAGS)))
+    layers = _insert_recipe(kind, stage, layers)
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for source, layer in layers:
+        values |= layer
+        sources |= dict.fromkeys(layer, source)
+    defaults = {item.name: item.default for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values = defaults | values
+    check_together(
+        kind, values, lambda *names: next((sources[n] for n in names if n in sources), PROJECT_FILE)
+    )
     return kind(**values)
 
 
-def read_recipe(kind: type, stage: str, name: str) -> dict[str, Any]:
-    """Read the options of one stage from a shipped recipe or from a user's own file.
+def _insert_recipe(kind: type, stage: str, layers: list[Layer]) -> list[Layer]:
+    """Return the layers with the options of the recipe that the last of them names."""
+    naming = [i for i, (_, layer) in enumerate(layers) if layer.get("recipe")]
+    if not naming:
+        return layers
+    source, top = layers[naming[-1]]
+    if source.endswith(".json"):  # a run records all of its options; its recipe may be gone
+        return layers
+    at = 0 if naming[-1] == 0 else 1
+    name = top["recipe"]
+    return [*layers[:at], (f"recipe '{name}'", read_recipe(kind, stage, name)), *layers[at:]]
+
+
+def lay_over(options: Options, values: Mapping[str, Any], source: str) -> Options:
+    """Return options with some values replaced, checked as those of a file.
 
     Raises:
-        UnknownNameError: It is neither a shipped recipe nor a file.
-        ConfigError: The file holds an unknown key or a value of the wrong type.
+        ConfigError: A key is unknown, or a value has the wrong type or is out of range.
     """
-    return check_options(kind, read_config(find_recipe(name), stage), f"recipe '{name}'")
-
-
-def find_recipe(name: str) -> Path:
-    """Return the file of a shipped recipe (``small``) or of a user's own (a path)."""
-    shipped = {path.stem: path for path in (Path(__file__).parent / "recipes").glob("*.toml")}
-    if name not in shipped and not Path(name).is_file():
-        raise UnknownNameError("recipe", name, shipped, "Or give the path of a TOML file.")
-    return shipped.get(name, Path(name))
-
-
-def read_config(path: Path, stage: str) -> dict[str, Any]:
-    """Read the table of one stage from a TOML recipe or from a run's ``config.json``."""
-    if path.suffix == ".json":
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"'{path}' is not a readable JSON file: {error}.") from error
-        return dict(document.get("options", {}))
-    table = read_toml(path).get(stage, {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"{path}: '{stage}' is {table!r}, expected a table: [{stage}].")
-    return table
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises:
-        ConfigError: It does not exist or is not TOML.
-    """
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"'{path}' cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{path}' is not TOML: {error}.") from error
-
-
-def check_options(kind: type, values: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Check keys and types of option values against a dataclass; lists become tuples."""
-    hints = typing.get_type_hints(kind)
-    checked: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in hints:
-            raise ConfigError(f"{source}: {_unknown('key', name, hints)}")
-        value = tuple(value) if isinstance(value, list) else value
-        value = float(value) if hints[name] is float and type(value) is int else value
-        if not _fits(value, hints[name]):
-            is_choice = typing.get_origin(hints[name]) is typing.Literal
-            choices = ", ".join(str(it) for it in typing.get_args(hints[name]) if it != "")
-            shown = choices if is_choice else getattr(hints[name], "__name__", hints[name])
-            if source == FLAGS:
-                flag = name.replace("_", "-")
-                raise UsageError(f"--{flag} is {value!r}, expected {shown}.")
-            raise ConfigError(f"{source}: '{name}' is {value!r}, expected {shown}.")
-        checked[name] = value
-    return checked
+    kind = type(options)
+    checked = check_options(kind, values, source)
+    check_together(kind, vars(options) | checked, lambda *names: source)
+    return dataclasses.replace(options, **checked)  # type: ignore[type-var]
 
 
 def options_to_dict(options: Any) -> dict[str, Any]:
@@ -232,20 +206,5 @@ def options_to_dict(options: Any) -> dict[str, Any]:
     }
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        return value in args
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, arg) for arg in args)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(item, args[0]) for item in value)
-    if hint is type(None):
-        return value is None
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-
-
-def _unknown(kind: str, name: str, known: typing.Iterable[str]) -> str:
+def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return str(UnknownNameError(kind, name, known))

@@ -15,11 +15,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from serctl import config
 from serctl.cli import app
-from serctl.config import PATHS, find_recipe
+from serctl.config import PATHS
 from serctl.data.manifest import read_manifest
 from serctl.demo import corpus as demo
+from serctl.options import check
+from serctl.options.files import find_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -170,7 +171,7 @@ def test_quickstart_runs_line_by_line_and_python_after_it(
     monkeypatch.setattr(demo, "COUNTS", counts)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(find_recipe("demo").read_text().replace("epochs = 8", "epochs = 2"))
-    monkeypatch.setattr(config, "find_recipe", {"demo": recipe}.__getitem__)
+    monkeypatch.setattr(check, "find_recipe", {"demo": recipe}.__getitem__)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     for arguments in road:

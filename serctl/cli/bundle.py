@@ -8,7 +8,8 @@ import typer
 
 from serctl.cli import console
 from serctl.cli.options import JsonOpt, ProjectOpt
-from serctl.config import find_workspace, open_workspace, resolve_options
+from serctl.cli.signature import with_options
+from serctl.config import Workspace, find_workspace
 from serctl.options import BundleOptions, PushOptions
 
 bundle = typer.Typer(no_args_is_help=True, help="Carry a trained system elsewhere, in one folder.")
@@ -17,44 +18,9 @@ FolderArg = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the bu
 
 
 @bundle.command()
-def make(
-    name: Annotated[
-        str | None,
-        typer.Argument(help="Name of the bundle; also of the stacker or run, if none is given."),
-    ] = None,
-    stacker: Annotated[
-        str | None, typer.Option(help="A stacker of the project, with its networks.")
-    ] = None,
-    run: Annotated[str | None, typer.Option(help="A run of the project: one network.")] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", help="Folder to write.")] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help="Corpus it was trained on, 'NAME: TERMS'; default: what init noted."),
-    ] = None,
-    license: Annotated[
-        str | None,
-        typer.Option(help="Licence of the weights, such as cc-by-nc-4.0.", show_default="other"),
-    ] = None,
-    overwrite: Annotated[
-        bool | None, typer.Option("--overwrite", help="Replace the bundle.")
-    ] = None,
-    project: ProjectOpt = None,
-    as_json: JsonOpt = False,
-) -> None:
+@with_options(BundleOptions, "bundle")
+def make(workspace: Workspace, options: BundleOptions, as_json: JsonOpt = False) -> None:
     """Put networks, stacker, calibration, metrics and a model card into one folder."""
-    workspace = open_workspace(project)
-    options = resolve_options(
-        BundleOptions,
-        "bundle",
-        workspace,
-        name=name,
-        stacker=stacker,
-        run=run,
-        output=output,
-        data=tuple(data) if data else None,
-        license=license,
-        overwrite=overwrite,
-    )
     from serctl.stages.bundle import make_bundle
 
     result = make_bundle(workspace, options, progress=console.progress)
@@ -97,29 +63,9 @@ def show(folder: FolderArg, as_json: JsonOpt = False) -> None:
 
 
 @bundle.command()
-def push(
-    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Place on the hub.")],
-    folder: Annotated[
-        str | None, typer.Argument(metavar="DIR", help="Folder of the bundle (default: bundle).")
-    ] = None,
-    private: Annotated[
-        bool | None, typer.Option("--private", help="Only you see a repository made by this.")
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, made if it is not there.", show_default="main")
-    ] = None,
-    as_json: JsonOpt = False,
-) -> None:
+@with_options(PushOptions, "push", needs_project=False)
+def push(workspace: Workspace | None, options: PushOptions, as_json: JsonOpt = False) -> None:
     """Check a bundle and upload it to the Hugging Face hub in one commit."""
-    options = resolve_options(
-        PushOptions,
-        "push",
-        None,
-        repository=repository,
-        folder=folder,
-        private=private,
-        revision=revision,
-    )
     from serctl.stages.push import push_bundle
 
     result = push_bundle(options, progress=console.progress)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serctl.cli import console
-from serctl.cli.options import DeviceOpt, JsonOpt, ProjectOpt
+from serctl.cli.options import JsonOpt, ProjectOpt
+from serctl.cli.signature import take_option
 from serctl.config import Workspace, open_workspace
 from serctl.errors import MissingFeaturesError, UnknownNameError, UsageError, first_few
+from serctl.options import ExtractOptions
 
 if TYPE_CHECKING:
     from serctl.cache.describe import StoreSummary
@@ -70,7 +72,7 @@ def verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="Restore what can be, extract the rest again.")
     ] = False,
-    device: DeviceOpt = None,
+    device: take_option(ExtractOptions, "device") = None,  # type: ignore[valid-type]
     project: ProjectOpt = None,
     as_json: JsonOpt = False,
 ) -> None:

@@ -1,13 +1,14 @@
 """`serctl extract`."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from serctl.cli import console
-from serctl.cli.options import ConfigOpt, DeviceOpt, JsonOpt, LimitOpt, ProjectOpt
-from serctl.config import open_workspace, resolve_options
+from serctl.cli.options import JsonOpt
+from serctl.cli.signature import with_options
+from serctl.config import Workspace
 from serctl.errors import UsageError
 from serctl.options import ExtractOptions
 
@@ -15,78 +16,15 @@ if TYPE_CHECKING:
     from serctl.stages.extract import ExtractResult
 
 
-def extract(
-    encoder: Annotated[
-        list[str] | None,
-        typer.Option(help="Name, Hugging Face id or path; may be repeated. See: serctl encoders."),
-    ] = None,
-    layer: Annotated[
-        int | None,
-        typer.Option(help="N for hidden_states[N], -1 for last_hidden_state.", show_default="-1"),
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Checkpoint folder or Hugging Face id to use instead.")
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(help="float32, bfloat16 or float16.", show_default="float32"),
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            help="float16, float32, float16-zstd, float16-stride2 or int8.", show_default="float16"
-        ),
-    ] = None,
-    window: Annotated[
-        int | None,
-        typer.Option(help="Whisper: seconds of a window; fewer cost less.", show_default="30"),
-    ] = None,
-    batch_seconds: Annotated[
-        float | None,
-        typer.Option(min=0, help="Padded seconds in a batch.", show_default="2 on a CPU, else 60"),
-    ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(help="i/n: only this part; n processes share the work.", metavar="I/N"),
-    ] = None,
-    device: DeviceOpt = None,
-    skip_bad: Annotated[
-        bool | None,
-        typer.Option("--skip-bad", help="List what cannot be read, go on."),
-    ] = None,
-    limit: LimitOpt = None,
-    project: ProjectOpt = None,
-    config: ConfigOpt = None,
-    as_json: JsonOpt = False,
-) -> None:
+@with_options(ExtractOptions, "extract", each="encoder")
+def extract(workspace: Workspace, options: list[ExtractOptions], as_json: JsonOpt = False) -> None:
     """Encode every utterance once and keep its frames in the feature cache."""
-    workspace = open_workspace(project)
-    if weights and len(encoder or ()) > 1:
+    if len(options) > 1 and options[0].weights:
         raise UsageError("--weights is for one encoder; give one --encoder at a time.")
-    given = [
-        resolve_options(
-            ExtractOptions,
-            "extract",
-            workspace,
-            config,
-            encoder=name,
-            layer=layer,
-            weights=weights,
-            dtype=dtype,
-            storage=storage,
-            window=window,
-            batch_seconds=batch_seconds,
-            shard=shard,
-            device=device,
-            skip_bad=skip_bad,
-            limit=limit,
-        )
-        for name in (encoder or (None,))
-    ]
 
     from serctl.stages import extract as stage
 
-    results = [stage.extract(workspace, options, progress=console.progress) for options in given]
+    results = [stage.extract(workspace, one, progress=console.progress) for one in options]
     document = results[0] if len(results) == 1 else [asdict(result) for result in results]
     console.show(document, "\n".join(map(describe, results)), as_json=as_json)
     if not as_json:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serctl.cli import console
-from serctl.cli.options import DeviceOpt, JsonOpt, LimitOpt, ProjectOpt, SeedOpt
+from serctl.cli.options import JsonOpt, ProjectOpt
+from serctl.cli.signature import take_option
 from serctl.config import open_workspace
 from serctl.errors import UsageError, count
+from serctl.options import TrainOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +38,9 @@ def run(
         typer.Option("--dask", help="Extract and train on the workers of this Dask scheduler."),
     ] = None,
     project: ProjectOpt = None,
-    limit: LimitOpt = None,
-    device: DeviceOpt = None,
-    seed: SeedOpt = None,
+    limit: take_option(TrainOptions, "limit") = None,  # type: ignore[valid-type]
+    device: take_option(TrainOptions, "device") = None,  # type: ignore[valid-type]
+    seed: take_option(TrainOptions, "seed") = None,  # type: ignore[valid-type]
     as_json: JsonOpt = False,
 ) -> None:
     """Run all stages of a recipe; what is finished is not done again."""

@@ -1,12 +1,11 @@
 """`serctl stack`."""
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from serctl.cli import console
-from serctl.cli.options import ConfigOpt, JsonOpt, LimitOpt, ProjectOpt, SeedOpt
-from serctl.config import open_workspace, resolve_options
+from serctl.cli.options import JsonOpt
+from serctl.cli.signature import with_options
+from serctl.config import Workspace
 from serctl.errors import count
 from serctl.options import StackOptions
 
@@ -17,63 +16,11 @@ if TYPE_CHECKING:
     from serctl.stages.stack import StackResult
 
 
-def stack(
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(help="Runs, or CSV files of outside systems (default: every run)."),
-    ] = None,
-    stacker: Annotated[
-        str | None,
-        typer.Option(
-            help="random-forest, xgboost, logistic-regression, linear, mean-logits, "
-            "mean-probabilities or majority-vote.",
-            show_default="random-forest",
-        ),
-    ] = None,
-    stack_on: Annotated[
-        str | None,
-        typer.Option(help="Fit on oof, heldout, dev or in-sample logits.", show_default="oof"),
-    ] = None,
-    balance: Annotated[
-        str | None,
-        typer.Option(help="subset, weights or none, of the classes.", show_default="subset"),
-    ] = None,
-    fold: Annotated[
-        int | None, typer.Option(min=0, max=4, help="One of the five forests alone (paper: 4).")
-    ] = None,
-    compare: Annotated[
-        bool | None, typer.Option("--compare", help="Cross-validate all stackers; fit none.")
-    ] = None,
-    folds: Annotated[
-        int | None, typer.Option(min=2, help="Speaker-disjoint folds of --compare and of dev.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the stacker's folder.")] = None,
-    seed: SeedOpt = None,
-    limit: LimitOpt = None,
-    project: ProjectOpt = None,
-    config: ConfigOpt = None,
-    as_json: JsonOpt = False,
-) -> None:
+@with_options(StackOptions, "stack")
+def stack(workspace: Workspace, options: StackOptions, as_json: JsonOpt = False) -> None:
     """Combine the models: fit a second-level classifier on logits they did not train on."""
     from serctl.stages.stack import stack as run_stack
 
-    workspace = open_workspace(project)
-    options = resolve_options(
-        StackOptions,
-        "stack",
-        workspace,
-        config,
-        models=tuple(models) if models else None,
-        stacker=stacker,
-        stack_on=stack_on,
-        balance=balance,
-        fold=fold,
-        compare=compare,
-        folds=folds,
-        name=name,
-        seed=seed,
-        limit=limit,
-    )
     result = run_stack(workspace, options, progress=console.progress)
     for note in result.notes:
         console.say(note)

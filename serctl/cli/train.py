@@ -1,12 +1,11 @@
 """`serctl train`."""
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING
 
 from serctl.cli import console
-from serctl.cli.options import ConfigOpt, DeviceOpt, JsonOpt, LimitOpt, ProjectOpt, SeedOpt
-from serctl.config import open_workspace, resolve_options
+from serctl.cli.options import JsonOpt
+from serctl.cli.signature import with_options
+from serctl.config import Workspace
 from serctl.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -14,106 +13,10 @@ if TYPE_CHECKING:
 
     from serctl.stages.train import RunResult, TrainResult
 
-NETWORK, OPTIMISATION, RUN = "Network", "Optimisation", "Run"
 
-
-def _flag(help_: str, default: str = "", panel: str | None = None, *names: str, **more: Any) -> Any:
-    return typer.Option(
-        *names, help=help_, show_default=default or False, rich_help_panel=panel, **more
-    )
-
-
-def train(
-    speech: Annotated[list[str] | None, _flag("Speech encoder; may be repeated.")] = None,
-    text: Annotated[list[str] | None, _flag("Text encoder.")] = None,
-    paralinguistic: Annotated[list[str] | None, _flag("Such as facodec, egemaps.")] = None,
-    loss: Annotated[str | None, _flag("wce or wce+sml.", "wce")] = None,
-    recipe: Annotated[str | None, _flag("paper, released, small, demo, or a TOML file.")] = None,
-    hidden: Annotated[int | None, _flag("Width of the network.", "512", NETWORK, min=1)] = None,
-    dropout: Annotated[
-        float | None, _flag("In attention and heads.", "0.5", NETWORK, min=0, max=1)
-    ] = None,
-    pooling: Annotated[
-        str | None, _flag("vector, linear or statistics.", "vector", NETWORK)
-    ] = None,
-    epochs: Annotated[int | None, _flag("At most.", "20", OPTIMISATION, min=1)] = None,
-    learning_rate: Annotated[
-        float | None, _flag("Of the first epoch.", "1e-5", OPTIMISATION, min=0)
-    ] = None,
-    batch_size: Annotated[
-        int | None, _flag("Utterances a step.", "64", OPTIMISATION, min=1)
-    ] = None,
-    balance: Annotated[
-        str | None,
-        _flag("on: half of each batch neutral; off.", "on with wce+sml", OPTIMISATION),
-    ] = None,
-    precision: Annotated[
-        str | None, _flag("float32, bfloat16 or float16.", "float32", OPTIMISATION)
-    ] = None,
-    patience: Annotated[
-        int | None,
-        _flag("Stop after so many epochs without a better one.", "never", OPTIMISATION, min=0),
-    ] = None,
-    select_by: Annotated[
-        str | None,
-        _flag("Keep the epoch best in macro_f1 or bs_f1 on dev, or the last.", "macro_f1", RUN),
-    ] = None,
-    fit_on: Annotated[str | None, _flag("train or train+dev.", "train", RUN)] = None,
-    folds: Annotated[
-        int | None, _flag("Also K fold models, for out-of-fold logits.", "", RUN, min=2)
-    ] = None,
-    heldout: Annotated[
-        bool | None, _flag("Leave a tenth of train to the stacker.", "", RUN, "--heldout")
-    ] = None,
-    seed: SeedOpt = None,
-    seeds: Annotated[int | None, _flag("Runs, with consecutive seeds.", "1", RUN, min=1)] = None,
-    name: Annotated[str | None, _flag("Of the run.", "encoders-loss-seed", RUN)] = None,
-    overwrite: Annotated[
-        bool | None, _flag("Replace the run of that name.", "", RUN, "--overwrite")
-    ] = None,
-    profile: Annotated[
-        bool | None, _flag("Show where the time goes.", "", RUN, "--profile")
-    ] = None,
-    device: DeviceOpt = None,
-    limit: LimitOpt = None,
-    project: ProjectOpt = None,
-    config: ConfigOpt = None,
-    as_json: JsonOpt = False,
-) -> None:
-    """Train a fusion network on cached frames. More options stand in recipes: docs/training.md."""
-    workspace = open_workspace(project)
-    options = resolve_options(
-        TrainOptions,
-        "train",
-        workspace,
-        config,
-        speech=tuple(speech) if speech else None,
-        text=tuple(text) if text else None,
-        paralinguistic=tuple(paralinguistic) if paralinguistic else None,
-        recipe=recipe,
-        loss=loss,
-        hidden=hidden,
-        dropout=dropout,
-        pooling=pooling,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        balance=balance,
-        precision=precision,
-        patience=patience,
-        select_by=select_by,
-        fit_on=fit_on,
-        folds=folds,
-        heldout=heldout,
-        seed=seed,
-        seeds=seeds,
-        name=name,
-        overwrite=overwrite,
-        profile=profile,
-        device=device,
-        limit=limit,
-    )
-
+@with_options(TrainOptions, "train")
+def train(workspace: Workspace, options: TrainOptions, as_json: JsonOpt = False) -> None:
+    """Train a fusion network on cached frames. More options in recipes: docs/training.md."""
     from serctl.stages import train as stage
 
     told: list[str] = []

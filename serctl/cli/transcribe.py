@@ -1,93 +1,22 @@
 """`serctl transcribe`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from serctl.cli import console
-from serctl.cli.options import ConfigOpt, DeviceOpt, JsonOpt, LimitOpt, ProjectOpt, SeedOpt
-from serctl.config import open_workspace, resolve_options
+from serctl.cli.options import JsonOpt
+from serctl.cli.signature import with_options
+from serctl.config import Workspace
 from serctl.options import TranscribeOptions
 
 if TYPE_CHECKING:
     from serctl.stages.transcribe import TranscribeResult
 
 
-def transcribe(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="A Whisper: name, Hugging Face id or path.", show_default="whisper-large-v3"
-        ),
-    ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(help="auto, transformers or faster-whisper.", show_default="auto"),
-    ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option(help="Code of the language, or auto to detect it.", show_default="en"),
-    ] = None,
-    from_manifest: Annotated[
-        bool | None,
-        typer.Option("--from-manifest", help="Take the manifest's own words, run no model."),
-    ] = None,
-    keep_frames: Annotated[
-        bool | None,
-        typer.Option("--keep-frames", help="Keep the encoder's frames in the cache as well."),
-    ] = None,
-    layer: Annotated[
-        int | None, typer.Option(help="Of the kept frames, as for extract.", show_default="-1")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Checkpoint folder or Hugging Face id to use instead.")
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(help="float32, bfloat16 or float16.", show_default="float32"),
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(help="Of the kept frames, as for extract.", show_default="float16"),
-    ] = None,
-    batch_seconds: Annotated[
-        float | None,
-        typer.Option(min=0, help="Seconds in a batch, 30 s windows.", show_default="240"),
-    ] = None,
-    device: DeviceOpt = None,
-    seed: SeedOpt = None,
-    skip_bad: Annotated[
-        bool | None,
-        typer.Option("--skip-bad", help="List what cannot be read, go on."),
-    ] = None,
-    limit: LimitOpt = None,
-    project: ProjectOpt = None,
-    config: ConfigOpt = None,
-    as_json: JsonOpt = False,
-) -> None:
+@with_options(TranscribeOptions, "transcribe")
+def transcribe(workspace: Workspace, options: TranscribeOptions, as_json: JsonOpt = False) -> None:
     """Find the words of every utterance with Whisper, doubtful ones flagged."""
-    workspace = open_workspace(project)
-    options = resolve_options(
-        TranscribeOptions,
-        "transcribe",
-        workspace,
-        config,
-        model=model,
-        backend=backend,
-        language=language,
-        from_manifest=from_manifest,
-        keep_frames=keep_frames,
-        layer=layer,
-        weights=weights,
-        dtype=dtype,
-        storage=storage,
-        batch_seconds=batch_seconds,
-        device=device,
-        seed=seed,
-        skip_bad=skip_bad,
-        limit=limit,
-    )
-
     from serctl.stages import transcribe as stage
 
     result = stage.transcribe(workspace, options, progress=console.progress)

@@ -40,7 +40,9 @@ def describe_slip(error: Any, ctx: Any) -> UsageError:
 
 
 def _say_expectation(text: str) -> str:
-    """Return pydantic's sentence in the words of `serctl.config.check_options`."""
-    text = re.sub(r"^Input should be|^Value error, .* is not(?= one of)", "expected", text)
+    """Return pydantic's sentence in the words of `serctl.options.check_options`."""
+    if choices := re.match(r"Value error, .* is not one of (.*)", text):
+        return "expected " + choices[1].replace("'", "").rstrip(".")
+    text = re.sub(r"^Input should be", "expected", text)
     text = text.replace("greater than or equal to", "at least")
     return text.partition(", unable to")[0].rstrip(".")

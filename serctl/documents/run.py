@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator
 
 from serctl.cache.key import FeatureKey
-from serctl.config import check_options, options_to_dict
+from serctl.config import options_to_dict
 from serctl.documents.base import Document, Section
 from serctl.errors import CheckpointError, ConfigError
 from serctl.models.config import ModelConfig
-from serctl.options import TrainOptions
+from serctl.options import TrainOptions, restore_options
 
 RUN_VERSION: Literal[1] = 1
 
@@ -32,7 +32,7 @@ def parse_train_options(recorded: Any) -> TrainOptions:
     known = {field.name for field in dataclasses.fields(TrainOptions)}
     values = {name: value for name, value in recorded.items() if name in known}
     try:
-        return TrainOptions(**check_options(TrainOptions, values, "options"))
+        return restore_options(TrainOptions, values, "options")
     except ConfigError as error:
         raise ValueError(str(error).removeprefix("options: ")) from error
 

@@ -7,7 +7,7 @@ from serctl.cache.key import FeatureKey
 from serctl.cache.locate import find_store
 from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore
-from serctl.config import Workspace, find_recipe, resolve_options
+from serctl.config import Workspace, resolve_options
 from serctl.data.manifest import Utterance
 from serctl.documents.run import BranchRecord
 from serctl.encoders.catalog import get_spec, is_path
@@ -17,6 +17,7 @@ from serctl.encoding.inputs import AudioInputs, Inputs, TextInputs
 from serctl.encoding.keys import make_key
 from serctl.errors import CacheError, MissingFeaturesError, SerctlError, UsageError, first_few
 from serctl.options import ExtractOptions
+from serctl.options.files import find_recipe
 
 
 @dataclass(frozen=True, eq=False)

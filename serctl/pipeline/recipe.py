@@ -10,14 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from serctl.config import (
-    Workspace,
-    check_options,
-    find_recipe,
-    read_config,
-    read_toml,
-    resolve_options,
-)
+from serctl.config import Workspace, lay_over, resolve_options
 from serctl.data.transcripts import FROM_MANIFEST, read_source
 from serctl.errors import ConfigError, UnknownNameError
 from serctl.options import (
@@ -29,6 +22,7 @@ from serctl.options import (
     TrainOptions,
     TranscribeOptions,
 )
+from serctl.options.files import find_recipe, read_config, read_toml
 from serctl.training.run_folder import holds_other_options, run_name, settle_options
 
 STAGES = ("transcribe", "extract", "train", "export-logits", "stack", "evaluate")
@@ -96,12 +90,9 @@ def read_plan(name: str, workspace: Workspace | None = None, **flags: Any) -> Re
         raise ConfigError(
             f"Recipe '{path}' names no models. Add one: [[models]] speech = ['whisper-large-v3']"
         )
-    shared = resolve_options(TrainOptions, "train", workspace, path, **flags)
-    shared = replace(shared, recipe=name)
+    shared = resolve_options(TrainOptions, "train", workspace, recipe=name, **flags)
     models = tuple(
-        settle_options(
-            replace(shared, **check_options(TrainOptions, entry, f"{path} [[models]] {number}"))
-        )
+        settle_options(lay_over(shared, entry, f"{path} [[models]] {number}"))
         for number, entry in enumerate(entries, 1)
     )
     return Recipe(

@@ -116,13 +116,6 @@ def train(
 
 
 def _refuse_contradictions(options: TrainOptions) -> None:
-    least = {"epochs": 1, "batch_size": 1, "hidden": 1, "seeds": 1, "seed": 0, "patience": 0}
-    for name, smallest in least.items():  # files are not checked as flags are
-        if (value := getattr(options, name)) < smallest:
-            flag = name.replace("_", "-")
-            raise UsageError(f"--{flag} is {value}, expected {smallest} or more.")
-    if options.folds == 1 or options.folds < 0:
-        raise UsageError(f"--folds {options.folds} makes no folds; use 2 or more, or leave it out.")
     if options.folds and options.heldout:
         raise UsageError("--folds and --heldout are two ways to the same end; choose one.")
     if options.fit_on == "train+dev" and options.patience:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from serctl.cache.key import FeatureKey
-from serctl.config import Workspace, check_options
+from serctl.config import Workspace
 from serctl.documents.bundle import RecogniserRecord
 from serctl.encoders.base import Encoder, EncoderIdentity
 from serctl.encoders.catalog import ENCODERS, is_hub_id
 from serctl.encoders.load import identify_encoder, load_encoder, window_seconds
 from serctl.encoding.recognition import Recognition, settle_recognition
 from serctl.errors import TranscriptsError, WeightsError
-from serctl.options import TranscribeOptions
+from serctl.options import TranscribeOptions, restore_options
 from serctl.runtime import split_threads
 from serctl.system.parts import Branch, Parts
 
@@ -156,7 +156,7 @@ def settle_words(recogniser: RecogniserRecord | None, mapping: Mapping[str, Path
         )
     settings = {name: value for name, value in recogniser.settings.items() if value is not None}
     settings["backend"] = recogniser.backend
-    options = TranscribeOptions(**check_options(TranscribeOptions, settings, "recogniser"))
+    options = restore_options(TranscribeOptions, settings, "recogniser")
     recognition = settle_recognition(Workspace(Path(), weights=mapping), options)
     if recogniser.source not in ("", recognition.source):
         raise TranscriptsError(

@@ -1,7 +1,7 @@
 """From options to a trained network: its shape, its stages, its score on dev."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,18 +36,21 @@ def shape_model(
         options.paralinguistic_heads if modality == "paralinguistic" else options.heads
         for modality, _ in encoders
     )
-    return ModelConfig(
+    alike = {  # hidden, dropout, attention, pooling; heads and standardise follow per branch
+        field.name: getattr(options, field.name)
+        for field in fields(ModelConfig)
+        if hasattr(options, field.name)
+    }
+    standardise = tuple(
+        encoder in options.standardise or "*" in options.standardise for _, encoder in encoders
+    )
+    return replace(
+        ModelConfig(**alike),
         num_classes=num_classes,
-        hidden=options.hidden,
-        dropout=options.dropout,
         heads=heads,
-        attention=options.attention,
-        pooling=options.pooling,
         neutral_head=options.loss == "wce+sml",
         num_attributes=3 if options.attribute_weight else 0,
-        standardise=tuple(
-            encoder in options.standardise or "*" in options.standardise for _, encoder in encoders
-        ),
+        standardise=standardise,
     )
 
 

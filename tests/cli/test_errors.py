@@ -28,7 +28,10 @@ def test_a_known_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
         ("extract --limit x", "--limit is 'x', expected a valid integer. See: serctl extract -"),
         ("extract --limit 0", "--limit is '0', expected at least 1. See: serctl extract --help"),
         ("extract --limit", "Option '--limit' requires an argument. See: serctl extract --help"),
-        ("predict --format xml a.wav", "--format is 'xml', expected one of 'table', 'csv'"),
+        (
+            "predict --format xml a.wav",
+            "--format is 'xml', expected table, csv, jsonl, textgrid. See: serctl predict",
+        ),
         ("cache ls more", "Got unexpected extra argument(s) (more). See: serctl cache ls --help"),
         (
             "cache info",
@@ -59,13 +62,14 @@ def test_a_group_alone_shows_its_help(line: str) -> None:
 
 @pytest.mark.parametrize(("command", "after"), [("extract", "continues"), ("predict", "anew")])
 def test_an_interruption_says_what_the_same_command_does(
-    command: str, after: str, monkeypatch: pytest.MonkeyPatch
+    command: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    for name in ("open_workspace", "find_workspace"):
-        monkeypatch.setattr(f"serctl.cli.{command}.{name}", interrupt, raising=False)
+    monkeypatch.setattr("serctl.cli.signature.resolve_options", interrupt)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "serctl.toml").touch()
     result = runner.invoke(app, [command])
     assert result.exit_code == 130
     assert after in result.stderr

@@ -4,9 +4,8 @@ import pytest
 from synthetic_report import PAPER, make_evaluation
 from synthetic_run import make_branch, make_run_config
 
-from serctl.config import read_recipe
 from serctl.evaluation.published import RELEASED, TABLE_2, compare_note, lay_beside
-from serctl.options import TrainOptions
+from serctl.options import TrainOptions, read_recipe
 
 NAMES = [f"{'+'.join(encoders)}-{loss}" for loss in ("wce", "wce+sml") for encoders in PAPER]
 

@@ -14,8 +14,8 @@ from tiny_facodec import write_facodec
 from typer.testing import CliRunner
 
 from serctl.cli import app
-from serctl.config import find_recipe
 from serctl.data.manifest import read_manifest
+from serctl.options.files import find_recipe
 
 pytestmark = pytest.mark.slow
 

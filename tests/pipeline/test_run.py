@@ -17,10 +17,11 @@ from tiny_facodec import write_facodec
 from typer.testing import CliRunner
 
 from serctl.cli import app
-from serctl.config import Workspace, find_recipe, open_workspace
+from serctl.config import Workspace, open_workspace
 from serctl.data.manifest import Utterance, write_manifest
 from serctl.errors import ConfigError, ManifestError, UnknownNameError
 from serctl.options import TrainOptions
+from serctl.options.files import find_recipe
 from serctl.pipeline import Step, execute, plan_steps, read_plan
 from serctl.pipeline.execute import run_steps
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from serctl.config import find_recipe, read_recipe, resolve_options
+from serctl.config import resolve_options
 from serctl.errors import ConfigError, UnknownNameError
-from serctl.options import TrainOptions
+from serctl.options import TrainOptions, read_recipe
+from serctl.options.files import find_recipe
 from serctl.pipeline import read_plan
 from serctl.training.run_folder import run_name
 

@@ -1,0 +1,113 @@
+"""Command lines made from options: one flag or argument for each field."""
+
+import dataclasses
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from inspect import Parameter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from serctl.cli.options import ConfigOpt, ProjectOpt
+from serctl.config import find_workspace, open_workspace, resolve_options
+from serctl.options.check import show_default
+from serctl.options.option import option_of
+
+Command = Callable[..., None]
+LONG = 24
+"""Letters of choices that a column of ``--help`` holds on a terminal of 80 columns."""
+
+
+def with_options(
+    kind: type, stage: str, *, each: str = "", needs_project: bool = True
+) -> Callable[[Command], Command]:
+    """Turn ``command(workspace, options, **own)`` into a command that typer can read.
+
+    A flag that is not given is None, so that it leaves the value of a file alone.
+
+    Args:
+        kind: Dataclass of the options. Each field becomes a flag, unless it says otherwise.
+        stage: Table of serctl.toml and of ``--config`` files.
+        each: Option that may be repeated; the command gets a list of options, one for each value.
+        needs_project: Whether the command refuses to run without a project.
+    """
+    generated = [_make_parameter(field, kind, field.name == each) for field in _find_flags(kind)]
+
+    shared = [
+        Parameter("project", Parameter.KEYWORD_ONLY, default=None, annotation=ProjectOpt),
+        Parameter("config", Parameter.KEYWORD_ONLY, default=None, annotation=ConfigOpt),
+    ]
+    find = open_workspace if needs_project else find_workspace
+
+    def decorate(command: Command) -> Command:
+        parameters = inspect.signature(command, eval_str=True).parameters
+        own = [item.replace(kind=Parameter.KEYWORD_ONLY) for item in parameters.values()][2:]
+
+        @functools.wraps(command)
+        def call(*, project: Path | None, config: Path | None, **given: Any) -> None:
+            rest = {item.name: given.pop(item.name) for item in own}
+            workspace = find(project)
+            flags = {name: value for name, value in given.items() if value not in (None, [])}
+            options: list[Any] = [
+                resolve_options(kind, stage, workspace, config, **flags, **one)
+                for one in [{each: value} for value in flags.pop(each, [])] or [{}]
+            ]
+            command(workspace, options if each else options[0], **rest)
+
+        call.__signature__ = inspect.Signature([*generated, *shared, *own])  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def take_option(kind: type, name: str) -> Any:
+    """Return the annotation of one flag, for a command that has no options of its own."""
+    (field,) = (field for field in dataclasses.fields(kind) if field.name == name)
+    return _make_parameter(field, kind, repeat=False).annotation
+
+
+def _find_flags(kind: type) -> list[dataclasses.Field[Any]]:
+    """Return the fields of a command line, arguments first."""
+    found = [item for item in dataclasses.fields(kind) if not option_of(item).only_in_files]
+    return sorted(found, key=lambda item: not option_of(item).argument)
+
+
+def _make_parameter(field: dataclasses.Field[Any], kind: type, repeat: bool) -> Parameter:
+    found = option_of(field)
+    hint = typing.get_type_hints(kind)[field.name]
+    several = repeat or any(typing.get_origin(it) is tuple for it in (hint, *typing.get_args(hint)))
+    plain = _to_flag_type(hint)
+    help_, metavar = found.help, found.metavar
+    if len(choices := ", ".join(typing.get_args(plain))) > LONG:
+        help_, metavar = f"{help_} One of: {choices}.", "TEXT"
+    help_ += " May be repeated." if several and not found.argument else ""
+    about: dict[str, Any] = {"help": help_, "metavar": metavar}
+    about["show_default"] = show_default(field) or False
+    if plain in (int, float):
+        about |= {"min": found.min if found.above is None else found.above, "max": found.max}
+    info = typer.Argument(**about)
+    if not found.argument:
+        name = (found.flag or field.name).replace("_", "-")
+        names = [f"--{name}/--no-{name}" if field.default is True else f"--{name}", found.short]
+        info = typer.Option(*filter(None, names), **about, rich_help_panel=found.panel)
+    optional = list[plain] | None if several else plain | None  # type: ignore[valid-type]
+    return Parameter(
+        field.name,
+        Parameter.KEYWORD_ONLY,
+        default=Parameter.empty if found.required else None,
+        annotation=Annotated[plain if found.required else optional, info],
+    )
+
+
+def _to_flag_type(hint: Any) -> Any:
+    """Return the type of one value: without None, of a list its items, of choices all but ''."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType, tuple):
+        return next(arg for arg in args if arg is not type(None))
+    if origin is Literal:
+        return Literal[tuple(value for value in args if value != "")]
+    return hint

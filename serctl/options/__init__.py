@@ -1,0 +1,50 @@
+"""Every option of every stage: name, type, default, range and help text stand on its field.
+
+Command lines, ``--help``, the check of files and flags, and the documentation are made from the
+fields.
+"""
+
+from serctl.options.check import check_options, read_recipe, restore_options
+from serctl.options.stages import (
+    BundleOptions,
+    EvaluateOptions,
+    ExportLogitsOptions,
+    ExtractOptions,
+    PredictOptions,
+    PushOptions,
+    ReportOptions,
+    StackOptions,
+    TranscribeOptions,
+)
+from serctl.options.training import TrainOptions
+
+STAGE_OPTIONS: dict[str, type] = {
+    "transcribe": TranscribeOptions,
+    "extract": ExtractOptions,
+    "train": TrainOptions,
+    "export-logits": ExportLogitsOptions,
+    "stack": StackOptions,
+    "evaluate": EvaluateOptions,
+    "report": ReportOptions,
+    "predict": PredictOptions,
+    "bundle": BundleOptions,
+    "push": PushOptions,
+}
+"""Tables of serctl.toml and of recipe files."""
+
+__all__ = [
+    "STAGE_OPTIONS",
+    "BundleOptions",
+    "EvaluateOptions",
+    "ExportLogitsOptions",
+    "ExtractOptions",
+    "PredictOptions",
+    "PushOptions",
+    "ReportOptions",
+    "StackOptions",
+    "TrainOptions",
+    "TranscribeOptions",
+    "check_options",
+    "read_recipe",
+    "restore_options",
+]

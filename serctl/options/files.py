@@ -1,0 +1,47 @@
+"""Files that hold options: recipes, ``--config`` files and the recorded options of a run."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from serctl.errors import ConfigError, UnknownNameError
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a shipped recipe (``small``) or of a user's own (a path)."""
+    shipped = {path.stem: path for path in RECIPES.glob("*.toml")}
+    if name not in shipped and not Path(name).is_file():
+        raise UnknownNameError("recipe", name, shipped, "Or give the path of a TOML file.")
+    return shipped.get(name, Path(name))
+
+
+def read_config(path: Path, stage: str) -> dict[str, Any]:
+    """Read the table of one stage from a TOML recipe or from a run's ``config.json``."""
+    if path.suffix == ".json":
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"'{path}' is not a readable JSON file: {error}.") from error
+        return dict(document.get("options", {}))
+    table = read_toml(path).get(stage, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: '{stage}' is {table!r}, expected a table: [{stage}].")
+    return table
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: It does not exist or is not TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"'{path}' cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"'{path}' is not TOML: {error}.") from error

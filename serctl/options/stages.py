@@ -1,0 +1,228 @@
+"""The options of every other stage."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from serctl.options.check import checked
+from serctl.options.option import (
+    device_option,
+    dtype_option,
+    layer_option,
+    limit_option,
+    option,
+    seed_option,
+    skip_bad_option,
+    storage_option,
+    weights_option,
+)
+
+
+@checked("transcribe")
+@dataclass(frozen=True)
+class TranscribeOptions:
+    """Options of `serctl transcribe`."""
+
+    model: str = option("whisper-large-v3", "Whisper model: name, Hugging Face id or path.")
+    backend: Literal["auto", "transformers", "faster-whisper"] = option(
+        "auto", "Library that decodes; auto follows the form of the weights."
+    )
+    language: str = option("en", "Language code, or auto to detect it for each utterance.")
+    from_manifest: bool = option(False, "Use the transcripts of the manifest; run no model.")
+    keep_frames: bool = option(False, "Also keep the frames of the encoder in the cache.")
+    layer: int = layer_option()
+    dtype: Literal["float32", "bfloat16", "float16"] = dtype_option()
+    storage: str = storage_option()
+    device: str = device_option()
+    batch_seconds: float = option(240.0, "Seconds of 30 s windows in a batch.", above=0)
+    weights: str | None = weights_option()
+    seed: int = seed_option()
+    limit: int | None = limit_option()
+    skip_bad: bool = skip_bad_option()
+
+
+@checked("extract")
+@dataclass(frozen=True)
+class ExtractOptions:
+    """Options of `serctl extract`."""
+
+    encoder: str = option("", "Name, Hugging Face id or path. See: serctl encoders.")
+    layer: int | tuple[int, ...] = layer_option()
+    dtype: Literal["float32", "bfloat16", "float16"] = dtype_option()
+    window: int | None = option(
+        None,
+        "Seconds of Whisper's window. A shorter window costs less and gives other frames.",
+        min=1,
+        max=30,
+        shown="30",
+    )
+    device: str = device_option()
+    batch_seconds: float | None = option(
+        None, "Padded seconds in a batch.", above=0, shown="2 on a CPU, else 60"
+    )
+    storage: str = storage_option()
+    weights: str | None = weights_option()
+    shard: str = option("", "Process part i of n; n processes share the work.", metavar="I/N")
+    limit: int | None = limit_option()
+    skip_bad: bool = skip_bad_option()
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Every layer once, in the order given; one pass of the encoder fills them all."""
+        return (self.layer,) if isinstance(self.layer, int) else tuple(dict.fromkeys(self.layer))
+
+
+@checked("export-logits")
+@dataclass(frozen=True)
+class ExportLogitsOptions:
+    """Options of `serctl export-logits`."""
+
+    run: str = option("", "Name of a run, or its folder.", argument=True, required=True)
+    splits: tuple[str, ...] = option((), "Export only this split.", flag="split", shown="all")
+    train_logits: Literal["auto", "oof", "heldout", "in-sample"] = option(
+        "auto",
+        "Models that predict train: fold models (oof), the main model on its held-out tenth, or "
+        "the main model on its training data; auto takes the first that the run has.",
+    )
+    batch_size: int = option(64, "Utterances in a batch; it does not change the logits.", min=1)
+    device: str = device_option()
+    overwrite: bool = option(False, "Replace existing logits.")
+
+
+@checked("stack")
+@dataclass(frozen=True)
+class StackOptions:
+    """Options of `serctl stack`."""
+
+    models: tuple[str, ...] = option(
+        (), "Runs, or CSV files of outside systems.", argument=True, shown="all runs"
+    )
+    stacker: str = option(
+        "random-forest",
+        "Second-level classifier: random-forest, xgboost, logistic-regression, linear, "
+        "mean-logits, mean-probabilities or majority-vote.",
+    )
+    stack_on: Literal["oof", "heldout", "dev", "in-sample"] = option(
+        "oof", "Logits to fit the stacker on."
+    )
+    balance: Literal["subset", "weights", "none"] = option(
+        "subset", "Balancing of classes: draw a balanced subset, weight classes, or none."
+    )
+    fold: int | None = option(None, "Use one of the five forests alone (paper: 4).", min=0, max=4)
+    name: str = option("", "Name of the stacker.", shown="kind of the stacker")
+    compare: bool = option(False, "Cross-validate all stackers instead of fitting one.")
+    folds: int = option(5, "Speaker-disjoint folds of --compare and of dev.", min=2)
+    seed: int = seed_option(42)
+    limit: int | None = limit_option()
+
+
+@checked("evaluate")
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of `serctl evaluate`."""
+
+    systems: tuple[str, ...] = option(
+        (), "Runs, stackers or CSV files; two are compared.", argument=True, shown="all"
+    )
+    split: str = option("", "Split to evaluate on.", shown="test if labelled, else dev")
+    baselines: bool = option(True, "Add the majority class and classifiers on pooled frames.")
+    per_class: int = option(200, "Utterances of each class in a BS-F1 subset.", min=1)
+    subsets: int = option(100, "Number of balanced subsets for BS-F1.", min=1)
+    resamples: int = option(1000, "Number of bootstrap resamples of speakers.", min=1)
+    submission: str = option(
+        "", "Write the challenge's submission file of one system here instead.", metavar="FILE"
+    )
+    name: str = option("", "Name of the report.", shown="the split")
+    seed: int = seed_option()
+    limit: int | None = limit_option()
+
+
+@checked("predict")
+@dataclass(frozen=True)
+class PredictOptions:
+    """Options of `serctl predict`."""
+
+    audio: tuple[str, ...] = option(
+        (), "Audio files or folders; - reads a list of them from stdin.", argument=True
+    )
+    model: str = option("", "Bundle (folder, or hf:OWNER/NAME@COMMIT), stacker or run.", short="-m")
+    transcripts: str | None = option(
+        None,
+        "CSV file with the columns utterance_id (file stem) and text, instead of recognition.",
+        metavar="FILE",
+    )
+    recogniser: str = option(
+        "", "Whisper model to transcribe with.", shown="the one of the training data"
+    )
+    cut_over: float = option(
+        30.0, "Cut recordings longer than this many seconds at their pauses.", min=0
+    )
+    segment_seconds: float = option(11.0, "Maximum seconds of a segment.", min=1)
+    prior: str = option(
+        "as-trained",
+        "Class prior: as-trained, natural (frequencies of dev), balanced, or a JSON or TOML file.",
+    )
+    abstain_below: float = option(
+        0.0, "Return no label if the highest probability is below P.", min=0, max=1, metavar="P"
+    )
+    batch_seconds: float = option(60.0, "Padded seconds in a batch.", above=0)
+    one_at_a_time: bool = option(
+        False, "Keep only one encoder in memory; each is loaded again for every half hour of audio."
+    )
+    skip_bad: bool = option(False, "Report unreadable audio and continue.")
+    weights: tuple[str, ...] = option(
+        (), "Checkpoint of an encoder, instead of the one in serctl.toml.", metavar="NAME=DIR"
+    )
+    device: str = device_option()
+
+
+@checked("bundle")
+@dataclass(frozen=True)
+class BundleOptions:
+    """Options of `serctl bundle make`."""
+
+    name: str = option(
+        "", "Name of the bundle, and of the stacker or run if neither is given.", argument=True
+    )
+    stacker: str = option("", "Stacker of the project, with its networks.")
+    run: str = option("", "Run of the project, for a bundle of one network.")
+    output: str = option("", "Folder to write.", short="-o", metavar="DIR")
+    data: tuple[str, ...] = option(
+        (),
+        "Training corpus: a name that `serctl init` knows, or 'NAME: TERMS'.",
+        shown="recorded by init",
+    )
+    license: str = option(
+        "other", "Licence of the weights in the hub's spelling, such as cc-by-nc-4.0."
+    )
+    overwrite: bool = option(False, "Replace an existing bundle.")
+
+
+@checked("push")
+@dataclass(frozen=True)
+class PushOptions:
+    """Options of `serctl bundle push`."""
+
+    repository: str = option(
+        "",
+        "Repository on the Hugging Face hub; created if it does not exist.",
+        argument=True,
+        required=True,
+        metavar="OWNER/NAME",
+    )
+    folder: str = option("bundle", "Folder of the bundle.", argument=True, metavar="DIR")
+    private: bool = option(False, "Create the repository as a private one.")
+    revision: str = option("main", "Branch to push to; created if it does not exist.")
+
+
+@checked("report")
+@dataclass(frozen=True)
+class ReportOptions:
+    """Options of `serctl report`."""
+
+    name: str = option("", "Name of an evaluation.", argument=True, shown="the newest")
+    output: str = option(
+        "", "File to write.", short="-o", shown="reports/NAME.html", metavar="FILE"
+    )
+    format: Literal["", "html", "md", "csv", "latex", "json"] = option(
+        "", "Format of the report.", shown="by the suffix of the file"
+    )

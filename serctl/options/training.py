@@ -1,0 +1,192 @@
+"""The options of `serctl train`. The defaults are the settings of the paper."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from serctl.options.check import checked
+from serctl.options.option import device_option, limit_option, option, seed_option
+
+NETWORK, OPTIMISATION, LOSS, RUN = "Network", "Optimisation", "Loss", "Run"
+
+
+@checked("train")
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of `serctl train`. The defaults are the paper's; docs/training.md explains them."""
+
+    speech: tuple[str, ...] = option((), "Speech encoder, or encoder@digest of one store.")
+    text: tuple[str, ...] = option((), "Text encoder.")
+    paralinguistic: tuple[str, ...] = option((), "Paralinguistic encoder, such as egemaps.")
+    recipe: str = option("", "Options to start from: paper, released, small, demo or a TOML file.")
+    loss: Literal["wce", "wce+sml"] = option(
+        "wce", "Weighted cross-entropy, alone or with the soft margin loss on neutral speech."
+    )
+    class_weights: Literal["N/N_j", "N/(E*N_j)", "none"] = option(
+        "N/N_j", "Class weights of the loss.", panel=LOSS, only_in_files=True
+    )
+    hidden: int = option(
+        512, "Width of projections, GRU directions and heads.", panel=NETWORK, min=1
+    )
+    dropout: float = option(
+        0.5, "Dropout of attention weights and classifier.", panel=NETWORK, min=0, max=1
+    )
+    heads: int = option(
+        1,
+        "Attention heads of speech and text branches.",
+        panel=NETWORK,
+        min=1,
+        divides="hidden",
+        times=2,
+        only_in_files=True,
+    )
+    paralinguistic_heads: int = option(
+        1,
+        "Attention heads of paralinguistic branches.",
+        panel=NETWORK,
+        min=1,
+        divides="hidden",
+        times=2,
+        only_in_files=True,
+    )
+    attention: Literal["pair", "query"] = option(
+        "pair",
+        "One set of attention weights for each ordered pair of branches, or for each query.",
+        panel=NETWORK,
+        only_in_files=True,
+    )
+    pooling: Literal["vector", "linear", "statistics"] = option(
+        "vector",
+        "Attentive pooling: softmax(r·m/√D), softmax(r·m + b), or mean and deviation.",
+        panel=NETWORK,
+    )
+    standardise: tuple[str, ...] = option(
+        ("egemaps",),
+        "Encoders whose frames are standardised with statistics of train; * is all.",
+        panel=NETWORK,
+        only_in_files=True,
+    )
+    epochs: int = option(20, "Number of epochs.", panel=OPTIMISATION, min=1)
+    learning_rate: float = option(
+        1e-5, "Learning rate of the first epoch.", panel=OPTIMISATION, above=0
+    )
+    final_learning_rate: float = option(
+        1e-6,
+        "Learning rate at the end of the cosine schedule.",
+        panel=OPTIMISATION,
+        min=0,
+        only_in_files=True,
+    )
+    weight_decay: float = option(
+        1e-6, "Weight decay of AdamW.", panel=OPTIMISATION, min=0, only_in_files=True
+    )
+    batch_size: int = option(
+        64, "Utterances in a step, over all parts and processes.", panel=OPTIMISATION, min=1
+    )
+    accumulate: int = option(
+        0,
+        "Parts in which a batch is computed one after the other; 0 chooses by device.",
+        panel=OPTIMISATION,
+        min=0,
+        only_in_files=True,
+    )
+    balance: Literal["auto", "on", "off", "replacement"] = option(
+        "auto",
+        "Half neutral, half expressive utterances in a batch; exact, or drawn with replacement.",
+        panel=OPTIMISATION,
+        shown="on with wce+sml",
+    )
+    sort_window: int = option(
+        64,
+        "Number of batches whose utterances are sorted by length together; 1 does not sort.",
+        panel=OPTIMISATION,
+        min=1,
+        only_in_files=True,
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = option(
+        "float32", "Data type of matrix products (autocast).", panel=OPTIMISATION
+    )
+    patience: int = option(
+        0,
+        "Stop after this many epochs without improvement on dev; 0 does not stop.",
+        panel=OPTIMISATION,
+        min=0,
+    )
+    select_by: Literal["macro_f1", "bs_f1", "last"] = option(
+        "macro_f1", "Keep the epoch that is best in this dev metric, or the last.", panel=RUN
+    )
+    fit_on: Literal["train", "train+dev"] = option(
+        "train", "Splits to train on; train+dev keeps the last epoch.", panel=RUN
+    )
+    soft_targets: bool = option(
+        False,
+        "Train on the raters' votes, also for utterances without a majority.",
+        panel=LOSS,
+        only_in_files=True,
+    )
+    balanced_epochs: int = option(
+        0,
+        "Epochs of a second stage with class-balanced batches and an unweighted loss.",
+        panel=OPTIMISATION,
+        min=0,
+        only_in_files=True,
+    )
+    balanced_learning_rate: float = option(
+        1e-6,
+        "Learning rate of the second stage.",
+        panel=OPTIMISATION,
+        above=0,
+        only_in_files=True,
+    )
+    logit_adjustment: float = option(
+        0.0,
+        "Strength τ of the shift of logits by the log prior in the loss; 0 is off.",
+        panel=LOSS,
+        min=0,
+        only_in_files=True,
+    )
+    logit_scaling: float = option(
+        0.0,
+        "Strength γ of the scaling of logits by class counts in the loss; 0 is off.",
+        panel=LOSS,
+        min=0,
+        only_in_files=True,
+    )
+    mixup: float = option(
+        0.0,
+        "Share of batches with manifold MixUp; 0 is off.",
+        panel=LOSS,
+        min=0,
+        max=1,
+        only_in_files=True,
+    )
+    mixup_alpha: float = option(
+        0.2,
+        "Parameter α of the Beta distribution of MixUp.",
+        panel=LOSS,
+        above=0,
+        only_in_files=True,
+    )
+    attribute_weight: float = option(
+        0.0,
+        "Weight of the loss on arousal, valence and dominance; 0 is off.",
+        panel=LOSS,
+        min=0,
+        only_in_files=True,
+    )
+    folds: int = option(
+        0,
+        "Number of additional fold models, for out-of-fold logits.",
+        panel=RUN,
+        min=2,
+        shown="none",
+    )
+    heldout: bool = option(
+        False, "Keep a speaker-disjoint tenth of train for the stacker.", panel=RUN
+    )
+    seed: int = seed_option(panel=RUN)
+    seeds: int = option(1, "Number of runs with consecutive seeds.", panel=RUN, min=1)
+    name: str = option("", "Name of the run.", panel=RUN, shown="encoders and loss")
+    overwrite: bool = option(False, "Replace a run of this name.", panel=RUN)
+    profile: bool = option(False, "Measure the time spent in each part of a step.", panel=RUN)
+    device: str = device_option()
+    limit: int | None = limit_option()

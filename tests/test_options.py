@@ -1,0 +1,158 @@
+"""Options: what stands on a field, the one check of all sources, and the layers of recipes."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from serctl.cli import app
+from serctl.config import Workspace, lay_over, resolve_options
+from serctl.errors import ConfigError, SerctlError, UsageError
+from serctl.options import STAGE_OPTIONS, PredictOptions, TrainOptions, read_recipe
+from serctl.options.option import option_of
+
+SMALL = read_recipe(TrainOptions, "train", "small")
+
+REFUSED = [
+    ("sort_window", 0, "a whole number, at least 1"),
+    ("accumulate", -1, "a whole number, at least 0"),
+    ("dropout", 1.5, "0 to 1"),
+    ("heads", 3, "a divisor of 1024 (2 x hidden)"),
+    ("learning_rate", math.nan, "more than 0"),
+    ("learning_rate", 0, "more than 0"),
+    ("weight_decay", math.inf, "at least 0"),
+    ("folds", 1, "0 or a whole number, at least 2"),
+    ("seed", -1, "a whole number, at least 0"),
+    ("limit", 0, "a whole number, at least 1"),
+    ("epochs", True, "a whole number, at least 1"),
+    ("loss", "focal", "wce, wce+sml"),
+    ("speech", [3], "a list, each a text"),
+    ("heldout", 1, "true or false"),
+]
+
+
+def to_toml(value: Any) -> str:
+    return repr(value).lower() if isinstance(value, bool) else repr(value)
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), REFUSED)
+@pytest.mark.parametrize("source", ["project", "config", "recipe", "flags", "python"])
+def test_every_source_passes_the_same_check(
+    source: str, name: str, value: Any, expected: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f"[train]\n{name} = {to_toml(value)}\n")
+    workspace = Workspace(tmp_path, tables={"train": {name: value}} if source == "project" else {})
+    sources = {
+        "project": lambda: resolve_options(TrainOptions, "train", workspace),
+        "config": lambda: resolve_options(TrainOptions, "train", workspace, file),
+        "recipe": lambda: resolve_options(TrainOptions, "train", workspace, recipe=str(file)),
+        "flags": lambda: resolve_options(TrainOptions, "train", workspace, **{name: value}),
+        "python": lambda: TrainOptions(**{name: value}),
+    }
+    named = {
+        "project": f"serctl.toml: '{name}'",
+        "config": f"{file}: '{name}'",
+        "recipe": f"recipe '{file}': '{name}'",
+        "flags": f"--{name.replace('_', '-')}",
+        "python": f"TrainOptions: '{name}'",
+    }
+    with pytest.raises(UsageError if source == "flags" else ConfigError) as caught:
+        sources[source]()
+    shown = tuple(value) if isinstance(value, list) else value
+    shown = float(shown) if name in ("learning_rate", "weight_decay") else shown
+    assert str(caught.value) == f"{named[source]} is {shown!r}, expected {expected}."
+
+
+def test_a_recipe_is_applied_wherever_it_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[train]\nrecipe = "small"\nepochs = 7\n')
+    workspace = Workspace(tmp_path, tables={"train": {"recipe": "small", "epochs": 7}})
+    wanted = TrainOptions(**{**SMALL, "recipe": "small", "epochs": 7})
+    assert wanted.hidden == 64
+    assert TrainOptions(recipe="small", epochs=7) == wanted
+    assert resolve_options(TrainOptions, "train", None, file) == wanted
+    assert resolve_options(TrainOptions, "train", workspace) == wanted
+    assert resolve_options(TrainOptions, "train", recipe="small", epochs=7) == wanted
+    of_file = resolve_options(TrainOptions, "train", recipe=str(file))
+    assert of_file == dataclasses.replace(wanted, recipe=str(file))
+
+
+def test_the_layers_are_defaults_project_recipe_config_flags(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[train]\nrecipe = "small"\nbatch_size = 3\nepochs = 3\n')
+    own = {"hidden": 99, "patience": 5, "batch_size": 99, "epochs": 99}
+    workspace = Workspace(tmp_path, tables={"train": own})
+    found = resolve_options(TrainOptions, "train", workspace, file, epochs=4)
+    assert (found.dropout, found.patience, found.hidden) == (0.5, 5, SMALL["hidden"])
+    assert (found.batch_size, found.epochs) == (3, 4)
+
+
+def test_only_the_recipe_of_the_last_source_is_read(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, tables={"train": {"recipe": "small"}})
+    found = resolve_options(TrainOptions, "train", workspace, recipe="demo")
+    assert found == TrainOptions(recipe="demo")
+    assert found.standardise == ("egemaps",)
+
+
+def test_recipes_that_lead_back_to_themselves_are_refused(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text(f'[train]\nrecipe = "{second}"\n')
+    second.write_text(f'[train]\nrecipe = "{first}"\n')
+    with pytest.raises(ConfigError, match="does not lead back"):
+        TrainOptions(recipe=str(first))
+
+
+def test_the_model_of_a_plan_is_checked_like_a_file() -> None:
+    with pytest.raises(ConfigError, match=r"^plan \[\[models\]\] 2: 'heads' is 5, expected a div"):
+        lay_over(TrainOptions(hidden=8), {"heads": 5}, "plan [[models]] 2")
+
+
+def test_a_name_is_a_list_of_one_and_a_path_is_a_text(tmp_path: Path) -> None:
+    assert TrainOptions(speech="whisper-tiny").speech == ("whisper-tiny",)
+    assert PredictOptions(audio=[tmp_path], model=tmp_path).audio == (str(tmp_path),)
+
+
+FIELDS = [(kind, field) for kind in STAGE_OPTIONS.values() for field in dataclasses.fields(kind)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), FIELDS, ids=[f"{kind.__name__}.{field.name}" for kind, field in FIELDS]
+)
+def test_every_option_is_documented_and_its_default_passes(kind: type, field: Any) -> None:
+    assert option_of(field).help.endswith(".")
+    assert f"    {field.name}: {option_of(field).help}" in (kind.__doc__ or "")
+    kind(**{field.name: field.default})
+
+
+NUMBERS = [field for field in dataclasses.fields(TrainOptions) if field.type in (int, float)]
+
+
+@given(st.sampled_from(NUMBERS), st.floats() | st.integers(-5, 5))
+def test_no_number_out_of_range_is_ever_accepted(field: Any, value: float) -> None:
+    try:
+        options = TrainOptions(**{field.name: value})
+    except SerctlError:
+        return
+    kept = getattr(options, field.name)
+    assert math.isfinite(kept)
+    assert kept == field.default or option_of(field).admits(kept)
+
+
+@pytest.mark.parametrize("stage", STAGE_OPTIONS)
+def test_help_shows_every_flag_with_its_text(stage: str) -> None:
+    command = {"bundle": ["bundle", "make"], "push": ["bundle", "push"]}.get(stage, [stage])
+    told = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "400"}).stdout
+    for field in dataclasses.fields(STAGE_OPTIONS[stage]):
+        found = option_of(field)
+        name = found.flag or field.name.replace("_", "-")
+        if found.only_in_files:
+            assert f"--{name} " not in told
+        else:
+            assert found.help in told
+            assert found.argument or f"--{name}" in told
