@@ -200,21 +200,50 @@ def lock(file: BinaryIO | TextIO | int, *, shared: bool = False, wait: bool = Tr
     return True
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep other processes out of a block that reads and rewrites ``path``.
+def open_locked(path: Path, *, shared: bool = False, wait: bool = True) -> BinaryIO | None:
+    """Open and lock a file, which is made where there is none; None if another process holds it.
 
-    The lock is the file ``.<name>.lock``. It is not deleted, since a process may wait on it.
+    Whoever holds the lock may delete or rename the file: the others then lock the one that has
+    its name.
 
     Raises:
-        SerctlError: The lock file cannot be written.
+        OSError: The file cannot be written, or the file system has no locks.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = path.open("ab", buffering=0)
+        try:
+            if not lock(file, shared=shared, wait=wait):
+                file.close()
+                return None
+            if is_at(file.fileno(), path):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+@contextmanager
+def hold(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from a block that writes ``path``, by the file ``.<name>.lock``.
+
+    Raises:
+        SerctlError: Another process holds it (unless ``wait``), or the lock cannot be written.
+    """
+    name = path.with_name(f".{path.name}.lock")
     try:
-        with path.with_name(f".{path.name}.lock").open("ab") as file:
-            lock(file)
-            yield
+        file = open_locked(name, wait=wait)
     except OSError as error:
         raise SerctlError(f"Cannot write beside '{path}': {error.strerror or error}.") from error
+    if file is None:
+        raise SerctlError(f"Another process is writing '{path}'. Wait for it to end, or stop it.")
+    with file:
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows deletes no open file
+                name.unlink()
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -232,16 +261,16 @@ def _reserve_file(temporary: Path) -> Iterator[None]:
     if WINDOWS:
         yield
         return
-    while True:
-        with temporary.open("ab") as file:
-            with suppress(OSError):  # without locks only two writers at once would suffer
-                lock(file)
-            # Whoever held it before has renamed it by now: then it is no temporary file any more.
-            if not is_at(file.fileno(), temporary):
-                continue
-            file.truncate(0)
-            yield
-            return
+    try:
+        file = open_locked(temporary)
+    except OSError:
+        if not temporary.exists():
+            raise
+        file = temporary.open("ab")  # without locks, only two writers at once would suffer
+    assert file is not None
+    with file:
+        file.truncate(0)
+        yield
 
 
 @contextmanager

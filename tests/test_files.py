@@ -12,8 +12,8 @@ import pytest
 from serctl import files
 from serctl.errors import SerctlError
 from serctl.files import (
+    hold,
     lock,
-    locked,
     recover_folder,
     replace_folder,
     write_atomic,
@@ -178,7 +178,7 @@ def test_one_block_at_a_time_rewrites_a_file(tmp_path: Path) -> None:
 
     def add() -> None:
         for _ in range(25):
-            with locked(path):
+            with hold(path, wait=True):
                 path.write_text(str(int(path.read_text()) + 1))
 
     threads = [Thread(target=add) for _ in range(4)]
@@ -187,6 +187,18 @@ def test_one_block_at_a_time_rewrites_a_file(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert path.read_text() == "100"
+    assert names(tmp_path) == {"count"}
+
+
+def test_what_another_holds_is_refused_by_name(tmp_path: Path) -> None:
+    with (
+        hold(tmp_path / "run"),
+        pytest.raises(SerctlError, match=r"Another process is writing '.*run'"),
+        hold(tmp_path / "run"),
+    ):
+        pass
+    with hold(tmp_path / "run"):
+        pass
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")

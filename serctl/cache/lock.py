@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from serctl.errors import CacheError
-from serctl.files import is_at, lock
+from serctl.files import open_locked
 
 
 class StoreLock:
@@ -33,12 +33,17 @@ class StoreLock:
                 the cache folder cannot be written or has no locks.
         """
         try:
-            file = self._lock_file()
+            file = open_locked(self._path, shared=self._shared, wait=False)
         except OSError as error:
             raise CacheError(
                 f"Cannot write in '{self._path.parent}': {error.strerror or error}. Name another "
                 f"folder in serctl.toml: [paths] cache."
             ) from error
+        if file is None:
+            raise CacheError(
+                f"'{self._store.name}' is being written by {_name_holder(self._path)}. "
+                f"Wait for it, or stop it; what it has written stays."
+            )
         self._file = file
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         with suppress(OSError):  # the lock holds without its note, also on a full disk
@@ -56,24 +61,6 @@ class StoreLock:
         with suppress(OSError):  # Windows deletes no open file
             self._path.unlink()
         self.release()
-
-    def _lock_file(self) -> BinaryIO:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            file = self._path.open("ab", buffering=0)
-            try:
-                if not lock(file, shared=self._shared, wait=False):
-                    raise CacheError(
-                        f"'{self._store.name}' is being written by {_name_holder(self._path)}. "
-                        f"Wait for it, or stop it; what it has written stays."
-                    )
-                # The store, and the lock file with it, may have been removed since the opening.
-                if is_at(file.fileno(), self._path):
-                    return file
-            except BaseException:
-                file.close()
-                raise
-            file.close()
 
     def __enter__(self) -> "StoreLock":
         self.acquire()

@@ -3,27 +3,23 @@
 `serctl cache verify --repair` runs it too, for the frames that a store has lost.
 """
 
-import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
-from serctl.cache.key import FeatureKey
 from serctl.cache.sources import SourceHasher
-from serctl.cache.storage import get_storage
 from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.config import Workspace
-from serctl.data.audio import SAMPLE_RATE
 from serctl.data.manifest import Utterance
 from serctl.encoders.base import Encoder, Frames
 from serctl.encoders.load import load_encoder
+from serctl.encoding.disk_space import check_disk
 from serctl.encoding.failures import Failures, capture, check_failures
 from serctl.encoding.keys import encoder_settings, open_inputs
 from serctl.encoding.pipeline import Encoded, measure_sizes, plan_rows, run_batches
-from serctl.errors import CacheError, SerctlError
+from serctl.errors import SerctlError
 from serctl.options import ExtractOptions
 from serctl.progress import Advance, Progress, silent
 
@@ -129,7 +125,7 @@ class Extraction:
             seen = {row.utterance_id for batch in batches for row in batch} | failures.keys()
             missing = missing & seen
             left = [size for name in missing if isinstance(size := by_id[name], int)]
-            check_disk(self.stores[0], self.keys, encoder, left)
+            check_disk(self.stores[0].parent, self.keys, encoder, left)
             pending = [b for b in batches if not missing.isdisjoint(row.utterance_id for row in b)]
             started = time.monotonic()
             with ExitStack() as stack:
@@ -203,25 +199,3 @@ def append_new(writer: StoreWriter, done: Sequence[Encoded], frames: Sequence) -
         [one.source for one, _ in new],
     )
     return [one for one, _ in new]
-
-
-def check_disk(
-    store: Path, keys: Iterable[FeatureKey], encoder: Encoder, sizes: Sequence[int]
-) -> None:
-    """Refuse to begin what will not fit.
-
-    Raises:
-        CacheError: With what is needed and what is free.
-    """
-    keys = list(keys)
-    rate = 1.0 if encoder.frame_rate is None else encoder.frame_rate / SAMPLE_RATE
-    frames = len(keys) * sum(int(size * rate) + 1 for size in sizes)
-    needed = frames * encoder.dim * get_storage(keys[0].storage).bytes_per_value
-    folder = next(path for path in store.parents if path.exists())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise CacheError(
-            f"About {frames:,} frames of {keys[0].encoder} need {needed / 1e9:,.2f} GB, but "
-            f"'{folder}' has {free / 1e9:,.2f} GB free. Free some, or name another folder in "
-            f"serctl.toml: [paths] cache."
-        )

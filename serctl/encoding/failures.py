@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from serctl.data.manifest import Utterance
 from serctl.errors import SerctlError
-from serctl.files import locked, write_atomic
+from serctl.files import hold, write_atomic
 
 FAILURES = "failures.csv"
 """Beside serctl.toml: what the last run of each encoder and key had to leave out."""
@@ -70,7 +70,7 @@ def list_failures(
     if not failures and not path.exists():
         return None
     others = set(whole) - {row.utterance_id for row in rows}
-    with locked(path):
+    with hold(path, wait=True):
         before = _read(path)
         listed = [r for r in before if r["key"] != key or r["utterance_id"] in others]
         listed += [

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serctl.cache.storage import get_storage
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
-from serctl.data.audio import SAMPLE_RATE, measure_samples
 from serctl.data.manifest import read_manifest
 from serctl.data.transcripts import FROM_MANIFEST, read_finished
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import have_weights
-from serctl.encoding.failures import capture
+from serctl.encoding.disk_space import estimate_bytes, estimate_seconds
 from serctl.encoding.keys import make_key
 from serctl.encoding.recognition import settle_recognition
 from serctl.errors import SerctlError
@@ -20,8 +18,6 @@ from serctl.pipeline.recipe import Step
 from serctl.training.run_folder import SUMMARY, read_summary
 
 NO_WEIGHTS = "weights not here"
-TOKENS_A_SECOND = 4.0
-"""Of English speech, with special tokens; for the size of text stores."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,6 @@ def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate
     the recipe's trainings that this project has finished; before the first it is not known.
     """
     manifest = read_manifest(workspace.manifest)
-    measured = {row.utterance_id: capture(measure_samples)(row.path) for row in manifest}
-    seconds = {n: it / SAMPLE_RATE for n, it in measured.items() if isinstance(it, int)}
     spent = {s.what: _train_seconds(workspace.runs / s.what) for s in steps if s.stage == "train"}
     known = [seconds for seconds in spent.values() if seconds]
     typical = sum(known) / len(known) if known else None
@@ -53,9 +47,11 @@ def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate
             ids = manifest.limit(step.options.limit).ids
             return Estimate(step.stage, step.what, _count_words(workspace, step, ids))
         if step.stage == "extract":
-            ids = manifest.limit(step.options.limit).ids
-            size = _count_bytes(workspace, step, sum(seconds.get(name, 0.0) for name in ids))
-            return Estimate(step.stage, step.what, _coverage(workspace, step, ids), size)
+            part = manifest.limit(step.options.limit)
+            spec = get_spec(step.what, workspace.weights)
+            seconds = estimate_seconds(part.utterances)
+            size = estimate_bytes(spec, seconds, step.options.storage)
+            return Estimate(step.stage, step.what, _coverage(workspace, step, part.ids), size)
         if step.stage == "train" and not spent[step.what]:
             state = f"{1 + step.options.folds} x {step.options.epochs} epochs"
             return Estimate(step.stage, step.what, state, seconds=typical)
@@ -78,13 +74,6 @@ def _have_weights(workspace: Workspace, step: Step) -> bool:
     """Whether a step's encoder is on this machine; asks no hub, which may be out of reach."""
     spec = get_spec(step.what, workspace.weights)
     return bool(step.options.weights or have_weights(spec, workspace.weights))
-
-
-def _count_bytes(workspace: Workspace, step: Step, duration: float) -> int:
-    spec = get_spec(step.what, workspace.weights)
-    rate = TOKENS_A_SECOND if spec.frame_rate is None else spec.frame_rate
-    size = get_storage(step.options.storage).bytes_per_value
-    return int(duration * rate * spec.dim * size)
 
 
 def _coverage(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:

@@ -16,12 +16,12 @@ from typing import Literal
 from serctl.cache.locate import list_stores
 from serctl.cache.store import FeatureStore
 from serctl.config import PROJECT_FILE, Workspace, find_workspace
-from serctl.data.audio import SAMPLE_RATE, measure_samples
-from serctl.data.manifest import Manifest, read_manifest
+from serctl.data.manifest import read_manifest
 from serctl.data.transcripts import read_transcripts
 from serctl.encoders.catalog import ENCODERS, get_spec
 from serctl.encoders.weights import have_weights
-from serctl.errors import AudioError, SerctlError, first_few
+from serctl.encoding.disk_space import estimate_bytes, estimate_seconds, measure_free_space
+from serctl.errors import SerctlError, first_few
 from serctl.training.run_folder import CONFIG, SUMMARY
 
 START = "serctl init --corpus NAME --root DIR"
@@ -29,10 +29,6 @@ AGAIN = "serctl init --overwrite and the --corpus or --manifest, and --root, it 
 HUB = "https://huggingface.co"
 HUB_SECONDS = 5.0
 FORMATS = ("WAV", "FLAC", "OGG", "MP3")
-SAMPLED = 100
-"""Files whose headers are read to tell how long a corpus is."""
-TOKENS = 20
-"""Of an utterance's words, as a guess."""
 EXAMPLE = "wavlm-large"
 """Encoder that disk space is told for where the project names none."""
 
@@ -226,37 +222,21 @@ def _check_runs(workspace: Workspace) -> Iterator[Check]:
 def _check_disk(workspace: Workspace) -> Iterator[Check]:
     """Compare free space with what extraction of the project's encoders still takes."""
     manifest = read_manifest(workspace.manifest)
-    hours = estimate_hours(manifest)
-    folder = next(p for p in (workspace.cache, *workspace.cache.resolve().parents) if p.exists())
-    free = shutil.disk_usage(folder).free
-    needed = {name: bytes_of(name, hours, len(manifest), workspace) for name in _pending(workspace)}
+    seconds = estimate_seconds(manifest.utterances)
+    folder, free = measure_free_space(workspace.cache)
+    specs = {name: get_spec(name, workspace.weights) for name in _pending(workspace)}
+    needed = {name: estimate_bytes(spec, seconds) for name, spec in specs.items()}
     total = sum(needed.values())
     shown = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in needed.items())
-    found = f"{free / 1e9:,.1f} GB free in '{folder}'; about {hours:.2f} h of audio take {shown} GB"
+    found = (
+        f"{free / 1e9:,.1f} GB free in '{folder}'; "
+        f"about {seconds / 3600:.2f} h of audio take {shown} GB"
+    )
     if total > free:
         mend = "Free some, or name another folder in serctl.toml: [paths] cache"
         yield Check("disk", "broken", found, mend)
     else:
         yield Check("disk", "ok", found)
-
-
-def estimate_hours(manifest: Manifest) -> float:
-    """Return the hours of a corpus, told by the headers of some of its files."""
-    seconds = []
-    for row in manifest.utterances[:: max(1, len(manifest) // SAMPLED)]:
-        try:
-            seconds.append(measure_samples(row.path) / SAMPLE_RATE)
-        except AudioError:
-            continue
-    return sum(seconds) / max(1, len(seconds)) * len(manifest) / 3600
-
-
-def bytes_of(encoder: str, hours: float, utterances: int, workspace: Workspace) -> int:
-    """Return about how many bytes the frames of an encoder take, in float16."""
-    spec = get_spec(encoder, workspace.weights)
-    rate = spec.frame_rate or (0 if spec.modality == "text" else 50)
-    frames = hours * 3600 * rate if rate else utterances * TOKENS
-    return int(frames * (spec.dim or 1024) * 2)
 
 
 def _pending(workspace: Workspace) -> list[str]:

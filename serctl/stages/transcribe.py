@@ -22,7 +22,8 @@ from serctl.data.transcripts import (
     read_finished,
     write_transcripts,
 )
-from serctl.encoding.extraction import append_new, check_disk
+from serctl.encoding.disk_space import check_disk
+from serctl.encoding.extraction import append_new
 from serctl.encoding.failures import FAILURES, Failures, capture, check_failures, list_failures
 from serctl.encoding.inputs import AudioInputs
 from serctl.encoding.pipeline import measure_sizes, plan_rows, run_batches
@@ -266,7 +267,7 @@ class _Transcription:
         from serctl.runtime import environment
 
         key, rate = self.recognition.key, encoder.frame_rate
-        check_disk(self.store, [key], encoder, sizes)
+        check_disk(self.store.parent, [key], encoder, sizes)
         return StoreWriter(self.store, key, encoder.dim, rate, versions=environment())
 
     def _describe(self) -> dict[str, Any]:

@@ -104,7 +104,9 @@ def test_a_full_disk_is_broken(project: Path, monkeypatch: pytest.MonkeyPatch) -
     for path in (project / "audio").iterdir():
         soundfile.write(path, np.zeros(16_000), 16_000)
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage(10, 10, 0))
+    monkeypatch.setattr(
+        "serctl.encoding.disk_space.shutil.disk_usage", lambda folder: usage(10, 10, 0)
+    )
     assert found(examine(project), "disk")[0].status == "broken"
 
 

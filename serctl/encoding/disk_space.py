@@ -1,0 +1,72 @@
+"""Bytes that frames take on disk: estimated for a plan, counted before an extraction begins."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from serctl.cache.key import FeatureKey
+from serctl.cache.storage import get_storage
+from serctl.data.audio import SAMPLE_RATE, measure_samples
+from serctl.data.manifest import Utterance
+from serctl.encoders.base import Encoder, EncoderSpec
+from serctl.errors import AudioError, CacheError
+
+TOKENS_PER_SECOND = 4.0
+"""Of English speech, special tokens included."""
+UNKNOWN_RATE, UNKNOWN_DIM = 50.0, 1024
+"""Frames per second and width of a large speech encoder, where only the checkpoint knows."""
+SAMPLED = 100
+"""Files whose headers are read to estimate how long a corpus is."""
+
+
+def estimate_seconds(rows: Sequence[Utterance]) -> float:
+    """Return about how long some utterances are in total, from the headers of up to 100 files.
+
+    Files that cannot be read are taken to be as long as the others.
+    """
+    seconds = []
+    for row in rows[:: max(1, len(rows) // SAMPLED)]:
+        try:
+            seconds.append(measure_samples(row.path) / SAMPLE_RATE)
+        except AudioError:
+            continue
+    return sum(seconds) / len(seconds) * len(rows) if seconds else 0.0
+
+
+def estimate_bytes(spec: EncoderSpec, seconds: float, storage: str = "float16") -> int:
+    """Return about how many bytes the frames of ``seconds`` of speech take, before compression."""
+    rate = spec.frame_rate or (TOKENS_PER_SECOND if spec.modality == "text" else UNKNOWN_RATE)
+    size = get_storage(storage).bytes_per_value
+    return int(seconds * rate * (spec.dim or UNKNOWN_DIM) * size)
+
+
+def measure_free_space(folder: Path) -> tuple[Path, int]:
+    """Return the bytes that are free for a folder, and which existing folder was asked."""
+    present = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    return present, shutil.disk_usage(present).free
+
+
+def check_disk(
+    cache: Path, keys: Sequence[FeatureKey], encoder: Encoder, sizes: Sequence[int]
+) -> None:
+    """Refuse an extraction that will not fit.
+
+    Args:
+        cache: Folder of the stores.
+        keys: One per layer that is stored.
+        encoder: What will encode.
+        sizes: Samples or tokens of each utterance.
+
+    Raises:
+        CacheError: With the bytes that are needed and that are free.
+    """
+    rate = 1.0 if encoder.frame_rate is None else encoder.frame_rate / SAMPLE_RATE
+    frames = len(keys) * sum(int(size * rate) + 1 for size in sizes)
+    needed = frames * encoder.dim * get_storage(keys[0].storage).bytes_per_value
+    folder, free = measure_free_space(cache)
+    if needed > free:
+        raise CacheError(
+            f"About {frames:,} frames of {keys[0].encoder} need {needed / 1e9:,.2f} GB, but "
+            f"'{folder}' has {free / 1e9:,.2f} GB free. Free some, or name another folder in "
+            f"serctl.toml: [paths] cache."
+        )
