@@ -24,7 +24,7 @@ from serctl.options.files import find_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-WRITTEN = [page for page in PAGES if page.name != "cli.md"]
+WRITTEN = [page for page in PAGES if page.name not in {"cli.md", "options.md"}]
 SCRIPTS = [ROOT / "examples" / "quickstart.sh"]
 WORKFLOW = ROOT / "examples" / "ci" / "serctl.yml"
 QUICKSTART = ROOT / "docs" / "quickstart.md"
@@ -144,6 +144,11 @@ def test_reference_of_commands_is_up_to_date(tmp_path: Path) -> None:
         check=True, capture_output=True, env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
     assert made.read_text() == (ROOT / "docs" / "cli.md").read_text(), "run: make docs"
+
+
+def test_reference_of_options_is_up_to_date() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "_site" / "options.py"))["describe_page"]()
+    assert made == (ROOT / "docs" / "options.md").read_text(encoding="utf-8"), "run: make docs"
 
 
 def test_example_script_holds_the_lines_of_the_quickstart() -> None:
