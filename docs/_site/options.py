@@ -20,7 +20,7 @@ Every option of every stage. A file, the command line and Python set the same op
 
 | Place | Form |
 |---|---|
-| serctl.toml, a recipe, a `--config` file | `epochs = 30` in the table of the stage, here `[train]` |
+| serctl.toml, a recipe, a `--config` file | `epochs = 30` in the table `[train]` |
 | the command line | the flag, `--epochs 30`; flags take precedence over files |
 | Python | `serctl.TrainOptions(epochs=30)` |
 
