@@ -9,8 +9,6 @@ from serctl.errors import ConfigError, ManifestError, UnknownNameError
 EMOTIONS = ("angry", "sad", "happy", "surprise", "fear", "disgust", "contempt", "neutral")
 """Class order of the challenge and of the released code (A S H U F D C N)."""
 
-KNOWN_EMOTIONS = (*EMOTIONS, "bored", "excited", "frustrated")
-
 NEUTRAL = "neutral"
 
 CODES = dict(zip("ashufdcn", EMOTIONS, strict=True))

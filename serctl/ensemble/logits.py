@@ -27,6 +27,8 @@ class Logits:
         provenance: The sidecar: what made the logits, for which split.
         attributes: ``(N, 3)`` predicted arousal, valence, dominance, if the model has them.
         in_sample_known: False for a file of another program without a column ``in_sample``.
+        hard_labels: Another program named one label and no scores: its probability is 1.
+        assumed: What a file of another program was taken to hold, where it does not say so.
     """
 
     ids: tuple[str, ...]
@@ -37,6 +39,8 @@ class Logits:
     provenance: LogitsSidecar = field(default_factory=LogitsSidecar)
     attributes: NDArray[np.float64] | None = None
     in_sample_known: bool = True
+    hard_labels: bool = False
+    assumed: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -110,6 +114,12 @@ class Logits:
         Raises:
             LogitsError: These are other labels.
         """
+        if self.hard_labels:  # a label that it never predicts has no column
+            absent = [label for label in labels if label not in self.labels]
+            zeros = np.zeros((len(self), len(absent)))
+            self = replace(
+                self, values=np.hstack([self.values, zeros]), labels=(*self.labels, *absent)
+            )
         if set(labels) != set(self.labels):
             raise LogitsError(
                 f"'{self.name}' has the labels {', '.join(self.labels)}; "

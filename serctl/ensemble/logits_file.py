@@ -1,7 +1,7 @@
 """Logits on disk: a CSV ``utterance_id,in_sample,<labels>`` and a JSON sidecar of the same stem.
 
-Rows are joined on the utterance id, never on order. A CSV of another program needs no sidecar. Its
-columns may be in any order and use any spelling of the emotions that `serctl.data.labels` knows.
+Rows are joined on the utterance id, never on order. A CSV of another program needs no sidecar; see
+`serctl.ensemble.outside`.
 """
 
 import csv
@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serctl.data.labels import KNOWN_EMOTIONS, parse_emotion
+from serctl.data.labels import parse_emotion
 from serctl.data.manifest import ATTRIBUTES
-from serctl.documents.logits import LOGITS_VERSION, Kind, LogitsSidecar
+from serctl.documents.logits import LOGITS_VERSION, LogitsSidecar
 from serctl.ensemble.logits import Logits
+from serctl.ensemble.outside import parse_scores
 from serctl.errors import LogitsError, first_few
 from serctl.files import write_atomic
 
@@ -62,8 +63,11 @@ def read_logits(path: Path, name: str = "") -> Logits:
         LogitsError: The file is missing, malformed, holds an id twice, an unknown label or a value
             that is not finite, or its sidecar does not fit it.
     """
-    content, header, rows = _read_rows(path)
+    content = _read_content(path)
     sidecar = read_sidecar(path, content)
+    if sidecar is None:
+        return parse_scores(content, path, name or path.stem)
+    header, rows = _parse_rows(content, path)
     columns = _label_columns(path, header, sidecar)
     ids = tuple(row[header.index("utterance_id")] for row in rows)
     twice = [name for name, count in Counter(ids).items() if count > 1]
@@ -81,68 +85,51 @@ def read_logits(path: Path, name: str = "") -> Logits:
         labels=tuple(columns),
         in_sample=numbers(["in_sample"])[:, 0] > 0 if known else np.zeros(len(ids), dtype=bool),
         name=name or path.stem,
-        provenance=sidecar or LogitsSidecar(kind=guess_kind(values)),
+        provenance=sidecar,
         attributes=numbers(ATTRIBUTES) if set(ATTRIBUTES) <= set(header) else None,
-        in_sample_known=known or sidecar is not None,
     )
 
 
-def guess_kind(values: NDArray[np.float64]) -> Kind:
-    """Return ``probabilities`` where every row lies in [0, 1] and sums to one, else ``logits``."""
-    sums = np.abs(values.sum(axis=1) - 1.0)
-    return "probabilities" if values.min() >= 0 and sums.max() < 1e-3 else "logits"
-
-
-def _read_rows(path: Path) -> tuple[bytes, list[str], list[list[str]]]:
-    """Return the file's bytes, header and rows, all of the same length."""
+def _read_content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-        header, *rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+        return path.read_bytes()
     except FileNotFoundError:
         raise LogitsError(
             f"'{path}' does not exist. Make it with: serctl export-logits RUN"
         ) from None
-    except (OSError, csv.Error, ValueError) as error:
+    except OSError as error:
+        raise LogitsError(f"'{path}' cannot be read: {error.strerror}.") from error
+
+
+def _parse_rows(content: bytes, path: Path) -> tuple[list[str], list[list[str]]]:
+    """Return the header and rows of a CSV that serctl wrote, all of the same length."""
+    try:
+        header, *rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    except (csv.Error, ValueError) as error:
         raise LogitsError(f"'{path}' is not a CSV file of logits: {error}.") from error
     ragged = [i for i, row in enumerate(rows, 2) if len(row) != len(header)]
     if ragged:
         raise LogitsError(f"'{path}' row {first_few(ragged)} has not {len(header)} fields.")
     if not rows:
         raise LogitsError(f"'{path}' holds no rows. Export it again.")
-    return content, header, rows
+    return header, rows
 
 
 def _hash(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _label_columns(
-    path: Path, header: Sequence[str], sidecar: LogitsSidecar | None
-) -> dict[str, int]:
-    """Return label → column, and refuse labels that are unknown, missing or given twice."""
+def _label_columns(path: Path, header: Sequence[str], sidecar: LogitsSidecar) -> dict[str, int]:
+    """Return label → column, and refuse labels that are missing or given twice."""
     if "utterance_id" not in header:
         raise LogitsError(f"'{path}' has no column 'utterance_id'; it has {', '.join(header)}.")
     beside = {"utterance_id", "in_sample", *ATTRIBUTES}
-    found = [
-        (parse_emotion(name, codes=sidecar is None), i)
-        for i, name in enumerate(header)
-        if name not in beside
-    ]
+    found = [(parse_emotion(name), i) for i, name in enumerate(header) if name not in beside]
     columns = dict(found)
-    unknown = [] if sidecar else sorted(set(columns) - set(KNOWN_EMOTIONS))
-    wrong = (
-        f"unknown columns: {first_few(unknown)}"
-        if unknown
-        else "fewer than two labels"
-        if len(columns) < 2
-        else "a label given twice"
-        if len(columns) < len(found)
-        else ""
-    )
-    if wrong:
-        known = ", ".join(KNOWN_EMOTIONS)
-        raise LogitsError(f"'{path}' has {wrong}. Expected utterance_id and some of {known}.")
-    expected = sidecar.labels if sidecar and sidecar.labels else tuple(columns)
+    if len(columns) < 2 or len(columns) < len(found):
+        wrong = "fewer than two labels" if len(columns) < 2 else "a label given twice"
+        raise LogitsError(f"'{path}' has {wrong}: {', '.join(header)}. {LogitsSidecar.hint}")
+    expected = sidecar.labels or tuple(columns)
     if expected != tuple(columns):
         raise LogitsError(
             f"'{path}' has the columns {', '.join(columns)}; its sidecar has the labels "

@@ -1,13 +1,14 @@
 """Where logits lie: in runs, in stackers, or in the CSV files of outside systems."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from serctl.config import Workspace
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits
+from serctl.ensemble.outside import match_ids
 from serctl.errors import LogitsError, UnknownNameError, UsageError, first_few
 from serctl.files import guess_path
 
@@ -32,13 +33,16 @@ class System:
         Raises:
             LogitsError: Its file is malformed.
         """
-        path = self.path if self.path.suffix == ".csv" else self.path / f"{split}.csv"
+        path = self.path if self.path.is_file() else self.path / f"{split}.csv"
         if not path.is_file():
             return None
         logits = read_logits(path, self.name)
-        known = set(logits.ids)
-        found = [name for name in ids if name in known]
-        return logits.select(found) if found else None
+        if self.kind == "outside":
+            found = match_ids(logits.ids, ids)
+        else:
+            known = set(logits.ids)
+            found = {name: name for name in ids if name in known}
+        return replace(logits.select(found.values()), ids=tuple(found)) if found else None
 
     def load_all(self, split: str, ids: Sequence[str]) -> Logits:
         """Return logits for all of these utterances, less those that could not be read.

@@ -33,6 +33,8 @@ def list_warnings(
             f"{', '.join(others)}: the corpus' own splits are not speaker-disjoint."
         )
     for score in scores:
+        if assumed := score.facts.get("assumed"):
+            found.append(f"{score.name} was read as {assumed}.")
         if score.facts.get("num_in_sample"):
             found.append(
                 f"{score.name} was trained on {score.facts['num_in_sample']} of these utterances."

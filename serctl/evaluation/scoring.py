@@ -78,6 +78,7 @@ def score_systems(
             ordered = answers.reorder(trial.labels)
             facts = answers.provenance.model_dump(include=set(PROVENANCE), exclude_unset=True)
             facts["num_in_sample"] = int(answers.in_sample.sum())
+            facts |= {"assumed": answers.assumed} if answers.assumed else {}
             scores.append(
                 score_system(
                     trial,

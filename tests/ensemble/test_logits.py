@@ -118,7 +118,7 @@ def test_missing_utterances_are_named_and_counted() -> None:
 
 def test_an_outside_csv_needs_no_sidecar_and_may_use_other_spellings(tmp_path: Path) -> None:
     path = tmp_path / "theirs.csv"
-    path.write_text("N,utterance_id,Anger,Sadness\n0.5,u1,0.25,0.25\n0.1,u2,0.8,0.1\n")
+    path.write_text("Neutral,utterance_id,Anger,Sadness\n0.5,u1,0.25,0.25\n0.1,u2,0.8,0.1\n")
     theirs = read_logits(path)
     assert (theirs.name, theirs.kind) == ("theirs", "probabilities")
     assert theirs.labels == ("neutral", "angry", "sad")
@@ -129,17 +129,20 @@ def test_an_outside_csv_needs_no_sidecar_and_may_use_other_spellings(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id,angry,sad\nu1,1,2\n", "no column 'utterance_id'"),
-        ("utterance_id,angry,sad\nu1,1,nan\n", r"NaN or infinite values for 1 utterances \(u1\)"),
+        ("name,angry,sad\nu1,1,2\n", "no column 'utterance_id'"),
+        ("utterance_id,angry,sad\nu1,1,nan\n", "'nan' of 'u1' in column 'sad' is not a number"),
         ("utterance_id,angry,sad\nu1,1,inf\n", "NaN or infinite"),
-        ("utterance_id,angry,sad\nu1,1,x\n", "not a number"),
-        ("utterance_id,angry,sad\nu1,1\n", "row 2 has not 3 fields"),
+        ("utterance_id,angry,sad\nu1,1,x\n", "'x' of 'u1' in column 'sad' is not a number"),
+        ("utterance_id,angry,sad\nu1,1\n", "rows have not 3 fields: line 2"),
         ("utterance_id,angry,sad\nu1,1,2\nu1,1,2\n", r"1 utterances twice \(u1\)"),
-        ("utterance_id,angry,joyous\nu1,1,2\n", "unknown columns: joyous"),
         ("utterance_id,angry,anger\nu1,1,2\n", "fewer than two labels"),
+        ("utterance_id,angry,sad\nu1,1,2\n", "may hold logits or probabilities.*sum to 3 to 3"),
+        ("utterance_id,angry,sad,kind\nu1,1,2,odds\n", "'kind' holds 'odds'; expected one of"),
+        ("utterance_id,angry,sad,kind\nu1,-1,2,percent\n", "no probabilities: a value below zero"),
+        ("FileName,EmoClass\nu1.wav,\n", "line 2 has no label"),
         ("utterance_id,angry,anger,sad\nu1,1,2,3\n", "a label given twice"),
         ("utterance_id,angry,sad\n", "holds no rows"),
-        ("", "not a CSV file of logits"),
+        ("", "is empty"),
     ],
 )
 def test_a_malformed_file_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:

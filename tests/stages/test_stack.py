@@ -181,7 +181,7 @@ def test_outside_logits_that_hide_what_they_were_trained_on_are_refused(
 ) -> None:
     path = tmp_path / "theirs.csv"
     ids = read_logits(project.runs / "first" / "logits" / "train.csv").ids
-    path.write_text("utterance_id,A,S,H,N\n" + "".join(f"{name},1,2,3,4\n" for name in ids))
+    path.write_text("utterance_id,A,S,H,N\n" + "".join(f"{name},-1,2,3,4\n" for name in ids))
     with pytest.raises(
         LogitsError, match="not known which utterances of train its model was trained on"
     ):
