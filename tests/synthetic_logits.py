@@ -74,6 +74,7 @@ def make_run(
         values = np.array(noise) + signal * np.eye(4)[known]
         made = {"split": split, "model": name, "run_hash": run_hash or f"hash-of-{name}"}
         made |= {"stack_on": stack_on} if split == "train" else {}
+        made |= {"predicted_by": "folds" if stack_on == "oof" else "main"}
         provenance = LogitsSidecar(**made)
         in_sample = np.full(len(chosen), split == "train" and stack_on == "in-sample")
         logits = Logits(

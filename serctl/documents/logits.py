@@ -33,7 +33,11 @@ class LogitsSidecar(Document):
     stack_on: str = Field(
         default="",
         description="run: `oof`, `heldout` or `in-sample` where it was trained on the split, else "
-        "`main`; stacker: logits that it was fitted on",
+        "`folds` or `main`; stacker: logits that it was fitted on",
+    )
+    predicted_by: Literal["", "folds", "main"] = Field(
+        default="",
+        description="run: the mean of the fold models or the main model; absent before serctl 0.2",
     )
     cross_fitted: bool = Field(
         default=False, description="stacker: each utterance is predicted by a fold without it"

@@ -14,6 +14,9 @@ from serctl.models.config import ModelConfig
 from serctl.options import TrainOptions, restore_options
 
 RUN_VERSION: Literal[1] = 1
+PredictedBy = Literal["folds", "main"]
+"""Which model of a run predicts utterances that none of its models was trained on: the mean of the
+fold models, or the main model, which was trained on all of train."""
 
 
 def parse_train_options(recorded: Any) -> TrainOptions:

@@ -25,6 +25,10 @@ class FittedOn(Section):
     hashes: dict[str, str] = Field(
         default_factory=dict, description="base model → `hash` of its training"
     )
+    predicted_by: dict[str, Literal["folds", "main"]] = Field(
+        default_factory=dict,
+        description="run → the model whose predictions the stacker is applied to",
+    )
     notes: tuple[str, ...] = Field(default=(), description="what was left out, and why")
     cross_fitted_folds: int | None = Field(
         default=None, description="folds of the cross-fitting; only with `stack_on = dev`"

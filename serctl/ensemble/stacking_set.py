@@ -8,13 +8,14 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.manifest import Manifest, Utterance
+from serctl.documents.run import PredictedBy
 from serctl.documents.stacker import FittedOn
 from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
 from serctl.ensemble.systems import System
@@ -39,6 +40,7 @@ class StackingSet:
         utterances: N rows of the manifest.
         stack_on: Which logits they are; see the module's docstring.
         hashes: Hash of the training of each base model.
+        predicted_by: By base model, whose predictions belong to these rows; see `match_kind`.
         unread: Utterances that one of the base models could not read.
         notes: What was left out, and why.
         limit: ``--limit`` of a dry run; None for all utterances.
@@ -49,6 +51,7 @@ class StackingSet:
     utterances: tuple[Utterance, ...]
     stack_on: StackOn
     hashes: Mapping[str, str]
+    predicted_by: Mapping[str, PredictedBy] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     limit: int | None = None
@@ -69,6 +72,7 @@ class StackingSet:
             ids_hash=_digest("\n".join(self.joined.ids).encode()),
             limit=self.limit,
             hashes=dict(self.hashes),
+            predicted_by=dict(self.predicted_by),
             notes=self.notes,
         )
 
@@ -135,10 +139,23 @@ def collect_stacking_set(
         utterances=utterances,
         stack_on=stack_on,
         hashes={part.name: hash_of(part) for part in parts},
+        predicted_by={part.name: kind for part in parts if (kind := match_kind(part, stack_on))},
         unread=unread,
         notes=tuple(notes),
         limit=min(filter(None, [limit, *(part.limit for part in parts)]), default=None),
     )
+
+
+def match_kind(rows: Logits, stack_on: StackOn) -> PredictedBy | None:
+    """Return which model has to predict what a stacker fitted on these rows is applied to.
+
+    Out-of-fold rows are predicted by fold models, so the mean of the fold models predicts
+    everything else. The main model was trained on more utterances and is sharper: a stacker that
+    was fitted on the fold models misreads it. None for systems that are not runs of serctl.
+    """
+    if stack_on == "oof" and rows.provenance.stack_on == "oof":
+        return "folds"
+    return rows.provenance.predicted_by or ("main" if rows.provenance.run_hash else None)
 
 
 def hash_of(logits: Logits) -> str:

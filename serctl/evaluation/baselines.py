@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from serctl.cache.key import FeatureKey
+from serctl.cache.pooled import pool_frames
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
 from serctl.data.folds import choose_folds
@@ -19,7 +20,6 @@ from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits, write_logits
-from serctl.ensemble.pooled import pool_frames
 from serctl.ensemble.systems import System
 from serctl.errors import (
     LogitsError,

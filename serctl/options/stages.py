@@ -83,6 +83,11 @@ class ExportLogitsOptions:
         "Models that predict train: fold models (oof), the main model on its held-out tenth, or "
         "the main model on its training data; auto takes the first that the run has.",
     )
+    predicted_by: Literal["auto", "folds", "main"] = option(
+        "auto",
+        "Models that predict utterances no model was trained on: the mean of the fold models, or "
+        "the main model; auto takes the fold models of a run without a main model.",
+    )
     batch_size: int = option(64, "Utterances in a batch; it does not change the logits.", min=1)
     device: str = device_option()
     overwrite: bool = option(False, "Replace existing logits.")

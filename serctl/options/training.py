@@ -175,10 +175,13 @@ class TrainOptions:
     )
     folds: int = option(
         0,
-        "Number of additional fold models, for out-of-fold logits.",
+        "Train K fold models, which a stacker needs; their mean predicts new utterances.",
         panel=RUN,
         min=2,
         shown="none",
+    )
+    main: bool = option(
+        False, "With --folds: also train one model on all of train, to predict.", panel=RUN
     )
     heldout: bool = option(
         False, "Keep a speaker-disjoint tenth of train for the stacker.", panel=RUN

@@ -41,7 +41,7 @@ from serctl.progress import Progress, silent
 from serctl.system.bundle_folder import BUNDLE_FILE, open_bundle, seal_bundle
 from serctl.system.card import write_readme
 from serctl.system.parts import Branch, Parts, find_parts
-from serctl.training.run_folder import CONFIG, MODEL
+from serctl.training.run_folder import list_model_files
 
 NOT_STATED = "not stated"
 
@@ -108,7 +108,11 @@ def make_bundle(
         advance(note="metrics")
         with write_folder(output) as new:
             for name, network in parts.networks.items():
-                _copy(network, new / "networks" / name, (CONFIG, MODEL))
+                _copy(
+                    network,
+                    new / "networks" / name,
+                    list_model_files(network, parts.predicted_by.get(name)),
+                )
                 advance(note=name)
             if parts.stacker and stacker:
                 _copy(parts.stacker, new / "stacker", (STACKER_FILE, *stacker.files))
@@ -223,9 +227,9 @@ def _without_paths(recogniser: RecogniserRecord) -> RecogniserRecord:
 
 
 def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
-    target.mkdir(parents=True)
     try:
         for name in names:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, target / name)
     except OSError as error:
         raise CheckpointError(f"Cannot copy '{error.filename}': {error.strerror}.") from error

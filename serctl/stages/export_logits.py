@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from serctl.config import Workspace, options_to_dict
 from serctl.data.labels import LabelSet
@@ -22,7 +23,15 @@ from serctl.runtime import environment, resolve_device
 from serctl.training.checkpoint import Run, load_run
 from serctl.training.dataset import build_set
 from serctl.training.inference import Outputs, infer
-from serctl.training.run_folder import CONFIG, SUMMARY, TRAIN_IDS, hash_document, read_summary
+from serctl.training.run_folder import (
+    CONFIG,
+    SUMMARY,
+    TRAIN_IDS,
+    hash_document,
+    list_folds,
+    read_summary,
+    usual_model,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class ExportedSplit:
         rows: Utterances in it.
         in_sample: Those that the predicting model was trained on.
         source: ``oof``, ``heldout`` or ``in-sample`` where the run was trained on the split, else
-            ``main``.
+            the model that predicted it: ``folds`` or ``main``.
         present: The file was there already, of the same run and features.
     """
 
@@ -70,7 +79,7 @@ def export_logits(
     """
     folder = find_run(workspace, options.run)
     device = resolve_device(options.device)
-    export = _Export(workspace, load_run(folder, device), folder, options, device)
+    export = _Export(workspace, folder, options, device)
     manifest = read_manifest(workspace.manifest).limit(export.run.config.options.limit)
     splits = [manifest.select(split) for split in options.splits or manifest.splits]
     rows = [row for part in splits for row in part]
@@ -115,15 +124,19 @@ class _Export:
     def __init__(
         self,
         workspace: Workspace,
-        run: Run,
         folder: Path,
         options: ExportLogitsOptions,
         device: torch.device,
     ) -> None:
-        self.run, self.folder, self.options, self.device = run, folder, options, device
-        self.branches = reopen_branches(workspace, run.branches)
+        self.folder, self.options, self.device = folder, options, device
+        wanted = options.predicted_by
+        self.predicted_by = (
+            usual_model(RunConfig.read(folder / CONFIG)) if wanted == "auto" else wanted
+        )
+        self.run = load_run(folder, device, self.predicted_by)
+        self.branches = reopen_branches(workspace, self.run.branches)
         self.trained_on = _read_ids(folder)
-        self.folds = _list_folds(folder, run.config)
+        self.folds = list_folds(folder, self.run.config)
         self.source = self._choose_source()
 
     def check_folds(self, rows: Sequence[Utterance]) -> list[str]:
@@ -150,7 +163,7 @@ class _Export:
         left_out = sorted(unread.intersection(part.ids))
         part = part.where(lambda row: row.utterance_id not in unread)
         seen = any(name in self.trained_on for name in part.ids)
-        source = self.source if seen else "main"
+        source = self.source if seen else self.predicted_by
         if source == "heldout":
             known = _speakers(part, self.trained_on)  # also of utterances readable only since
             part = part.where(lambda row: row.utterance_id not in self.trained_on)
@@ -185,24 +198,41 @@ class _Export:
 
     def _predict(self, rows: Sequence[Utterance], source: str) -> Outputs:
         """Predict rows in their order, each by a model that was not trained on its speaker."""
-        outputs = self._infer(self.run, rows)
         if source != "oof":
-            return outputs
-        for fold in self.folds:
-            unseen = self.trained_on - _read_ids(fold)
-            speakers = _speakers(rows, unseen)
-            at = [
-                i
-                for i, row in enumerate(rows)
-                if row.utterance_id in unseen
-                or (row.utterance_id not in self.trained_on and row.speaker in speakers)
-            ]
-            if at:
-                found = self._infer(load_run(fold, self.device), [rows[i] for i in at])
-                outputs.logits[at] = found.logits
-                if outputs.attributes is not None and found.attributes is not None:
-                    outputs.attributes[at] = found.attributes
-        return outputs
+            return self._infer(self.run, rows)
+        fold_of = self._assign_folds(rows)
+        models = {-1: self.run} if -1 in fold_of else {}
+        models |= {k: load_run(self.folds[k], self.device) for k in sorted({*fold_of} - {-1})}
+        at = {k: np.flatnonzero(fold_of == k).tolist() for k in models}
+        parts = [self._infer(models[k], [rows[i] for i in at[k]]) for k in models]
+        order = np.argsort(np.concatenate([at[k] for k in models]))
+        attributes = [part.attributes for part in parts if part.attributes is not None]
+        return Outputs(
+            np.concatenate([part.logits for part in parts])[order],
+            np.concatenate(attributes)[order] if attributes else None,
+        )
+
+    def _assign_folds(self, rows: Sequence[Utterance]) -> NDArray[np.intp]:
+        """Return the fold model that may predict each row; -1: none was trained on its speaker.
+
+        Raises:
+            CheckpointError: Every model was trained on a row.
+        """
+        fold_of = np.full(len(rows), -1)
+        for fold, folder in enumerate(self.folds):
+            left_out = self.trained_on - _read_ids(folder)
+            speakers = _speakers(rows, left_out)
+            for i, row in enumerate(rows):
+                new = row.utterance_id not in self.trained_on and row.speaker in speakers
+                if row.utterance_id in left_out or new:
+                    fold_of[i] = fold
+        names = [row.utterance_id for row, fold in zip(rows, fold_of, strict=True) if fold < 0]
+        if seen := self.trained_on.intersection(names):
+            raise CheckpointError(
+                f"Run '{self.folder.name}': every fold model was trained on "
+                f"{first_few(sorted(seen))}. Train it again with: serctl train --overwrite"
+            )
+        return fold_of
 
     def _infer(self, run: Run, rows: Sequence[Utterance]) -> Outputs:
         """Run one network over rows, given in any order."""
@@ -237,12 +267,13 @@ class _Export:
         """Return what the sidecar records about the logits of one split."""
         sources = [[b.store.source_of(name) for b in self.branches] for name in part.ids]
         config = self.run.config
-        folds = self.folds if source == "oof" else []
+        folds = self.folds if source in ("oof", "folds") else []
         return LogitsSidecar(
             split=split,
             model=self.folder.name,
             run_hash=config.hash,
             stack_on=source,
+            predicted_by=self.predicted_by,
             features_hash=hash_document([part.ids, sources]),
             fold_hashes=tuple(RunConfig.read(fold / CONFIG).hash for fold in folds),
             options=options_to_dict(config.options),
@@ -259,7 +290,7 @@ def _is_written(path: Path, wanted: LogitsSidecar) -> bool:
         found = read_sidecar(path, path.read_bytes())
     except (OSError, LogitsError):
         return False
-    same = ("run_hash", "stack_on", "features_hash", "fold_hashes", "unread")
+    same = ("run_hash", "stack_on", "predicted_by", "features_hash", "fold_hashes", "unread")
     return found is not None and all(getattr(found, name) == getattr(wanted, name) for name in same)
 
 
@@ -276,10 +307,3 @@ def _read_ids(folder: Path) -> frozenset[str]:
 def _speakers(rows: Iterable[Utterance], ids: frozenset[str]) -> set[str]:
     """Return the named speakers of those rows that are in ``ids``."""
     return {row.speaker for row in rows if row.utterance_id in ids} - {""}
-
-
-def _list_folds(folder: Path, config: RunConfig) -> list[Path]:
-    """Return the folders of all fold models that belong to the run, finished or not."""
-    found = sorted((folder / "folds").glob(f"*/{CONFIG}"))
-    config = RunConfig.read(found[0]) if found else config
-    return [folder / "folds" / str(fold) for fold in range(config.options.folds)]

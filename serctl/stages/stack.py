@@ -22,6 +22,8 @@ from serctl.files import check_name, write_folder
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
 
+KINDS = {"folds": "fold models", "main": "main model"}
+
 Answers = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], frozenset[str]]
 """Ids, probabilities ``(N, C)``, whether any base model had learnt from the utterance, and the ids
 that one of them could not read."""
@@ -174,6 +176,7 @@ def _apply(
         found = [part for part in parts if part is not None]
         for part in found:
             _check_same_training(part, rows, split)
+            _check_same_kind(part, rows, split)
         unread = frozenset[str]().union(*(part.unread for part in found)).intersection(ids)
         answered = set(found[0].ids) - unread
         ids = tuple(name for name in ids if name in answered)
@@ -181,6 +184,16 @@ def _apply(
         learnt = np.any([part.in_sample for part in found], axis=0)
         answers[split] = ids, trained.predict_parts(found), learnt, unread
     return answers
+
+
+def _check_same_kind(part: Logits, rows: StackingSet, split: str) -> None:
+    wanted = rows.predicted_by.get(part.name)
+    if wanted and wanted != (part.provenance.predicted_by or "main"):
+        raise LogitsError(
+            f"The {rows.stack_on} logits of '{part.name}' are of its {KINDS[wanted]}, those of "
+            f"{split} of its {KINDS[part.provenance.predicted_by or 'main']}: a stacker needs one "
+            f"kind. Run: serctl export-logits {part.name} --predicted-by {wanted}"
+        )
 
 
 def _check_same_training(part: Logits, rows: StackingSet, split: str) -> None:

@@ -1,6 +1,6 @@
-"""`serctl train`: a fusion network on cached frames, and on request its fold models and seeds."""
+"""`serctl train`: networks on cached frames: one model, or fold models, for each seed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,10 +16,13 @@ from serctl.models.config import ModelConfig
 from serctl.options import TrainOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device, split_threads
+from serctl.training.checkpoint import load_run
 from serctl.training.corpus import TrainingCorpus, prepare_corpus
-from serctl.training.fit import fit, shape_model
+from serctl.training.fit import fit, score_dev, shape_model, summarise_folds
 from serctl.training.ranks import Ranks
 from serctl.training.run_folder import (
+    CONFIG,
+    SUMMARY,
     close_folder,
     hash_config,
     open_folder,
@@ -81,7 +84,7 @@ def train(
     progress: Progress = silent,
     log: Log = lambda line: None,
 ) -> TrainResult:
-    """Train one network for each seed, and with ``folds`` a model for each fold beside it.
+    """Train one network for each seed, or with ``folds`` a model for each fold.
 
     What is finished with the same options and data is not done again; what was interrupted goes on
     from where it was.
@@ -160,32 +163,60 @@ class _Session:
         if options.folds:  # before hours of training: they may be refused
             folds = choose_folds(corpus.utterances, options.folds, options.seed)
             self.warning = folds.warning
-        main = self._train_one(self.name, self.folder, frozenset(chosen), None)
+        everything = frozenset(chosen)
         if folds is None:
-            return main, []
-        return main, [
+            return self._train_one(self.name, self.folder, everything, None), []
+        main = None
+        if options.main:
+            main = self._train_one(self.name, self.folder, everything, None)
+        elif self._open(self.folder, everything, None):
+            self.log(f"{self.name}: already trained")
+        trained = [
             self._train_one(
                 f"{self.name} fold {fold + 1}/{options.folds}",
                 self.folder / "folds" / str(fold),
-                frozenset(chosen - folds.ids(fold)),
+                everything - folds.ids(fold),
                 fold,
             )
             for fold in range(options.folds)
         ]
+        return main or self._close_folds(trained), trained
+
+    def _close_folds(self, parts: Sequence[RunResult]) -> RunResult:
+        """Finish a run whose fold models predict together: score their mean on dev."""
+        present = (self.folder / SUMMARY).is_file()
+        if not present:
+            model = load_run(self.folder, self.device, "folds").model
+            corpus, options = self.corpus, self.options
+            metrics = score_dev(model, corpus.dev, options, self.device, self.ranks)
+            summary = summarise_folds([part.summary for part in parts], metrics)
+            self.ranks.call_first(lambda: close_folder(self.folder, self._add_facts(summary)))
+        return RunResult(self.name, self.folder, present, read_summary(self.folder))
+
+    def _add_facts(self, summary: RunSummary) -> RunSummary:
+        seen = {"skipped": self.corpus.skipped, "notes": self.corpus.notes}
+        return summary.model_copy(update=seen)
+
+    def _open(self, folder: Path, ids: frozenset[str], fold: int | None) -> bool:
+        """Start a folder; return whether its training is finished."""
+        corpus, options = self.corpus, self.options
+        encoders = [(branch.modality, branch.store.key.encoder) for branch in corpus.branches]
+        shape = shape_model(options, encoders, len(corpus.labels))
+        config = self._make_config(fold, shape, corpus.hash_of(ids))
+        kept = [name for name in corpus.train.ids if name in ids]
+        return self.ranks.call_first(lambda: open_folder(folder, config, kept))
 
     def _train_one(
         self, title: str, folder: Path, ids: frozenset[str], fold: int | None
     ) -> RunResult:
         corpus, options = self.corpus, self.options
-        rows = np.array([i for i, name in enumerate(corpus.train.ids) if name in ids])
-        data = corpus.train.take(rows)
-        encoders = [(branch.modality, branch.store.key.encoder) for branch in corpus.branches]
-        shape = shape_model(options, encoders, len(corpus.labels))
-        config = self._make_config(fold, shape, corpus.hash_of(ids))
         call_first = self.ranks.call_first
-        if call_first(lambda: open_folder(folder, config, data.ids)):
+        if self._open(folder, ids, fold):
             self.log(f"{title}: already trained")
             return RunResult(title, folder, True, read_summary(folder))
+        rows = np.array([i for i, name in enumerate(corpus.train.ids) if name in ids])
+        data = corpus.train.take(rows)
+        shape = RunConfig.read(folder / CONFIG).model
         epochs = options.epochs + options.balanced_epochs
         with self.progress.task(title, epochs * len(data)) as advance:
 
@@ -207,8 +238,7 @@ class _Session:
                     advance=advance,
                     report=report,
                 )
-        seen = {"skipped": corpus.skipped, "notes": corpus.notes}
-        summary = summary.model_copy(update=seen)
+        summary = self._add_facts(summary)
         call_first(lambda: close_folder(folder, summary))
         return RunResult(title, folder, False, summary)
 

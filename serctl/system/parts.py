@@ -11,7 +11,7 @@ from serctl.config import Workspace
 from serctl.data.manifest import read_manifest
 from serctl.data.transcripts import FROM_MANIFEST
 from serctl.documents.bundle import RecogniserRecord
-from serctl.documents.run import RunConfig
+from serctl.documents.run import PredictedBy, RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.ensemble.calibration import Calibrator, fit_calibration
 from serctl.ensemble.systems import System
@@ -42,6 +42,7 @@ class Parts:
         stacker: Folder of the stacker; None for a single network.
         recogniser: Recogniser whose transcripts it was trained on; None without a text branch.
         calibrate: Returns the calibrator, fitted on dev.
+        predicted_by: By network, which of its models the stacker was fitted for.
         contents: Hash of an encoder's files by revision, so that a copy is known for what it is.
         bundle: Where the parts come from, if not from a project.
         notes: What a user should know about where they come from.
@@ -54,6 +55,7 @@ class Parts:
     stacker: Path | None
     recogniser: RecogniserRecord | None
     calibrate: Callable[[], Calibrator]
+    predicted_by: Mapping[str, PredictedBy] = field(default_factory=dict)
     contents: Mapping[str, str] = field(default_factory=dict)
     bundle: Bundle | None = None
     notes: tuple[str, ...] = ()
@@ -105,6 +107,13 @@ def read_branches(folder: Path) -> tuple[Branch, ...]:
     )
 
 
+def read_predicted_by(stacker: Path | None) -> Mapping[str, PredictedBy]:
+    """Return which model of each network a stacker was fitted for; nothing without stacker."""
+    if stacker is None:
+        return {}
+    return StackerDocument.read(stacker / STACKER_FILE).fitted_on.predicted_by
+
+
 def fit_on_dev(workspace: Workspace, system: System, labels: tuple[str, ...]) -> Calibrator:
     """Fit temperature and prior on the predictions of a run or stacker for dev.
 
@@ -130,6 +139,7 @@ def _read_bundle(bundle: Bundle) -> Parts:
         stacker=bundle.stacker,
         recogniser=document.recogniser,
         calibrate=lambda: Calibrator.of(document.calibration, bundle.labels),
+        predicted_by=read_predicted_by(bundle.stacker),
         contents={found.revision: found.content for found in document.encoders},
         bundle=bundle,
     )
@@ -155,6 +165,7 @@ def _from_project(
         stacker=stacker,
         recogniser=_find_recogniser(workspace, branches),
         calibrate=lambda: fit_on_dev(workspace, system, labels),
+        predicted_by=read_predicted_by(stacker),
     )
 
 

@@ -66,7 +66,10 @@ class Predictor:
             self._prior = self._read_prior(options.prior, self._calibration.natural)
         self._device = resolve_device(options.device)
         mapping = {**(mapping or {}), **parse_weights(options.weights)}
-        self._runs = {name: load_run(path, self._device) for name, path in parts.networks.items()}
+        self._runs = {
+            name: load_run(path, self._device, parts.predicted_by.get(name))
+            for name, path in parts.networks.items()
+        }
         self._stacker = load_stacker(parts.stacker) if parts.stacker else None
         keep = not options.one_at_a_time
         self._encoders = Encoders(parts, self._device, mapping, words=words, keep=keep)

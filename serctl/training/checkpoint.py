@@ -15,11 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from serctl.documents.run import BranchRecord, RunConfig
+from serctl.documents.run import BranchRecord, PredictedBy, RunConfig
 from serctl.errors import CheckpointError
 from serctl.files import write_beside
 from serctl.models.fusion import FusionModel
-from serctl.training.run_folder import CONFIG, MODEL
+from serctl.models.mean import MeanModel
+from serctl.training.run_folder import CONFIG, MODEL, list_folds, usual_model
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) -> None:
@@ -86,12 +87,13 @@ class Run:
 
     Attributes:
         name: Name of the run.
-        model: In evaluation mode, on the device asked for.
+        model: In evaluation mode, on the device asked for. Of a run that was trained as folds it is
+            the mean of the fold models.
         config: Its ``config.json``.
     """
 
     name: str
-    model: FusionModel
+    model: FusionModel | MeanModel
     config: RunConfig
 
     @property
@@ -105,13 +107,46 @@ class Run:
         return self.config.branches
 
 
-def load_run(folder: Path, device: torch.device | None = None) -> Run:
+def load_run(
+    folder: Path, device: torch.device | None = None, predicted_by: PredictedBy | None = None
+) -> Run:
     """Load a finished run.
 
+    Args:
+        folder: Of the run, or of one of its fold models.
+        device: Where to compute.
+        predicted_by: ``folds``: the mean of the fold models; ``main``: the model that was trained
+            on all of train. None takes what `usual_model` says.
+
     Raises:
-        CheckpointError: It is not there, not finished, of another version, or damaged.
+        CheckpointError: It is not there, not finished, of another version, or damaged; or it has no
+            such model.
     """
     config = RunConfig.read(folder / CONFIG)
+    if (predicted_by or usual_model(config)) == "main":
+        if not (folder / MODEL).is_file() and list_folds(folder, config):
+            raise CheckpointError(
+                f"Run '{folder.name}' has fold models and no main model. "
+                f"Train it with: serctl train --main"
+            )
+        model: FusionModel | MeanModel = load_model(folder, config)
+    else:
+        folds = list_folds(folder, config)
+        if not folds:
+            raise CheckpointError(
+                f"Run '{folder.name}' has no fold models. Train it with: serctl train --folds 5"
+            )
+        model = MeanModel(load_model(fold, RunConfig.read(fold / CONFIG)) for fold in folds)
+    model.to(device or "cpu").eval()
+    return Run(folder.name, model, config)
+
+
+def load_model(folder: Path, config: RunConfig) -> FusionModel:
+    """Load the network of one folder.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+    """
     model = FusionModel([branch.dim for branch in config.branches], config.model)
     tensors, _ = load_tensors(folder / MODEL)
     try:
@@ -120,5 +155,4 @@ def load_run(folder: Path, device: torch.device | None = None) -> Run:
         raise CheckpointError(
             f"'{folder}': {str(error).splitlines()[0]} Train it again."
         ) from error
-    model.to(device or "cpu").eval()
-    return Run(folder.name, model, config)
+    return model

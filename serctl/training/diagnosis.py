@@ -5,12 +5,13 @@ import torch
 
 from serctl.errors import SerctlError, first_few
 from serctl.models.fusion import FusionModel
+from serctl.models.mean import MeanModel
 from serctl.training.dataset import UtteranceSet
 from serctl.training.inference import infer
 
 
 def diagnose(
-    model: FusionModel, data: UtteranceSet, device: torch.device, where: str
+    model: FusionModel | MeanModel, data: UtteranceSet, device: torch.device, where: str
 ) -> SerctlError:
     """Return the error that names the utterances: by their features, else by their logits."""
     bad = find_bad_features(data)

@@ -1,6 +1,6 @@
 """From options to a trained network: its shape, its stages, its score on dev."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from serctl.metrics.bootstrap import draw_subsets, score_subsets
 from serctl.metrics.classification import score_predictions
 from serctl.models.config import ModelConfig
 from serctl.models.fusion import FusionModel
+from serctl.models.mean import MeanModel
 from serctl.options import TrainOptions
 from serctl.progress import Advance
 from serctl.runtime import seed_everything
@@ -89,7 +90,7 @@ def plan_stages(options: TrainOptions, data: UtteranceSet, labels: LabelSet) -> 
 
 
 def score_dev(
-    model: FusionModel,
+    model: FusionModel | MeanModel,
     dev: UtteranceSet | None,
     options: TrainOptions,
     device: torch.device,
@@ -187,4 +188,25 @@ def summarise(
         utterances=size,
         seconds=sum(record["seconds"] for record in state.history),
         profile=asdict(trainer.seconds),
+    )
+
+
+def summarise_folds(folds: Sequence[RunSummary], metrics: Record) -> RunSummary:
+    """Return the summary of a run whose fold models predict together.
+
+    Args:
+        folds: Of each fold model.
+        metrics: Of their mean on dev.
+    """
+    parts = {name for fold in folds for name in fold.profile}
+    return RunSummary(
+        best_epoch=round(sum(fold.best_epoch for fold in folds) / len(folds)),
+        epochs=max(fold.epochs for fold in folds),
+        chosen_because=f"mean of {len(folds)} fold models, each with the {folds[0].chosen_because}",
+        metrics=metrics,
+        loss=sum(fold.loss for fold in folds) / len(folds),
+        parameters=sum(fold.parameters for fold in folds),
+        utterances=max(fold.utterances for fold in folds),
+        seconds=sum(fold.seconds for fold in folds),
+        profile={name: sum(fold.profile.get(name, 0.0) for fold in folds) for name in parts},
     )

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from serctl.models.fusion import FusionModel
+from serctl.models.mean import MeanModel
 from serctl.training.dataset import UtteranceSet
 from serctl.training.loader import Batch, LoadTimes, load_batches
 
@@ -22,7 +23,7 @@ class Outputs:
 
 
 def infer(
-    model: FusionModel,
+    model: FusionModel | MeanModel,
     data: UtteranceSet,
     device: torch.device,
     *,

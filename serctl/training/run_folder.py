@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from serctl.config import options_to_dict
-from serctl.documents.run import RunConfig, RunSummary
+from serctl.documents.run import PredictedBy, RunConfig, RunSummary
 from serctl.encoders.catalog import is_path, settle_name
 from serctl.errors import CheckpointError, first_few
 from serctl.files import check_name, write_atomic
@@ -21,7 +21,9 @@ from serctl.options import TrainOptions
 
 CONFIG, MODEL, STATE = "config.json", "model.safetensors", "state.safetensors"
 SUMMARY, METRICS, TRAIN_IDS = "summary.json", "metrics.jsonl", "train_ids.txt"
-INDIFFERENT = frozenset({"name", "recipe", "overwrite", "profile", "device", "seeds", "folds"})
+INDIFFERENT = frozenset(
+    {"name", "recipe", "overwrite", "profile", "device", "seeds", "folds", "main"}
+)
 """Options that do not change the numbers of the main model."""
 
 
@@ -65,10 +67,37 @@ def hash_document(document: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def usual_model(config: RunConfig) -> PredictedBy:
+    """Return which model of a run predicts: its folds, unless a main model was asked for.
+
+    The main model would do as well for a run that stands alone. It does not for one that is
+    stacked, because the stacker is fitted on predictions of the folds.
+    """
+    trained_as_folds = config.fold is None and config.options.folds and not config.options.main
+    return "folds" if trained_as_folds else "main"
+
+
+def list_folds(folder: Path, config: RunConfig) -> list[Path]:
+    """Return the folders of all fold models that a run is to have, finished or not."""
+    found = sorted((folder / "folds").glob(f"*/{CONFIG}"))
+    number = (RunConfig.read(found[0]) if found else config).options.folds
+    return [folder / "folds" / str(fold) for fold in range(number)] if config.fold is None else []
+
+
+def list_model_files(folder: Path, predicted_by: PredictedBy | None = None) -> list[str]:
+    """Return the files, below the folder of a run, that its predicting model is loaded from."""
+    config = RunConfig.read(folder / CONFIG)
+    if (predicted_by or usual_model(config)) == "main":
+        return [CONFIG, MODEL]
+    folds = [fold.relative_to(folder).as_posix() for fold in list_folds(folder, config)]
+    return [CONFIG, *(f"{fold}/{name}" for fold in folds for name in (CONFIG, MODEL))]
+
+
 def hash_config(config: RunConfig) -> str:
     """Return the hash of everything in a run's config that changes its numbers."""
     given = options_to_dict(config.options).items()
-    options = {name: value for name, value in given if name not in INDIFFERENT}
+    indifferent = INDIFFERENT - {"folds"} if usual_model(config) == "folds" else INDIFFERENT
+    options = {name: value for name, value in given if name not in indifferent}
     kept = config.model_dump(include={"labels", "model", "data", "seed"})
     keys = [branch.key.to_dict() for branch in config.branches]
     return hash_document({"options": options, "keys": keys, **kept})
@@ -127,14 +156,16 @@ def _is_finished(folder: Path) -> bool:
 
 def _is_started(folder: Path) -> bool:
     """Whether any step was trained: a run refused before its first step leaves only a config."""
-    return any((folder / name).is_file() for name in (STATE, MODEL, SUMMARY))
+    if any((folder / name).is_file() for name in (STATE, MODEL, SUMMARY)):
+        return True
+    return any(map(_is_started, (folder / "folds").glob("*")))
 
 
 def _difference(found: RunConfig, wanted: RunConfig) -> str:
     """Return the options that differ, or 'data, features or labels' where none does."""
     shown = _list_differences(found.options, wanted.options)
     old, new = found.options.folds, wanted.options.folds
-    if not shown and wanted.fold is not None and old != new:  # other folds are other data
+    if not shown and old != new:  # other folds are other data
         shown = [f"folds {old}, now {new}"]
     return f"options ({first_few(shown)})" if shown else "data, features or labels"
 

@@ -24,6 +24,8 @@ from serctl.stages.evaluate import evaluate
 from serctl.stages.report import report
 from serctl.system.bundle_folder import open_bundle
 
+FOLD_FILES = [f"folds/{k}/{f}" for k in range(2) for f in ("config.json", "model.safetensors")]
+
 
 @pytest.fixture(scope="module")
 def project(trained: Path) -> Workspace:
@@ -41,11 +43,7 @@ def test_it_holds_networks_and_stacker_and_nothing_of_the_corpus(bundle: BundleR
     assert files == {
         "bundle.json",
         "README.md",
-        *(
-            f"networks/{n}/{f}"
-            for n in ("both", SPEECH)
-            for f in ("config.json", "model.safetensors")
-        ),
+        *(f"networks/{n}/{f}" for n in ("both", SPEECH) for f in ("config.json", *FOLD_FILES)),
         "stacker/stacker.json",
         "stacker/estimator-0.skops",
     }
@@ -161,7 +159,7 @@ def test_commands_make_check_and_show(project: Workspace, tmp_path: Path) -> Non
     assert "is whole" in call("check", folder, "-C", str(project.root))
     assert "## Law" in call("show", folder)
     assert json.loads(call("show", folder, "--json"))["labels"] == list(EMOTIONS)
-    network = Path(folder) / "networks" / SPEECH / "model.safetensors"
+    network = Path(folder) / "networks" / SPEECH / FOLD_FILES[1]
     content = np.frombuffer(network.read_bytes(), np.uint8).copy()
     content[-1] ^= 1
     network.write_bytes(content.tobytes())

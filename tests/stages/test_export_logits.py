@@ -5,15 +5,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from synthetic_frames import TINY, make_project, make_utterances
 
+from serctl.data.labels import LabelSet
 from serctl.data.manifest import read_manifest, write_manifest
+from serctl.encoding.features import reopen_branches
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.systems import find_systems
 from serctl.errors import CheckpointError, LogitsError, UnknownNameError
 from serctl.options import ExportLogitsOptions
 from serctl.stages.export_logits import export_logits
 from serctl.stages.train import train
+from serctl.training.checkpoint import load_run
+from serctl.training.dataset import build_set
+from serctl.training.inference import infer
 
 EXPORT = ExportLogitsOptions(device="cpu")
 
@@ -25,7 +31,8 @@ def project(tmp_path_factory):
     rows = [replace(row, emotion="") if row.split == "test" else row for row in rows]
     project = make_project(root, rows)
     train(project, replace(TINY, name="plain"))
-    train(project, replace(TINY, name="folded", folds=3))
+    train(project, replace(TINY, name="folded", folds=3, main=True))
+    train(project, replace(TINY, name="mean", folds=3))
     train(project, replace(TINY, name="held", heldout=True))
     return project
 
@@ -127,6 +134,34 @@ def test_only_train_waits_for_the_fold_models(project, gone):
     with pytest.raises(CheckpointError, match=r"fold model .*1.* is not finished.*--split dev"):
         export_logits(project, replace(EXPORT, run="folded"))
     (project.root / "away").rename(folds / gone)
+
+
+def test_new_utterances_are_predicted_by_the_mean_of_the_fold_models(project):
+    part, logits = exported(project, "mean", "dev")
+    assert part.source == logits.provenance.predicted_by == "folds"
+    assert len(logits.provenance.fold_hashes) == 3
+    run = project.runs / "mean"
+    parts = [exported_by(project, run / "folds" / str(fold), "dev") for fold in range(3)]
+    np.testing.assert_allclose(logits.values, np.mean(parts, axis=0), atol=1e-6)
+
+
+def test_a_run_with_both_kinds_predicts_by_the_one_that_is_asked_for(project):
+    main, by_main = exported(project, "folded", "dev")
+    folds, by_folds = exported(project, "folded", "dev", predicted_by="folds")
+    assert (main.source, folds.source) == ("main", "folds")
+    assert np.abs(by_main.values - by_folds.values).max() > 1e-4
+    assert exported(project, "folded", "dev")[0].present is False
+
+
+def exported_by(project, folder, split):
+    """Return the logits of one fold model, without the export."""
+    run = load_run(folder)
+    rows = read_manifest(project.manifest).select(split)
+    stores = [branch.store for branch in reopen_branches(project, run.branches)]
+    unlabelled = [replace(row, emotion="") for row in rows]
+    data = build_set(unlabelled, stores, LabelSet(run.labels))
+    found = dict(zip(data.ids, infer(run.model, data, torch.device("cpu")).logits, strict=True))
+    return [found[name] for name in rows.ids]
 
 
 def test_judging_what_a_run_has_no_logits_for_is_told_what_gives_them(project):

@@ -103,7 +103,7 @@ def test_a_run_of_other_options_or_data_is_not_replaced_unasked(project, tmp_pat
 
 def test_fold_models_leave_their_speakers_out_and_are_added_to_a_finished_run(project):
     train(project, replace(TINY, name="folded"))
-    result = train(project, replace(TINY, name="folded", folds=3))
+    result = train(project, replace(TINY, name="folded", folds=3, main=True))
     assert result.runs[0].present
     speaker_of = {row.utterance_id: row.speaker for row in read_manifest(project.manifest)}
     learnt = (result.runs[0].folder / "train_ids.txt").read_text().split()
@@ -115,7 +115,27 @@ def test_fold_models_leave_their_speakers_out_and_are_added_to_a_finished_run(pr
         out += left
     assert sorted(out) == learnt
     with pytest.raises(CheckpointError, match=r"folds 3, now 2.*--overwrite"):
-        train(project, replace(TINY, name="folded", folds=2))
+        train(project, replace(TINY, name="folded", folds=2, main=True))
+
+
+def test_a_run_of_folds_is_their_mean_and_has_no_main_model(project):
+    result = train(project, replace(TINY, name="mean", folds=2))
+    (run,) = result.runs
+    assert not (run.folder / "model.safetensors").exists()
+    model = load_run(run.folder).model
+    parts = [load_run(fold.folder).model for fold in result.folds]
+    frames = [torch.randn(3, 9, branch.dim) for branch in load_run(run.folder).branches]
+    lengths = [torch.tensor([9, 4, 1]) for _ in frames]
+    with torch.inference_mode():
+        found = model(frames, lengths).logits
+        expected = torch.stack([part(frames, lengths).logits for part in parts]).mean(dim=0)
+    torch.testing.assert_close(found, expected)
+    assert run.summary.parameters == sum(fold.summary.parameters for fold in result.folds)
+    assert train(project, replace(TINY, name="mean", folds=2)).runs[0].present
+    with pytest.raises(CheckpointError, match="has fold models and no main model"):
+        load_run(run.folder, predicted_by="main")
+    with pytest.raises(CheckpointError, match=r"folds 2, now 3.*--overwrite"):
+        train(project, replace(TINY, name="mean", folds=3))
 
 
 def test_folds_of_the_manifest_are_the_fold_models(project, tmp_path):
@@ -269,9 +289,9 @@ def test_no_dev_split_is_an_error_unless_the_last_epoch_is_kept(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"), [("epochs", 0), ("batch_size", 0), ("seeds", 0), ("seed", -1)]
 )
-def test_numbers_that_a_file_may_hold_are_checked_as_flags_are(project, name, value):
-    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} is {value}"):
-        train(project, replace(TINY, **{name: value}))
+def test_numbers_that_a_file_may_hold_are_checked_as_flags_are(name, value):
+    with pytest.raises(ConfigError, match=f"'{name}' is {value}, expected a whole number"):
+        replace(TINY, **{name: value})
 
 
 def test_what_was_refused_at_its_first_step_does_not_stand_in_the_way(project):

@@ -1,0 +1,118 @@
+"""Stackers that weigh whole models: the best single one, and greedy ensemble selection.
+
+They learn one weight per model, not one per logit, so a few hundred rows are enough, and they
+cannot turn a model's prediction into its opposite.
+
+Source: R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, "Ensemble selection from libraries of
+models", ICML 2004 (selection with replacement, started from the best models, bagged).
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.ensemble.logits import SMALLEST_PROBABILITY, softmax
+from serctl.metrics.classification import score_predictions
+
+NUM_STEPS, NUM_BAGS = 25, 20
+"""Models that one selection takes at most, and selections on bootstrap samples of the speakers."""
+
+
+@dataclass
+class Selection:
+    """A weighted mean of the models' probabilities.
+
+    Attributes:
+        kind: ``greedy`` or ``best-single``.
+        seed: Of the bootstrap samples.
+        num_classes: C.
+        weights: ``(M,)`` shares of the models, fitted; they sum to 1.
+    """
+
+    kind: str
+    num_classes: int
+    seed: int = 42
+    weights: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    def fit(
+        self, x: NDArray[np.float64], y: NDArray[np.intp], groups: Sequence[str] | None = None
+    ) -> None:
+        """Choose the weights on logits ``(N, M, C)`` and label ids ``(N,)``.
+
+        Args:
+            x: Logits.
+            y: Label ids.
+            groups: Speaker of each row. Bootstrap samples draw speakers, because utterances of one
+                speaker are not independent. Without it they draw rows.
+        """
+        probabilities = softmax(x)
+        if self.kind == "best-single":
+            self.weights = np.eye(x.shape[1])[find_best_model(probabilities, y)]
+            return
+        picks = [
+            select_greedily(probabilities[rows], y[rows])
+            for rows in draw_bags(groups or range(len(y)), NUM_BAGS, self.seed)
+        ]
+        self.weights = np.mean(picks, axis=0)
+
+    def predict_proba(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``(N, C)`` probabilities."""
+        return np.einsum("nmc,m->nc", softmax(x), self.weights)
+
+    def importances(self) -> NDArray[np.float64]:
+        """Return ``(M·C,)``: each model's weight, spread evenly over its classes."""
+        return np.repeat(self.weights / self.num_classes, self.num_classes)
+
+
+def find_best_model(probabilities: NDArray[np.float64], y: NDArray[np.intp]) -> int:
+    """Return which of M models is best on ``(N, M, C)``; see `measure`."""
+    return max(range(probabilities.shape[1]), key=lambda m: measure(probabilities[:, m], y))
+
+
+def select_greedily(
+    probabilities: NDArray[np.float64], y: NDArray[np.intp], num_steps: int = NUM_STEPS
+) -> NDArray[np.float64]:
+    """Return the share ``(M,)`` of each model in the best ensemble that greedy steps find.
+
+    Every step adds the model, with replacement, that makes the mean of probabilities best. The
+    ensemble of the best step is kept, so more steps never make it worse on these rows.
+    """
+    num_models = probabilities.shape[1]
+    counts = np.zeros(num_models)
+    total = np.zeros((len(y), probabilities.shape[2]))
+    best_quality, best = (-np.inf, -np.inf), counts
+    for _ in range(num_steps):
+        candidates = [measure(total + probabilities[:, m], y) for m in range(num_models)]
+        chosen = max(range(num_models), key=candidates.__getitem__)
+        counts = counts + np.eye(num_models)[chosen]
+        total = total + probabilities[:, chosen]
+        if candidates[chosen] > best_quality:
+            best_quality, best = candidates[chosen], counts
+    return best / best.sum()
+
+
+def measure(scores: NDArray[np.float64], y: NDArray[np.intp]) -> tuple[float, float]:
+    """Return how good class scores ``(N, C)`` are: macro-F1, then the balanced log-likelihood.
+
+    Macro-F1 is a step function, and on few rows many ensembles share its best step. The
+    log-likelihood, of which every class has the same share, decides between those.
+    """
+    num_classes = scores.shape[1]
+    present = np.unique(y)
+    of_true = scores[np.arange(len(y)), y] / scores.sum(axis=1)
+    log_likelihood = np.log(np.maximum(of_true, SMALLEST_PROBABILITY))
+    balanced = float(np.mean([log_likelihood[y == label].mean() for label in present]))
+    macro_f1 = score_predictions(y, scores.argmax(axis=1), num_classes).macro_f1
+    return float(macro_f1), balanced
+
+
+def draw_bags(groups: Sequence[Hashable], num_bags: int, seed: int) -> Iterator[NDArray[np.intp]]:
+    """Yield the rows of bootstrap samples that draw whole groups with replacement."""
+    names, group_of = np.unique([str(group) for group in groups], return_inverse=True)
+    rows_of = [np.flatnonzero(group_of == i) for i in range(len(names))]
+    rng = np.random.default_rng(seed)
+    for _ in range(num_bags):
+        drawn = rng.integers(len(names), size=len(names))
+        yield np.concatenate([rows_of[i] for i in drawn])

@@ -1,0 +1,36 @@
+"""The mean of several networks of one shape, used like one of them."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from serctl.models.fusion import FusionModel, FusionOutput
+
+
+class MeanModel(nn.Module):
+    """Fold models that predict together: the mean of their logits and of their attributes.
+
+    A stacker is fitted on predictions of fold models. What it is applied to has to come from the
+    same kind of model: a network that was trained on all utterances is sharper than they are.
+
+    Args:
+        models: K networks with the same inputs and classes.
+    """
+
+    models: Sequence[FusionModel]
+
+    def __init__(self, models: Iterable[FusionModel]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)  # type: ignore[assignment]
+        self.config = self.models[0].config
+
+    def forward(self, frames: Sequence[Tensor], lengths: Sequence[Tensor]) -> FusionOutput:
+        """Return the mean over the networks; see `FusionModel.forward`."""
+        outputs = [model(frames, lengths) for model in self.models]
+        attributes = [output.attributes for output in outputs if output.attributes is not None]
+        return FusionOutput(
+            torch.stack([output.logits for output in outputs]).mean(dim=0),  # (K, B, C) -> (B, C)
+            None,
+            torch.stack(attributes).mean(dim=0) if attributes else None,
+        )
