@@ -146,9 +146,11 @@ def test_reference_of_commands_is_up_to_date(tmp_path: Path) -> None:
     assert made.read_text() == (ROOT / "docs" / "cli.md").read_text(), "run: make docs"
 
 
-def test_reference_of_options_is_up_to_date() -> None:
-    made = runpy.run_path(str(ROOT / "docs" / "_site" / "options.py"))["describe_page"]()
-    assert made == (ROOT / "docs" / "options.md").read_text(encoding="utf-8"), "run: make docs"
+@pytest.mark.parametrize("name", ["options", "architecture"])
+def test_generated_tables_are_up_to_date(name: str) -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "_site" / f"{name}.py"))["describe_page"]()
+    page = ROOT / "docs" / f"{name}.md"
+    assert made == page.read_text(encoding="utf-8"), f"run: python docs/_site/{name}.py"
 
 
 def test_example_script_holds_the_lines_of_the_quickstart() -> None:
