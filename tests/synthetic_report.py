@@ -9,8 +9,10 @@ from synthetic_run import SUMMARY, make_branch, write_run
 
 from serctl.config import PROJECT_FILE, Workspace, read_workspace
 from serctl.data.labels import EMOTIONS
+from serctl.documents.report import PairedResult, Report, SystemFacts, UtteranceColumns
 from serctl.evaluation.published import RELEASED
 from serctl.evaluation.trial import duration_group, make_trial, score_system
+from serctl.metrics.paired import PairedTest
 from serctl.options import TrainOptions
 
 SHARES = (0.23, 0.09, 0.25, 0.04, 0.03, 0.03, 0.05, 0.28)
@@ -26,7 +28,7 @@ PAPER = (
 
 
 def make_evaluation(size=400, runs=("a", "b"), stacker="stack", *, prefix="MSP-PODCAST_", seed=0):
-    """Return the document: runs of growing skill, a stacker better than all, the majority class."""
+    """Return the JSON of runs of growing skill, a stacker better than all, the majority class."""
     rng = np.random.default_rng(seed)
     true = rng.choice(8, size, p=np.array(SHARES) / sum(SHARES))
     true[:8] = range(8)
@@ -53,33 +55,46 @@ def make_evaluation(size=400, runs=("a", "b"), stacker="stack", *, prefix="MSP-P
         facts = {"base_models": list(runs), "stack_on": "heldout"} if is_stacker else {}
         systems.append(_score(trial, name, "stacker" if is_stacker else "run", values, facts))
     systems.append(_score(trial, "majority-class", "baseline", np.tile(np.log(SHARES), (size, 1))))
-    return {
-        "serctl_report": 1,
-        "title": f"Evaluation on dev: {size} utterances",
-        "split": "dev",
-        "labels": EMOTIONS,
-        "num_utterances": size,
-        "num_speakers": len(set(speakers)),
-        "warnings": ["Dev chose the epoch of every run: figures on it are too good."],
-        "notes": ["BS-F1: mean of 100 balanced subsets.", "95 % intervals: resampled speakers."],
-        "systems": systems,
-        "paired": [{"verdict": f"{stacker} is better than a by 0.1 macro-F1.", "is_real": True}],
-        "utterances": {
-            "utterance_id": [f"{prefix}{i:04d}_{i % 97:04d}" for i in range(size)],
-            "true": true.tolist(),
-            "speaker": speakers,
-            "gender": genders,
-            "duration": seconds.tolist(),
-            "path": [f"/nowhere/{prefix}{i:04d}.wav" for i in range(size)],
-            "transcript": [" ".join(rng.choice(WORDS, 4 + i % 12)) for i in range(size)],
-        },
-    }
+    utterances = UtteranceColumns(
+        utterance_id=[f"{prefix}{i:04d}_{i % 97:04d}" for i in range(size)],
+        true=true.tolist(),
+        speaker=speakers,
+        gender=genders,
+        duration=seconds.tolist(),
+        path=[f"/nowhere/{prefix}{i:04d}.wav" for i in range(size)],
+        transcript=[" ".join(rng.choice(WORDS, 4 + i % 12)) for i in range(size)],
+    )
+    report = Report(
+        serctl_report=1,
+        title=f"Evaluation on dev: {size} utterances",
+        split="dev",
+        labels=EMOTIONS,
+        num_utterances=size,
+        num_speakers=len(set(speakers)),
+        warnings=["Dev chose the epoch of every run: metrics on it are optimistic."],
+        notes=["BS-F1: mean of 100 balanced subsets.", "95 % intervals: resampled speakers."],
+        systems=systems,
+        paired=[make_verdict(f"{stacker} is better than a by 0.1 macro-F1.", is_real=True)],
+        utterances=utterances,
+    )
+    return json.loads(json.dumps(report.to_dict()))
+
+
+def make_verdict(text, *, is_real):
+    test = PairedTest("stack", "a", 0.1, 0.05, 0.15, 0.01, 9)
+    return PairedResult(**vars(test), corrected_p=0.01, is_real=is_real, verdict=text)
+
+
+def read_evaluation(document) -> Report:
+    """Return the report as `serctl report` reads it."""
+    return Report.parse(json.dumps(document).encode(), "report.json")
 
 
 def _score(trial, name, kind, values, facts=None):
     powers = np.exp(values - values.max(axis=1, keepdims=True))
     probabilities = powers / powers.sum(axis=1, keepdims=True)
-    return score_system(trial, name, kind, probabilities, facts=facts).to_dict()
+    facts = SystemFacts(**facts or {})
+    return score_system(trial, name, kind, probabilities, facts=facts)
 
 
 def write_project(

@@ -101,16 +101,16 @@ def _describe_error(kind: type[Document], found: ErrorDetails) -> str:
         case "json_invalid":
             return f"is not JSON: {message.removeprefix('Invalid JSON: ')}."
         case "missing":
-            return f"lacks the field '{field}' of a {kind.noun}."
+            return f"lacks the field '{field}'."
         case "extra_forbidden":
             near = guess(str(found["loc"][-1]), kind.model_fields) if len(found["loc"]) == 1 else ""
-            return f"has the field '{field}', which a {kind.noun} does not have.{near}"
+            return f"has the unknown field '{field}'.{near}"
         case "value_error":  # of our own validators, which name field and expectation
             return f"is wrong in {field}: {str(found['ctx']['error']).removesuffix('.')}."
         case _:
             expected = f"expected {message.removeprefix('Input should be ')}"
     if not field:
-        return f"is not a {kind.noun}: {expected}."
+        return f"is no {kind.noun}: {expected}."
     value = repr(found["input"])
     if len(value) > SHOWN_CHARACTERS:
         value = f"{value[: SHOWN_CHARACTERS - 3]}..."

@@ -1,72 +1,73 @@
-"""A report as Markdown: what the JSON says, for people."""
+"""A report as Markdown, for people."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from serctl.documents.report import GroupScore, Report, SystemSummary
 
 TABLE_COLUMNS = ("system", "macro-F1", "95 % interval", "UAR", "accuracy", "BS-F1", "BS-F1 range")
 
 
-def table_row(system: Mapping[str, Any]) -> list[str]:
-    """Return the figures of one system under `TABLE_COLUMNS`."""
-    low, high = system["intervals"]["macro_f1"]
-    subset = system["bs_f1"]
+def table_row(system: SystemSummary) -> list[str]:
+    """Return the metrics of one system under `TABLE_COLUMNS`."""
+    low, high = system.intervals.macro_f1
+    subset = system.bs_f1
     return [
-        system["name"],
-        f"{system['macro_f1']:.3f}",
+        system.name,
+        f"{system.macro_f1:.3f}",
         f"[{low:.3f}, {high:.3f}]",
-        f"{system['uar']:.3f}",
-        f"{system['accuracy']:.3f}",
-        f"{subset['mean']:.3f}",
-        f"[{subset['min']:.3f}, {subset['max']:.3f}]",
+        f"{system.uar:.3f}",
+        f"{system.accuracy:.3f}",
+        f"{subset.mean:.3f}",
+        f"[{subset.min:.3f}, {subset.max:.3f}]",
     ]
 
 
-def to_markdown(report: Mapping[str, Any]) -> str:
+def to_markdown(report: Report) -> str:
     """Return the report with its warnings, table, tests, and each system's classes."""
-    parts = [f"# {report['title']}", ""]
-    parts += [f"> **{text}**" for text in report["warnings"]]
-    parts += [f"- {text}" for text in report["notes"]]
+    parts = [f"# {report.title}", ""]
+    parts += [f"> **{text}**" for text in report.warnings]
+    parts += [f"- {text}" for text in report.notes]
     parts += [
         "",
-        *markdown_table(TABLE_COLUMNS, [table_row(system) for system in report["systems"]]),
+        *markdown_table(TABLE_COLUMNS, [table_row(system) for system in report.systems]),
         "",
     ]
-    if report["paired"]:
+    if report.paired:
         parts += ["## Is the difference real?", ""]
-        parts += [f"- {pair['verdict']}" for pair in report["paired"]]
+        parts += [f"- {pair.verdict}" for pair in report.paired]
     figures = ("precision", "recall", "f1")
-    for system in report["systems"]:
-        parts += ["", f"## {_escape(system['name'])}", ""]
+    for system in report.systems:
+        parts += ["", f"## {_escape(system.name)}", ""]
         parts += markdown_table(
             ("class", "precision", "recall", "F1", "support"),
             [
-                [row["label"], *(f"{row[x]:.3f}" for x in figures), str(row["support"])]
-                for row in system["per_class"]
+                [row.label, *(f"{getattr(row, x):.3f}" for x in figures), str(row.support)]
+                for row in system.per_class
             ],
         )
-        parts += ["", f"Expected calibration error {system['calibration']['ece']:.3f}.", ""]
+        parts += ["", f"Expected calibration error {system.calibration.ece:.3f}.", ""]
         parts += markdown_table(
-            ("true ＼ predicted", *report["labels"]),
+            ("true ＼ predicted", *report.labels),
             [
                 [label, *map(str, row)]
-                for label, row in zip(report["labels"], system["confusion"], strict=True)
+                for label, row in zip(report.labels, system.confusion, strict=True)
             ],
         )
         for by in ("gender", "duration"):
-            rows = system["groups"].get(by, [])
+            rows = system.groups.get(by, ())
             if rows:
                 parts += ["", *_group_table(by, rows)]
-        if system["ccc"]:
-            shown = ", ".join(f"{name} {value:.3f}" for name, value in system["ccc"].items())
+        if system.ccc:
+            shown = ", ".join(f"{name} {value:.3f}" for name, value in system.ccc.items())
             parts += ["", f"Concordance (CCC): {shown}."]
     return "\n".join(parts) + "\n"
 
 
-def _group_table(by: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _group_table(by: str, rows: Sequence[GroupScore]) -> list[str]:
     figures = ("macro_f1", "uar", "accuracy")
     return markdown_table(
         (by, "utterances", "macro-F1", "UAR", "accuracy"),
-        [[row["name"], str(row["count"]), *(f"{row[x]:.3f}" for x in figures)] for row in rows],
+        [[row.name, str(row.count), *(f"{getattr(row, x):.3f}" for x in figures)] for row in rows],
     )
 
 

@@ -1,15 +1,16 @@
-"""What every report says beside its figures."""
+"""The warnings and notes of a report."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest
+from serctl.documents.report import SystemScore
 from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.ensemble.systems import System
 from serctl.errors import first_few
-from serctl.evaluation.trial import SystemScore, Trial
+from serctl.evaluation.trial import Trial
 
 FEW_SPEAKERS = 10
 
@@ -21,7 +22,7 @@ def list_warnings(
     scores: Sequence[SystemScore],
     trial: Trial,
 ) -> list[str]:
-    """Return what makes the figures too good or too sure."""
+    """Return the reasons why metrics may be optimistic or intervals too narrow."""
     leaks = {
         name: splits for name, splits in manifest.leaking_speakers().items() if split in splits
     }
@@ -33,13 +34,13 @@ def list_warnings(
             f"{', '.join(others)}: the corpus' own splits are not speaker-disjoint."
         )
     for score in scores:
-        if assumed := score.facts.get("assumed"):
-            found.append(f"{score.name} was read as {assumed}.")
-        if score.facts.get("num_in_sample"):
+        if score.facts.assumed:
+            found.append(f"{score.name} was read as {score.facts.assumed}.")
+        if score.facts.num_in_sample:
             found.append(
-                f"{score.name} was trained on {score.facts['num_in_sample']} of these utterances."
+                f"{score.name} was trained on {score.facts.num_in_sample} of these utterances."
             )
-        if score.kind == "stacker" and score.facts.get("stack_on") == "in-sample":
+        if score.kind == "stacker" and score.facts.stack_on == "in-sample":
             found.append(f"{score.name} was fitted on in-sample logits, as the authors did.")
     if split == "dev":
         found += _describe_epochs(workspace, scores)
@@ -51,17 +52,17 @@ def list_warnings(
 
 def _describe_epochs(workspace: Workspace, scores: Sequence[SystemScore]) -> list[str]:
     """Return a warning that names the runs, also those under stackers, whose epoch dev chose."""
-    names = {name for score in scores for name in score.facts.get("base_models", ())}
+    names = {name for score in scores for name in score.facts.base_models}
     names |= {score.name for score in scores if score.kind == "run"}
     runs = [name for name in sorted(names) if (workspace.runs / name).is_dir()]
     chosen = [name for name in runs if _dev_chose(workspace.runs / name / "config.json")]
     if not chosen:
         return []
     if len(chosen) == len(runs):
-        return ["Dev chose the epoch of every run: figures on it are too good."]
+        return ["Dev chose the epoch of every run: metrics on it are optimistic."]
     return [
-        f"Dev chose the epoch of {first_few(chosen)}: figures of these, and of stackers over them, "
-        "are too good on it."
+        f"Dev chose the epoch of {first_few(chosen)}: metrics of these, and of stackers over them, "
+        "are optimistic on it."
     ]
 
 
@@ -89,9 +90,9 @@ def find_stale(workspace: Workspace, systems: Iterable[System]) -> list[str]:
 
 
 def list_notes(scores: Sequence[SystemScore], trial: Trial) -> list[str]:
-    """Return what a reader must know to read the figures."""
+    """Return how to read the metrics."""
     absent = [name for i, name in enumerate(trial.labels) if i not in trial.true]
-    size = scores[0].bs_f1["per_class"]
+    size = scores[0].bs_f1.per_class
     found = [
         f"BS-F1: mean of {len(trial.subsets)} balanced subsets, {size} utterances of each class "
         "without replacement; its range is no confidence interval.",
@@ -102,7 +103,7 @@ def list_notes(scores: Sequence[SystemScore], trial: Trial) -> list[str]:
         found.append(f"No utterance of {', '.join(absent)}: their F1 counts as 0.")
     for score in scores:
         if score.kind == "stacker":
-            how = score.facts.get("stack_on", "")
-            cross = ", cross-fitted by speaker here" if score.facts.get("cross_fitted") else ""
+            how = score.facts.stack_on
+            cross = ", cross-fitted by speaker here" if score.facts.cross_fitted else ""
             found.append(f"{score.name} was fitted on {how} logits{cross}.")
     return found

@@ -1,15 +1,18 @@
-"""The paper's Table 2 and the authors' own figures behind it, to lay beside ours on MSP-Podcast.
+"""The paper's Table 2 and the authors' own measurements of it, beside ours on MSP-Podcast.
 
-Source: Table 2 (dev: macro-F1, accuracy, BS-F1 with its range; test: macro-F1, accuracy). The
-figures of `verified` were measured again by the authors' notebooks (github.com/AI-Unicamp/
-interspeech_ser, history commit 6b4986c: 200 utterances a class, 100 subsets), four digits each.
-Published rows come from the released code, not from the paper's text: the recipe `released`.
+The numbers are in ``paper_table_2.csv``. Source: Table 2 (dev: macro-F1, accuracy, BS-F1 with its
+range; test: macro-F1, accuracy). The columns ``verified_*`` come from the authors' notebooks
+(github.com/AI-Unicamp/interspeech_ser, history commit 6b4986c: 200 utterances a class, 100
+subsets), four digits each. The paper's rows come from the released code, not from the paper's text:
+the recipe `released`.
 """
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib.resources import files
 
+from serctl.documents.report import Report, SystemScore
 from serctl.documents.run import RunConfig
 
 CORPUS_PREFIX = "MSP-PODCAST_"
@@ -17,7 +20,7 @@ CORPUS_PREFIX = "MSP-PODCAST_"
 RELEASED = {"attention": "query", "pooling": "linear", "class_weights": "N/(E*N_j)"}
 """Train options that tell the released code's recipe from the paper's."""
 
-Figures = tuple[float | None, ...]
+Metrics = tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -36,94 +39,39 @@ class Published:
     title: str
     loss: str
     encoders: frozenset[str]
-    dev: Figures
-    test: Figures = (None, None)
-    verified: Figures = ()
+    dev: Metrics
+    test: Metrics = (None, None)
+    verified: Metrics = ()
 
     @property
     def is_quoted(self) -> bool:
-        """True for the baselines of others, which serctl does not run."""
+        """Whether it is a baseline of others, which serctl does not run."""
         return "baseline" in self.title.lower()
 
 
-def _row(title: str, loss: str, dev: Figures, verified: Figures = ()) -> Published:
-    names = {"Hubert": "hubert-xlarge", "Whisper": "whisper-large-v3", "WavLM": "wavlm-large"}
-    names |= {"Roberta": "roberta-large", "Deberta": "deberta-v2-xxlarge", "NS3": "facodec"}
-    encoders = frozenset(names[word] for word in title.split(" + "))
-    return Published(title, loss, encoders, dev, verified=verified)
+def read_table() -> tuple[Published, ...]:
+    """Read the rows of Table 2 from ``paper_table_2.csv``, in the paper's order."""
+    with (files("serctl.evaluation") / "paper_table_2.csv").open(encoding="utf-8") as file:
+        return tuple(map(_parse_row, csv.DictReader(file)))
 
 
-_NONE = (None,) * 5
-TABLE_2 = (
-    Published("Baseline", "wce", frozenset(), _NONE, (0.329, 0.356)),
-    Published(
-        "Reproduced baseline",
-        "wce",
-        frozenset(),
-        (0.346, 0.520, 0.325, 0.290, 0.356),
-        (0.284, 0.320),
-    ),
-    _row(
-        "WavLM + Roberta",
-        "wce",
-        (0.363, 0.498, 0.392, 0.366, 0.423),
-        (0.3919, 0.3656, 0.4231, 0.3635, 0.4977),
-    ),
-    _row(
-        "Whisper + Roberta",
-        "wce",
-        (0.388, 0.524, 0.417, 0.392, 0.440),
-        (0.4174, 0.3919, 0.4402, 0.3880, 0.5240),
-    ),
-    _row("Whisper + Deberta", "wce", (0.376, 0.527, 0.383, 0.364, 0.414)),
-    _row(
-        "Hubert + Roberta",
-        "wce",
-        (0.359, 0.493, 0.387, 0.356, 0.418),
-        (0.3874, 0.3557, 0.4185, 0.3592, 0.4928),
-    ),
-    _row(
-        "Hubert + Whisper",
-        "wce",
-        (0.345, 0.499, 0.347, 0.327, 0.366),
-        (0.3469, 0.3275, 0.3657, 0.3449, 0.4990),
-    ),
-    _row(
-        "Whisper + Roberta + NS3",
-        "wce",
-        (0.383, 0.547, 0.374, 0.347, 0.391),
-        (0.3742, 0.3473, 0.3911, 0.3829, 0.5469),
-    ),
-    _row(
-        "WavLM + Roberta",
-        "wce+sml",
-        (0.375, 0.505, 0.398, 0.364, 0.425),
-        (0.3980, 0.3643, 0.4246, 0.3750, 0.5047),
-    ),
-    _row(
-        "Whisper + Roberta",
-        "wce+sml",
-        (0.387, 0.529, 0.410, 0.388, 0.433),
-        (0.4103, 0.3885, 0.4331, 0.3873, 0.5287),
-    ),
-    _row("Whisper + Deberta", "wce+sml", (0.388, 0.531, 0.404, 0.375, 0.431)),
-    _row(
-        "Hubert + Roberta",
-        "wce+sml",
-        (0.370, 0.512, 0.382, 0.356, 0.408),
-        (0.3823, 0.3557, 0.4080, 0.3699, 0.5123),
-    ),
-    _row("Hubert + Whisper", "wce+sml", (0.351, 0.507, 0.354, 0.312, 0.411)),
-    _row("Whisper + Roberta + NS3", "wce+sml", (0.386, 0.542, 0.391, 0.338, 0.433)),
-    Published(
-        "Stacking",
-        "",
-        frozenset(),
-        (0.379, 0.498, 0.430, 0.404, 0.451),
-        (0.409, 0.413),
-        (0.4292, 0.4038, 0.4510, None, None),
-    ),
-)
+def _parse_row(row: Mapping[str, str]) -> Published:
+    def numbers(prefix: str) -> Metrics:
+        found = [value for name, value in row.items() if name.startswith(prefix)]
+        return tuple(float(value) if value else None for value in found)
+
+    verified = numbers("verified_")
+    return Published(
+        row["title"],
+        row["loss"],
+        frozenset(row["encoders"].split()),
+        numbers("dev_"),
+        numbers("test_"),
+        verified if any(verified) else (),
+    )
+
+
+TABLE_2 = read_table()
 AVERAGES = (
     "Plain averages and votes of the same models reached BS-F1 0.414 to 0.422, dev macro-F1 0.400 "
     "to 0.410 and accuracy 0.54 to 0.56 in the authors' notebooks."
@@ -154,30 +102,30 @@ class Beside:
     """A published row and the system of ours that it is to be compared with, if there is one."""
 
     published: Published
-    system: Mapping[str, Any] | None
+    system: SystemScore | None
     is_released: bool
 
 
-def lay_beside(report: Mapping[str, Any], configs: Mapping[str, RunConfig]) -> list[Beside]:
-    """Lay Table 2 beside a report; [] unless it is about MSP-Podcast's dev split and 8 classes.
+def lay_beside(report: Report, configs: Mapping[str, RunConfig]) -> list[Beside]:
+    """Pair the rows of Table 2 with systems; [] unless it is MSP-Podcast's dev split, 8 classes.
 
-    A stacker stands beside the paper's only if its base models are the table's twelve.
+    A stacker is paired with the paper's only if its base models are the twelve of the table.
 
     Args:
-        report: The document of an evaluation.
+        report: An evaluation.
         configs: ``config.json`` of the runs, by name.
     """
-    ids = report["utterances"]["utterance_id"]
+    ids = report.utterances.utterance_id
     is_corpus = all(name.startswith(CORPUS_PREFIX) for name in ids)
-    if not is_corpus or report["split"] != "dev" or len(report["labels"]) != 8:
+    if not is_corpus or report.split != "dev" or len(report.labels) != 8:
         return []
     trainings = {name: describe_training(config) for name, config in configs.items()}
     rows = {name: _find_row(training) for name, training in trainings.items()}
-    found: dict[Published, Mapping[str, Any]] = {}
-    for system in report["systems"]:
-        row = rows.get(system["name"])
-        bases = {rows.get(name) for name in system["facts"].get("base_models", ())} - {None}
-        if system["kind"] == "stacker" and len(bases) == 12:
+    found: dict[Published, SystemScore] = {}
+    for system in report.systems:
+        row = rows.get(system.name)
+        bases = {rows.get(name) for name in system.facts.base_models} - {None}
+        if system.kind == "stacker" and len(bases) == 12:
             row = TABLE_2[-1]
         if row:
             found.setdefault(row, system)
@@ -188,12 +136,12 @@ def lay_beside(report: Mapping[str, Any], configs: Mapping[str, RunConfig]) -> l
 
 
 def compare_note(beside: Sequence[Beside]) -> str:
-    """Say how far the two columns can be compared."""
-    others = [row.system["name"] for row in beside if row.system and not row.is_released]
-    text = "Published figures come from the released code (recipe 'released'). "
+    """Return the sentences that say how comparable the two columns are."""
+    others = [row.system.name for row in beside if row.system and not row.is_released]
+    text = "The paper's metrics come from the released code (recipe 'released'). "
     if others:
-        text += f"Trained otherwise, so not strictly comparable: {', '.join(others)}. "
-    return text + "The two baselines are quoted, not run. " + AVERAGES
+        text += f"Trained with other options, so not strictly comparable: {', '.join(others)}. "
+    return text + "The two baselines are quoted and were not run. " + AVERAGES
 
 
 def _find_row(training: Training) -> Published | None:
@@ -204,6 +152,6 @@ def _find_row(training: Training) -> Published | None:
     return next(iter(fits), None) if encoders else None
 
 
-def _is_released(system: Mapping[str, Any], trainings: Mapping[str, Training]) -> bool:
-    names = system["facts"].get("base_models") or [system["name"]]
+def _is_released(system: SystemScore, trainings: Mapping[str, Training]) -> bool:
+    names = system.facts.base_models or (system.name,)
     return all(name in trainings and trainings[name].is_released for name in names)

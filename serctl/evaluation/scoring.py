@@ -1,19 +1,18 @@
-"""From the rows of a manifest and the answers of systems to scores and paired tests."""
+"""From the rows of a manifest and the predictions of systems to metrics and paired tests."""
 
 import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
 from serctl.data.audio import SAMPLE_RATE, measure_samples
 from serctl.data.folds import group_by_speaker
 from serctl.data.manifest import Manifest, Utterance
+from serctl.documents.report import PairedResult, SystemFacts, SystemKind, SystemScore
 from serctl.ensemble.logits import Logits
 from serctl.errors import AudioError
 from serctl.evaluation.trial import (
-    SystemScore,
     Trial,
     duration_group,
     make_trial,
@@ -24,7 +23,7 @@ from serctl.options import EvaluateOptions
 from serctl.progress import Progress
 
 PROVENANCE = ("stacker", "stack_on", "cross_fitted", "base_models", "run_hash")
-"""What a report keeps of the sidecar of a system's answers."""
+"""Fields of the sidecar of logits that a report keeps."""
 
 
 def lay_out_trial(
@@ -65,27 +64,26 @@ def measure_duration(row: Utterance) -> float:
 
 
 def score_systems(
-    trial: Trial, systems: Sequence[tuple[str, Logits]], progress: Progress
+    trial: Trial, systems: Sequence[tuple[SystemKind, Logits]], progress: Progress
 ) -> list[SystemScore]:
-    """Judge systems ``(kind, answers)``.
+    """Evaluate systems, given as kind and logits.
 
     Raises:
         LogitsError: One has other labels than the trial.
     """
     scores = []
     with progress.task("scoring", len(systems)) as advance:
-        for kind, answers in systems:
-            ordered = answers.reorder(trial.labels)
-            facts = answers.provenance.model_dump(include=set(PROVENANCE), exclude_unset=True)
-            facts["num_in_sample"] = int(answers.in_sample.sum())
-            facts |= {"assumed": answers.assumed} if answers.assumed else {}
+        for kind, logits in systems:
+            kept = logits.provenance.model_dump(include=set(PROVENANCE), exclude_unset=True)
+            kept |= {"assumed": logits.assumed} if logits.assumed else {}
+            facts = SystemFacts(**kept, num_in_sample=int(logits.in_sample.sum()))
             scores.append(
                 score_system(
                     trial,
-                    answers.name,
+                    logits.name,
                     kind,
-                    ordered.probabilities(),
-                    attributes=answers.attributes,
+                    logits.reorder(trial.labels).probabilities(),
+                    attributes=logits.attributes,
                     facts=facts,
                 )
             )
@@ -95,7 +93,7 @@ def score_systems(
 
 def compare_pairs(
     trial: Trial, scores: Sequence[SystemScore], *, has_pair: bool
-) -> list[dict[str, Any]]:
+) -> list[PairedResult]:
     """Test the two named systems, or the best against every other one, the next best first.
 
     ``corrected_p`` is ``p_value`` corrected for the number of tests; the verdict rests on it.
@@ -115,6 +113,11 @@ def compare_pairs(
     found = []
     for test, p_value in zip(tests, correct_holm([t.p_value for t in tests]), strict=True):
         strict = dataclasses.replace(test, p_value=p_value)
-        verdict = {"is_real": strict.is_real, "verdict": strict.verdict()}
-        found.append(dataclasses.asdict(test) | {"corrected_p": p_value} | verdict)
+        result = PairedResult(
+            **dataclasses.asdict(test),
+            corrected_p=p_value,
+            is_real=strict.is_real,
+            verdict=strict.verdict(),
+        )
+        found.append(result)
     return found

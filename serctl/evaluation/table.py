@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from serctl.documents.report import Report, SystemSummary
 from serctl.evaluation.markdown import markdown_table
 from serctl.evaluation.published import Beside, compare_note
 
@@ -19,12 +20,12 @@ PAPER = tuple(
 LATEX_COLUMNS = {"macro_f1": "F1", "uar": "UAR", "accuracy": "Acc.", "bs_f1": "BS-F1"}
 
 
-def make_records(report: Mapping[str, Any], beside: Sequence[Beside] = ()) -> list[Record]:
+def make_records(report: Report, beside: Sequence[Beside] = ()) -> list[Record]:
     """Return one flat record a system; on MSP-Podcast with the paper's figures and all its rows."""
-    records = [_record(system) for system in report["systems"]]
+    records = [_record(system) for system in report.systems]
     by_name = {record["system"]: record for record in records}
     for row in beside:
-        record = by_name.get(row.system["name"]) if row.system else None
+        record = by_name.get(row.system.name) if row.system else None
         if record is None:
             record = dict.fromkeys(records[0]) | {"system": _title(row), "kind": "published"}
             records.append(record)
@@ -95,20 +96,20 @@ def escape_latex(text: str) -> str:
     return "".join(signs.get(sign, sign) for sign in text)
 
 
-def _record(system: Mapping[str, Any]) -> Record:
-    low, high = system["intervals"]["macro_f1"]
-    subset = system["bs_f1"]
+def _record(system: SystemSummary) -> Record:
+    low, high = system.intervals.macro_f1
+    subset = system.bs_f1
     return {
-        "system": system["name"],
-        "kind": system["kind"],
-        "macro_f1": system["macro_f1"],
+        "system": system.name,
+        "kind": system.kind,
+        "macro_f1": system.macro_f1,
         "macro_f1_low": low,
         "macro_f1_high": high,
-        "uar": system["uar"],
-        "accuracy": system["accuracy"],
-        "bs_f1": subset["mean"],
-        "bs_f1_min": subset["min"],
-        "bs_f1_max": subset["max"],
+        "uar": system.uar,
+        "accuracy": system.accuracy,
+        "bs_f1": subset.mean,
+        "bs_f1_min": subset.min,
+        "bs_f1_max": subset.max,
     }
 
 

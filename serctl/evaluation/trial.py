@@ -1,13 +1,21 @@
-"""One system judged on one set of utterances: every figure of a report about it."""
+"""One system on one set of utterances: every metric that a report has of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from serctl.documents.report import (
+    ClassScore,
+    GroupScore,
+    Intervals,
+    SubsetScores,
+    SystemFacts,
+    SystemKind,
+    SystemScore,
+)
 from serctl.metrics.bootstrap import (
     NUM_RESAMPLES,
     NUM_SUBSETS,
@@ -21,7 +29,6 @@ from serctl.metrics.bootstrap import (
 )
 from serctl.metrics.classification import (
     METRICS,
-    Calibration,
     Scores,
     concordance,
     count_confusion,
@@ -38,7 +45,7 @@ ATTRIBUTES = ("arousal", "valence", "dominance")
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """The utterances all systems of a report are judged on, with the draws they share.
+    """The utterances on which all systems of a report are evaluated, with the draws they share.
 
     Attributes:
         labels: C declared labels.
@@ -69,7 +76,7 @@ def make_trial(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Trial:
-    """Make the draws; ``clusters`` are the speakers, or the utterance itself where unknown."""
+    """Draw subsets and resamples; ``clusters`` are speakers, or the utterance where unknown."""
     true = np.asarray(true, dtype=np.intp)
     return Trial(
         labels=tuple(labels),
@@ -81,61 +88,16 @@ def make_trial(
     )
 
 
-@dataclass(frozen=True)
-class SystemScore:
-    """Every figure about one system, as plain values for JSON.
-
-    Attributes:
-        name: The system.
-        kind: ``run``, ``stacker``, ``outside`` or ``baseline``.
-        macro_f1: Over the declared labels; see `serctl.metrics.classification.Scores`.
-        uar: Unweighted average recall.
-        accuracy: Share of right answers.
-        intervals: 95 % of each of the three, from resampling speakers.
-        bs_f1: ``mean``, ``std``, ``min``, ``max``, ``per_class`` (utterances of a class in a
-            subset) and ``values``, one a subset.
-        per_class: ``label, precision, recall, f1, support``.
-        confusion: ``(C, C)`` counts, true class by row.
-        calibration: Expected calibration error and reliability bins.
-        groups: By ``speaker``, ``gender``, ``duration``: ``name, count, macro_f1, uar, accuracy``;
-            their macro-F1 is over the classes a group has.
-        ccc: Concordance of arousal, valence and dominance, if corpus and system have them.
-        predictions: N label ids.
-        probabilities: ``(N, C)``, rounded to five digits.
-        facts: What else a reader must know (``stack_on``, ``num_in_sample`` …).
-    """
-
-    name: str
-    kind: str
-    macro_f1: float
-    uar: float
-    accuracy: float
-    intervals: Mapping[str, tuple[float, float]]
-    bs_f1: Mapping[str, Any]
-    per_class: Sequence[Mapping[str, Any]]
-    confusion: Sequence[Sequence[int]]
-    calibration: Calibration
-    groups: Mapping[str, Sequence[Mapping[str, Any]]]
-    ccc: Mapping[str, float] | None
-    predictions: Sequence[int]
-    probabilities: Sequence[Sequence[float]]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, without the copy of every probability that ``asdict`` makes."""
-        return {**vars(self), "calibration": asdict(self.calibration)}
-
-
 def score_system(
     trial: Trial,
     name: str,
-    kind: str,
+    kind: SystemKind,
     probabilities: NDArray[np.float64],
     *,
     attributes: NDArray[np.float64] | None = None,
-    facts: Mapping[str, Any] | None = None,
+    facts: SystemFacts | None = None,
 ) -> SystemScore:
-    """Judge one system.
+    """Return every metric of one system.
 
     Args:
         trial: The utterances.
@@ -155,16 +117,16 @@ def score_system(
         macro_f1=float(scores.macro_f1),
         uar=float(scores.uar),
         accuracy=float(scores.accuracy),
-        intervals={metric: interval(getattr(resampled, metric)) for metric in METRICS},
+        intervals=Intervals(**{name: interval(getattr(resampled, name)) for name in METRICS}),
         bs_f1=_summarise(score_subsets(trial.true, predicted, trial.subsets, size), trial),
         per_class=_per_class(scores, trial.labels),
-        confusion=confusion.astype(int).tolist(),
+        confusion=tuple(map(tuple, confusion.astype(int).tolist())),
         calibration=measure_calibration(trial.true, probabilities),
         groups={name: _score_groups(trial, predicted, name) for name in trial.groups},
         ccc=_concordances(trial.attributes, attributes),
-        predictions=predicted.tolist(),
+        predictions=tuple(predicted.tolist()),
         probabilities=probabilities.round(5).tolist(),
-        facts=facts or {},
+        facts=facts or SystemFacts(),
     )
 
 
@@ -185,49 +147,48 @@ _DURATIONS = (
 )
 
 
-def _summarise(values: NDArray[np.float64], trial: Trial) -> dict[str, Any]:
+def _summarise(values: NDArray[np.float64], trial: Trial) -> SubsetScores:
     num_classes = len(np.unique(trial.true))
-    return {
-        "mean": float(values.mean()),
-        "std": float(values.std()),
-        "min": float(values.min()),
-        "max": float(values.max()),
-        "per_class": trial.subsets.shape[1] // num_classes,
-        "values": values.tolist(),
-    }
+    return SubsetScores(
+        mean=float(values.mean()),
+        std=float(values.std()),
+        min=float(values.min()),
+        max=float(values.max()),
+        per_class=trial.subsets.shape[1] // num_classes,
+        values=tuple(values.tolist()),
+    )
 
 
-def _per_class(scores: Scores, labels: Sequence[str]) -> list[dict[str, Any]]:
-    return [
-        {
-            "label": label,
-            "precision": float(scores.precision[i]),
-            "recall": float(scores.recall[i]),
-            "f1": float(scores.f1[i]),
-            "support": int(scores.support[i]),
-        }
+def _per_class(scores: Scores, labels: Sequence[str]) -> tuple[ClassScore, ...]:
+    return tuple(
+        ClassScore(
+            label=label,
+            precision=float(scores.precision[i]),
+            recall=float(scores.recall[i]),
+            f1=float(scores.f1[i]),
+            support=int(scores.support[i]),
+        )
         for i, label in enumerate(labels)
-    ]
+    )
 
 
-def _score_groups(trial: Trial, predicted: NDArray[np.intp], by: str) -> list[dict[str, Any]]:
-    """Return the figures of each named group."""
+def _score_groups(trial: Trial, predicted: NDArray[np.intp], by: str) -> tuple[GroupScore, ...]:
+    """Return the metrics of each named group."""
     names = np.asarray(trial.groups[by])
     known = np.unique(names[names != ""]).tolist()
     found = []
     for name in sorted(known, key=_DURATIONS.index) if by == "duration" else known:
         inside = names == name
         scores = score_predictions(trial.true[inside], predicted[inside], len(trial.labels))
-        found.append(
-            {
-                "name": name,
-                "count": int(inside.sum()),
-                "macro_f1": macro_f1_of_present(scores),
-                "uar": float(scores.uar),
-                "accuracy": float(scores.accuracy),
-            }
+        group = GroupScore(
+            name=name,
+            count=int(inside.sum()),
+            macro_f1=macro_f1_of_present(scores),
+            uar=float(scores.uar),
+            accuracy=float(scores.accuracy),
         )
-    return found
+        found.append(group)
+    return tuple(found)
 
 
 def _concordances(

@@ -1,12 +1,10 @@
 """Metrics as functions of a confusion matrix, so that a thousand resamples are one array.
 
 A confusion matrix is ``(..., C, C)`` counts, true class by row, predicted class by column; leading
-axes are resamples. All figures are fractions and equal scikit-learn's.
+axes are resamples. All metrics are fractions and equal scikit-learn's.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,10 +19,10 @@ class Scores:
     Attributes:
         macro_f1: ``(...)`` mean F1 over all declared labels. A class without any true or predicted
             utterance counts as 0 (``f1_score(labels=…, average="macro", zero_division=0)``): the
-            label set is declared, so a figure cannot rise because a resample misses a class.
+            label set is declared, so the metric cannot rise because a resample misses a class.
         uar: ``(...)`` unweighted average recall over the classes that have utterances: a class
             without any has no recall (``balanced_accuracy_score``).
-        accuracy: ``(...)`` share of right predictions.
+        accuracy: ``(...)`` share of correct predictions.
         precision: ``(..., C)``, 0 for a class never predicted.
         recall: ``(..., C)``, 0 for a class without utterances.
         f1: ``(..., C)``.
@@ -72,7 +70,7 @@ def score_predictions(true: ArrayLike, predicted: ArrayLike, num_classes: int) -
 def macro_f1_of_present(scores: Scores) -> float:
     """Return the mean F1 over the classes that have utterances, for one speaker or a small group.
 
-    Few speakers show all emotions; over the declared labels their figure would say mostly that.
+    Few speakers show all emotions. Over the declared labels the metric would mostly count those.
     """
     present = scores.support > 0
     return float(scores.f1[present].mean()) if present.any() else 0.0
@@ -90,20 +88,40 @@ def concordance(true: ArrayLike, predicted: ArrayLike) -> float:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """How far the probability of the predicted class can be believed.
+class ReliabilityBin:
+    """Utterances whose confidence lies between two edges.
 
-    ``ece`` is the expected calibration error; ``bins`` are ``{low, high, count, confidence,
-    accuracy}`` of equal width, empty ones left out (a reliability diagram).
+    Attributes:
+        low: Lower edge of the confidence, outside the bin.
+        high: Upper edge, inside the bin.
+        count: Number of utterances.
+        confidence: Mean probability of the predicted class.
+        accuracy: Share of correct predictions.
+    """
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Confidence against accuracy: a reliability diagram.
+
+    Attributes:
+        ece: Expected calibration error.
+        bins: Bins of equal width, without the empty ones.
     """
 
     ece: float
-    bins: Sequence[dict[str, Any]]
+    bins: tuple[ReliabilityBin, ...]
 
 
 def measure_calibration(
     true: ArrayLike, probabilities: NDArray[np.float64], num_bins: int = 15
-) -> Calibration:
+) -> Reliability:
     """Compare confidence and accuracy in ``num_bins`` bins of the highest probability.
 
     Args:
@@ -121,9 +139,9 @@ def measure_calibration(
         inside = bin_of == i
         mean, share = float(confidence[inside].mean()), float(right[inside].mean())
         ece += inside.mean() * abs(mean - share)
-        edges = {"low": float(i / num_bins), "high": float((i + 1) / num_bins)}
-        bins.append({**edges, "count": int(inside.sum()), "confidence": mean, "accuracy": share})
-    return Calibration(float(ece), bins)
+        low, high = float(i / num_bins), float((i + 1) / num_bins)
+        bins.append(ReliabilityBin(low, high, int(inside.sum()), mean, share))
+    return Reliability(float(ece), tuple(bins))
 
 
 def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serctl import __version__
+from serctl.documents.report import Report, SystemScore
 from serctl.evaluation.published import Beside, compare_note
 from serctl.page.figures import Curve, Exhibit, show_curves, show_importances, show_subsets
 from serctl.page.system_figures import show_closely, tabulate_groups
@@ -53,7 +54,7 @@ class Page:
     """
 
     name: str
-    report: Mapping[str, Any]
+    report: Report
     audio: Sequence[str]
     words: Sequence[str]
     words_from: str = ""
@@ -79,8 +80,8 @@ def render_page(page: Page) -> str:
             style=read_asset(STYLE),
             scripts=scripts,
             paper_note=compare_note(page.beside),
-            best=_best_figures(page.report["systems"]),
-            initial=choose_system(page.report["systems"]),
+            best=_best_figures(page.report.systems),
+            initial=choose_system(page.report.systems),
             data=make_data(page),
         )
     )
@@ -114,17 +115,17 @@ def content_policy(scripts: Sequence[str], media: str = "'self' file:") -> str:
     )
 
 
-def choose_system(systems: Sequence[Mapping[str, Any]]) -> str:
+def choose_system(systems: Sequence[SystemScore]) -> str:
     """Return the system the page opens with: the best by BS-F1 that is no baseline, if any is."""
-    own = [system for system in systems if system["kind"] != "baseline"] or systems
-    return str(max(own, key=lambda system: system["bs_f1"]["mean"])["name"])
+    own = [system for system in systems if system.kind != "baseline"] or systems
+    return str(max(own, key=lambda system: system.bs_f1.mean).name)
 
 
 def make_data(page: Page) -> dict[str, Any]:
     """Return what the scripts draw and browse, as plain values for JSON."""
-    report, labels = page.report, page.report["labels"]
-    rows = report["utterances"]
-    exhibits = {"subsets": show_subsets(report["systems"])}
+    report, labels = page.report, page.report.labels
+    rows = report.utterances
+    exhibits = {"subsets": show_subsets(report.systems)}
     if page.curves:
         exhibits["curves"] = show_curves(page.curves)
     for i, found in enumerate(page.importances):
@@ -134,21 +135,21 @@ def make_data(page: Page) -> dict[str, Any]:
         "exhibits": _plain(exhibits),
         "systems": [
             {
-                "name": system["name"],
-                "kind": system["kind"],
+                "name": system.name,
+                "kind": system.kind,
                 "exhibits": _plain(show_closely(system, labels)),
                 "groups": tabulate_groups(system),
-                "predicted": _pack(np.array(system["predictions"])),
-                "probabilities": _pack(np.array(system["probabilities"]) * 255),
+                "predicted": _pack(np.array(system.predictions)),
+                "probabilities": _pack(np.array(system.probabilities) * 255),
             }
-            for system in report["systems"]
+            for system in report.systems
         ],
         "utterances": {
-            "id": rows["utterance_id"],
-            "true": _pack(np.array(rows["true"])),
-            "speaker": rows["speaker"],
-            "gender": rows["gender"],
-            "seconds": rows["duration"],
+            "id": rows.utterance_id,
+            "true": _pack(np.array(rows.true)),
+            "speaker": rows.speaker,
+            "gender": rows.gender,
+            "seconds": rows.duration,
             "audio": page.audio,
             "words": page.words,
         },
@@ -164,9 +165,11 @@ def _plain(exhibits: Mapping[str, Exhibit]) -> dict[str, Any]:
     return {name: asdict(exhibit) for name, exhibit in exhibits.items()}
 
 
-def _best_figures(systems: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    best = {name: max(row[name] for row in systems) for name in ("macro_f1", "uar", "accuracy")}
-    return best | {"bs_f1": max(row["bs_f1"]["mean"] for row in systems)}
+def _best_figures(systems: Sequence[SystemScore]) -> dict[str, float]:
+    best = {
+        name: max(getattr(row, name) for row in systems) for name in ("macro_f1", "uar", "accuracy")
+    }
+    return best | {"bs_f1": max(row.bs_f1.mean for row in systems)}
 
 
 def read_asset(name: str) -> str:

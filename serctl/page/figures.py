@@ -13,6 +13,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from serctl.documents.report import SystemScore
 from serctl.documents.run import EpochRecord
 
 KIND_COLOURS = {
@@ -28,7 +29,6 @@ DARK_SHARE = 0.7
 ROW_HEIGHT, MARGIN_HEIGHT = 34, 64
 
 Cell = str | int
-System = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ def plain(text: str) -> str:
     return escape(text, quote=False)
 
 
-def show_subsets(systems: Sequence[System]) -> Exhibit:
+def show_subsets(systems: Sequence[SystemScore]) -> Exhibit:
     """Return the BS-F1 distribution of every system, the best one on top."""
-    ordered = sorted(systems, key=lambda system: system["bs_f1"]["mean"])
+    ordered = sorted(systems, key=lambda system: system.bs_f1.mean)
     figure = go.Figure()
     for system in ordered:
-        colour = KIND_COLOURS[system["kind"]]
+        colour = KIND_COLOURS[system.kind]
         figure.add_box(
-            x=system["bs_f1"]["values"],
-            name=plain(system["name"]),
+            x=system.bs_f1.values,
+            name=plain(system.name),
             orientation="h",
             boxpoints="all",
             pointpos=0,
@@ -88,12 +88,12 @@ def show_subsets(systems: Sequence[System]) -> Exhibit:
     )
     best = ordered[-1]
     rows = [
-        [system["name"], *(f"{system['bs_f1'][x]:.3f}" for x in ("mean", "std", "min", "max"))]
+        [system.name, *(f"{getattr(system.bs_f1, x):.3f}" for x in ("mean", "std", "min", "max"))]
         for system in reversed(ordered)
     ]
     summary = (
-        f"BS-F1 of {len(ordered)} systems over {len(best['bs_f1']['values'])} balanced subsets; "
-        f"{best['name']} is highest with a mean of {best['bs_f1']['mean']:.3f}."
+        f"BS-F1 of {len(ordered)} systems over {len(best.bs_f1.values)} balanced subsets; "
+        f"{best.name} is highest with a mean of {best.bs_f1.mean:.3f}."
     )
     return make_exhibit(figure, summary, ("system", "mean", "std", "min", "max"), rows)
 

@@ -5,18 +5,18 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from serctl.documents.report import GroupScore, SystemScore
 from serctl.page.figures import (
     KIND_COLOURS,
     SEQUENTIAL,
     Cell,
     Exhibit,
-    System,
     make_exhibit,
     write_in_cells,
 )
 
 
-def show_closely(system: System, labels: Sequence[str]) -> dict[str, Exhibit]:
+def show_closely(system: SystemScore, labels: Sequence[str]) -> dict[str, Exhibit]:
     """Return all exhibits about one system, by their place in the page."""
     return {
         "confusion": show_confusion(system, labels),
@@ -25,9 +25,9 @@ def show_closely(system: System, labels: Sequence[str]) -> dict[str, Exhibit]:
     }
 
 
-def show_confusion(system: System, labels: Sequence[str]) -> Exhibit:
+def show_confusion(system: SystemScore, labels: Sequence[str]) -> Exhibit:
     """Return the confusion matrix: colour = share of the true class, text = utterances."""
-    counts = system["confusion"]
+    counts = system.confusion
     shares = [[100 * cell / max(1, sum(row)) for cell in row] for row in counts]
     figure = go.Figure(
         go.Heatmap(
@@ -59,33 +59,31 @@ def show_confusion(system: System, labels: Sequence[str]) -> Exhibit:
         for j, cell in enumerate(row)
         if i != j and cell
     ]
-    summary = f"Confusion matrix of {system['name']}."
+    summary = f"Confusion matrix of {system.name}."
     if wrong:
         most, i, j = max(wrong)
         summary += f" Most frequent confusion: {labels[i]} taken for {labels[j]}, {most} times."
-    rows = [[label, *row] for label, row in zip(labels, counts, strict=True)]
+    rows: list[list[Cell]] = [[label, *row] for label, row in zip(labels, counts, strict=True)]
     return make_exhibit(figure, summary, ("true ＼ predicted", *labels), rows)
 
 
-def show_classes(system: System) -> Exhibit:
+def show_classes(system: SystemScore) -> Exhibit:
     """Return F1 as bars, precision and recall as marks on them, by class."""
-    rows = system["per_class"]
-    labels = [
-        f"{row['label']}  <span style='font-size:.8em'>{row['support']:,}</span>" for row in rows
-    ]
+    rows = system.per_class
+    labels = [f"{row.label}  <span style='font-size:.8em'>{row.support:,}</span>" for row in rows]
     figure = go.Figure(
         go.Bar(
-            x=[row["f1"] for row in rows],
+            x=[row.f1 for row in rows],
             y=labels,
             orientation="h",
             name="F1",
-            marker={"color": KIND_COLOURS[system["kind"]], "opacity": 0.55},
+            marker={"color": KIND_COLOURS[system.kind], "opacity": 0.55},
             hovertemplate="F1 %{x:.3f}<extra></extra>",
         )
     )
     for name, symbol in (("precision", "diamond"), ("recall", "circle-open")):
         figure.add_scatter(
-            x=[row[name] for row in rows],
+            x=[getattr(row, name) for row in rows],
             y=labels,
             mode="markers",
             name=name,
@@ -101,25 +99,25 @@ def show_classes(system: System) -> Exhibit:
         legend={"orientation": "h", "x": 0, "y": 0, "xanchor": "left", "yanchor": "top"},
         margin={"t": 64, "b": 34},
     )
-    ranked = sorted(rows, key=lambda row: row["f1"])
+    ranked = sorted(rows, key=lambda row: row.f1)
     summary = (
-        f"F1, precision and recall of {system['name']} by class: best on {ranked[-1]['label']} "
-        f"(F1 {ranked[-1]['f1']:.3f}), worst on {ranked[0]['label']} ({ranked[0]['f1']:.3f})."
+        f"F1, precision and recall of {system.name} by class: best on {ranked[-1].label} "
+        f"(F1 {ranked[-1].f1:.3f}), worst on {ranked[0].label} ({ranked[0].f1:.3f})."
     )
     names = ("precision", "recall", "f1")
     table: list[list[Cell]] = [
-        [row["label"], *(f"{row[name]:.3f}" for name in names), row["support"]] for row in rows
+        [row.label, *(f"{getattr(row, name):.3f}" for name in names), row.support] for row in rows
     ]
     return make_exhibit(
         figure, summary, ("class", "precision", "recall", "F1", "utterances"), table
     )
 
 
-def show_calibration(system: System) -> Exhibit:
+def show_calibration(system: SystemScore) -> Exhibit:
     """Return the reliability diagram: how often the system is right when it is that sure."""
-    bins, ece = system["calibration"]["bins"], system["calibration"]["ece"]
-    most = max((each["count"] for each in bins), default=1)
-    colour = KIND_COLOURS[system["kind"]]
+    bins, ece = system.calibration.bins, system.calibration.ece
+    most = max((each.count for each in bins), default=1)
+    colour = KIND_COLOURS[system.kind]
     figure = go.Figure(
         go.Scatter(
             x=[0, 1],
@@ -131,15 +129,15 @@ def show_calibration(system: System) -> Exhibit:
         )
     )
     figure.add_scatter(
-        x=[each["confidence"] for each in bins],
-        y=[each["accuracy"] for each in bins],
-        customdata=[each["count"] for each in bins],
+        x=[each.confidence for each in bins],
+        y=[each.accuracy for each in bins],
+        customdata=[each.count for each in bins],
         mode="lines+markers",
         name="the system; area = utterances",
         line={"color": colour, "width": 1.5},
         marker={
             "color": colour,
-            "size": [6 + 20 * (each["count"] / most) ** 0.5 for each in bins],
+            "size": [6 + 20 * (each.count / most) ** 0.5 for each in bins],
             "opacity": 0.8,
             "line": {"color": "var(--paper)", "width": 1.5},
         },
@@ -152,48 +150,48 @@ def show_calibration(system: System) -> Exhibit:
         legend={"x": 0.02, "y": 0.99, "xanchor": "left", "yanchor": "top"},
         margin={"t": 12},
     )
-    lean = sum(each["count"] * (each["confidence"] - each["accuracy"]) for each in bins)
+    lean = sum(each.count * (each.confidence - each.accuracy) for each in bins)
     summary = (
-        f"Calibration of {system['name']}: expected calibration error {ece:.3f}, "
+        f"Calibration of {system.name}: expected calibration error {ece:.3f}, "
         f"{'too sure' if lean > 0 else 'not sure enough'} on the whole."
     )
     rows: list[list[Cell]] = [
         [
-            f"{each['low']:.2f}–{each['high']:.2f}",
-            each["count"],
-            f"{each['confidence']:.3f}",
-            f"{each['accuracy']:.3f}",
+            f"{each.low:.2f}–{each.high:.2f}",
+            each.count,
+            f"{each.confidence:.3f}",
+            f"{each.accuracy:.3f}",
         ]
         for each in bins
     ]
     return make_exhibit(figure, summary, ("probability", "utterances", "sure", "right"), rows)
 
 
-def tabulate_groups(system: System) -> Mapping[str, Any]:
+def tabulate_groups(system: SystemScore) -> Mapping[str, Any]:
     """Return a table by gender and duration, and the speakers it does worst on."""
     columns = ("group", "utterances", "macro-F1", "UAR", "accuracy")
-    groups = system["groups"]
+    groups = system.groups
     chosen = [("gender", row) for row in groups.get("gender", ())]
     chosen += [("duration", row) for row in sorted(groups.get("duration", ()), key=_by_duration)]
-    speakers = [row for row in groups.get("speaker", ()) if row["count"] >= 10]
-    speakers.sort(key=lambda row: row["accuracy"])
+    speakers = [row for row in groups.get("speaker", ()) if row.count >= 10]
+    speakers.sort(key=lambda row: row.accuracy)
     if len(speakers) > 3:
         chosen += [("hardest speakers", row) for row in speakers[:3]]
     return {
         "columns": columns,
         "rows": [
             [
-                f"{by}: {row['name']}",
-                row["count"],
-                *(f"{row[name]:.3f}" for name in ("macro_f1", "uar", "accuracy")),
+                f"{by}: {row.name}",
+                row.count,
+                *(f"{getattr(row, name):.3f}" for name in ("macro_f1", "uar", "accuracy")),
             ]
             for by, row in chosen
         ],
-        "ccc": [f"{name} {value:.3f}" for name, value in (system["ccc"] or {}).items()],
+        "ccc": [f"{name} {value:.3f}" for name, value in (system.ccc or {}).items()],
     }
 
 
-def _by_duration(row: Mapping[str, Any]) -> tuple[bool, float]:
+def _by_duration(row: GroupScore) -> tuple[bool, float]:
     """Order "< 2 s", "2-4 s", …, "≥ 8 s"."""
-    digits = row["name"].strip("<≥ s").split("-")[0]
-    return row["name"].startswith("≥"), 0.0 if "<" in row["name"] else float(digits)
+    digits = row.name.strip("<≥ s").split("-")[0]
+    return row.name.startswith("≥"), 0.0 if "<" in row.name else float(digits)

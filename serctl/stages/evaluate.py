@@ -1,13 +1,18 @@
-"""`serctl evaluate`: a table of all systems and baselines that one can trust."""
+"""`serctl evaluate`: a table of all systems and baselines, with intervals and paired tests."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from serctl.config import Workspace, options_to_dict
 from serctl.data.manifest import Manifest, read_manifest
+from serctl.documents.report import (
+    REPORT_VERSION,
+    Report,
+    SystemKind,
+    SystemSummary,
+    UtteranceColumns,
+)
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.systems import System, find_systems, list_systems
 from serctl.errors import LogitsError, ManifestError, first_few
@@ -16,25 +21,22 @@ from serctl.evaluation.markdown import to_markdown
 from serctl.evaluation.notes import find_stale, list_notes, list_warnings
 from serctl.evaluation.scoring import compare_pairs, lay_out_trial, measure_duration, score_systems
 from serctl.evaluation.submission import write_submission
-from serctl.evaluation.trial import SystemScore
+from serctl.evaluation.trial import Trial
 from serctl.files import check_name, write_atomic
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
 
-REPORT_VERSION = 1
-
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """What `serctl evaluate` found; the files hold every other figure.
+    """The result of `serctl evaluate`; the files hold every other metric.
 
-    ``table`` has one entry a system, in the order of the report: ``name, kind, macro_f1, uar,
-    accuracy, intervals, bs_f1`` (without the single values).
+    ``table`` has one entry per system, in the order of the report.
     """
 
     split: str
     num_utterances: int
-    table: tuple[dict[str, Any], ...] = ()
+    table: tuple[SystemSummary, ...] = ()
     verdicts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -46,12 +48,12 @@ class EvaluateResult:
 def evaluate(
     workspace: Workspace, options: EvaluateOptions, *, progress: Progress = silent
 ) -> EvaluateResult:
-    """Judge runs, stackers and outside systems on one split and write the report.
+    """Evaluate runs, stackers and outside systems on one split and write the report.
 
-    Without ``options.systems`` all runs and stackers with logits for the split are judged; with
-    two, the paired test between them is the verdict. Utterances without emotion are left out and
-    named; a split of nothing else is refused. ``options.submission`` writes the challenge's
-    csv for one system instead and needs no labels.
+    Without ``options.systems`` all runs and stackers with logits for the split are evaluated;
+    with two, the verdict is the paired test between them. Utterances without emotion are left out
+    and named; a split without any emotion is refused. ``options.submission`` writes the
+    challenge's csv for one system instead and needs no labels.
 
     Raises:
         ManifestError: No utterance of the split has an emotion.
@@ -69,7 +71,7 @@ def evaluate(
     rows, found, left_out = _leave_out_unread(rows, found)
     labels = _declared_labels([answers for _, answers in found], manifest, rows)
     systems = [system for system, _ in found]
-    answers = [(str(system.kind), logits) for system, logits in found]
+    answers: list[tuple[SystemKind, Logits]] = [(system.kind, logits) for system, logits in found]
     if options.baselines:
         baselines, missing = make_baselines(
             workspace, manifest, systems, rows.ids, labels, split, progress
@@ -80,8 +82,7 @@ def evaluate(
     trial = lay_out_trial(rows, labels, durations, options)
     scores = score_systems(trial, answers, progress)
     tests = compare_pairs(trial, scores, has_pair=len(options.systems) == 2)
-    told = f"A dry run (--limit {options.limit}): not the figures of all of {split}."
-    dry = [told] if options.limit else []
+    dry = [f"A dry run: {options.limit} utterances, not all of {split}."] if options.limit else []
     warnings = (
         *dry,
         *left_out,
@@ -89,42 +90,33 @@ def evaluate(
         *find_stale(workspace, systems),
     )
     notes += list_notes(scores, trial)
-    report = {
-        "serctl_report": REPORT_VERSION,
-        "title": f"Evaluation on {split}: {len(rows)} utterances{', a dry run' * bool(dry)}",
-        "split": split,
-        "labels": labels,
-        "counts": {label: int((trial.true == i).sum()) for i, label in enumerate(labels)},
-        "num_utterances": len(rows),
-        "num_speakers": len({row.speaker for row in rows if row.speaker}),
-        "options": options_to_dict(options),
-        "warnings": warnings,
-        "notes": notes,
-        "systems": [score.to_dict() for score in scores],
-        "paired": tests,
-        "utterances": {
-            "utterance_id": rows.ids,
-            "true": trial.true.tolist(),
-            "speaker": trial.groups["speaker"],
-            "gender": trial.groups["gender"],
-            "duration": [round(seconds, 2) for seconds in durations],
-            "path": [str(row.path) for row in rows],
-            "transcript": [row.transcript for row in rows],
-        },
-    }
+    report = Report(
+        serctl_report=REPORT_VERSION,
+        title=f"Evaluation on {split}: {len(rows)} utterances{', a dry run' * bool(dry)}",
+        split=split,
+        labels=labels,
+        counts={label: int((trial.true == i).sum()) for i, label in enumerate(labels)},
+        num_utterances=len(rows),
+        num_speakers=len({row.speaker for row in rows if row.speaker}),
+        options=options_to_dict(options),
+        warnings=warnings,
+        notes=tuple(notes),
+        systems=tuple(scores),
+        paired=tuple(tests),
+        utterances=_list_columns(rows, trial, durations),
+    )
     stem = check_name("--name", options.name or _report_name(split, systems, options))
     paths = workspace.reports / f"{stem}.json", workspace.reports / f"{stem}.md"
-    with write_atomic(paths[0]) as file:
-        json.dump(report, file, ensure_ascii=False, separators=(",", ":"))
+    report.write(paths[0])
     with write_atomic(paths[1]) as file:
         file.write(to_markdown(report))
     return EvaluateResult(
         split=split,
         num_utterances=len(rows),
-        table=tuple(_summarise(score) for score in scores),
-        verdicts=tuple(test["verdict"] for test in tests),
+        table=tuple(score.summarise() for score in scores),
+        verdicts=tuple(test.verdict for test in tests),
         warnings=warnings,
-        notes=tuple(notes),
+        notes=report.notes,
         report=paths[0],
         markdown=paths[1],
     )
@@ -134,7 +126,7 @@ def choose_split(manifest: Manifest) -> str:
     """Return the first test split that has labels, else dev.
 
     Raises:
-        ManifestError: The manifest has neither; train is judged only if it is named.
+        ManifestError: The manifest has neither; train is evaluated only if it is named.
     """
     for split in sorted(manifest.splits):
         if split.startswith("test") and any(row.emotion for row in manifest.select(split)):
@@ -218,10 +210,16 @@ def _declared_labels(
     return labels
 
 
-def _summarise(score: SystemScore) -> dict[str, Any]:
-    names = ("name", "kind", "macro_f1", "uar", "accuracy", "intervals")
-    subset = {name: value for name, value in score.bs_f1.items() if name != "values"}
-    return {name: getattr(score, name) for name in names} | {"bs_f1": subset}
+def _list_columns(rows: Manifest, trial: Trial, durations: Sequence[float]) -> UtteranceColumns:
+    return UtteranceColumns(
+        utterance_id=rows.ids,
+        true=tuple(trial.true.tolist()),
+        speaker=tuple(trial.groups["speaker"]),
+        gender=tuple(trial.groups["gender"]),
+        duration=tuple(round(seconds, 2) for seconds in durations),
+        path=tuple(str(row.path) for row in rows),
+        transcript=tuple(row.transcript for row in rows),
+    )
 
 
 def _report_name(split: str, systems: Sequence[System], options: EvaluateOptions) -> str:

@@ -6,21 +6,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from serctl.config import Workspace
 from serctl.data.transcripts import read_transcripts
+from serctl.documents.report import Report, UtteranceColumns
 from serctl.documents.run import RunConfig, RunSummary, read_epochs
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.errors import ReportError, SerctlError, UnknownNameError
 from serctl.evaluation.markdown import to_markdown
 from serctl.evaluation.published import Beside, describe_training, lay_beside
 from serctl.evaluation.table import make_records, to_csv, to_latex, to_markdown_beside
-from serctl.files import read_json, write_atomic
+from serctl.files import write_atomic
 from serctl.options import ReportOptions
 from serctl.progress import Progress, silent
-from serctl.stages.evaluate import REPORT_VERSION
 
 if TYPE_CHECKING:
     from serctl.page.document import Importances, Page
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 SUFFIXES = {".html": "html", ".htm": "html", ".md": "md", ".csv": "csv", ".tex": "latex"}
 SUFFIXES |= {".json": "json"}
 ENDINGS = {"html": ".html", "md": ".md", "csv": ".csv", "latex": ".tex", "json": ".table.json"}
-HINT = "Run: serctl evaluate"
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,7 @@ def report(
         UnknownNameError: No evaluation has that name, or a suffix says no format.
     """
     source = find_evaluation(workspace, options.name)
-    document = read_json(source, ReportError, HINT)
-    if not isinstance(document, dict) or document.get("serctl_report") != REPORT_VERSION:
-        raise ReportError(f"'{source}' is not an evaluation of version {REPORT_VERSION}. {HINT}")
+    document = Report.read(source)
     kind = options.format or choose_format(options.output)
     output = Path(options.output or source.with_suffix(ENDINGS[kind]))
     if output.resolve() == source.resolve():
@@ -81,8 +78,8 @@ def report(
         text = write_table(kind, document, beside)
     with write_atomic(output) as file:
         file.write(text)
-    num_systems = len(document["systems"])
-    return ReportResult(source, output, kind, document["num_utterances"], num_systems, notes)
+    num_systems = len(document.systems)
+    return ReportResult(source, output, kind, document.num_utterances, num_systems, notes)
 
 
 def find_evaluation(workspace: Workspace, name: str = "") -> Path:
@@ -97,7 +94,7 @@ def find_evaluation(workspace: Workspace, name: str = "") -> Path:
     if name and name not in known and Path(name).is_file():
         return Path(name)
     if not known:
-        raise ReportError(f"No evaluation in '{workspace.reports}'. {HINT}")
+        raise ReportError(f"No evaluation in '{workspace.reports}'. {Report.hint}")
     if name and name not in known:
         raise UnknownNameError("evaluation", name, known, "Make one with: serctl evaluate")
     return known[name] if name else list(known.values())[-1]
@@ -121,7 +118,7 @@ def choose_format(output: str) -> str:
     return SUFFIXES.get(suffix, "html")
 
 
-def write_table(kind: str, document: Mapping[str, Any], beside: list[Beside]) -> str:
+def write_table(kind: str, document: Report, beside: list[Beside]) -> str:
     """Return the results as text in one of the formats that are no page."""
     if kind == "md":
         return to_markdown(document) + to_markdown_beside(beside)
@@ -129,15 +126,16 @@ def write_table(kind: str, document: Mapping[str, Any], beside: list[Beside]) ->
     if kind == "csv":
         return to_csv(records)
     if kind == "latex":
-        return to_latex(document["title"], records)
-    kept = {name: document[name] for name in ("title", "split", "labels", "warnings", "notes")}
+        return to_latex(document.title, records)
+    names = ("title", "split", "labels", "warnings", "notes")
+    kept = {name: getattr(document, name) for name in names}
     return json.dumps(kept | {"table": records}, indent=2, ensure_ascii=False) + "\n"
 
 
 def lay_out_page(
     workspace: Workspace,
     source: Path,
-    document: Mapping[str, Any],
+    document: Report,
     output: Path,
     configs: Mapping[str, RunConfig],
     beside: list[Beside],
@@ -145,23 +143,24 @@ def lay_out_page(
     """Gather from runs, stackers and transcripts what the evaluation itself does not hold."""
     from serctl.page.document import Page
 
-    rows = document["utterances"]
+    rows = document.utterances
     words, words_from = _find_words(workspace, rows)
     notes = [
-        f"{system['name']} was trained again since: evaluate again to judge what its curve shows."
-        for system in document["systems"]
-        if (then := system["facts"].get("run_hash"))
-        and (config := configs.get(system["name"]))
+        f"{system.name} was trained again since: its curve is not of the run that was evaluated. "
+        f"Run: serctl evaluate"
+        for system in document.systems
+        if (then := system.facts.run_hash)
+        and (config := configs.get(system.name))
         and config.hash != then
     ]
     folder = output.parent.resolve()
-    missing = sum(not Path(path).is_file() for path in rows["path"])
+    missing = sum(not Path(path).is_file() for path in rows.path)
     if missing:
-        notes.append(f"{missing} of {len(rows['path'])} audio files are not where they were.")
+        notes.append(f"{missing} of {len(rows.path)} audio files are not where they were.")
     return Page(
         name=source.stem,
         report=document,
-        audio=[link_to(Path(path), folder) for path in rows["path"]],
+        audio=[link_to(Path(path), folder) for path in rows.path],
         words=words,
         words_from=words_from,
         curves=list(_read_curves(workspace, configs)),
@@ -190,28 +189,28 @@ def link_to(path: Path, folder: Path) -> str:
     return quote(os.fsencode(link))  # bytes: a file's name need not be UTF-8
 
 
-def _read_configs(workspace: Workspace, document: Mapping[str, Any]) -> dict[str, RunConfig]:
+def _read_configs(workspace: Workspace, document: Report) -> dict[str, RunConfig]:
     """Return ``config.json`` of every run in the report and of the stackers' base models."""
     names: dict[str, None] = {}
-    for system in document["systems"]:
-        own = [system["name"]] if system["kind"] == "run" else []
-        names |= dict.fromkeys([*own, *system["facts"].get("base_models", ())])
+    for system in document.systems:
+        own = [system.name] if system.kind == "run" else []
+        names |= dict.fromkeys([*own, *system.facts.base_models])
     paths = {name: workspace.runs / name / "config.json" for name in names}
     return {name: RunConfig.read(path) for name, path in paths.items() if path.is_file()}
 
 
-def _find_words(workspace: Workspace, rows: Mapping[str, Any]) -> tuple[list[str], str]:
+def _find_words(workspace: Workspace, rows: UtteranceColumns) -> tuple[list[str], str]:
     """Return each utterance's words, the corpus' own before recognised ones, and their source."""
-    given = rows["transcript"]
-    if all(text is not None for text in given):
-        return list(given), "Words are the corpus' own."
+    given = rows.transcript
+    if None not in given:
+        return [text or "" for text in given], "Words are the corpus' own."
     try:
         recognised = read_transcripts(workspace.transcripts)
     except SerctlError:
         return [text or "" for text in given], ""
     words = [
         recognised.texts.get(name, "") if text is None else text
-        for name, text in zip(rows["utterance_id"], given, strict=True)
+        for name, text in zip(rows.utterance_id, given, strict=True)
     ]
     return words, f"Words were recognised ({recognised.source})."
 
@@ -229,15 +228,15 @@ def _read_curves(workspace: Workspace, configs: Mapping[str, RunConfig]) -> Iter
             yield Curve(name, training.encoders, training.loss, best, records)
 
 
-def _read_importances(workspace: Workspace, document: Mapping[str, Any]) -> Iterable["Importances"]:
+def _read_importances(workspace: Workspace, document: Report) -> Iterable["Importances"]:
     from serctl.page.document import Importances
 
-    for system in document["systems"]:
-        folder = workspace.stackers / system["name"]
-        if system["kind"] != "stacker" or not (folder / STACKER_FILE).is_file():
+    for system in document.systems:
+        folder = workspace.stackers / system.name
+        if system.kind != "stacker" or not (folder / STACKER_FILE).is_file():
             continue
         found = StackerDocument.read(folder / STACKER_FILE)
         if found.importances:
             yield Importances(
-                system["name"], found.kind, found.models, found.labels, found.importances
+                system.name, found.kind, found.models, found.labels, found.importances
             )

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from synthetic_report import make_evaluation
+from synthetic_report import make_evaluation, read_evaluation
 from synthetic_run import make_branch, make_run_config
 
 from serctl.evaluation.published import lay_beside
@@ -21,17 +21,17 @@ CONFIGS = {"a": make_run_config("a", TrainOptions(loss="wce"), BRANCHES)}
 
 
 def test_csv_holds_every_figure_to_the_last_digit() -> None:
-    document = make_evaluation(60)
+    document = read_evaluation(make_evaluation(60))
     rows = list(csv.DictReader(io.StringIO(to_csv(make_records(document)))))
     assert [row["system"] for row in rows] == ["a", "b", "stack", "majority-class"]
-    for row, system in zip(rows, document["systems"], strict=True):
-        assert float(row["macro_f1"]) == system["macro_f1"]
-        assert float(row["bs_f1_max"]) == system["bs_f1"]["max"]
+    for row, system in zip(rows, document.systems, strict=True):
+        assert float(row["macro_f1"]) == system.macro_f1
+        assert float(row["bs_f1_max"]) == system.bs_f1.max
     assert "paper_bs_f1" not in rows[0]
 
 
 def test_the_papers_figures_and_its_other_rows_join_on_its_corpus() -> None:
-    document = make_evaluation(60)
+    document = read_evaluation(make_evaluation(60))
     records = make_records(document, lay_beside(document, CONFIGS))
     by_name = {record["system"]: record for record in records}
     assert by_name["a"]["paper_bs_f1"] == 0.392
@@ -45,8 +45,8 @@ def test_the_papers_figures_and_its_other_rows_join_on_its_corpus() -> None:
 
 
 def test_latex_escapes_names_and_marks_the_best() -> None:
-    document = make_evaluation(60, runs=("a_b & 50%", "c\\d"))
-    text = to_latex(document["title"], make_records(document))
+    document = read_evaluation(make_evaluation(60, runs=("a_b & 50%", "c\\d")))
+    text = to_latex(document.title, make_records(document))
     assert r"a\_b \& 50\%" in text
     assert r"c\textbackslash{}d" in text
     best = next(line for line in text.splitlines() if line.startswith("stack"))

@@ -89,7 +89,7 @@ def test_calibration_of_a_case_worked_by_hand() -> None:
     found = measure_calibration([0, 1, 1, 1], probabilities, num_bins=2)
     # one bin (0.5, 1]: mean confidence 0.7375, accuracy 3/4
     assert found.ece == pytest.approx(0.0125)
-    assert found.bins[0] | {"confidence": 0.7375} == pytest.approx(
+    assert vars(found.bins[0]) | {"confidence": 0.7375} == pytest.approx(
         {"low": 0.5, "high": 1.0, "count": 4, "confidence": 0.7375, "accuracy": 0.75}
     )
 
@@ -100,9 +100,9 @@ def test_calibration_bins_hold_every_utterance_once(num_bins: int, seed: int) ->
     probabilities = rng.dirichlet(np.ones(4), size=50)
     true = rng.integers(0, 4, 50)
     found = measure_calibration(true, probabilities, num_bins)
-    assert sum(cell["count"] for cell in found.bins) == 50
-    assert all(c["low"] < c["confidence"] <= c["high"] + 1e-12 for c in found.bins)
-    right = sum(cell["count"] * cell["accuracy"] for cell in found.bins)
+    assert sum(cell.count for cell in found.bins) == 50
+    assert all(c.low < c.confidence <= c.high + 1e-12 for c in found.bins)
+    right = sum(cell.count * cell.accuracy for cell in found.bins)
     assert right == pytest.approx((probabilities.argmax(axis=1) == true).sum())
-    with_gap = sum(c["count"] / 50 * abs(c["confidence"] - c["accuracy"]) for c in found.bins)
+    with_gap = sum(c.count / 50 * abs(c.confidence - c.accuracy) for c in found.bins)
     assert found.ece == pytest.approx(with_gap)

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from synthetic_report import make_evaluation, write_project
+from synthetic_report import make_evaluation, make_verdict, read_evaluation, write_project
 
 from serctl.options import ReportOptions
 from serctl.page.figures import show_importances, show_subsets
@@ -48,7 +48,7 @@ def test_names_and_words_of_a_corpus_stay_text(tmp_path: Path) -> None:
     document = make_evaluation(60, runs=("a", EVIL))
     document["warnings"] = document["notes"] = [EVIL]
     document["split"] = document["title"] = EVIL
-    document["paired"] = [{"verdict": EVIL, "is_real": False}]
+    document["paired"] = [make_verdict(EVIL, is_real=False).model_dump()]
     for column in ("utterance_id", "speaker", "gender", "transcript"):
         document["utterances"][column][3] = EVIL
     document["systems"][0]["groups"]["gender"][0]["name"] = EVIL
@@ -64,37 +64,39 @@ def test_names_and_words_of_a_corpus_stay_text(tmp_path: Path) -> None:
 
 
 def test_a_figure_shows_markup_in_a_name_as_text() -> None:
-    system = make_evaluation(60)["systems"][0] | {"name": "<b>x</b><a href='javascript:1'>"}
+    document = make_evaluation(60)
+    document["systems"][0]["name"] = "<b>x</b><a href='javascript:1'>"
+    system = read_evaluation(document).systems[0]
     exhibit = show_subsets([system])
     assert "<" not in exhibit.figure["data"][0]["name"]
-    assert exhibit.rows[0][0] == system["name"]
+    assert exhibit.rows[0][0] == system.name
 
 
 def test_every_figure_has_its_numbers_as_a_table() -> None:
-    document = make_evaluation(200)
-    system, labels = document["systems"][1], document["labels"]
+    document = read_evaluation(make_evaluation(200))
+    system, labels = document.systems[1], document.labels
     confusion = show_confusion(system, labels)
-    assert [list(row[1:]) for row in confusion.rows] == system["confusion"]
+    assert [tuple(row[1:]) for row in confusion.rows] == list(system.confusion)
     assert show_classes(system).rows[2][0] == labels[2]
     assert sum(row[1] for row in show_calibration(system).rows) == 200
     shares = [[0.1] * 8, [0.025] * 8]
     importances = show_importances(["a", "b"], labels, shares)
     assert [row[-1] for row in importances.rows] == ["80.0", "20.0"]
     assert "a (80 %)" in importances.summary
-    for exhibit in (confusion, importances, show_subsets(document["systems"])):
+    for exhibit in (confusion, importances, show_subsets(document.systems)):
         assert all(len(row) == len(exhibit.columns) for row in exhibit.rows)
         json.dumps(exhibit.figure)
 
 
 def test_a_figure_names_colours_and_leaves_them_to_the_page() -> None:
-    document = make_evaluation(60)
-    text = json.dumps(show_confusion(document["systems"][0], document["labels"]).figure)
+    document = read_evaluation(make_evaluation(60))
+    text = json.dumps(show_confusion(document.systems[0], document.labels).figure)
     assert "var(--seq-2)" in text
     assert not re.search(r'"#[0-9a-f]{6}"', text)
 
 
 def test_groups_are_in_the_order_of_time() -> None:
-    rows = tabulate_groups(make_evaluation(900)["systems"][0])["rows"]
+    rows = tabulate_groups(read_evaluation(make_evaluation(900)).systems[0])["rows"]
     durations = [row[0] for row in rows if row[0].startswith("duration")]
     assert durations == [
         *("duration: < 2 s", "duration: 2-4 s", "duration: 4-6 s", "duration: 6-8 s"),

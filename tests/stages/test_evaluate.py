@@ -53,8 +53,8 @@ def report_of(result: EvaluateResult) -> dict:
 def test_without_arguments_everything_is_judged_on_test(project: Workspace) -> None:
     result = evaluate(project, EvaluateOptions())
     assert result.split == "test"
-    assert [row["name"] for row in result.table] == ["good", "poor", "mean", MAJORITY]
-    assert [row["kind"] for row in result.table] == ["run", "run", "stacker", "baseline"]
+    assert [row.name for row in result.table] == ["good", "poor", "mean", MAJORITY]
+    assert [row.kind for row in result.table] == ["run", "run", "stacker", "baseline"]
     assert result.report == project.reports / "test.json"
     assert any(POOLED in note for note in result.notes)  # no run here says which frames it read
     assert "mean was fitted on oof logits." in result.notes
@@ -145,8 +145,8 @@ def test_dev_is_the_default_where_test_has_no_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "warning"),
     [
-        ({"good": {"fit_on": "train", "select_by": "bs_f1"}}, "every run: figures"),
-        ({"good": {"fit_on": "train+dev", "select_by": "macro_f1"}}, "poor: figures of these"),
+        ({"good": {"fit_on": "train", "select_by": "bs_f1"}}, "every run: metrics"),
+        ({"good": {"fit_on": "train+dev", "select_by": "macro_f1"}}, "poor: metrics of these"),
         ({"good": {"select_by": "last"}, "poor": {"select_by": "last"}}, None),
     ],
 )
@@ -203,8 +203,8 @@ def test_a_class_without_utterances_is_named_and_counts_as_zero(tmp_path: Path) 
     workspace = make_project(tmp_path, rows)
     make_run(workspace, "good", rows, signal=50)
     result = evaluate(workspace, BARE)
-    assert result.table[0]["macro_f1"] == pytest.approx(0.75)
-    assert result.table[0]["uar"] == pytest.approx(1)
+    assert result.table[0].macro_f1 == pytest.approx(0.75)
+    assert result.table[0].uar == pytest.approx(1)
     assert "No utterance of sad: their F1 counts as 0." in result.notes
 
 
@@ -341,8 +341,8 @@ def test_an_outside_csv_is_judged_like_any_other(project: Workspace) -> None:
     write_logits(project.root / "theirs.csv", replace(source, labels=source.labels))
     names = ("good", str(project.root / "theirs.csv"))
     ours, theirs = evaluate(project, replace(BARE, systems=names)).table
-    assert (theirs["name"], theirs["kind"]) == ("theirs", "outside")
-    assert theirs["macro_f1"] == ours["macro_f1"]
+    assert (theirs.name, theirs.kind) == ("theirs", "outside")
+    assert theirs.macro_f1 == ours.macro_f1
 
 
 def test_a_submission_has_the_layout_of_the_challenge(test_data: Path, tmp_path: Path) -> None:
@@ -397,7 +397,7 @@ def test_limit_takes_the_rows_that_the_steps_before_took(project: Workspace) -> 
     assert report["utterances"]["utterance_id"] == list(limited.select("test").ids)
     assert result.report == project.reports / "test-limit60.json"  # that of all of test stays
     assert report["title"].endswith("utterances, a dry run")
-    assert report["warnings"][0] == "A dry run (--limit 60): not the figures of all of test."
+    assert report["warnings"][0] == "A dry run: 60 utterances, not all of test."
 
 
 def test_an_emotion_that_train_alone_has_got_since_harms_no_baseline(tmp_path: Path) -> None:
@@ -406,5 +406,5 @@ def test_an_emotion_that_train_alone_has_got_since_harms_no_baseline(tmp_path: P
     train(workspace, replace(frames.TINY, epochs=1, name="a"))
     export_logits(workspace, ExportLogitsOptions(run="a", device="cpu"))
     write_manifest(workspace.manifest, [replace(rows[0], emotion="sad"), *rows[1:]])
-    names = [row["name"] for row in evaluate(workspace, EvaluateOptions()).table]
+    names = [row.name for row in evaluate(workspace, EvaluateOptions()).table]
     assert names == ["a", MAJORITY, POOLED]

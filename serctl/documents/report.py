@@ -1,0 +1,170 @@
+"""An evaluation on disk: every metric of every system, and the columns of the utterances."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from serctl.documents.base import Document, Section
+from serctl.errors import ReportError
+from serctl.files import write_atomic
+from serctl.metrics.classification import Reliability
+
+REPORT_VERSION: Literal[1] = 1
+SystemKind = Literal["run", "stacker", "outside", "baseline"]
+Interval = tuple[float, float]
+
+
+class Intervals(Section):
+    """95 % intervals from resampling speakers: lower and upper bound."""
+
+    macro_f1: Interval = Field(description="of macro-F1")
+    uar: Interval = Field(description="of UAR")
+    accuracy: Interval = Field(description="of accuracy")
+
+
+class SubsetSummary(Section):
+    """Macro-F1 over balanced subsets (BS-F1)."""
+
+    mean: float = Field(description="mean over the subsets: BS-F1")
+    std: float = Field(description="standard deviation")
+    min: float = Field(description="lowest subset")
+    max: float = Field(description="highest subset")
+    per_class: int = Field(description="utterances of each class in a subset")
+
+
+class SubsetScores(SubsetSummary):
+    """BS-F1 with the macro-F1 of each subset."""
+
+    values: tuple[float, ...] = Field(description="macro-F1 of each subset")
+
+
+class ClassScore(Section):
+    """Metrics of one class."""
+
+    label: str = Field(description="the emotion")
+    precision: float = Field(description="0 for a class never predicted")
+    recall: float = Field(description="0 for a class without utterances")
+    f1: float = Field(description="F1")
+    support: int = Field(description="utterances of the class")
+
+
+class GroupScore(Section):
+    """Metrics of one speaker, gender or range of durations."""
+
+    name: str = Field(description="the group")
+    count: int = Field(description="utterances")
+    macro_f1: float = Field(description="macro-F1 over the classes that the group has")
+    uar: float = Field(description="unweighted average recall")
+    accuracy: float = Field(description="share of correct predictions")
+
+
+class SystemFacts(Section):
+    """What the sidecar of a system's logits says, and the utterances it was trained on."""
+
+    stacker: str = Field(default="", description="kind of the stacker; empty for a run")
+    stack_on: str = Field(default="", description="see the sidecar of logits")
+    cross_fitted: bool = Field(default=False, description="see the sidecar of logits")
+    base_models: tuple[str, ...] = Field(default=(), description="base models of a stacker")
+    run_hash: str = Field(default="", description="`hash` of the run's config.json")
+    num_in_sample: int = Field(default=0, description="utterances it was trained on")
+    assumed: str = Field(
+        default="", description="outside system: how its columns were read; absent if they say it"
+    )
+
+
+class SystemSummary(Section):
+    """The metrics of a system that the results table shows; fractions from 0 to 1."""
+
+    name: str = Field(description="name of the run, stacker, CSV or baseline")
+    kind: SystemKind = Field(description="what the system is")
+    macro_f1: float = Field(description="mean F1 over the declared labels")
+    uar: float = Field(description="unweighted average recall")
+    accuracy: float = Field(description="share of correct predictions")
+    intervals: Intervals = Field(description="95 % intervals over speakers")
+    bs_f1: SubsetSummary = Field(description="macro-F1 over balanced subsets")
+
+
+class SystemScore(SystemSummary):
+    """Every metric of one system; N utterances, C labels."""
+
+    bs_f1: SubsetScores = Field(description="macro-F1 over balanced subsets")
+    per_class: tuple[ClassScore, ...] = Field(description="one entry per label")
+    confusion: tuple[tuple[int, ...], ...] = Field(
+        description="counts (C, C), true class by row, predicted class by column"
+    )
+    calibration: Reliability = Field(description="confidence against accuracy")
+    groups: dict[str, tuple[GroupScore, ...]] = Field(
+        description="by `speaker`, `gender` and `duration`"
+    )
+    ccc: dict[str, float] | None = Field(
+        description="concordance of arousal, valence and dominance; null without them"
+    )
+    predictions: tuple[int, ...] = Field(description="N label ids")
+    probabilities: list[list[float]] = Field(description="(N, C), five digits")
+    facts: SystemFacts = Field(description="provenance of the predictions")
+
+    def summarise(self) -> SystemSummary:
+        """Return the metrics of the results table."""
+        subset = self.bs_f1.model_dump(exclude={"values"})
+        names = ("name", "kind", "macro_f1", "uar", "accuracy", "intervals")
+        values = {name: getattr(self, name) for name in names}
+        return SystemSummary(**values, bs_f1=SubsetSummary(**subset))
+
+
+class PairedResult(Section):
+    """The paired test between two systems; the difference is first minus second."""
+
+    first: str = Field(description="name of the first system")
+    second: str = Field(description="name of the second system")
+    difference: float = Field(description="difference in macro-F1")
+    low: float = Field(description="lower bound of its 95 % interval")
+    high: float = Field(description="upper bound")
+    p_value: float = Field(description="two-sided, from swapping predictions by speaker")
+    num_clusters: int = Field(description="speakers")
+    corrected_p: float = Field(description="p-value after Holm's correction for all tests")
+    is_real: bool = Field(description="corrected test and interval both show a difference")
+    verdict: str = Field(description="the result in a sentence")
+
+
+class UtteranceColumns(Section):
+    """The utterances of a report, one array per column, in the order of the manifest."""
+
+    utterance_id: tuple[str, ...] = Field(description="utterance ids")
+    true: tuple[int, ...] = Field(description="label ids of the emotions")
+    speaker: tuple[str, ...] = Field(description="empty where unknown")
+    gender: tuple[str, ...] = Field(description="empty where unknown")
+    duration: tuple[float, ...] = Field(description="seconds; 0 where unknown")
+    path: tuple[str, ...] = Field(description="audio files")
+    transcript: tuple[str | None, ...] = Field(description="of the manifest; null without one")
+
+
+class Report(Document):
+    """An evaluation of one split."""
+
+    noun: ClassVar = "evaluation"
+    place: ClassVar = "reports/<name>.json"
+    error: ClassVar = ReportError
+    hint: ClassVar = "Run: serctl evaluate"
+
+    serctl_report: Literal[1] = Field(description="format version")
+    title: str = Field(description="one line for people")
+    split: str = Field(description="split of the utterances")
+    labels: tuple[str, ...] = Field(description="emotions in the order of label ids, C")
+    counts: dict[str, int] = Field(default_factory=dict, description="utterances by emotion")
+    num_utterances: int = Field(description="number of utterances, N")
+    num_speakers: int = Field(description="number of named speakers")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="every option of `serctl evaluate`"
+    )
+    warnings: tuple[str, ...] = Field(description="reasons why metrics may be optimistic")
+    notes: tuple[str, ...] = Field(description="how to read the metrics")
+    systems: tuple[SystemScore, ...] = Field(description="one entry per system")
+    paired: tuple[PairedResult, ...] = Field(description="tests; the closest rival first")
+    utterances: UtteranceColumns = Field(description="columns of the utterances")
+
+    def write(self, path: Path) -> None:
+        """Write the document as JSON in one line: a report is large."""
+        with write_atomic(path) as file:
+            json.dump(self.to_dict(), file, ensure_ascii=False, separators=(",", ":"))
