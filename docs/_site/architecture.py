@@ -28,7 +28,7 @@ def describe_rooms() -> Iterator[str]:
     yield "| Floor | Room | Content | Imports |"
     yield "|---:|---|---|---|"
     for room, floor in sorted(floors.items(), key=lambda item: -item[1]):
-        arrows = sorted(find_arrows(room) & set(floors), key=lambda name: -floors[name])
+        arrows = sorted(find_arrows(room) & set(floors), key=lambda name: (-floors[name], name))
         imports = ", ".join(f"`{name}`" for name in arrows)
         yield f"| {floor} | `{room}/` | {read_summary(room)} | {imports} |".replace("|  |", "| |")
 
