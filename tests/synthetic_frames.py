@@ -30,6 +30,8 @@ TINY = TrainOptions(
 class MemoryReader:
     """Frames in memory, with the methods of a store."""
 
+    num_layers = 1
+
     def __init__(self, frames: dict[str, np.ndarray]) -> None:
         self.frames = frames
         self.dim = next(iter(frames.values())).shape[1]

@@ -1,5 +1,6 @@
 """Finding stores in the cache folder by the name of their encoder."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from serctl.cache.check import find_header
 from serctl.cache.header import StoreHeader
 from serctl.cache.key import FeatureKey
 from serctl.errors import CacheError, MissingFeaturesError
+
+LAYERS = re.compile(r"-?\d{1,2}(\+-?\d{1,2})*")
 
 
 @dataclass(frozen=True)
@@ -36,33 +39,53 @@ def list_stores(cache_dir: Path) -> list[StoreInfo]:
     return [StoreInfo(path, find_header(path)[0]) for path in sorted(cache_dir.glob("[!.]*.zarr"))]
 
 
+def split_name(name: str) -> tuple[str, tuple[int, ...], str]:
+    """Return encoder, layers and digest of ``name``, ``name@9+12+15`` or ``name@digest``.
+
+    Up to two digits are a layer, so a digest is written with three or more.
+
+    Example:
+        >>> split_name("wavlm@9+12"), split_name("wavlm@0a1b")
+        (('wavlm', (9, 12), ''), ('wavlm', (), '0a1b'))
+    """
+    plain, _, chosen = name.partition("@")
+    if LAYERS.fullmatch(chosen):
+        return plain, tuple(dict.fromkeys(map(int, chosen.split("+")))), ""
+    return plain, (), chosen
+
+
 def find_store(cache_dir: Path, name: str, prefer: FeatureKey | None = None) -> Path:
     """Return the one store that a name means.
 
     Args:
         cache_dir: The cache folder.
-        name: An encoder's catalogue name, hub id or path, or ``encoder@digest-prefix``.
+        name: An encoder's catalogue name, hub id or path, ``encoder@layer``, or
+            ``encoder@digest-prefix``.
         prefer: The key to take where several stores of the encoder fit.
 
     Raises:
         MissingFeaturesError: No store fits.
         CacheError: Several fit and none of them is preferred.
     """
-    encoder, _, digest = name.partition("@")
+    encoder, layers, digest = split_name(name)
     fits = [
         info
         for info in list_stores(cache_dir)
         if info.key.encoder == encoder and info.key.digest.startswith(digest)
+        if not layers or info.key.layer in layers
     ]
     if not fits:
+        flags = "".join(f" --layer {layer}" for layer in layers)
         raise MissingFeaturesError(
-            f"No frames of '{name}' in '{cache_dir}'. Run: serctl extract --encoder {encoder}"
+            f"No frames of '{name}' in '{cache_dir}'. "
+            f"Run: serctl extract --encoder {encoder}{flags}"
         )
     preferred = [info for info in fits if prefer and info.key.digest == prefer.digest]
     if len(fits) > 1 and not preferred:
         raise CacheError(
             f"{len(fits)} stores hold frames of '{name}': {describe_differences(fits)}. "
-            f"Choose one by writing its name: {fits[0].name}"
+            f"Choose one by its name, {fits[0].name}, or its layer: "
+            f"{encoder}@{fits[0].key.layer}"
         )
     return (preferred or fits)[0].path
 

@@ -34,6 +34,9 @@ class FeatureStore:
     may add to the store meanwhile: what it commits is seen by whoever opens next.
     """
 
+    num_layers = 1
+    """Of the encoder; training reads several stores side by side where it sums layers."""
+
     def __init__(
         self,
         path: Path,

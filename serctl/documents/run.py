@@ -53,6 +53,16 @@ class BranchRecord(Section):
     store: str = Field(description="folder of the feature store below the cache")
     key: FeatureKey = Field(description="the feature key: everything that changes the frames")
     dim: int = Field(description="values of one frame, D")
+    layers: tuple[int, ...] = Field(
+        default=(), description="layers that are summed; `key` and `store` are of the first"
+    )
+
+    @property
+    def keys(self) -> tuple[FeatureKey, ...]:
+        """The key of every layer that the branch reads."""
+        return tuple(
+            dataclasses.replace(self.key, layer=layer) for layer in self.layers or (self.key.layer,)
+        )
 
 
 class AttributeScale(Section):
@@ -101,6 +111,9 @@ class RunSummary(Document):
     utterances: int = Field(description="training utterances")
     seconds: float = Field(description="seconds of all epochs, without evaluation")
     profile: dict[str, float] = Field(description="seconds by part of the training loop")
+    layer_weights: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="learnt weight of each layer, by summing branch"
+    )
     skipped: int = Field(default=0, description="utterances without emotion or frames")
     notes: tuple[str, ...] = Field(default=(), description="sentences about the data")
 
@@ -115,7 +128,7 @@ class EpochRecord(Document):
     hint: ClassVar = "Train it again with: serctl train"
 
     epoch: int = Field(description="number of the epoch, from 1")
-    stage: int = Field(default=0, description="0: main training; 1: class-balanced second training")
+    phase: int = Field(default=0, description="0: main training; 1: class-balanced second training")
     loss: float = Field(description="mean training loss")
     learning_rate: float = Field(default=0.0, description="at the end of the epoch")
     dev_macro_f1: float | None = Field(default=None, description="macro-F1 on dev")

@@ -149,7 +149,7 @@ def get_spec(name: str, mapping: Mapping[str, Path] | None = None) -> EncoderSpe
 
 
 def settle_name(name: str) -> str:
-    """Return the row's name of an alias or id, ``@digest`` kept; any other name as it is.
+    """Return the row's name of an alias or id, what follows ``@`` kept; any other name as it is.
 
     Example:
         >>> settle_name("whisper@0a1b")

@@ -1,10 +1,11 @@
-"""The branches of a network: each a store of frames, checked to hold what is asked of it."""
+"""The branches of a network: stores of frames, checked to hold what is asked of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from serctl.cache.header import read_header
 from serctl.cache.key import FeatureKey
-from serctl.cache.locate import find_store
+from serctl.cache.locate import StoreInfo, describe_differences, find_store, split_name
 from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace, resolve_options
@@ -21,29 +22,42 @@ from serctl.options.files import find_recipe
 
 
 @dataclass(frozen=True, eq=False)
-class Branch:
-    """One encoder's frames."""
+class FeatureBranch:
+    """The frames that one branch of a network reads.
+
+    Attributes:
+        modality: speech, text or paralinguistic.
+        encoder: As the user named it.
+        stores: One, or one for each layer that the network sums.
+    """
 
     modality: str
     encoder: str
-    store: FeatureStore
+    stores: tuple[FeatureStore, ...]
+
+    @property
+    def key(self) -> FeatureKey:
+        """Of the first layer; the others differ from it in nothing but the layer."""
+        return self.stores[0].key
 
     def record(self) -> BranchRecord:
         """Return what a run records about it."""
-        key = self.store.key
-        return BranchRecord(
+        record = BranchRecord(
             modality=self.modality,
             encoder=self.encoder,
-            store=key.store_name,
-            key=key,
-            dim=self.store.dim,
+            store=self.key.store_name,
+            key=self.key,
+            dim=self.stores[0].dim,
         )
+        if len(self.stores) == 1:
+            return record
+        return record.model_copy(update={"layers": tuple(s.key.layer for s in self.stores)})
 
 
 def open_branches(
     workspace: Workspace, encoders: Mapping[str, Sequence[str]], recipe: str = ""
-) -> tuple[Branch, ...]:
-    """Open the store of each encoder, given by modality; of several the one that ``recipe`` makes.
+) -> tuple[FeatureBranch, ...]:
+    """Open the stores of each encoder, given by modality; of several the one that ``recipe`` makes.
 
     Raises:
         UsageError: No encoder is named, or one under another modality than its own.
@@ -55,49 +69,74 @@ def open_branches(
     return tuple(_open_branch(workspace, modality, name, recipe) for modality, name in named)
 
 
-def reopen_branches(workspace: Workspace, recorded: Sequence[BranchRecord]) -> tuple[Branch, ...]:
-    """Open the very stores that a run recorded with `Branch.record`.
+def reopen_branches(
+    workspace: Workspace, recorded: Sequence[BranchRecord]
+) -> tuple[FeatureBranch, ...]:
+    """Open the very stores that a run recorded with `FeatureBranch.record`.
 
     Raises:
         MissingFeaturesError: One of them is gone.
     """
-    branches = []
-    for branch in recorded:
-        path = find_store(workspace.cache, f"{branch.key.encoder}@{branch.key.digest}")
-        branches.append(Branch(branch.modality, branch.encoder, FeatureStore.open(path)))
-    return tuple(branches)
+    return tuple(
+        FeatureBranch(
+            branch.modality,
+            branch.encoder,
+            tuple(
+                FeatureStore.open(find_store(workspace.cache, f"{key.encoder}@{key.digest}"))
+                for key in branch.keys
+            ),
+        )
+        for branch in recorded
+    )
 
 
-def _open_branch(workspace: Workspace, modality: str, name: str, recipe: str) -> Branch:
-    plain, at, digest = name.partition("@")
+def _open_branch(workspace: Workspace, modality: str, name: str, recipe: str) -> FeatureBranch:
+    plain, layers, digest = split_name(name)
     encoder = get_spec(plain, workspace.weights).name
+    chosen = [f"@{layer}" for layer in layers] or [f"@{digest}" if digest else ""]
+    stores = tuple(_open_store(workspace, plain, f"{encoder}{choice}", recipe) for choice in chosen)
+    key = stores[0].key
+    if key.modality != modality:
+        raise UsageError(
+            f"'{encoder}' is a {key.modality} encoder. "
+            f"Write --{key.modality} {name} instead of --{modality} {name}."
+        )
+    if len({replace(store.key, layer=key.layer) for store in stores}) > 1:
+        infos = [StoreInfo(store.path, read_header(store.path)) for store in stores]
+        raise CacheError(
+            f"The layers of '{name}' differ in more than the layer: {describe_differences(infos)}. "
+            f"Extract them together: serctl extract --encoder {plain}"
+            + "".join(f" --layer {layer}" for layer in layers)
+        )
+    return FeatureBranch(modality, name, stores)
+
+
+def _open_store(workspace: Workspace, plain: str, name: str, recipe: str) -> FeatureStore:
     try:
-        path = find_store(workspace.cache, f"{encoder}{at}{digest}")
+        path = find_store(workspace.cache, name)
     except MissingFeaturesError:
         raise
     except CacheError:  # several: the one that `extract` makes here, if that can be told
         usual = _default_key(workspace, plain, recipe)
-        path = find_store(workspace.cache, f"{encoder}{at}{digest}", prefer=usual)
-    store = FeatureStore.open(path)
-    if store.key.modality != modality:
-        raise UsageError(
-            f"'{encoder}' is a {store.key.modality} encoder. "
-            f"Write --{store.key.modality} {name} instead of --{modality} {name}."
-        )
-    return Branch(modality, name, store)
+        _, layers, _ = split_name(name)
+        if usual and layers:
+            usual = replace(usual, layer=layers[0])
+        path = find_store(workspace.cache, name, prefer=usual)
+    return FeatureStore.open(path)
 
 
 def _default_key(workspace: Workspace, encoder: str, recipe: str) -> FeatureKey | None:
+    """Return the key of what `extract` makes here; None where it cannot or makes several."""
     try:
         config = find_recipe(recipe) if recipe else None
         options = resolve_options(ExtractOptions, "extract", workspace, config, encoder=encoder)
-        return make_key(workspace, options)
+        return make_key(workspace, options) if len(options.layers) == 1 else None
     except SerctlError:
         return None
 
 
 def check_features(
-    workspace: Workspace, branches: Sequence[Branch], utterances: Sequence[Utterance]
+    workspace: Workspace, branches: Sequence[FeatureBranch], utterances: Sequence[Utterance]
 ) -> tuple[frozenset[str], list[str]]:
     """Check that every store holds every utterance, made from what is there now.
 
@@ -113,8 +152,8 @@ def check_features(
     unread: set[str] = set()
     notes = []
     with SourceHasher(workspace.cache) as hasher:
-        for branch in branches:
-            skipped, gone = _compare(workspace, branch, utterances, hasher)
+        for branch, store in [(one, store) for one in branches for store in one.stores]:
+            skipped, gone = _compare(workspace, branch, store, utterances, hasher)
             unread |= skipped
             if skipped:
                 notes.append(
@@ -124,12 +163,13 @@ def check_features(
             if gone:
                 what = "words" if branch.modality == "text" else "audio"
                 notes.append(f"{branch.encoder}: the {what} of {gone} utterances is not there.")
-    return frozenset(unread), notes
+    return frozenset(unread), list(dict.fromkeys(notes))
 
 
 def _compare(
     workspace: Workspace,
-    branch: Branch,
+    branch: FeatureBranch,
+    store: FeatureStore,
     utterances: Sequence[Utterance],
     hasher: SourceHasher,
 ) -> tuple[set[str], int]:
@@ -138,7 +178,6 @@ def _compare(
     if branch.modality == "text":
         has_words = workspace.transcripts.is_file()
         inputs = TextInputs(workspace.transcripts) if has_words else None
-    store = branch.store
     listed = read_failures(workspace.root / FAILURES, store.key.digest)
     now = {
         row.utterance_id: find_source(inputs.hash_of, row) if inputs else "" for row in utterances
@@ -149,20 +188,20 @@ def _compare(
     if missing := [name for name in rest if made[name] is None]:
         raise MissingFeaturesError(
             f"{len(missing)} of {len(now)} utterances have no frames of {branch.encoder} "
-            f"({first_few(missing)}). {_remedy(workspace, branch, inputs)}"
+            f"({first_few(missing)}). {_remedy(workspace, branch.encoder, store.key, inputs)}"
         )
     if stale := [name for name in rest if now[name] not in ("", made[name])]:
         what = "Transcript" if branch.modality == "text" else "Audio"
         raise CacheError(
             f"{what} of {len(stale)} utterances has changed since {branch.encoder} encoded it "
-            f"({first_few(stale)}). {_remedy(workspace, branch, inputs)}"
+            f"({first_few(stale)}). {_remedy(workspace, branch.encoder, store.key, inputs)}"
         )
     return skipped, sum(not now[name] for name in rest)
 
 
-def _remedy(workspace: Workspace, branch: Branch, inputs: Inputs | None) -> str:
+def _remedy(workspace: Workspace, encoder: str, key: FeatureKey, inputs: Inputs | None) -> str:
     """Return the command that makes these very frames, or why there is none any more."""
-    key, name = branch.store.key, branch.encoder.partition("@")[0]
+    name = encoder.partition("@")[0]
     default = resolve_options(ExtractOptions, "extract", workspace)
     window = default.window or 30
     command = f"serctl extract --encoder {name}"

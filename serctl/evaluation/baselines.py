@@ -108,7 +108,8 @@ def find_stores(workspace: Workspace, systems: Iterable[System]) -> list[Feature
     for name in runs:
         path = workspace.runs / name / "config.json"
         if path.is_file():
-            keys |= {b.key.store_name: b.key for b in RunConfig.read(path).branches}
+            branches = RunConfig.read(path).branches
+            keys |= {key.store_name: key for branch in branches for key in branch.keys}
     gone = [key.encoder for name, key in keys.items() if not (workspace.cache / name).is_dir()]
     if gone or not keys:
         raise MissingFeaturesError(

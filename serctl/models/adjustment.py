@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -33,14 +32,3 @@ def logit_adjustment(counts: Tensor, tau: float = 1.0, gamma: float = 0.0) -> Lo
     counts = counts.float().clamp(min=1)
     shift = tau * (counts / counts.sum()).log()
     return LogitAdjustment((counts / counts.max()) ** gamma, shift)
-
-
-def subtract_prior(logits: Tensor, counts: Tensor, tau: float = 1.0) -> Tensor:
-    """Adjust logits (B, C) of a plainly trained model after the fact: xⱼ - τ·log(Nⱼ/N).
-
-    A class absent from training gets no gain.
-
-    Source: Menon et al., equation 9.
-    """
-    prior = (counts / counts.sum()).to(logits)
-    return logits - torch.where(prior > 0, tau * prior.clamp(min=1e-12).log(), 0.0)

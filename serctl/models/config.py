@@ -27,6 +27,8 @@ class ModelConfig:
         num_attributes: Outputs of an attribute head (3: arousal, valence, dominance); 0 is none.
         standardise: Branches whose frames are standardised with stored mean and deviation (raw
             descriptors such as eGeMAPS); () is none.
+        layers: How many layers of its encoder each branch sums; () is one everywhere.
+        normalise_layers: Give every frame of a summed layer mean 0 and variance 1 first.
     """
 
     num_classes: int = 8
@@ -38,3 +40,5 @@ class ModelConfig:
     neutral_head: bool = False
     num_attributes: int = 0
     standardise: tuple[bool, ...] = ()
+    layers: tuple[int, ...] = ()
+    normalise_layers: bool = False

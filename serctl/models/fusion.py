@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from serctl.models.config import ModelConfig
-from serctl.models.layers import attend, make_mask, make_pooling, run_bidirectional
+from serctl.models.layers import LayerSum, attend, make_mask, make_pooling, run_bidirectional
 
 
 class FusionOutput(NamedTuple):
@@ -30,7 +30,7 @@ class FusionOutput(NamedTuple):
     """(B, A); None without that head."""
 
 
-class Branch(nn.Module):
+class FusionBranch(nn.Module):
     """One encoder's frames: standardised, projected, read both ways; attended from and pooled."""
 
     mean: Tensor
@@ -44,9 +44,14 @@ class Branch(nn.Module):
         num_partners = num_branches - 1
         num_attentions = num_partners if config.attention == "pair" else min(1, num_partners)
         self.standardise = bool(config.standardise) and config.standardise[index]
+        num_layers = config.layers[index] if config.layers else 1
+        shape = (dim,) if num_layers == 1 else (num_layers, dim)
         if self.standardise:
-            self.register_buffer("mean", torch.zeros(dim))
-            self.register_buffer("deviation", torch.ones(dim))
+            self.register_buffer("mean", torch.zeros(shape))
+            self.register_buffer("deviation", torch.ones(shape))
+        self.layer_sum = (
+            LayerSum(num_layers, normalise=config.normalise_layers) if num_layers > 1 else None
+        )
         self.projection = nn.Linear(dim, config.hidden)
         self.norm = nn.LayerNorm(config.hidden)
         self.gru = nn.GRU(config.hidden, config.hidden, batch_first=True, bidirectional=True)
@@ -57,13 +62,21 @@ class Branch(nn.Module):
         self.pooling = make_pooling(config.pooling, width)
 
     def read(self, frames: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
-        """Return (B, T, 2H) from (B, T', D), T' ≥ T; only real frames are touched."""
+        """Return (B, T, 2H) from (B, T', D), or from (B, L, T', D) of L layers, T' ≥ T.
+
+        Only the N real frames of the batch are touched: the padding of a float16 store may hold
+        anything, and a third of a batch of speech is padding.
+        """
         batch, time = mask.nonzero(as_tuple=True)
-        rows = frames[batch, time].float()
+        rows = frames[batch, time] if frames.ndim == 3 else frames[batch, :, time]
+        rows = rows.float()  # (N, D) or (N, L, D)
         if self.standardise:
             rows = (rows - self.mean) / self.deviation
-        rows = self.norm(self.projection(rows).float())
-        padded = rows.new_zeros(*mask.shape, rows.shape[-1])
+        if self.layer_sum is not None:
+            with torch.autocast(rows.device.type, enabled=False):
+                rows = self.layer_sum(rows)  # (N, L, D) → (N, D)
+        rows = self.norm(self.projection(rows).float())  # (N, H)
+        padded = rows.new_zeros(*mask.shape, rows.shape[-1])  # (B, T, H)
         padded[batch, time] = rows
         return run_bidirectional(self.gru, padded, lengths).float()
 
@@ -92,18 +105,18 @@ class FusionModel(nn.Module):
         16942600
     """
 
-    branches: Sequence[Branch]
+    branches: Sequence[FusionBranch]
 
     def __init__(self, dims: Sequence[int], config: ModelConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or ModelConfig()
-        for name in ("heads", "standardise"):
+        for name in ("heads", "standardise", "layers"):
             if len(getattr(config, name)) not in (0, len(dims)):
                 raise ValueError(
                     f"{name} {getattr(config, name)} does not fit {len(dims)} branches"
                 )
         self.branches = nn.ModuleList(  # type: ignore[assignment]
-            Branch(dim, index, len(dims), config) for index, dim in enumerate(dims)
+            FusionBranch(dim, index, len(dims), config) for index, dim in enumerate(dims)
         )
         width = sum(branch.pooling.output_dim for branch in self.branches)
         self.norm = nn.LayerNorm(width)
@@ -113,7 +126,9 @@ class FusionModel(nn.Module):
         self.attribute_head = _make_head(width, attributes, config) if attributes else None
 
     def set_standardisation(self, branch: int, mean: Tensor, deviation: Tensor) -> None:
-        """Store (D,) mean and deviation of one branch's training frames; they are saved with it.
+        """Store mean and deviation of one branch's training frames; they are saved with it.
+
+        They are (D,), or (L, D) of a branch that sums L layers.
 
         A feature that never varies (deviation 0) is only centred.
         """
@@ -130,7 +145,8 @@ class FusionModel(nn.Module):
         """Classify a batch.
 
         Args:
-            frames: Per branch (B, T, D) of any float type. The padding is not read.
+            frames: Per branch (B, T, D) of any float type, or (B, L, T, D) where it sums L layers.
+                The padding is not read.
             lengths: Per branch (B,), the number of real frames.
             mix: Manifold MixUp of the pooled vectors (`serctl.models.mixup`), in training only.
         """
@@ -149,6 +165,14 @@ class FusionModel(nn.Module):
             ]
             vectors = torch.cat(pooled, dim=-1)
             return self._classify(vectors if mix is None else mix(vectors))
+
+    def layer_shares(self) -> dict[int, list[float]]:
+        """Return the weights of the layers of each branch that sums several, by its position."""
+        return {
+            index: branch.layer_sum.shares.tolist()
+            for index, branch in enumerate(self.branches)
+            if branch.layer_sum is not None
+        }
 
     def _classify(self, vectors: Tensor) -> FusionOutput:
         vectors = self.norm(vectors)

@@ -62,6 +62,8 @@ def _run_direction(gru: nn.GRU, frames: Tensor, suffix: str) -> Tensor:
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     weights = [cast(Tensor, getattr(gru, name + suffix)) for name in names]
     initial = frames.new_zeros(1, frames.shape[0], gru.hidden_size)
+    # Not gru(frames): one direction alone has no module. Nor can torch.gru take keyword arguments
+    # for all of these: in order has_biases, num_layers, dropout, train, bidirectional, batch_first.
     return torch.gru(frames, initial, weights, True, 1, 0.0, gru.training, False, True)[0]
 
 
@@ -127,6 +129,33 @@ def _split_heads(attention: nn.MultiheadAttention) -> tuple[Tensor, Tensor, Tens
 def _attention_weights(attention: nn.MultiheadAttention, scores: Tensor, mask: Tensor) -> Tensor:
     weights = masked_softmax(scores / math.sqrt(attention.head_dim), mask[:, None, None, :])
     return nn.functional.dropout(weights, attention.dropout, attention.training)
+
+
+class LayerSum(nn.Module):
+    """Softmax-weighted sum of several layers of one encoder; the weights are learnt.
+
+    Source: Yang et al., SUPERB, Interspeech 2021 (arXiv 2105.01051), section 3.2. The norm without
+    parameters, which keeps a layer of large values from drowning the others, is an option of the
+    authors' toolkit s3prl.
+    """
+
+    def __init__(self, num_layers: int, *, normalise: bool = False) -> None:
+        super().__init__()
+        self.normalise = normalise
+        # Zeros are equal shares, and draw no random numbers: the other weights stay what they were.
+        self.scores = nn.Parameter(torch.zeros(num_layers))
+
+    @property
+    def shares(self) -> Tensor:
+        """The weight of each layer ``(L,)``; they sum to 1."""
+        return self.scores.softmax(dim=0)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Sum frames (N, L, D) of L layers to (N, D)."""
+        rows = rows.float()
+        if self.normalise:
+            rows = nn.functional.layer_norm(rows, rows.shape[-1:])
+        return torch.einsum("nld,l->nd", rows, self.shares)
 
 
 class AttentionPooling(nn.Module):

@@ -95,28 +95,3 @@ def attribute_mse(
     errors = torch.where(rated, predicted.float() - targets.nan_to_num(), 0.0)
     total = rated.sum() if denominator is None else denominator
     return errors.square().sum() / torch.as_tensor(total).clamp(min=1)
-
-
-def attribute_ccc(predicted: Tensor, targets: Tensor) -> Tensor:
-    """Return 1 - CCC, averaged over the attributes; NaN ratings are left out.
-
-    CCC = 2 cov(x, y) / (var x + var y + (mean x - mean y)²) is a property of a whole batch: over
-    parts of a batch it is another, noisier loss.
-
-    Source: Lin, A Concordance Correlation Coefficient to Evaluate Reproducibility, Biometrics 1989.
-
-    Args:
-        predicted: (B, A).
-        targets: (B, A).
-    """
-    rated = ~targets.isnan()
-    count = rated.sum(dim=0).clamp(min=1)
-
-    def mean(values: Tensor) -> Tensor:
-        return torch.where(rated, values, 0.0).sum(dim=0) / count
-
-    predicted, targets = predicted.float(), targets.nan_to_num().float()
-    x_mean, y_mean = mean(predicted), mean(targets)
-    x, y = predicted - x_mean, targets - y_mean
-    spread = mean(x.square()) + mean(y.square()) + (x_mean - y_mean).square()
-    return (1.0 - 2.0 * mean(x * y) / spread.clamp(min=1e-8)).mean()

@@ -34,3 +34,11 @@ class MeanModel(nn.Module):
             None,
             torch.stack(attributes).mean(dim=0) if attributes else None,
         )
+
+    def layer_shares(self) -> dict[int, list[float]]:
+        """Return the mean weights of summed layers; see `FusionModel.layer_shares`."""
+        found = [model.layer_shares() for model in self.models]
+        return {
+            index: torch.tensor([shares[index] for shares in found]).mean(dim=0).tolist()
+            for index in found[0]
+        }

@@ -14,7 +14,11 @@ NETWORK, OPTIMISATION, LOSS, RUN = "Network", "Optimisation", "Loss", "Run"
 class TrainOptions:
     """Options of `serctl train`. The defaults are the paper's; docs/training.md explains them."""
 
-    speech: tuple[str, ...] = option((), "Speech encoder, or encoder@digest of one store.")
+    speech: tuple[str, ...] = option(
+        (),
+        "Speech encoder: NAME, NAME@9 of one layer, NAME@9+12+15 for a learnt sum of layers, or "
+        "NAME@DIGEST of one store.",
+    )
     text: tuple[str, ...] = option((), "Text encoder.")
     paralinguistic: tuple[str, ...] = option((), "Paralinguistic encoder, such as egemaps.")
     recipe: str = option("", "Options to start from: paper, released, small, demo or a TOML file.")
@@ -64,6 +68,9 @@ class TrainOptions:
         "Encoders whose frames are standardised with statistics of train; * is all.",
         panel=NETWORK,
         only_in_files=True,
+    )
+    normalise_layers: bool = option(
+        False, "Layer norm of each layer before layers are summed.", panel=NETWORK
     )
     epochs: int = option(20, "Number of epochs.", panel=OPTIMISATION, min=1)
     learning_rate: float = option(

@@ -40,7 +40,7 @@ from serctl.options import BundleOptions
 from serctl.progress import Progress, silent
 from serctl.system.bundle_folder import BUNDLE_FILE, open_bundle, seal_bundle
 from serctl.system.card import write_readme
-from serctl.system.parts import Branch, Parts, find_parts
+from serctl.system.parts import EncoderKey, Parts, find_parts
 from serctl.training.run_folder import list_model_files
 
 NOT_STATED = "not stated"
@@ -87,7 +87,7 @@ def make_bundle(
     corpora = list_corpora(workspace, manifest, options.data)
     stacker = StackerDocument.read(parts.stacker / STACKER_FILE) if parts.stacker else None
     with progress.task(f"bundle {options.name}", len(parts.networks) + 2) as advance:
-        encoders = [_describe(branch, workspace) for branch in parts.encoders.values()]
+        encoders = [_describe(one, workspace) for one in parts.encoders.values()]
         advance(note="encoders")
         document = BundleDocument(
             serctl_bundle=BUNDLE_VERSION,
@@ -204,9 +204,9 @@ def _check_output(options: BundleOptions) -> Path:
     return output
 
 
-def _describe(branch: Branch, workspace: Workspace) -> EncoderRecord:
+def _describe(one: EncoderKey, workspace: Workspace) -> EncoderRecord:
     """Return an encoder's key, licence and, if its weights are at hand, the hash of its files."""
-    key, license_id, content = branch.key, NOT_STATED, ""
+    key, license_id, content = one.key, NOT_STATED, ""
     with suppress(SerctlError):
         spec = get_spec(key.encoder, workspace.weights)
         license_id = spec.license or NOT_STATED

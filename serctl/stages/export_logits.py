@@ -21,7 +21,7 @@ from serctl.options import ExportLogitsOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device
 from serctl.training.checkpoint import Run, load_run
-from serctl.training.dataset import build_set
+from serctl.training.dataset import build_set, make_reader
 from serctl.training.inference import Outputs, infer
 from serctl.training.run_folder import (
     CONFIG,
@@ -236,8 +236,8 @@ class _Export:
 
     def _infer(self, run: Run, rows: Sequence[Utterance]) -> Outputs:
         """Run one network over rows, given in any order."""
-        stores = [branch.store for branch in self.branches]
-        data = build_set([replace(row, emotion="") for row in rows], stores, LabelSet(run.labels))
+        readers = [make_reader(branch.stores) for branch in self.branches]
+        data = build_set([replace(row, emotion="") for row in rows], readers, LabelSet(run.labels))
         outputs = infer(run.model, data, self.device, batch_size=self.options.batch_size)
         at = {name: i for i, name in enumerate(data.ids)}
         order = [at[row.utterance_id] for row in rows]
@@ -265,7 +265,10 @@ class _Export:
         self, part: Manifest, split: str, source: str, unread: Sequence[str]
     ) -> LogitsSidecar:
         """Return what the sidecar records about the logits of one split."""
-        sources = [[b.store.source_of(name) for b in self.branches] for name in part.ids]
+        sources = [
+            [store.source_of(name) for branch in self.branches for store in branch.stores]
+            for name in part.ids
+        ]
         config = self.run.config
         folds = self.folds if source in ("oof", "folds") else []
         return LogitsSidecar(

@@ -190,18 +190,22 @@ class _Session:
             corpus, options = self.corpus, self.options
             metrics = score_dev(model, corpus.dev, options, self.device, self.ranks)
             summary = summarise_folds([part.summary for part in parts], metrics)
-            self.ranks.call_first(lambda: close_folder(self.folder, self._add_facts(summary)))
+            self.ranks.call_first(lambda: close_folder(self.folder, self._add_facts(self.folder, summary)))
         return RunResult(self.name, self.folder, present, read_summary(self.folder))
 
-    def _add_facts(self, summary: RunSummary) -> RunSummary:
-        seen = {"skipped": self.corpus.skipped, "notes": self.corpus.notes}
+    def _add_facts(self, folder: Path, summary: RunSummary) -> RunSummary:
+        """Add what the corpus and the trained weights say to the summary of a folder."""
+        seen: dict[str, Any] = {"skipped": self.corpus.skipped, "notes": self.corpus.notes}
+        if weights := load_run(folder).layer_weights():
+            seen["layer_weights"] = weights
         return summary.model_copy(update=seen)
 
     def _open(self, folder: Path, ids: frozenset[str], fold: int | None) -> bool:
         """Start a folder; return whether its training is finished."""
         corpus, options = self.corpus, self.options
-        encoders = [(branch.modality, branch.store.key.encoder) for branch in corpus.branches]
-        shape = shape_model(options, encoders, len(corpus.labels))
+        encoders = [(branch.modality, branch.key.encoder) for branch in corpus.branches]
+        layers = [len(branch.stores) for branch in corpus.branches]
+        shape = shape_model(options, encoders, len(corpus.labels), layers)
         config = self._make_config(fold, shape, corpus.hash_of(ids))
         kept = [name for name in corpus.train.ids if name in ids]
         return self.ranks.call_first(lambda: open_folder(folder, config, kept))
@@ -238,7 +242,7 @@ class _Session:
                     advance=advance,
                     report=report,
                 )
-        summary = self._add_facts(summary)
+        summary = self._add_facts(folder, summary)
         call_first(lambda: close_folder(folder, summary))
         return RunResult(title, folder, False, summary)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -41,9 +42,15 @@ def encode_utterances(
         if encoders.find_words:
             without = [one for one in utterances if one.text is None]
             _recognise(without, encoders, batch_seconds, workers)
-        for key in encoders.keys if keys is None else keys:
-            left = [one for one in utterances if one.error is None and key.digest not in one.frames]
-            _encode(left, key, encoders, batch_seconds, workers)
+        for digest, given in encoders.passes.items():
+            wanted = [key for key in given if keys is None or key in keys]
+            left = [
+                one
+                for one in utterances
+                if one.error is None and not all(key.digest in one.frames for key in wanted)
+            ]
+            if left:
+                _encode(left, encoders.encoder(digest), wanted, batch_seconds, workers)
 
 
 def _recognise(
@@ -53,29 +60,28 @@ def _recognise(
     if not utterances:
         return
     recogniser = encoders.recogniser()
-    own = [key for key in encoders.keys if makes(recogniser, key)]
-    found = _run(
-        recogniser.recognise, recogniser.encoder, LoadedAudio(), utterances, batch_seconds, workers
-    )
-    for one in found:
+    keys = [key for keys in encoders.passes.values() for key in keys if makes(recogniser, key)]
+    network = partial(recogniser.recognise, layers=[key.layer for key in keys])
+    audio = LoadedAudio()
+    for one in _run(network, recogniser.encoder, audio, utterances, batch_seconds, workers):
         one.row.text, one.row.suspect = one.made.words.text, "+".join(one.made.doubts)
-        for key in own:
-            one.row.keep_frames(key, one.made.frames)
+        for key, frames in zip(keys, one.made.layers, strict=True):
+            one.row.keep_frames(key, frames)
 
 
 def _encode(
     utterances: Sequence[LoadedUtterance],
-    key: FeatureKey,
-    encoders: Encoders,
+    encoder: Encoder,
+    keys: Sequence[FeatureKey],
     batch_seconds: float,
     workers: int,
 ) -> None:
-    if not utterances:
-        return
-    encoder = encoders.encoder(key)
-    content = LoadedText() if key.modality == "text" else LoadedAudio()
-    for one in _run(encoder.encode, encoder, content, utterances, batch_seconds, workers):
-        one.row.keep_frames(key, one.made)
+    """Fill in the frames of all keys that one pass of an encoder gives."""
+    content = LoadedText() if keys[0].modality == "text" else LoadedAudio()
+    network = partial(encoder.encode_layers, layers=[key.layer for key in keys])
+    for one in _run(network, encoder, content, utterances, batch_seconds, workers):
+        for key, frames in zip(keys, one.made, strict=True):
+            one.row.keep_frames(key, frames)
 
 
 def _run(

@@ -3,7 +3,7 @@
 import gc
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,7 @@ from serctl.encoding.recognition import Recognition, settle_recognition
 from serctl.errors import TranscriptsError, WeightsError
 from serctl.options import TranscribeOptions, restore_options
 from serctl.runtime import split_threads
-from serctl.system.parts import Branch, Parts
+from serctl.system.parts import EncoderKey, Parts
 
 if TYPE_CHECKING:
     from serctl.encoders.recognisers.base import Recogniser
@@ -56,29 +56,38 @@ class Encoders:
         if self.find_words:
             self._recognition = settle_words(parts.recogniser, mapping)
             self._recogniser = self.recogniser() if keep else None
-        for digest, branch in parts.encoders.items():
+        for one in parts.encoders.values():
             if not keep:
-                identity = self._call(identify_encoder, branch)
-                check_identity(identity, branch.key, parts.contents)
-            elif self._recogniser is None or not makes(self._recogniser, branch.key):
-                self._kept[digest] = self._load(branch)
+                identity = self._call(identify_encoder, one)
+                check_identity(identity, one.key, parts.contents)
+        for digest, [first, *_] in self.passes.items():
+            if keep and (self._recogniser is None or not makes(self._recogniser, first)):
+                self._kept[digest] = self._load(self._parts.encoders[first.digest])
 
     @property
     def keys(self) -> list[FeatureKey]:
         """Of all frames that the networks read."""
-        return [branch.key for branch in self._parts.encoders.values()]
+        return [one.key for one in self._parts.encoders.values()]
 
-    def encoder(self, key: FeatureKey) -> Encoder:
-        """Return the encoder of these frames; let go of it before asking for the next.
+    @property
+    def passes(self) -> dict[str, list[FeatureKey]]:
+        """The frames that the networks read, by the pass of an encoder that gives them."""
+        passes: dict[str, list[FeatureKey]] = {}
+        for one in self._parts.encoders.values():
+            passes.setdefault(one.pass_digest, []).append(one.key)
+        return passes
+
+    def encoder(self, digest: str) -> Encoder:
+        """Return the encoder of a pass; let go of it before asking for the next.
 
         Raises:
             WeightsError: What is at hand under its name is something else.
         """
-        if key.digest in self._kept:
-            return self._kept[key.digest]
+        if digest in self._kept:
+            return self._kept[digest]
         if self._recogniser is not None:  # for clips that came with words
             return self._recogniser.encoder
-        return self._load(self._parts.encoders[key.digest])
+        return self._load(self._parts.encoders[self.passes[digest][0].digest])
 
     def recogniser(self) -> "Recogniser":
         """Return the recogniser whose words the networks learnt from; see `encoder`."""
@@ -89,20 +98,20 @@ class Encoders:
         with split_threads(self._device) as workers:
             return self._recognition.load(cache, self._device, workers)
 
-    def _load(self, branch: Branch) -> Encoder:
+    def _load(self, one: EncoderKey) -> Encoder:
         self._make_room()
-        encoder = self._call(load_encoder, branch, device=self._device)
-        check_identity(encoder.identity, branch.key, self._parts.contents)
+        encoder = self._call(load_encoder, one, device=self._device)
+        check_identity(encoder.identity, one.key, self._parts.contents)
         self.notes = tuple(dict.fromkeys((*self.notes, *encoder.notes)))
         return encoder
 
-    def _call(self, call: Callable[..., Made], branch: Branch, **more: Any) -> Made:
-        """Call with the encoder that made a branch's frames; tell the flag that names weights."""
-        key = branch.key
+    def _call(self, call: Callable[..., Made], one: EncoderKey, **more: Any) -> Made:
+        """Call with the encoder that made these frames; name the flag for its weights."""
+        key = one.key
         known = key.encoder in ENCODERS or key.encoder in self._mapping or is_hub_id(key.encoder)
         try:
             return call(
-                key.encoder if known else branch.encoder,
+                key.encoder if known else one.encoder,
                 mapping=self._mapping,
                 layer=key.layer,
                 window=window_seconds(key.window),
@@ -122,8 +131,8 @@ class Encoders:
 
 
 def makes(recogniser: "Recogniser", key: FeatureKey) -> bool:
-    """Return whether a recogniser's own encoder makes these very frames."""
-    identity = asdict(recogniser.encoder.identity)
+    """Return whether a recogniser's own encoder makes these frames, of whichever layer."""
+    identity = asdict(replace(recogniser.encoder.identity, layer=key.layer))
     return all(getattr(key, name) == value for name, value in identity.items())
 
 

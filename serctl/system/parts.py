@@ -23,11 +23,20 @@ from serctl.training.run_folder import CONFIG, read_summary
 
 
 @dataclass(frozen=True)
-class Branch:
-    """One branch of a network: the key of its frames and the name its encoder was called by."""
+class EncoderKey:
+    """The key of frames that a system reads, and the name that its encoder was called by."""
 
     key: FeatureKey
     encoder: str
+
+    @property
+    def pass_digest(self) -> str:
+        """The same for all layers and storages that one pass of the encoder gives."""
+        return replace(self.key, layer=-1, storage="").digest
+
+
+Branches = tuple[tuple[EncoderKey, ...], ...]
+"""Of one network."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class Parts:
         name: Of the bundle, stacker or run.
         labels: Emotions in the order of its predictions.
         networks: Folder of each network by name, in the order the stacker sees them.
-        branches: Branches of each network by name.
+        branches: Branches of each network by name: the key of each layer that a branch reads.
         stacker: Folder of the stacker; None for a single network.
         recogniser: Recogniser whose transcripts it was trained on; None without a text branch.
         calibrate: Returns the calibrator, fitted on dev.
@@ -51,7 +60,7 @@ class Parts:
     name: str
     labels: tuple[str, ...]
     networks: Mapping[str, Path]
-    branches: Mapping[str, tuple[Branch, ...]]
+    branches: Mapping[str, Branches]
     stacker: Path | None
     recogniser: RecogniserRecord | None
     calibrate: Callable[[], Calibrator]
@@ -61,14 +70,15 @@ class Parts:
     notes: tuple[str, ...] = ()
 
     @property
-    def encoders(self) -> dict[str, Branch]:
-        """Every different branch once, by the digest of its key."""
-        return {b.key.digest: b for branches in self.branches.values() for b in branches}
+    def encoders(self) -> dict[str, EncoderKey]:
+        """All different frames that the networks read, by the digest of their key."""
+        branches = (branch for found in self.branches.values() for branch in found)
+        return {one.key.digest: one for branch in branches for one in branch}
 
     @property
     def needs_words(self) -> bool:
         """Whether any branch reads text."""
-        return any(branch.key.modality == "text" for branch in self.encoders.values())
+        return any(one.key.modality == "text" for one in self.encoders.values())
 
 
 def find_parts(model: str, workspace: Workspace | None) -> Parts:
@@ -99,10 +109,10 @@ def find_parts(model: str, workspace: Workspace | None) -> Parts:
     return _from_project(workspace, system, networks, system.path)
 
 
-def read_branches(folder: Path) -> tuple[Branch, ...]:
+def read_branches(folder: Path) -> Branches:
     """Return the branches of a network from its ``config.json``."""
     return tuple(
-        Branch(branch.key, branch.encoder.partition("@")[0])
+        tuple(EncoderKey(key, branch.encoder.partition("@")[0]) for key in branch.keys)
         for branch in RunConfig.read(folder / CONFIG).branches
     )
 
@@ -208,14 +218,20 @@ def _check_networks(name: str, networks: Mapping[str, Path], hashes: Mapping[str
 
 
 def _find_recogniser(
-    workspace: Workspace, branches: Mapping[str, tuple[Branch, ...]]
+    workspace: Workspace, branches: Mapping[str, Branches]
 ) -> RecogniserRecord | None:
     """Return the recogniser whose transcripts the text branches were trained on.
 
     Raises:
         TranscriptsError: The project's transcripts are of another source by now.
     """
-    keys = [b.key for found in branches.values() for b in found if b.key.modality == "text"]
+    keys = [
+        one.key
+        for found in branches.values()
+        for branch in found
+        for one in branch
+        if one.key.modality == "text"
+    ]
     sources = sorted({key.source.removeprefix("text:").removesuffix(";strip") for key in keys})
     if not sources:
         return None

@@ -223,7 +223,7 @@ class Predictor:
         """Return the logits ``(N, C)`` of every network for utterances that have their frames."""
         found = {}
         for name, run in self._runs.items():
-            keys = [branch.key for branch in self.parts.branches[name]]
+            keys = [[one.key for one in branch] for branch in self.parts.branches[name]]
             data = tabulate(utterances, keys, len(run.labels))
             found[name] = infer(run.model, data, self._device).logits
         return found

@@ -12,7 +12,7 @@ from serctl.cache.storage import get_storage
 from serctl.encoders.base import Encoder, TokenEncoder
 from serctl.encoding.inputs import Reading
 from serctl.errors import SerctlError
-from serctl.training.dataset import NO_LABEL, UtteranceSet
+from serctl.training.dataset import NO_LABEL, UtteranceSet, make_reader
 
 
 @dataclass(eq=False)
@@ -79,6 +79,8 @@ class LoadedText:
 class LoadedFrames:
     """Frames of utterances in memory, as training reads them from a store: a `FrameReader`."""
 
+    num_layers = 1
+
     def __init__(self, frames: Mapping[str, NDArray[np.generic]]) -> None:
         self._frames = frames
         first = next(iter(frames.values()))
@@ -98,16 +100,18 @@ class LoadedFrames:
 
 
 def tabulate(
-    utterances: Sequence[LoadedUtterance], keys: Sequence[FeatureKey], num_classes: int
+    utterances: Sequence[LoadedUtterance],
+    branches: Sequence[Sequence[FeatureKey]],
+    num_classes: int,
 ) -> UtteranceSet:
-    """Return utterances as the table that a network with branches of these keys reads."""
+    """Return utterances as the table that a network reads; a branch has a key for each layer."""
     ids = tuple(f"{i:09d}" for i in range(len(utterances)))
-    readers = [
-        LoadedFrames(
-            {name: one.frames[key.digest] for name, one in zip(ids, utterances, strict=True)}
-        )
-        for key in keys
-    ]
+
+    def read(key: FeatureKey) -> LoadedFrames:
+        frames = [one.frames[key.digest] for one in utterances]
+        return LoadedFrames(dict(zip(ids, frames, strict=True)))
+
+    readers = [make_reader([read(key) for key in keys]) for keys in branches]
     size = len(ids)
     return UtteranceSet(
         ids=ids,

@@ -106,6 +106,15 @@ class Run:
         """The stores that the network reads, in the order of its inputs."""
         return self.config.branches
 
+    def layer_weights(self) -> dict[str, dict[str, float]]:
+        """Return the learnt weight of each layer, by the name of each branch that sums several."""
+        return {
+            self.branches[index].encoder: dict(
+                zip(map(str, self.branches[index].layers), shares, strict=True)
+            )
+            for index, shares in self.model.layer_shares().items()
+        }
+
 
 def load_run(
     folder: Path, device: torch.device | None = None, predicted_by: PredictedBy | None = None

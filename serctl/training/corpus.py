@@ -10,10 +10,10 @@ from serctl.data.labels import LabelSet
 from serctl.data.manifest import Manifest, Utterance, read_manifest
 from serctl.documents.run import AttributeScale
 from serctl.encoding.failures import FAILURES
-from serctl.encoding.features import Branch, check_features, open_branches
+from serctl.encoding.features import FeatureBranch, check_features, open_branches
 from serctl.errors import ManifestError, MissingFeaturesError, first_few
 from serctl.options import TrainOptions
-from serctl.training.dataset import NO_LABEL, UtteranceSet, build_set
+from serctl.training.dataset import NO_LABEL, UtteranceSet, build_set, make_reader
 from serctl.training.run_folder import hash_document
 
 
@@ -26,7 +26,7 @@ class TrainingCorpus:
         train: Those to learn from, with frames too, as the network sees them, sorted by id.
         dev: Labelled utterances that choose the epoch; None if the last one is kept.
         labels: The classes of the whole manifest.
-        branches: One store per encoder.
+        branches: The stores of each branch.
         attributes: Mean and deviation by which arousal, valence, dominance are standardised.
         skipped: Utterances of the training splits without a target or, being unreadable, frames.
         notes: What a user should know.
@@ -36,7 +36,7 @@ class TrainingCorpus:
     train: UtteranceSet
     dev: UtteranceSet | None
     labels: LabelSet
-    branches: tuple[Branch, ...]
+    branches: tuple[FeatureBranch, ...]
     attributes: AttributeScale | None
     skipped: int
     notes: tuple[str, ...]
@@ -47,7 +47,7 @@ class TrainingCorpus:
         for data, chosen in ((self.train, ids), (self.dev, None)):
             for i, name in enumerate(data.ids if data else ()):
                 if data and (chosen is None or name in chosen):
-                    sources = [branch.store.source_of(name) for branch in self.branches]
+                    sources = [s.source_of(name) for b in self.branches for s in b.stores]
                     target = [round(float(share), 6) for share in data.targets[i]]
                     ratings = data.attributes[i].tolist() if self.attributes else []
                     rows.append([name, chosen is None, sources, target, *map(repr, ratings)])
@@ -78,13 +78,13 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
     branches = open_branches(workspace, given, options.recipe)
     unread, notes = check_features(workspace, branches, (*utterances, *dev))
     readable, dev = _leave_out(utterances, unread), _leave_out(dev, unread)
-    stores = [branch.store for branch in branches]
-    train = build_set(readable, stores, labels, soft_targets=options.soft_targets)
+    readers = [make_reader(branch.stores) for branch in branches]
+    train = build_set(readable, readers, labels, soft_targets=options.soft_targets)
     train, attributes = _standardise_attributes(train, options)
     return TrainingCorpus(
         utterances=utterances.utterances,
         train=train,
-        dev=build_set(dev, stores, labels) if dev else None,
+        dev=build_set(dev, readers, labels) if dev else None,
         labels=labels,
         branches=branches,
         attributes=attributes,

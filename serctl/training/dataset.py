@@ -1,10 +1,10 @@
 """Utterances as the network sees them: lengths of their frames, targets, attributes.
 
 Rows are sorted by utterance id, so the order of the manifest changes nothing. Shape letters: N
-utterances, M branches, C classes.
+utterances, M branches, C classes, L layers of an encoder.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +18,9 @@ NO_LABEL = -1
 
 
 class FrameReader(Protocol):
-    """What training asks of a store; see `serctl.cache.store.FeatureStore`."""
+    """What training asks of the frames of a branch; see `serctl.cache.store.FeatureStore`."""
+
+    num_layers: int
 
     @property
     def dim(self) -> int: ...  # noqa: D102
@@ -31,6 +33,43 @@ class FrameReader(Protocol):
     def prefetch(self, ids: Sequence[str]) -> None: ...  # noqa: D102
 
     def read_batch(self, ids: Sequence[str], out: NDArray[Any]) -> None: ...  # noqa: D102
+
+
+class LayerReader:
+    """Several layers of one encoder, a store each, read side by side: ``(B, L, T, D)``.
+
+    Layers come before time, so that each store fills rows that lie together in memory.
+    """
+
+    def __init__(self, layers: Sequence[FrameReader]) -> None:
+        self._layers = tuple(layers)
+        self.num_layers = len(layers)
+        self.dim, self.dtype = layers[0].dim, layers[0].dtype
+
+    def num_frames(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the number of frames of each utterance ``(B,)``, the same in every layer."""
+        return self._layers[0].num_frames(ids)
+
+    def prefetch(self, ids: Sequence[str]) -> None:
+        """Ask the disk for utterances that will be read soon."""
+        for reader in self._layers:
+            reader.prefetch(ids)
+
+    def read_batch(self, ids: Sequence[str], out: NDArray[Any]) -> None:
+        """Fill ``out[b, l, :T_b]``."""
+        for layer, reader in enumerate(self._layers):
+            reader.read_batch(ids, out[:, layer])
+
+
+def make_reader(layers: Sequence[FrameReader]) -> FrameReader:
+    """Return what reads a branch: a store itself, or several layers side by side."""
+    return layers[0] if len(layers) == 1 else LayerReader(layers)
+
+
+def shape_batch(reader: FrameReader, size: int, num_frames: int) -> tuple[int, ...]:
+    """Return ``(B, T, D)``, or ``(B, L, T, D)`` of several layers."""
+    layers = () if reader.num_layers == 1 else (reader.num_layers,)
+    return (size, *layers, num_frames, reader.dim)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,17 +165,27 @@ def make_target(row: Utterance, labels: LabelSet, *, soft: bool) -> NDArray[np.f
 
 
 def measure_frames(data: UtteranceSet, branch: int) -> tuple[NDArray, NDArray]:
-    """Return mean and standard deviation ``(D,)`` over all frames of one branch, in float64."""
-    reader = data.readers[branch]
-    total, squares = np.zeros(reader.dim), np.zeros(reader.dim)
-    for name, length in zip(data.ids, data.lengths[:, branch], strict=True):
-        frames = np.zeros((1, length, reader.dim), dtype=reader.dtype)
-        reader.read_batch([name], frames)
-        total += frames[0].sum(axis=0, dtype=np.float64)
-        squares += np.square(frames[0], dtype=np.float64).sum(axis=0)
+    """Return mean and standard deviation over all frames of one branch, in float64.
+
+    ``(D,)`` each, or ``(L, D)`` of several layers.
+    """
+    total: NDArray | float = 0.0
+    squares: NDArray | float = 0.0
+    for frames in read_each(data, branch):
+        total += frames.sum(axis=-2, dtype=np.float64)
+        squares += np.square(frames, dtype=np.float64).sum(axis=-2)
     count = data.lengths[:, branch].sum()
     mean = total / count
     return mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+
+
+def read_each(data: UtteranceSet, branch: int) -> Iterator[NDArray]:
+    """Yield the frames of each utterance in one branch, ``(T, D)`` or ``(L, T, D)``."""
+    reader = data.readers[branch]
+    for name, length in zip(data.ids, data.lengths[:, branch], strict=True):
+        frames = np.zeros(shape_batch(reader, 1, length), dtype=reader.dtype)
+        reader.read_batch([name], frames)
+        yield frames[0]
 
 
 def _most_likely(targets: NDArray[np.float32], labels: LabelSet) -> NDArray[np.str_]:

@@ -6,7 +6,7 @@ import torch
 from serctl.errors import SerctlError, first_few
 from serctl.models.fusion import FusionModel
 from serctl.models.mean import MeanModel
-from serctl.training.dataset import UtteranceSet
+from serctl.training.dataset import UtteranceSet, read_each
 from serctl.training.inference import infer
 
 
@@ -31,10 +31,8 @@ def diagnose(
 def find_bad_features(data: UtteranceSet) -> list[str]:
     """Return the utterances with a frame that is not finite in any branch."""
     bad = set()
-    for branch, reader in enumerate(data.readers):
-        for name, length in zip(data.ids, data.lengths[:, branch], strict=True):
-            frames = np.zeros((1, length, reader.dim), reader.dtype)
-            reader.read_batch([name], frames)
+    for branch in range(len(data.readers)):
+        for name, frames in zip(data.ids, read_each(data, branch), strict=True):
             if not np.isfinite(frames).all():
                 bad.add(name)
     return sorted(bad)

@@ -1,4 +1,4 @@
-"""From options to a trained network: its shape, its stages, its score on dev."""
+"""From options to a trained network: its shape, its phases, its score on dev."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
@@ -21,7 +21,7 @@ from serctl.runtime import seed_everything
 from serctl.training.dataset import UtteranceSet, measure_frames
 from serctl.training.diagnosis import diagnose
 from serctl.training.inference import infer
-from serctl.training.loop import Record, Stage, Trainer, TrainState
+from serctl.training.loop import Phase, Record, Trainer, TrainState
 from serctl.training.objective import Objective
 from serctl.training.ranks import Ranks
 from serctl.training.sampler import Balance, Sampler
@@ -30,14 +30,24 @@ BALANCES: dict[str, Balance] = {"on": "exact", "off": "off", "replacement": "rep
 
 
 def shape_model(
-    options: TrainOptions, encoders: list[tuple[str, str]], num_classes: int
+    options: TrainOptions,
+    encoders: list[tuple[str, str]],
+    num_classes: int,
+    layers: Sequence[int] = (),
 ) -> ModelConfig:
-    """Return the shape of the network for branches given as (modality, encoder)."""
+    """Return the shape of the network.
+
+    Args:
+        options: Of the training.
+        encoders: Modality and encoder of each branch.
+        num_classes: C.
+        layers: How many layers each branch sums; () is one everywhere.
+    """
     heads = tuple(
         options.paralinguistic_heads if modality == "paralinguistic" else options.heads
         for modality, _ in encoders
     )
-    alike = {  # hidden, dropout, attention, pooling; heads and standardise follow per branch
+    alike = {  # hidden, dropout, attention, pooling, normalise_layers; the rest follows per branch
         field.name: getattr(options, field.name)
         for field in fields(ModelConfig)
         if hasattr(options, field.name)
@@ -52,11 +62,12 @@ def shape_model(
         neutral_head=options.loss == "wce+sml",
         num_attributes=3 if options.attribute_weight else 0,
         standardise=standardise,
+        layers=tuple(layers) if max(layers, default=1) > 1 else (),
     )
 
 
-def plan_stages(options: TrainOptions, data: UtteranceSet, labels: LabelSet) -> list[Stage]:
-    """Return the main stage and, if asked for, the class-balanced second one.
+def plan_phases(options: TrainOptions, data: UtteranceSet, labels: LabelSet) -> list[Phase]:
+    """Return the main phase and, if asked for, the class-balanced second one.
 
     Raises:
         ConfigError: What the balancing needs is not there.
@@ -78,15 +89,15 @@ def plan_stages(options: TrainOptions, data: UtteranceSet, labels: LabelSet) -> 
         options.seed,
     )
     main = Objective.of(options, data.targets, options.class_weights)
-    stages = [Stage(options.epochs, options.learning_rate, sampler, main)]
+    phases = [Phase(options.epochs, options.learning_rate, sampler, main)]
     if options.balanced_epochs:
         classes = data.targets.argmax(axis=1)
         balanced = replace(sampler, groups=classes, balance="replacement")
         plain = Objective.of(options, data.targets, "none")
-        stages.append(
-            Stage(options.balanced_epochs, options.balanced_learning_rate, balanced, plain)
+        phases.append(
+            Phase(options.balanced_epochs, options.balanced_learning_rate, balanced, plain)
         )
-    return stages
+    return phases
 
 
 def score_dev(
@@ -141,18 +152,18 @@ def fit(
             model.set_standardisation(
                 branch, torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
             )
-    stages = plan_stages(options, data, labels)
+    phases = plan_phases(options, data, labels)
     trainer = Trainer(
         model.to(device),
         data,
-        stages,
+        phases,
         lambda model: score_dev(model, dev, options, device, ranks),
         options,
         folder,
         ranks=ranks,
         advance=advance,
     )
-    epochs = sum(stage.epochs for stage in stages)
+    epochs = sum(phase.epochs for phase in phases)
     state = trainer.run(lambda record: report(trainer.state.history, describe(record, epochs)))
     return summarise(state, model, options, len(data), trainer)
 

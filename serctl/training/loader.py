@@ -1,5 +1,6 @@
 """Batches from the stores, read ahead by a thread into buffers that are used again and again."""
 
+import math
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from serctl.training.dataset import UtteranceSet
+from serctl.training.dataset import UtteranceSet, shape_batch
 
 DEPTH = 2
 """Batches in flight: one is computed while the next is read."""
@@ -32,8 +33,9 @@ class LoadTimes:
 class Batch:
     """Frames of B utterances on the device.
 
-    ``frames``: per branch ``(B, T, D)`` as stored (float16); what stands after the real frames has
-    no meaning, and `FusionModel` does not read it. ``lengths``: per branch ``(B,)`` int64.
+    ``frames``: per branch ``(B, T, D)`` as stored (float16), or ``(B, L, T, D)`` of L layers; what
+    stands after the real frames has no meaning, and `FusionModel` does not read it. ``lengths``:
+    per branch ``(B,)`` int64.
     ``rows``: which rows of the `UtteranceSet` they are.
     """
 
@@ -50,8 +52,8 @@ class _Slot:
     buffers: dict[int, Tensor] = field(default_factory=dict)
     copied: torch.cuda.Event | None = None
 
-    def view(self, branch: int, shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
-        size = shape[0] * shape[1] * shape[2]
+    def view(self, branch: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        size = math.prod(shape)
         if branch not in self.buffers or self.buffers[branch].numel() < size:
             room = size + size // 8  # or a little longer batch would need another soon
             self.buffers[branch] = torch.empty(room, dtype=dtype, pin_memory=self.pinned)
@@ -129,7 +131,7 @@ def _fill(slot: _Slot, data: UtteranceSet, rows: NDArray[np.int64]) -> Batch:
     for branch, reader in enumerate(data.readers):
         lengths = data.lengths[rows, branch]
         dtype = torch.from_numpy(np.empty(0, reader.dtype)).dtype
-        view = slot.view(branch, (len(rows), int(lengths.max()), reader.dim), dtype)
+        view = slot.view(branch, shape_batch(reader, len(rows), int(lengths.max())), dtype)
         reader.read_batch(ids, view.numpy())
         views.append(view)
     counts = torch.from_numpy(data.lengths[rows].T.copy())

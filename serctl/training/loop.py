@@ -49,7 +49,7 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Stage:
+class Phase:
     """A part of a training with its own batches, loss and learning rate."""
 
     epochs: int
@@ -60,9 +60,9 @@ class Stage:
 
 @dataclass
 class TrainState:
-    """Where a training is: stage, epoch, step, and what it has seen so far."""
+    """Where a training is: phase, epoch, step, and what it has seen so far."""
 
-    stage: int = 0
+    phase: int = 0
     epoch: int = 0
     step: int = 0
     loss: float = 0.0
@@ -99,7 +99,7 @@ class Trainer:
     Args:
         model: On the device, freshly initialised.
         train: Utterances to learn from, all with a target.
-        stages: One after the other; each begins with the best network so far.
+        phases: One after the other; each begins with the best network so far.
         score: Metrics of the network after an epoch, with the one that the best epoch maximises.
         options: Batch, precision, selection.
         folder: Where network and state are kept.
@@ -111,7 +111,7 @@ class Trainer:
         self,
         model: FusionModel,
         train: UtteranceSet,
-        stages: list[Stage],
+        phases: list[Phase],
         score: Callable[[FusionModel], Record],
         options: TrainOptions,
         folder: Path,
@@ -119,7 +119,7 @@ class Trainer:
         ranks: Ranks | None = None,
         advance: Callable[[int, str], None] = lambda n, note: None,
     ) -> None:
-        self.model, self.train, self.stages, self.score = model, train, stages, score
+        self.model, self.train, self.phases, self.score = model, train, phases, score
         self.options, self.folder, self.advance = options, folder, advance
         self.ranks = ranks or Ranks()
         self.device = next(model.parameters()).device
@@ -149,16 +149,16 @@ class Trainer:
             done = len(self.state.history) * len(self.train) + self.state.drawn
             self.advance(done, "resumed")
         with stop_requests() as stop:
-            while self.state.stage < len(self.stages):
-                stage = self.stages[self.state.stage]
-                while self.state.epoch < stage.epochs and not self._patience_is_over():
-                    self._train_epoch(stage, optimizer, stop)
-                    report(self._finish_epoch(stage, optimizer))
+            while self.state.phase < len(self.phases):
+                phase = self.phases[self.state.phase]
+                while self.state.epoch < phase.epochs and not self._patience_is_over():
+                    self._train_epoch(phase, optimizer, stop)
+                    report(self._finish_epoch(phase, optimizer))
                     self._save(optimizer)  # last: killed before it, the epoch is done again
                     if stop.is_set():
                         raise KeyboardInterrupt
-                self.state.stage, self.state.epoch = self.state.stage + 1, 0
-                if self.state.stage < len(self.stages):
+                self.state.phase, self.state.epoch = self.state.phase + 1, 0
+                if self.state.phase < len(self.phases):
                     self.model.load_state_dict(load_tensors(self.folder / MODEL)[0])
                     optimizer = self._make_optimizer()
                     self._save(optimizer)  # or, killed, it would begin with a network of its own
@@ -171,20 +171,20 @@ class Trainer:
 
     def _patience_is_over(self) -> bool:
         state, patience = self.state, self.options.patience
-        epochs = sum(record["stage"] == state.stage for record in state.history)
+        epochs = sum(record["phase"] == state.phase for record in state.history)
         waited = len(state.history) - state.best_epoch
         return 0 < patience <= min(waited, epochs)
 
     def _train_epoch(
-        self, stage: Stage, optimizer: torch.optim.Optimizer, stop: threading.Event
+        self, phase: Phase, optimizer: torch.optim.Optimizer, stop: threading.Event
     ) -> None:
         """Take the steps of one epoch that are still missing."""
         state = self.state
         for group in optimizer.param_groups:
             group["lr"] = cosine(
-                state.epoch, stage.epochs, stage.learning_rate, self.options.final_learning_rate
+                state.epoch, phase.epochs, phase.learning_rate, self.options.final_learning_rate
             )
-        plan = stage.sampler.batches(100_000 * state.stage + state.epoch)[state.step :]
+        plan = phase.sampler.batches(100_000 * state.phase + state.epoch)[state.step :]
         parts = [self._split(batch) for batch in plan]
         times, started = LoadTimes(), time.perf_counter()
         before = state.seconds
@@ -193,7 +193,7 @@ class Trainer:
         with closing(load_batches(self.train, flat, self.device, times)) as batches:
             for rows, own in zip(plan, parts, strict=True):
                 part = islice(batches, len(own))
-                loss, stopped, due = self._step(stage, optimizer, rows, part, stop)
+                loss, stopped, due = self._step(phase, optimizer, rows, part, stop)
                 state.loss += loss * len(rows)
                 state.drawn += len(rows)
                 state.step += 1
@@ -214,7 +214,7 @@ class Trainer:
 
     def _step(
         self,
-        stage: Stage,
+        phase: Phase,
         optimizer: torch.optim.Optimizer,
         rows: NDArray[np.int64],
         batches: Iterator[Batch],
@@ -222,11 +222,11 @@ class Trainer:
     ) -> tuple[float, bool, bool]:
         """Take one step; return the whole batch's loss, whether to stop and whether to save."""
         state, ranks = self.state, self.ranks
-        place = [self.options.seed, state.stage, state.epoch, state.step, ranks.rank]
+        place = [self.options.seed, state.phase, state.epoch, state.step, ranks.rank]
         self._rng = np.random.default_rng(place)
         torch.manual_seed(int(self._rng.integers(2**63)))
-        whole = stage.objective.denominators(Targets.of(self.train, rows, torch.device("cpu")))
-        total = sum(self._accumulate(stage, batch, whole) for batch in batches)
+        whole = phase.objective.denominators(Targets.of(self.train, rows, torch.device("cpu")))
+        total = sum(self._accumulate(phase, batch, whole) for batch in batches)
         started = self._tick()
         due = time.monotonic() - self._saved > SAVE_SECONDS
         beside = [float(total), float(stop.is_set()), float(due)]  # one process' wish is all's
@@ -240,17 +240,17 @@ class Trainer:
         self.seconds.step += self._tick() - started
         return loss, wanted > 0, due_anywhere > 0
 
-    def _accumulate(self, stage: Stage, batch: Batch, whole: Denominators) -> torch.Tensor:
+    def _accumulate(self, phase: Phase, batch: Batch, whole: Denominators) -> torch.Tensor:
         """Add the gradients of a part of a batch; return its share of the loss."""
         targets = Targets.of(self.train, batch.rows, self.device)
         mixup = None
-        if self.options.mixup and self.state.stage == 0:
+        if self.options.mixup and self.state.phase == 0:
             alpha, share = self.options.mixup_alpha, self.options.mixup
             mixup = draw_mixup(len(batch.rows), alpha, share, self._rng)
         started = self._tick()
         with autocast(self.device, self.options.precision):
             output = self.model(batch.frames, batch.lengths, mixup)
-            loss = stage.objective(output, targets.mix(mixup), whole)
+            loss = phase.objective(output, targets.mix(mixup), whole)
         forward = self._tick()
         self.scaler.scale(loss).backward()
         self.seconds.forward += forward - started
@@ -262,7 +262,7 @@ class Trainer:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def _finish_epoch(self, stage: Stage, optimizer: torch.optim.Optimizer) -> Record:
+    def _finish_epoch(self, phase: Phase, optimizer: torch.optim.Optimizer) -> Record:
         """Evaluate, and keep the network if it is the best so far."""
         state, started = self.state, time.perf_counter()
         metrics = self.score(self.model)
@@ -270,7 +270,7 @@ class Trainer:
         self.seconds.evaluation += evaluation
         record = {
             "epoch": len(state.history) + 1,
-            "stage": state.stage,
+            "phase": state.phase,
             "loss": state.loss / state.drawn,
             "learning_rate": optimizer.param_groups[0]["lr"],
             **metrics,

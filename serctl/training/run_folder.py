@@ -99,7 +99,7 @@ def hash_config(config: RunConfig) -> str:
     indifferent = INDIFFERENT - {"folds"} if usual_model(config) == "folds" else INDIFFERENT
     options = {name: value for name, value in given if name not in indifferent}
     kept = config.model_dump(include={"labels", "model", "data", "seed"})
-    keys = [branch.key.to_dict() for branch in config.branches]
+    keys = [key.to_dict() for branch in config.branches for key in branch.keys]
     return hash_document({"options": options, "keys": keys, **kept})
 
 

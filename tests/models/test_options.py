@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from serctl.models.adjustment import logit_adjustment, subtract_prior
+from serctl.models.adjustment import logit_adjustment
 from serctl.models.config import ModelConfig
 from serctl.models.fusion import FusionModel
 from serctl.models.layers import StatisticsPooling, make_mask
@@ -115,15 +115,7 @@ def test_vector_scaling_is_abhinayas_formula() -> None:
     torch.testing.assert_close(logit_adjustment(COUNTS, gamma=0.3)(logits), expected)
 
 
-def test_subtracting_the_prior_turns_a_posterior_into_the_balanced_one() -> None:
-    likelihood, prior = torch.rand(7, 3) + 0.1, COUNTS / COUNTS.sum()
-    adjusted = subtract_prior((likelihood * prior).log(), COUNTS)
-    balanced = likelihood / likelihood.sum(1, keepdim=True)
-    torch.testing.assert_close(adjusted.softmax(1), balanced)
-
-
-def test_an_absent_class_stays_finite_and_gains_nothing() -> None:
+def test_an_absent_class_stays_finite() -> None:
     counts = torch.tensor([90.0, 0.0, 10.0])
     logits = torch.zeros(1, 3)
     assert logit_adjustment(counts, gamma=0.3)(logits).isfinite().all()
-    assert subtract_prior(logits, counts).argmin() == 1

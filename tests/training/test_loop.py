@@ -16,7 +16,7 @@ from synthetic_frames import TINY, make_set, make_utterances
 from serctl.data.labels import LabelSet
 from serctl.errors import ConfigError, SerctlError
 from serctl.models.fusion import FusionModel, FusionOutput
-from serctl.training.fit import fit, plan_stages, shape_model
+from serctl.training.fit import fit, plan_phases, shape_model
 from serctl.training.inference import infer
 from serctl.training.loader import load_batches
 from serctl.training.loop import Trainer, cosine
@@ -50,7 +50,7 @@ VARIANTS = {
     "wce": TINY,
     "wce+sml": replace(TINY, loss="wce+sml"),
     "mixup": replace(TINY, mixup=0.7),
-    "second stage": replace(TINY, balanced_epochs=2, balanced_learning_rate=1e-3),
+    "second phase": replace(TINY, balanced_epochs=2, balanced_learning_rate=1e-3),
     "bfloat16": replace(TINY, precision="bfloat16"),
     "accumulate": replace(TINY, accumulate=3, weight_decay=0.1),
 }
@@ -109,11 +109,11 @@ def test_an_epoch_that_nobody_heard_of_is_done_again(tmp_path):
 
 
 def test_killed_in_its_first_epoch_a_second_stage_begins_again_with_the_same_network(tmp_path):
-    options = replace(VARIANTS["second stage"], epochs=2, learning_rate=5e-3)
+    options = replace(VARIANTS["second phase"], epochs=2, learning_rate=5e-3)
     run(tmp_path / "whole", options)
 
     def die(history, line):
-        if history[-1]["stage"] == 1:  # the network of this epoch is kept, the state is not
+        if history[-1]["phase"] == 1:  # the network of this epoch is kept, the state is not
             raise SerctlError("the disk is full")
 
     with pytest.raises(SerctlError, match="full"):
@@ -232,9 +232,9 @@ def test_a_split_with_one_class_can_be_trained_on_but_not_balanced(tmp_path):
         folder.mkdir()
         summary = fit(data, None, LABELS, shape, options, folder, device=CPU)
         assert np.isfinite(summary.loss)
-    stage = plan_stages(replace(TINY, loss="wce+sml"), data, LABELS)[0]
+    phase = plan_phases(replace(TINY, loss="wce+sml"), data, LABELS)[0]
     with pytest.raises(ConfigError, match="--balance off"):
-        stage.sampler.batches(0)
+        phase.sampler.batches(0)
 
 
 def test_features_that_are_not_finite_stop_with_the_utterance(tmp_path):
@@ -266,7 +266,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_training(tmp_path, select_by
         kept[len(kept) + 1] = {k: v.clone() for k, v in model.state_dict().items()}
         return {"dev_macro_f1": 0.1, "dev_bs_f1": 0.1, f"dev_{select_by}": next(values)}
 
-    state = Trainer(model, data, plan_stages(options, data, LABELS), score, options, tmp_path).run()
+    state = Trainer(model, data, plan_phases(options, data, LABELS), score, options, tmp_path).run()
     assert (state.best_epoch, len(state.history)) == (2, 5)
     assert all(torch.equal(v, kept[2][k]) for k, v in weights(tmp_path).items())
 
@@ -296,7 +296,7 @@ def test_balancing_leaves_the_class_weights_natural():
     data = make_set(ROWS[:4], labels=LABELS)
     for balance in ("off", "on", "replacement"):
         options = replace(TINY, loss="wce+sml", balance=balance, batch_size=2)
-        weights = plan_stages(options, data, LABELS)[0].objective.weights
+        weights = plan_phases(options, data, LABELS)[0].objective.weights
         counts = np.bincount(data.label_ids, minlength=3)
         np.testing.assert_allclose(weights, 4 / counts)
 
@@ -304,7 +304,7 @@ def test_balancing_leaves_the_class_weights_natural():
 def test_the_second_stage_draws_classes_alike_and_does_not_weigh_them():
     data = make_set(ROWS[:40], labels=LABELS)
     options = replace(TINY, balanced_epochs=2, balanced_learning_rate=1e-6)
-    second = plan_stages(options, data, LABELS)[1]
+    second = plan_phases(options, data, LABELS)[1]
     drawn = np.concatenate([np.concatenate(second.sampler.batches(epoch)) for epoch in range(50)])
     shares = np.bincount(data.label_ids[drawn]) / len(drawn)
     np.testing.assert_allclose(shares, 1 / 3, atol=0.03)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from serctl.encoders.base import SAMPLE_RATE
+from serctl.encoders.base import SAMPLE_RATE, Frames
 from serctl.encoders.whisper import WhisperEncoder
 
 NO_SPEECH = 0.6
@@ -67,11 +67,16 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Recognised:
-    """An utterance's words, why to doubt the most likely ones, and its frames ``(T, D)``."""
+    """An utterance's words, why to doubt the most likely ones, and its frames of some layers."""
 
     words: Hypothesis
     doubts: tuple[str, ...]
-    frames: NDArray[np.float32]
+    layers: Frames
+
+    @property
+    def frames(self) -> NDArray[np.float32]:
+        """The frames ``(T, D)`` of the first layer."""
+        return self.layers[0]
 
 
 class Decoder(Protocol):
@@ -120,9 +125,17 @@ class Recogniser:
         self._language = language
         self._seed = seed
 
-    def recognise(self, batch: Sequence[NDArray[np.float32]]) -> list[Recognised]:
-        """Transcribe 16 kHz waveforms ``(num_samples,)``; also returns their frames."""
-        encoded = self.encoder.encode_windows(batch, (self.encoder.identity.layer,))
+    def recognise(
+        self, batch: Sequence[NDArray[np.float32]], layers: Sequence[int] | None = None
+    ) -> list[Recognised]:
+        """Transcribe 16 kHz waveforms ``(num_samples,)``; also returns their frames.
+
+        Args:
+            batch: Waveforms.
+            layers: Of the frames; without them, the layer that the encoder was loaded for.
+        """
+        own = (self.encoder.identity.layer,)
+        encoded = self.encoder.encode_windows(batch, own if layers is None else layers)
         found = self._decoder.decode(encoded.hidden, self._language)
         rows = [
             [r for r, owner in enumerate(encoded.owners) if owner == i] for i in range(len(batch))
@@ -146,8 +159,7 @@ class Recogniser:
                     *map(join_windows, zip(*[drawn[row] for row in rows[i]], strict=True)),
                 ]
                 words[i] = choose_words(tried, seconds[i])
-        frames = [frames for [frames] in encoded.frames]
-        return list(map(Recognised, words, doubts, frames))
+        return list(map(Recognised, words, doubts, encoded.frames))
 
     def _draw(
         self,
