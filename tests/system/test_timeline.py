@@ -65,14 +65,14 @@ def test_windows_alone_are_predicted_like_files_of_their_own(predictor) -> None:
 
 def test_shared_frames_encode_the_recording_little_more_than_once(predictor, monkeypatch) -> None:
     read = []
-    encoder = predictor._encoders.encoder(predictor.keys[0])
-    encode = encoder.encode
+    encoder = predictor._encoders.encoder(next(iter(predictor._encoders.passes)))
+    encode = encoder.encode_layers
 
-    def count(batch):
+    def count(batch, layers):
         read.extend(map(len, batch))
-        return encode(batch)
+        return encode(batch, layers)
 
-    monkeypatch.setattr(encoder, "encode", count)
+    monkeypatch.setattr(encoder, "encode_layers", count)
     wave = make_noise(60)
     predict_timeline(predictor, wave, TimelineSettings())
     shared = sum(read)
