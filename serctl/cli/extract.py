@@ -28,10 +28,16 @@ def extract(workspace: Workspace, options: list[ExtractOptions], as_json: JsonOp
     document = results[0] if len(results) == 1 else [asdict(result) for result in results]
     console.show(document, "\n".join(map(describe, results)), as_json=as_json)
     if not as_json:
-        branches = " ".join(f"--{result.modality} {result.encoder}" for result in results)
+        branches = " ".join(f"--{result.modality} {name_branch(result)}" for result in results)
         console.hint(f"serctl train {branches}")
     if any(result.failed for result in results):
         raise typer.Exit(3)
+
+
+def name_branch(result: "ExtractResult") -> str:
+    """Return what `serctl train` calls the frames: with several layers, their learnt sum."""
+    layers = f"@{'+'.join(map(str, result.layers))}" if len(result.layers) > 1 else ""
+    return f"{result.encoder}{layers}"
 
 
 def describe(result: "ExtractResult") -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from serctl.encoders.base import Encoder, EncoderIdentity, EncoderSpec, Modality
 from serctl.encoders.catalog import get_spec
+from serctl.encoders.recognisers.backends import is_ctranslate2
 from serctl.encoders.weights import Weights, resolve_weights
 from serctl.errors import UsageError, WeightsError
 
@@ -119,7 +120,9 @@ def _locate(
 
 
 def _recognise(config: Mapping[str, Any], path: Path) -> tuple[str, Modality]:
-    """Tell by its config.json what kind of encoder a checkpoint is."""
+    """Return the family and modality of a checkpoint by its files."""
+    if is_ctranslate2(path):  # its config.json has no model_type; model.bin names its kind itself
+        return "whisper", "speech"
     if config.get("model_type") == "whisper":
         return "whisper", "speech"
     if config.get("model_type") == "wav2vec2-bert":

@@ -15,6 +15,7 @@ class Option:
         min: Smallest value. A default outside the range stays allowed: it switches something off.
         max: Largest value.
         above: Every value is greater than this.
+        endless: Infinity is a value too.
         divides: Option whose value this one divides.
         times: Factor of that value.
         shown: The default in words, where its value does not explain itself.
@@ -31,6 +32,7 @@ class Option:
     min: float | None = None
     max: float | None = None
     above: float | None = None
+    endless: bool = False
     divides: str = ""
     times: int = 1
     shown: str = ""
@@ -42,11 +44,12 @@ class Option:
     only_in_files: bool = False
 
     def admits(self, value: float) -> bool:
-        """Whether a number is finite and within the range."""
+        """Whether a number is within the range and, unless ``endless``, finite."""
         above = self.above is None or value > self.above
         low = float("-inf") if self.min is None else self.min
         high = float("inf") if self.max is None else self.max
-        return above and low <= value <= high and abs(value) < float("inf")
+        finite = self.endless or abs(value) < float("inf")
+        return above and low <= value <= high and finite
 
     @property
     def range(self) -> str:

@@ -159,7 +159,7 @@ class PredictOptions:
         "", "Whisper model to transcribe with.", shown="the one of the training data"
     )
     cut_over: float = option(
-        30.0, "Cut recordings longer than this many seconds at their pauses.", min=0
+        30.0, "Cut recordings longer than this many seconds at their pauses.", min=0, endless=True
     )
     segment_seconds: float = option(11.0, "Maximum seconds of a segment.", min=1)
     prior: str = option(

@@ -221,6 +221,23 @@ def test_frames_equal_those_of_ctranslate2_on_real_speech(
         assert error.max() < 5e-4, error.max()
 
 
+def test_a_local_folder_in_ctranslate2_form_is_recognised(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    folder = shutil.copytree(tiny, tmp_path / "my-whisper")
+    encoder = load_encoder(str(folder), layer=2)
+    assert (encoder.identity.encoder, encoder.identity.window) == ("my-whisper", "30s")
+    [[second]] = encoder.encode_layers([np.ones(RATE, np.float32)], (2,))
+    (named,) = load_encoder("whisper-tiny", layer=2).encode([np.ones(RATE, np.float32)])
+    np.testing.assert_array_equal(second, named)
+    with pytest.raises(UsageError, match="layers 0 to 4"):
+        load_encoder(str(folder), layer=5)
+    (folder / "model.bin").write_bytes(b"\x06\0\0\0\x0a\0OtherSpec\0" + bytes(20))
+    with pytest.raises(WeightsError, match="'OtherSpec', expected a Whisper"):
+        load_encoder(str(folder))
+
+
 def test_every_tensor_of_the_package_is_used(tiny: Path) -> None:
     from serctl.encoders.whisper_ct2 import load_network, read_variables
 

@@ -227,7 +227,7 @@ def test_of_several_stores_the_one_that_project_file_or_recipe_makes_is_trained_
         (project, "", "float16"), (stated, "", "float32"), (stated, str(recipe), "int8"),
     ):  # fmt: skip
         [branch] = open_branches(workspace, {"speech": ["hubert"]}, name)
-        assert branch.store.key.storage == storage
+        assert branch.key.storage == storage
 
 
 def test_what_stale_frames_are_told_to_run_makes_them_again(project: Workspace) -> None:
@@ -374,6 +374,47 @@ def test_layer_type_and_storage_get_stores_of_their_own(project: Workspace) -> N
     stores = {extract(project, options).store for options in variants}
     assert len(stores) == 4
     assert stores == {project.cache / make_key(project, o).store_name for o in variants}
+
+
+def test_several_layers_in_one_pass_are_bit_for_bit_those_of_a_pass_each(
+    make_project: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = make_project("alone")
+    expected = [extract(alone, dataclasses.replace(WAVLM, layer=n)).store for n in (2, -1, 0)]
+    project = make_project("together")
+    options = dataclasses.replace(WAVLM, layer=(2, -1, 0))
+    with monkeypatch.context() as patch:
+        seen = interrupt_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            extract(project, options)
+    extract(project, dataclasses.replace(WAVLM, layer=0))  # one of them is finished by itself
+    seen = interrupt_after(monkeypatch, 99)
+    result = extract(project, options)
+    assert sum(seen) == result.encoded == len(SIZES) - result.present > 0
+    assert [store.name for store in result.stores] == [store.name for store in expected]
+    for made, wanted in zip(result.stores, expected, strict=True):
+        assert_equal(read_all(made), read_all(wanted))
+    assert extract(project, options).present == len(SIZES)
+
+
+def test_what_cannot_be_read_is_listed_for_every_layer(project: Workspace) -> None:
+    spoil(project)
+    options = dataclasses.replace(WAVLM, layer=(1, 2), skip_bad=True)
+    assert extract(project, options).failed == 2
+    for layer in (1, 2):
+        key = make_key(project, dataclasses.replace(WAVLM, layer=layer))
+        assert set(read_failures(project.root / "failures.csv", key.digest)) == {"u2", "u5"}
+
+
+def test_a_layer_that_the_encoder_lacks_is_refused_before_the_others_run(
+    project: Workspace,
+) -> None:
+    for layer, told in (((1, 9), "--layer 9: 'wavlm-large' has layers 0 to 3"), ((), "No layer")):
+        with pytest.raises(UsageError, match=told):
+            extract(project, dataclasses.replace(WAVLM, layer=layer))
+    with pytest.raises(UsageError, match="'facodec' has no layers"):
+        extract(project, ExtractOptions(encoder="facodec", layer=(-1, 2)))
+    assert not list(project.cache.glob("*.zarr"))
 
 
 def test_no_encoder_is_a_usage_error(project: Workspace) -> None:
