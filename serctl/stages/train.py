@@ -10,7 +10,7 @@ import numpy as np
 
 from serctl.config import Workspace
 from serctl.data.folds import choose_folds, hold_out
-from serctl.documents.run import RUN_VERSION, RunConfig, RunSummary
+from serctl.documents.run import RUN_VERSION, PredictedBy, RunConfig, RunSummary
 from serctl.errors import UsageError
 from serctl.models.config import ModelConfig
 from serctl.options import TrainOptions
@@ -22,6 +22,7 @@ from serctl.training.fit import fit, score_dev, shape_model, summarise_folds
 from serctl.training.ranks import Ranks
 from serctl.training.run_folder import (
     CONFIG,
+    MODEL,
     SUMMARY,
     close_folder,
     hash_config,
@@ -190,14 +191,16 @@ class _Session:
             corpus, options = self.corpus, self.options
             metrics = score_dev(model, corpus.dev, options, self.device, self.ranks)
             summary = summarise_folds([part.summary for part in parts], metrics)
-            self.ranks.call_first(lambda: close_folder(self.folder, self._add_facts(self.folder, summary)))
+            summary = self._add_facts(self.folder, summary)
+            self.ranks.call_first(lambda: close_folder(self.folder, summary))
         return RunResult(self.name, self.folder, present, read_summary(self.folder))
 
     def _add_facts(self, folder: Path, summary: RunSummary) -> RunSummary:
         """Add what the corpus and the trained weights say to the summary of a folder."""
         seen: dict[str, Any] = {"skipped": self.corpus.skipped, "notes": self.corpus.notes}
-        if weights := load_run(folder).layer_weights():
-            seen["layer_weights"] = weights
+        if any(len(branch.stores) > 1 for branch in self.corpus.branches):
+            model: PredictedBy = "main" if (folder / MODEL).is_file() else "folds"
+            seen["layer_weights"] = load_run(folder, predicted_by=model).layer_weights()
         return summary.model_copy(update=seen)
 
     def _open(self, folder: Path, ids: frozenset[str], fold: int | None) -> bool:

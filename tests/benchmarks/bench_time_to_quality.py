@@ -37,7 +37,7 @@ def write_files(corpus: TrainingCorpus, folder: Path) -> None:
     for data in (corpus.train, corpus.dev):
         for branch, encoder in enumerate(corpus.branches):
             for name in data.ids:
-                frames = torch.from_numpy(encoder.store.read(name)).float()
+                frames = torch.from_numpy(encoder.stores[0].read(name)).float()
                 torch.save(frames, folder / f"{name}.{branch}.pt")
 
 
@@ -57,7 +57,7 @@ def run_reference(corpus: TrainingCorpus, folder: Path, state: Path) -> list[tup
     """Return CPU seconds so far and dev macro-F1 after each epoch."""
     torch.manual_seed(7)
     num_classes, train, dev = len(corpus.labels), corpus.train, corpus.dev
-    model = Reference([branch.store.dim for branch in corpus.branches], num_classes)
+    model = Reference([branch.stores[0].dim for branch in corpus.branches], num_classes)
     optimizer = torch.optim.AdamW(model.parameters(), START, weight_decay=1e-6)
     curve: list[tuple[float, float]] = []
     if state.is_file():
@@ -93,7 +93,7 @@ def run_reference(corpus: TrainingCorpus, folder: Path, state: Path) -> list[tup
 
 
 def run_serctl(corpus: TrainingCorpus, options: TrainOptions) -> list[tuple[float, float]]:
-    encoders = [(branch.modality, branch.store.key.encoder) for branch in corpus.branches]
+    encoders = [(branch.modality, branch.key.encoder) for branch in corpus.branches]
     shape = shape_model(options, encoders, len(corpus.labels))
     curve: list[tuple[float, float]] = []
     clock = {"start": time.process_time(), "scoring": 0.0}

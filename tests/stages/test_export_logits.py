@@ -157,7 +157,7 @@ def exported_by(project, folder, split):
     """Return the logits of one fold model, without the export."""
     run = load_run(folder)
     rows = read_manifest(project.manifest).select(split)
-    stores = [branch.store for branch in reopen_branches(project, run.branches)]
+    stores = [branch.stores[0] for branch in reopen_branches(project, run.branches)]
     unlabelled = [replace(row, emotion="") for row in rows]
     data = build_set(unlabelled, stores, LabelSet(run.labels))
     found = dict(zip(data.ids, infer(run.model, data, torch.device("cpu")).logits, strict=True))

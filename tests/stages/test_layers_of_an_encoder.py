@@ -32,7 +32,7 @@ from serctl.stages.extract import extract
 from serctl.stages.predict import predict
 from serctl.stages.train import train
 from serctl.training import loop
-from serctl.training.checkpoint import load_run
+from serctl.training.checkpoint import load_model, load_run
 
 LAYERS = (0, 1, 3)
 SUM = replace(TRAIN, speech=("wavlm-large@0+1+3",), name="sum", folds=0, normalise_layers=True)
@@ -72,7 +72,9 @@ def test_the_trained_sum_is_a_numpy_sum_in_front_of_the_network(project: Workspa
     stores = [FeatureStore.open(project.cache / key.store_name) for key in run.branches[0].keys]
     model, shares = run.model, np.array(list(run.layer_weights()["wavlm-large@0+1+3"].values()))
     expected = read_logits(project.runs / "sum" / "logits" / "test.csv")
-    single = load_run(project.runs / SPEECH).model
+    single = load_model(
+        project.runs / SPEECH / "folds" / "0", load_run(project.runs / SPEECH).config
+    )
     state = {n: v for n, v in model.state_dict().items() if "layer_sum" not in n}
     single.load_state_dict(state)
     for name in expected.ids[:3]:
@@ -96,6 +98,17 @@ def test_a_network_of_one_named_layer_is_the_network_of_its_only_store(project: 
     ).runs
     one, other = (load_run(run.folder).model.state_dict() for run in (by_layer, by_digest))
     assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_fold_models_that_predict_together_have_the_mean_of_their_weights(
+    project: Workspace,
+) -> None:
+    [run] = train(project, replace(SUM, name="folded", folds=2, epochs=1)).runs
+    folds = [load_run(run.folder / "folds" / str(i)).layer_weights() for i in range(2)]
+    [mean] = run.summary.layer_weights.values()
+    for layer, weight in mean.items():
+        expected = [next(iter(fold.values()))[layer] for fold in folds]
+        assert weight == pytest.approx(sum(expected) / 2, abs=1e-6)
 
 
 def test_an_interrupted_training_continues_bit_by_bit(
