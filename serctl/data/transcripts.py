@@ -5,18 +5,20 @@ appears when all are there.
 """
 
 import csv
+import io
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 from serctl.errors import TranscriptsError
-from serctl.files import read_json, write_atomic, write_json
+from serctl.files import hold, read_json, write_atomic, write_binary, write_json
 
 TRANSCRIPTS_VERSION = 1
 FROM_MANIFEST = "manifest"
@@ -87,19 +89,25 @@ def read_rows(path: Path) -> list[Transcript]:
     Raises:
         TranscriptsError: The file is missing, lacks a column or holds a value that is no number.
     """
+    return [_parse(row, path, line) for line, row in enumerate(_read_table(path), 2)]
+
+
+def _read_table(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise TranscriptsError(f"Transcripts '{path}' cannot be read: {reason}. {HINT}") from None
-    return [_parse(row, path, line) for line, row in enumerate(rows, 2)]
 
 
 def write_transcripts(
     path: Path, rows: Iterable[Transcript], document: dict[str, Any]
 ) -> tuple[str, Path] | None:
-    """Write the CSV and, beside it, the JSON that names its source; another source's are renamed.
+    """Write the CSV and, beside it, the JSON that names its source.
+
+    Finished rows of another source are copied first. A process killed at any instant leaves every
+    finished row in a CSV beside the JSON of its own source, or in the journal.
 
     Args:
         path: Of the CSV.
@@ -110,39 +118,72 @@ def write_transcripts(
         The other source, if there was one, and the CSV that its words are in now.
     """
     sidecar = path.with_suffix(".json")
-    aside = _put_aside(path, document["source"])
-    sidecar.unlink(missing_ok=True)  # never words of one source under the name of another
+    content = _format_rows(rows)
+    aside = _copy_other_source(path, document["source"], content)
+    # The words of one source never stand beside the name of another, wherever a kill comes.
+    if aside:
+        path.unlink()
+    if not path.exists():
+        sidecar.unlink(missing_ok=True)
     with write_atomic(path) as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            values = asdict(row)
-            for name in NUMBERS:
-                values[name] = "" if values[name] is None else f"{values[name]:.5g}"
-            # A bare carriage return is not quoted by the writer but ends a row for the reader.
-            writer.writerow(values | {"text": "\n".join(re.split("\r\n?", row.text))})
+        file.write(content)
     write_json(sidecar, {"serctl_transcripts": TRANSCRIPTS_VERSION, **document})
     return aside
 
 
+def _format_rows(rows: Iterable[Transcript]) -> str:
+    """Return the CSV of some rows."""
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        values = asdict(row)
+        for name in NUMBERS:
+            values[name] = "" if values[name] is None else f"{values[name]:.5g}"
+        # A bare carriage return is not quoted by the writer but ends a row for the reader.
+        writer.writerow(values | {"text": "\n".join(re.split("\r\n?", row.text))})
+    return file.getvalue()
+
+
 def read_finished(path: Path, source: str) -> list[Transcript]:
-    """Return the finished rows of this source, also if others have taken their place since."""
+    """Return the finished rows of this source, also if others have taken their place since.
+
+    A damaged row is left out: it is made again, and the others are not.
+    """
     for place in (path, _beside(path, source)):
         with suppress(TranscriptsError):
             if _read_document(place)["source"] == source:
-                return read_rows(place)
+                return list(_parse_whole(place))
     return []
 
 
-def _put_aside(path: Path, source: str) -> tuple[str, Path] | None:
-    """Keep finished rows of another source: hours of a large model may have made them."""
-    with suppress(TranscriptsError):
-        found = _read_document(path)["source"]
-        if found != source and path.exists():
-            for suffix in (".csv", ".json"):
-                path.with_suffix(suffix).replace(_beside(path, found).with_suffix(suffix))
-            return found, _beside(path, found)
-    return None
+def _parse_whole(path: Path) -> Iterator[Transcript]:
+    for line, row in enumerate(_read_table(path), 2):
+        with suppress(TranscriptsError):
+            yield _parse(row, path, line)
+
+
+def _copy_other_source(path: Path, source: str, content: str) -> tuple[str, Path] | None:
+    """Copy finished rows of another source: hours of a large model may have made them.
+
+    A CSV whose JSON is missing or damaged is of an unknown source, unless it is what will be
+    written: then a process was killed between the two files.
+    """
+    if not path.exists():
+        return None
+    present = path.read_bytes()
+    try:
+        found = str(_read_document(path)["source"])
+    except TranscriptsError:
+        found = source if present == content.encode() else f"unknown-{zlib.crc32(present):08x}"
+    if found == source:
+        return None
+    other = _beside(path, found)
+    for old, new in ((path, other), (path.with_suffix(".json"), other.with_suffix(".json"))):
+        if old.exists():
+            with write_binary(new) as file:
+                file.write(old.read_bytes())
+    return found, other
 
 
 def _beside(path: Path, source: str) -> Path:
@@ -152,6 +193,8 @@ def _beside(path: Path, source: str) -> Path:
 
 class Journal:
     """Rows finished so far, appended batch by batch; a kill loses only the batch at work.
+
+    One process at a time writes a journal: `hold` keeps it.
 
     Args:
         path: Of the CSV that will be written when all rows are there.
@@ -164,15 +207,23 @@ class Journal:
         self._file: TextIO | None = None
 
     def read(self) -> list[Transcript]:
-        """Return the rows of an interrupted run, less a last line that was cut off."""
-        try:
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [json.loads(line) for line in lines if line.endswith("\n")]
-        except (OSError, ValueError):
+        """Return the rows of an interrupted run; a damaged or cut line drops only itself."""
+        if not self.path.exists():
             return []
-        if not whole or whole[0] != {"source": self._source}:
-            return []
-        return [Transcript(**row) for row in whole[1:]]
+        first, *lines = self.path.read_bytes().split(b"\n")
+        if (_parse_line(first) or {}).get("source", self._source) != self._source:
+            return []  # another source, whose name makes the same file name
+        parsed = [_parse_line(line) for line in lines]
+        rows = [Transcript(**row) for row in parsed if row and _is_transcript(row)]
+        return list({row.utterance_id: row for row in rows}.values())
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Keep other processes from transcribing with the same source during a block.
+
+        Raises:
+            SerctlError: Another process is at it.
+        """
+        return hold(self.path)
 
     def __enter__(self) -> "Journal":
         rows = self.read()
@@ -201,6 +252,22 @@ class Journal:
     def remove(self) -> None:
         """Forget the rows: they stand in the CSV now."""
         self.path.unlink(missing_ok=True)
+
+
+def _is_transcript(row: dict[str, Any]) -> bool:
+    """Return whether a line of the journal holds a whole row."""
+    kinds: dict[str, Any] = {name: (float, int, type(None)) for name in NUMBERS}
+    return row.keys() == set(COLUMNS) and all(
+        isinstance(value, kinds.get(name, str)) for name, value in row.items()
+    )
+
+
+def _parse_line(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _read_document(path: Path) -> dict[str, Any]:

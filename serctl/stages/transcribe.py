@@ -98,7 +98,8 @@ def transcribe(
     recognition = settle_recognition(workspace, options)
     with SourceHasher(workspace.cache) as hasher:
         run = _Transcription(workspace, recognition, AudioInputs(hasher))
-        return run.over(manifest, progress)
+        with run.journal.hold():
+            return run.over(manifest, progress)
 
 
 def _take_manifest(

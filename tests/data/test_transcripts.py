@@ -12,7 +12,7 @@ from serctl.data.transcripts import (
     read_transcripts,
     write_transcripts,
 )
-from serctl.errors import TranscriptsError
+from serctl.errors import SerctlError, TranscriptsError
 
 ROWS = [
     Transcript("a", "Hello, there.", "en", -0.25, 0.01, 1.1, 0.0, "", "00ff"),
@@ -52,6 +52,66 @@ def test_a_damaged_file_is_no_finished_work(tmp_path: Path) -> None:
     assert read_finished(path, "s") == ROWS
 
 
+@pytest.mark.parametrize("document", [None, "{", '{"serctl_transcripts": 99}'])
+def test_words_of_an_unknown_source_are_kept(tmp_path: Path, document: str | None) -> None:
+    path = tmp_path / "transcripts.csv"
+    path.write_text("utterance_id,text\na,typed by hand\n")
+    if document is not None:
+        path.with_suffix(".json").write_text(document)
+    aside = write_transcripts(path, ROWS, {"source": "s"})
+    assert aside
+    assert aside[0].startswith("unknown-")
+    assert "typed by hand" in aside[1].read_text()
+    assert read_finished(path, "s") == ROWS
+
+
+def test_a_damaged_row_of_finished_work_drops_only_itself(tmp_path: Path) -> None:
+    path = tmp_path / "transcripts.csv"
+    write_transcripts(path, ROWS, {"source": "s"})
+    path.write_text(path.read_text().replace("-0.25", "x0.25"))
+    assert read_finished(path, "s") == ROWS[1:]
+    with pytest.raises(TranscriptsError, match="line 2"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize("calls", range(6))
+@pytest.mark.parametrize("before", ["s", "other", None])
+def test_an_interrupted_write_loses_no_row_of_any_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None, calls: int
+) -> None:
+    path = tmp_path / "transcripts.csv"
+    if before:
+        write_transcripts(path, ROWS[:2], {"source": before})
+    real, done = Path.replace, []
+
+    def replace_or_die(old: Path, new: Path) -> Path:
+        if len(done) == calls:
+            raise KeyboardInterrupt
+        done.append(new)
+        return real(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace_or_die)
+        try:
+            write_transcripts(path, ROWS, {"source": "s"})
+        except KeyboardInterrupt:
+            pass
+        else:
+            assert calls >= 2
+    if before == "other":
+        assert read_finished(path, "other") == ROWS[:2]
+    if before == "s":
+        assert read_finished(path, "s")[:2] == ROWS[:2]
+    if path.exists() and path.with_suffix(".json").exists():
+        assert len(read_rows(path)) == (2 if read_transcripts(path).source == "other" else 3) or (
+            before == "s" and len(read_rows(path)) == 2
+        )
+    write_transcripts(path, ROWS, {"source": "s"})
+    assert read_transcripts(path).source == "s"
+    assert read_rows(path) == ROWS
+    assert not list(tmp_path.glob("*unknown*"))
+
+
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("t") / "transcripts.csv"
@@ -75,6 +135,46 @@ def test_a_journal_gives_back_whole_rows_of_its_own_source(tmp_path: Path) -> No
     assert Journal(path, "s").read() == [*ROWS, Transcript("d", "again")]
     journal.remove()
     assert Journal(path, "s").read() == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"\0" * 40,
+        b'{"utterance_id": "b"}',
+        b'{"utterance_id": 7, "text": null}',
+        b"\xff\xfe not text",
+        b'["a", "list"]',
+    ],
+)
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_a_damaged_line_of_a_journal_drops_only_itself(
+    tmp_path: Path, at: int, damage: bytes
+) -> None:
+    path = tmp_path / "t.csv"
+    with Journal(path, "s") as journal:
+        journal.append(ROWS)
+    lines = journal.path.read_bytes().split(b"\n")
+    lines[at] = damage
+    journal.path.write_bytes(b"\n".join(lines))
+    kept = [row for i, row in enumerate(ROWS, 1) if i != at]
+    assert Journal(path, "s").read() == kept
+    with Journal(path, "s") as again:  # the next run writes them down anew
+        again.append([ROWS[0]])
+    assert {row.utterance_id for row in Journal(path, "s").read()} == {"a"} | {
+        row.utterance_id for row in kept
+    }
+
+
+def test_two_processes_do_not_write_one_journal(tmp_path: Path) -> None:
+    with (
+        Journal(tmp_path / "t.csv", "s").hold(),
+        Journal(tmp_path / "t.csv", "other").hold(),
+        pytest.raises(SerctlError, match="Another process"),
+        Journal(tmp_path / "t.csv", "s").hold(),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
