@@ -143,12 +143,19 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 
 def recover_folder(folder: Path) -> None:
-    """Undo a `replace_folder` that was killed: restore the old folder, or finish deleting it."""
+    """Undo a `replace_folder` that was killed: restore the old folder, or finish deleting it.
+
+    Raises:
+        SerctlError: The folder cannot be written.
+    """
     old = folder.with_name(f".{folder.name}.old")
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
     elif old.exists():
-        old.rename(folder)
+        try:
+            old.rename(folder)
+        except OSError as error:
+            raise SerctlError(f"Cannot write '{folder}': {error.strerror or error}.") from error
 
 
 def remove_folder(folder: Path) -> None:

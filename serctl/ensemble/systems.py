@@ -78,7 +78,7 @@ class System:
 
 def list_systems(workspace: Workspace) -> list[System]:
     """Return all runs and then all stackers that have logits for any split, by name."""
-    runs = [System(path.parent.name, "run", path) for path in workspace.runs.glob("*/logits")]
+    runs = [System(path.parent.name, "run", path) for path in workspace.runs.glob("[!.]*/logits")]
     stackers = [
         System(path.parent.name, "stacker", path.parent)
         for path in workspace.stackers.glob("[!.]*/stacker.json")

@@ -196,7 +196,9 @@ class TrainOptions:
     seed: int = seed_option(panel=RUN)
     seeds: int = option(1, "Number of runs with consecutive seeds.", panel=RUN, min=1)
     name: str = option("", "Name of the run.", panel=RUN, shown="encoders and loss")
-    overwrite: bool = option(False, "Replace a run of this name.", panel=RUN)
+    overwrite: bool = option(
+        False, "Replace a run of this name and other options or data.", panel=RUN
+    )
     profile: bool = option(False, "Measure the time spent in each part of a step.", panel=RUN)
     device: str = device_option()
     limit: int | None = limit_option()

@@ -209,7 +209,7 @@ def _check_cache(workspace: Workspace) -> Iterator[Check]:
 
 
 def _check_runs(workspace: Workspace) -> Iterator[Check]:
-    folders = sorted(path.parent for path in workspace.runs.glob(f"*/{CONFIG}"))
+    folders = sorted(path.parent for path in workspace.runs.glob(f"[!.]*/{CONFIG}"))
     begun = [folder.name for folder in folders if not (folder / SUMMARY).is_file()]
     found = f"{len(folders) - len(begun)} finished"
     if begun:

@@ -114,7 +114,7 @@ def find_run(workspace: Workspace, name: str) -> Path:
         if name and (folder / CONFIG).is_file():
             read_summary(folder)
             return folder
-    known = [path.parent.name for path in workspace.runs.glob(f"*/{CONFIG}")]
+    known = [path.parent.name for path in workspace.runs.glob(f"[!.]*/{CONFIG}")]
     raise UnknownNameError("run", name, known, "Make one with: serctl train")
 
 

@@ -112,7 +112,7 @@ def stack(
 
 def _list_unexported(workspace: Workspace) -> list[str]:
     """Return a note for each finished run that has no logits yet."""
-    folders = sorted(path.parent for path in workspace.runs.glob("*/summary.json"))
+    folders = sorted(path.parent for path in workspace.runs.glob("[!.]*/summary.json"))
     return [
         f"Left out: '{folder.name}' has no logits. Run: serctl export-logits {folder.name}"
         for folder in folders

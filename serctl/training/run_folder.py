@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,15 +103,47 @@ def hash_config(config: RunConfig) -> str:
     return hash_document({"options": options, "keys": keys, **kept})
 
 
+def choose_folder(folder: Path, hashes: Mapping[str, str]) -> Path:
+    """Return where ``--overwrite`` trains: in ``folder``, or beside it if that holds other runs.
+
+    A run of the same hash is kept and continued. Other runs stay until `replace_folder` puts the
+    finished new ones in their place.
+
+    Args:
+        folder: Of a run (named ``.``) or of several (named by their subfolders).
+        hashes: Of the configs of the runs that are wanted, by name.
+    """
+    if not _holds_others(folder, hashes):
+        return folder
+    new = folder.with_name(f".{folder.name}.new")
+    if _holds_others(new, hashes):  # begun for other options, and given up
+        shutil.rmtree(new)
+    return new
+
+
+def _holds_others(folder: Path, hashes: Mapping[str, str]) -> bool:
+    paths = [path for path in (folder / CONFIG, *folder.glob(f"*/{CONFIG}")) if path.is_file()]
+    return any(
+        _read_hash(path) != hashes.get(path.parent.relative_to(folder).as_posix())
+        for path in paths
+        if _is_started(path.parent)
+    )
+
+
+def _read_hash(path: Path) -> str:
+    try:
+        return RunConfig.read(path).hash
+    except CheckpointError:  # damaged, or of another version: worth replacing
+        return ""
+
+
 def open_folder(folder: Path, config: RunConfig, train_ids: Iterable[str]) -> bool:
     """Start a run or continue it; return whether it is finished.
 
     Raises:
         CheckpointError: The folder holds a run of other options or data.
     """
-    if config.options.overwrite:
-        shutil.rmtree(folder, ignore_errors=True)
-    elif (folder / CONFIG).is_file() and _is_started(folder):
+    if (folder / CONFIG).is_file() and _is_started(folder):
         found = RunConfig.read(folder / CONFIG)
         if found.hash == config.hash:
             return _is_finished(folder)

@@ -21,8 +21,10 @@ from serctl.errors import (
     ConfigError,
     ManifestError,
     MissingFeaturesError,
+    SerctlError,
     UsageError,
 )
+from serctl.files import hold
 from serctl.options import ExportLogitsOptions, TrainOptions
 from serctl.stages.export_logits import export_logits
 from serctl.stages.train import train
@@ -99,6 +101,94 @@ def test_a_run_of_other_options_or_data_is_not_replaced_unasked(project, tmp_pat
         train(other, replace(TINY, name="kept", epochs=1))
     run = train(project, replace(TINY, name="kept", epochs=2, overwrite=True)).runs[0]
     assert (run.present, run.summary.epochs) == (False, 2)
+
+
+def stop_after(monkeypatch, epochs):
+    """Let trainings save their state at every epoch and be interrupted after some."""
+    from serctl.training import loop
+
+    real, done = loop.Trainer._save, []
+
+    def save(self, optimizer):
+        real(self, optimizer)
+        done.append(1)
+        if len(done) == epochs:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Trainer, "_save", save)
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.suffix in (".safetensors", ".txt") and path.is_file()
+    }
+
+
+OTHER = replace(TINY, hidden=6, overwrite=True)
+
+
+def test_a_run_is_replaced_when_its_successor_is_finished(project, monkeypatch):
+    old = train(project, replace(TINY, name="replaced", epochs=1)).runs[0]
+    before = contents(old.folder)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            train(project, replace(OTHER, name="replaced"))
+    assert contents(old.folder) == before
+    assert load_run(old.folder).config.options.epochs == 1
+    lines = []
+    train(project, replace(OTHER, name="replaced"), log=lines.append)
+    assert len([line for line in lines if "epoch" in line]) == 1  # the third: it went on
+    plain = train(project, replace(OTHER, name="undisturbed")).runs[0]
+    assert contents(old.folder) == contents(plain.folder)
+    hidden = [path.name for path in project.runs.iterdir() if path.name.startswith(".")]
+    assert not hidden
+
+
+def test_what_is_finished_is_not_trained_again_for_overwrite(project, monkeypatch):
+    train(project, replace(TINY, name="seeds", epochs=1, seeds=2))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3 + 2)  # the first seed's three epochs and two of the second
+        with pytest.raises(KeyboardInterrupt):
+            train(project, replace(OTHER, name="seeds", seeds=2))
+    done = train(project, replace(OTHER, name="seeds", seeds=2))
+    assert [run.present for run in done.runs] == [True, False]
+    again = train(project, replace(OTHER, name="seeds", seeds=2))
+    assert [run.present for run in again.runs] == [True, True]
+
+
+def test_overwrite_that_is_refused_leaves_the_old_run(project):
+    old = train(project, replace(TINY, name="safe")).runs[0]
+    before = contents(old.folder)
+    with pytest.raises(SerctlError):
+        train(project, replace(TINY, name="safe", overwrite=True, folds=99))
+    assert contents(old.folder) == before
+
+
+def test_other_folds_replace_the_old_ones_together(project, monkeypatch):
+    three = replace(TINY, name="refolded", epochs=1, folds=3)
+    main = train(project, three).runs[0]
+    before = contents(main.folder)
+    two = replace(three, folds=2, overwrite=True)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            train(project, two)
+    kept = {name: data for name, data in contents(main.folder).items() if ".new" not in name}
+    assert kept == before
+    done = train(project, two)
+    assert done.runs[0].present  # the main model does not depend on folds
+    assert sorted(path.name for path in (main.folder / "folds").iterdir()) == ["0", "1"]
+    assert [fold.folder for fold in done.folds] == [main.folder / "folds" / k for k in "01"]
+    assert not (main.folder / ".folds.new").exists()
+
+
+def test_two_trainings_of_one_run_do_not_meet(project):
+    with hold(project.runs / "alone"), pytest.raises(SerctlError, match="Another process"):
+        train(project, replace(TINY, name="alone"))
+    train(project, replace(TINY, name="alone", epochs=1))
 
 
 def test_fold_models_leave_their_speakers_out_and_are_added_to_a_finished_run(project):

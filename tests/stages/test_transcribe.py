@@ -217,7 +217,7 @@ def test_a_disk_too_small_for_the_frames_is_told_before_the_first_utterance(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("serctl.encoding.extraction.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("serctl.encoding.disk_space.shutil.disk_usage", lambda _: usage)
     seen = interrupt_after(monkeypatch, 99)
     with pytest.raises(CacheError, match="frames of whisper-tiny need"):
         transcribe(project, replace(OPTIONS, keep_frames=True))
