@@ -1,7 +1,7 @@
 """`serctl train`: networks on cached frames: one model, or fold models, for each seed."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from serctl.config import Workspace
 from serctl.data.folds import choose_folds, hold_out
 from serctl.documents.run import RUN_VERSION, PredictedBy, RunConfig, RunSummary
 from serctl.errors import UsageError
-from serctl.models.config import ModelConfig
+from serctl.files import hold, recover_folder, replace_folder
 from serctl.options import TrainOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device, split_threads
@@ -24,6 +24,7 @@ from serctl.training.run_folder import (
     CONFIG,
     MODEL,
     SUMMARY,
+    choose_folder,
     close_folder,
     hash_config,
     open_folder,
@@ -160,40 +161,69 @@ class _Session:
         if options.heldout:
             parts = hold_out(corpus.utterances, HELD_OUT, HELD_OUT_SEED)
             chosen, self.warning = chosen - parts.ids(0), parts.warning
-        folds = None
+        kept: dict[str, frozenset[str]] = {}
         if options.folds:  # before hours of training: they may be refused
             folds = choose_folds(corpus.utterances, options.folds, options.seed)
             self.warning = folds.warning
-        everything = frozenset(chosen)
-        if folds is None:
-            return self._train_one(self.name, self.folder, everything, None), []
-        main = None
-        if options.main:
-            main = self._train_one(self.name, self.folder, everything, None)
-        elif self._open(self.folder, everything, None):
-            self.log(f"{self.name}: already trained")
-        trained = [
-            self._train_one(
-                f"{self.name} fold {fold + 1}/{options.folds}",
-                self.folder / "folds" / str(fold),
-                everything - folds.ids(fold),
-                fold,
-            )
-            for fold in range(options.folds)
-        ]
-        return main or self._close_folds(trained), trained
+            kept = {str(k): frozenset(chosen - folds.ids(k)) for k in range(options.folds)}
+        with ExitStack() as stack:
+            # Two processes in one folder would each undo what the other saves.
+            self.ranks.call_first(lambda: stack.enter_context(hold(self.folder)))
+            return self._train_all(frozenset(chosen), kept)
 
-    def _close_folds(self, parts: Sequence[RunResult]) -> RunResult:
+    def _train_all(
+        self, chosen: frozenset[str], kept: Mapping[str, frozenset[str]]
+    ) -> tuple[RunResult, list[RunResult]]:
+        """Train the main model on ``chosen``, and each fold model on what its fold keeps."""
+        folder, title = self.folder, f"{self.name} fold {{}}/{self.options.folds}"
+        main: RunResult | None = None
+        with self._replacing(folder, {".": chosen}) as place:
+            if self.options.main or not kept:
+                main = self._train_one(self.name, place, chosen, None)
+            elif self._open(place, chosen, None):
+                self.log(f"{self.name}: already trained")
+            with self._replacing(place / "folds", kept) as folds:
+                parts = [
+                    self._train_one(title.format(int(name) + 1), folds / name, ids, int(name))
+                    for name, ids in kept.items()
+                ]
+            main = main or self._close_folds(place, parts)
+        moved = [replace(part, folder=folder / "folds" / part.folder.name) for part in parts]
+        return replace(main, folder=folder), moved
+
+    @contextmanager
+    def _replacing(self, folder: Path, ids: Mapping[str, frozenset[str]]) -> Iterator[Path]:
+        """Yield where a run, or the runs below a folder, are trained; see `choose_folder`.
+
+        Args:
+            folder: Where they will be.
+            ids: By name of the run (``.`` or the number of a fold), its training utterances.
+        """
+        call_first = self.ranks.call_first
+        call_first(lambda: recover_folder(folder))
+        if not self.options.overwrite or not ids:
+            yield folder
+            return
+        hashes = {
+            name: self._make_config(None if name == "." else int(name), own).hash
+            for name, own in ids.items()
+        }
+        place = call_first(lambda: choose_folder(folder, hashes))
+        yield place
+        if place != folder:
+            call_first(lambda: replace_folder(place, folder))
+
+    def _close_folds(self, folder: Path, parts: Sequence[RunResult]) -> RunResult:
         """Finish a run whose fold models predict together: score their mean on dev."""
-        present = (self.folder / SUMMARY).is_file()
+        present = (folder / SUMMARY).is_file()
         if not present:
-            model = load_run(self.folder, self.device, "folds").model
+            model = load_run(folder, self.device, "folds").model
             corpus, options = self.corpus, self.options
             metrics = score_dev(model, corpus.dev, options, self.device, self.ranks)
             summary = summarise_folds([part.summary for part in parts], metrics)
-            summary = self._add_facts(self.folder, summary)
-            self.ranks.call_first(lambda: close_folder(self.folder, summary))
-        return RunResult(self.name, self.folder, present, read_summary(self.folder))
+            summary = self._add_facts(folder, summary)
+            self.ranks.call_first(lambda: close_folder(folder, summary))
+        return RunResult(self.name, folder, present, read_summary(folder))
 
     def _add_facts(self, folder: Path, summary: RunSummary) -> RunSummary:
         """Add what the corpus and the trained weights say to the summary of a folder."""
@@ -205,12 +235,8 @@ class _Session:
 
     def _open(self, folder: Path, ids: frozenset[str], fold: int | None) -> bool:
         """Start a folder; return whether its training is finished."""
-        corpus, options = self.corpus, self.options
-        encoders = [(branch.modality, branch.key.encoder) for branch in corpus.branches]
-        layers = [len(branch.stores) for branch in corpus.branches]
-        shape = shape_model(options, encoders, len(corpus.labels), layers)
-        config = self._make_config(fold, shape, corpus.hash_of(ids))
-        kept = [name for name in corpus.train.ids if name in ids]
+        config = self._make_config(fold, ids)
+        kept = [name for name in self.corpus.train.ids if name in ids]
         return self.ranks.call_first(lambda: open_folder(folder, config, kept))
 
     def _train_one(
@@ -249,8 +275,10 @@ class _Session:
         call_first(lambda: close_folder(folder, summary))
         return RunResult(title, folder, False, summary)
 
-    def _make_config(self, fold: int | None, shape: ModelConfig, data: str) -> RunConfig:
+    def _make_config(self, fold: int | None, ids: frozenset[str]) -> RunConfig:
         corpus, options = self.corpus, self.options
+        encoders = [(branch.modality, branch.key.encoder) for branch in corpus.branches]
+        layers = [len(branch.stores) for branch in corpus.branches]
         config = RunConfig(
             serctl_run=RUN_VERSION,
             name=self.name,
@@ -259,10 +287,10 @@ class _Session:
             options=options,
             labels=corpus.labels.names,
             branches=tuple(branch.record() for branch in corpus.branches),
-            model=shape,
+            model=shape_model(options, encoders, len(corpus.labels), layers),
             attributes=corpus.attributes,
             seed=options.seed,
-            data=data,
+            data=corpus.hash_of(ids),
             environment=environment(),
         )
         return config.model_copy(update={"hash": hash_config(config)})

@@ -167,8 +167,9 @@ def test_overwrite_that_is_refused_leaves_the_old_run(project):
     assert contents(old.folder) == before
 
 
-def test_other_folds_replace_the_old_ones_together(project, monkeypatch):
-    three = replace(TINY, name="refolded", epochs=1, folds=3)
+@pytest.mark.parametrize("kept", [True, False])
+def test_other_folds_replace_the_old_ones_together(project, monkeypatch, kept):
+    three = replace(TINY, name=f"refolded-{kept}", epochs=1, folds=3, main=kept)
     main = train(project, three).runs[0]
     before = contents(main.folder)
     two = replace(three, folds=2, overwrite=True)
@@ -176,10 +177,10 @@ def test_other_folds_replace_the_old_ones_together(project, monkeypatch):
         stop_after(patch, 1)
         with pytest.raises(KeyboardInterrupt):
             train(project, two)
-    kept = {name: data for name, data in contents(main.folder).items() if ".new" not in name}
-    assert kept == before
+    still = {name: data for name, data in contents(main.folder).items() if ".new" not in name}
+    assert still == before
     done = train(project, two)
-    assert done.runs[0].present  # the main model does not depend on folds
+    assert done.runs[0].present == kept  # a main model does not depend on the folds
     assert sorted(path.name for path in (main.folder / "folds").iterdir()) == ["0", "1"]
     assert [fold.folder for fold in done.folds] == [main.folder / "folds" / k for k in "01"]
     assert not (main.folder / ".folds.new").exists()
