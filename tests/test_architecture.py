@@ -14,6 +14,7 @@ FLOORS = {
     "cli": 8,
     "pipeline": 7,
     "stages": 6,
+    "serve": 6,
     "system": 5,
     "page": 5,
     "training": 4,

@@ -106,6 +106,7 @@ COMMANDS = (
     "report",
     "run",
     "predict",
+    "serve",
     "doctor",
 )
 """Subcommands in the order of the road; each is ``serctl.cli.<name>:<name>``."""

@@ -11,8 +11,8 @@ import typer
 from serctl.cli import console
 from serctl.cli.signature import with_options
 from serctl.config import Workspace
-from serctl.errors import count
-from serctl.options import PredictOptions
+from serctl.errors import UsageError, count
+from serctl.options import OVER_TIME, PredictOptions
 from serctl.progress import silent
 
 
@@ -23,6 +23,7 @@ class Format(StrEnum):
     csv = "csv"
     jsonl = "jsonl"
     textgrid = "textgrid"
+    rttm = "rttm"
 
 
 @with_options(PredictOptions, "predict", needs_project=False)
@@ -39,6 +40,14 @@ def predict(
     per_model: Annotated[
         bool, typer.Option("--per-model", help="Add the predictions of each network of a stacker.")
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Page or picture of the timeline: FILE.html, FILE.png, or a folder for several.",
+            metavar="FILE",
+            rich_help_panel=OVER_TIME,
+        ),
+    ] = None,
 ) -> None:
     """Predict the emotion of every utterance in recordings, with probabilities."""
     names = [
@@ -48,10 +57,17 @@ def predict(
         if name
     ]
     options = replace(options, audio=tuple(names))
+    if options.every:
+        from serctl.cli.timelines import show_timelines
+
+        show_timelines(workspace, options, form.value, output, plot)
+        return
+    check_over_time(options, form, plot)
     from serctl.cli import predictions
+    from serctl.data.recordings import find_recordings
     from serctl.stages import predict as stage
 
-    paths = stage.find_audio(options.audio)
+    paths = find_recordings(options.audio)
     predictions.check_output(form.value, paths, output)
     # Rows on the terminal are progress themselves; a bar would share their lines.
     bar = console.progress if output or not sys.stdout.isatty() else silent
@@ -65,3 +81,16 @@ def predict(
     console.say(stage.speed_of(result))
     if result.failures:
         raise typer.Exit(3)
+
+
+def check_over_time(options: PredictOptions, form: Format, plot: Path | None) -> None:
+    """Refuse what only a timeline has, without one.
+
+    Raises:
+        UsageError: The flag, and the one to add.
+    """
+    asked = {"--plot": plot, "--format rttm": form is Format.rttm}
+    asked["--channels"] = options.channels != "mix"
+    for flag, given in asked.items():
+        if given:
+            raise UsageError(f"{flag} is for timelines. Add: --every 1")

@@ -5,7 +5,9 @@ fields.
 """
 
 from serctl.options.check import check_options, read_recipe, restore_options
+from serctl.options.serving import ServeOptions, SpaceOptions
 from serctl.options.stages import (
+    OVER_TIME,
     BundleOptions,
     EvaluateOptions,
     ExportLogitsOptions,
@@ -29,10 +31,13 @@ STAGE_OPTIONS: dict[str, type] = {
     "predict": PredictOptions,
     "bundle": BundleOptions,
     "push": PushOptions,
+    "space": SpaceOptions,
+    "serve": ServeOptions,
 }
 """Tables of serctl.toml and of recipe files."""
 
 __all__ = [
+    "OVER_TIME",
     "STAGE_OPTIONS",
     "BundleOptions",
     "EvaluateOptions",
@@ -41,6 +46,8 @@ __all__ = [
     "PredictOptions",
     "PushOptions",
     "ReportOptions",
+    "ServeOptions",
+    "SpaceOptions",
     "StackOptions",
     "TrainOptions",
     "TranscribeOptions",

@@ -141,6 +141,9 @@ class EvaluateOptions:
     limit: int | None = limit_option()
 
 
+OVER_TIME = "Emotion over time"
+
+
 @checked("predict")
 @dataclass(frozen=True)
 class PredictOptions:
@@ -178,6 +181,28 @@ class PredictOptions:
         (), "Checkpoint of an encoder, instead of the one in serctl.toml.", metavar="NAME=DIR"
     )
     device: str = device_option()
+    every: float = option(
+        0.0,
+        "Predict over time: one prediction every N seconds of a recording.",
+        above=0,
+        shown="utterances",
+        panel=OVER_TIME,
+    )
+    window: float = option(
+        4.0, "Seconds of audio that each prediction over time reads.", above=0, panel=OVER_TIME
+    )
+    smooth: float = option(
+        0.0, "Seconds over which probabilities are averaged.", min=0, panel=OVER_TIME
+    )
+    shortest: float = option(
+        2.0, "Minimum seconds of a segment of one emotion.", min=0, panel=OVER_TIME
+    )
+    channels: Literal["mix", "split", "left", "right"] = option(
+        "mix", "Channels to predict: their mean, each of them, or one.", panel=OVER_TIME
+    )
+    windows_alone: bool = option(
+        False, "Encode every window separately instead of sharing frames.", panel=OVER_TIME
+    )
 
 
 @checked("bundle")

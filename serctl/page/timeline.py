@@ -217,9 +217,23 @@ def resolve_colours(node: Any, palette: Mapping[str, str]) -> Any:
 
 
 def make_figure(timeline: Timeline, scheme: str) -> go.Figure:
-    """Return the figure of a timeline with the colours of ``light`` or ``dark``."""
-    figure = resolve_colours(show_course(timeline).figure, read_palette(scheme))
-    return go.Figure(figure)
+    """Return the figure of a timeline for a page of its own, ``light`` or ``dark``."""
+    figure = go.Figure(show_course(timeline).figure)
+    axis = {"gridcolor": "var(--line)", "linecolor": "var(--line)", "zeroline": False}
+    axis |= {"fixedrange": True, "automargin": True, "title": {"font": {"size": 13}}}
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+    figure.update_layout(
+        template=None,
+        autosize=True,
+        dragmode=False,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": "var(--ink)", "size": 13},
+        hoverlabel={"bgcolor": "var(--raised)", "font": {"color": "var(--ink)"}},
+        margin={"l": 56, "r": 16, "b": 48},
+    )
+    return go.Figure(resolve_colours(figure.to_plotly_json(), read_palette(scheme)))
 
 
 def read_palette(scheme: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from serctl.config import Workspace
 from serctl.data.audio import SAMPLE_RATE, read_audio
-from serctl.data.corpora.scan import AUDIO
+from serctl.data.recordings import find_recordings
 from serctl.data.transcripts import read_rows
 from serctl.encoding.failures import capture
 from serctl.encoding.pipeline import run_ahead
@@ -24,8 +24,6 @@ from serctl.system.utterances import LoadedUtterance
 
 READ_AHEAD = 8
 """Files that are decoded while the networks work on others."""
-FORMATS = frozenset({*AUDIO, ".aiff", ".aif", ".au", ".caf", ".opus", ".w64", ".oga", ".mp2"})
-"""Endings by which audio is found in folders; a file that is named may have any."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def predict(
     """
     if not options.model:
         raise UsageError("No model is named. Give a bundle, stacker or run: --model NAME")
-    paths = find_audio(options.audio)
+    paths = find_recordings(options.audio)
     if absent := [path for path in paths if not path.exists() and not options.skip_bad]:
         raise AudioError(
             f"Audio that does not exist: {first_few(absent)}. To predict the others: --skip-bad"
@@ -162,28 +160,6 @@ class _Recordings:
             raise AudioError(f"'{path}': nobody speaks in it. Take it whole with --cut-over inf.")
         self.cut += 1
         return segments
-
-
-def find_audio(names: Sequence[str]) -> list[Path]:
-    """Return the files that names mean: themselves, or all audio below a folder, sorted.
-
-    Raises:
-        UsageError: Nothing is named.
-        AudioError: A name is neither a file nor a folder with audio.
-    """
-    found: list[Path] = []
-    for name in names:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in FORMATS)
-            if not inside:
-                raise AudioError(f"Folder '{name}' holds no audio ({', '.join(sorted(FORMATS))}).")
-            found += inside
-        else:
-            found.append(path)
-    if not found:
-        raise UsageError("No audio is named. Give files, folders, or - and a list on stdin.")
-    return found
 
 
 def read_words(path: Path) -> dict[str, str]:

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -20,6 +19,7 @@ from serctl.evaluation.published import Beside, describe_training, lay_beside
 from serctl.evaluation.table import make_records, to_csv, to_latex, to_markdown_beside
 from serctl.files import write_atomic
 from serctl.options import ReportOptions
+from serctl.page.packages import check_packages
 from serctl.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -63,11 +63,7 @@ def report(
     beside = lay_beside(document, configs)
     notes: tuple[str, ...] = ()
     if kind == "html":
-        for package in ("plotly", "jinja2"):
-            if find_spec(package) is None:
-                raise ReportError(
-                    f"A page needs {package}. Install it: pip install 'serctl[report]'"
-                )
+        check_packages()
         from serctl.page.document import render_page
 
         with progress.task("drawing the page", 1) as advance:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def to_csv(timelines: Sequence[Timeline]) -> str:
     """Return one row for each step; empty probabilities where nobody speaks."""
     file = io.StringIO()
     writer: csv.DictWriter | None = None
-    for row in (row for timeline in timelines for row in _list_steps(timeline)):
+    for row in (row for timeline in timelines for row in list_steps(timeline)):
         shares = row.pop("probabilities") or {}
         labels = timelines[0].labels
         flat = row | {name: f"{shares[name]:.6f}" if shares else "" for name in labels}
@@ -35,11 +36,26 @@ def to_csv(timelines: Sequence[Timeline]) -> str:
 
 def to_jsonl(timelines: Sequence[Timeline]) -> str:
     """Return one line of JSON for each step; ``probabilities`` is null where nobody speaks."""
-    rows = (row for timeline in timelines for row in _list_steps(timeline))
+    rows = (row for timeline in timelines for row in list_steps(timeline))
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _list_steps(timeline: Timeline) -> list[dict[str, Any]]:
+def to_dict(timeline: Timeline) -> dict[str, Any]:
+    """Return a timeline as plain values for JSON: its steps, segments and transcript."""
+    return {
+        "audio": timeline.audio,
+        "channel": timeline.channel,
+        "model": timeline.model,
+        "seconds": round(timeline.seconds, 3),
+        "labels": list(timeline.labels),
+        "steps": list_steps(timeline),
+        "segments": [asdict(segment) for segment in timeline.segments],
+        "transcript": [asdict(spoken) for spoken in timeline.transcript],
+    }
+
+
+def list_steps(timeline: Timeline) -> list[dict[str, Any]]:
+    """Return a row for each step; ``probabilities`` is None where nobody speaks."""
     rows = []
     for i, emotion in enumerate(timeline.emotions):
         values = timeline.probabilities[i]

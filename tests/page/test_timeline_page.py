@@ -63,7 +63,7 @@ def test_the_cursor_and_the_transcript_follow_the_audio(shown) -> None:
     shown.execute_script("audio.currentTime = 9.5")
     where = "return plotOf(0).xaxis.p2l(parseFloat(cursor.style.left) - plotOf(0).xaxis._offset)"
     prepare = "const plotOf = (i) => figures[i].plot._fullLayout, cursor = figures[0].cursor;"
-    eventually(lambda: abs(shown.execute_script(prepare + where) - 9.5) < 0.1)
+    eventually(lambda: abs((shown.execute_script(prepare + where) or 0) - 9.5) < 0.1)
     current = shown.find_elements("css selector", "#transcript [aria-current]")
     assert [line.find_element("css selector", "time").text for line in current] == ["0:09"] * 2
 

@@ -1,0 +1,140 @@
+"""How `serctl predict --every` writes timelines: a table, files of several formats, a page."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from serctl.cli import console
+from serctl.config import Workspace
+from serctl.errors import UsageError, count
+from serctl.files import write_atomic
+from serctl.options import PredictOptions
+
+if TYPE_CHECKING:
+    from serctl.stages.timeline import RecordingTimelines, TimelinesResult
+
+PICTURE_HEIGHT, COURSE_HEIGHT, LINE_HEIGHT = 480, 470, 38
+"""Pixels of a picture: the page around the figures, each figure, each line of the transcript."""
+TALLEST = 8000
+
+
+def show_timelines(
+    workspace: Workspace | None,
+    options: PredictOptions,
+    form: str,
+    output: Path | None,
+    plot: Path | None,
+) -> None:
+    """Predict over time, write what was asked for, and report what was left out."""
+    from serctl.stages.timeline import predict_timelines
+
+    if plot is not None:
+        check_plot(plot)
+    result = predict_timelines(workspace, options, progress=console.progress)
+    if form == "textgrid":
+        write_textgrids(result, output)
+    else:
+        write_text(format_timelines(result, form), output)
+    for recording in result.recordings if plot else ():
+        path = name_plot(plot, recording, len(result.recordings))
+        write_plot(recording, options, result, path)
+        console.say(f"Wrote {path}.")
+    for note in result.notes:
+        console.say(note)
+    for name, reason in result.failures:
+        console.say(f"Left out: {name}: {reason}")
+    seconds = sum(recording.seconds for recording in result.recordings)
+    told = count(len(result.recordings), "recording")
+    console.say(f"{told} of {seconds:,.1f} s in {result.seconds:,.1f} s")
+    if result.failures:
+        raise typer.Exit(3)
+
+
+def format_timelines(result: "TimelinesResult", form: str) -> str:
+    """Return all timelines in a format of one file."""
+    from serctl.stages.timeline import list_timelines
+    from serctl.timeline import formats
+
+    write = {
+        "csv": formats.to_csv,
+        "jsonl": formats.to_jsonl,
+        "rttm": formats.to_rttm,
+        "table": lambda timelines: formats.to_table(timelines) + "\n",
+    }
+    return write[form](list(list_timelines(result)))
+
+
+def write_text(text: str, output: Path | None) -> None:
+    """Write to a file, or to stdout."""
+    if output is None:
+        sys.stdout.write(text)
+        return
+    with write_atomic(output) as file:
+        file.write(text)
+
+
+def write_textgrids(result: "TimelinesResult", output: Path | None) -> None:
+    """Write a TextGrid for each recording into a folder; the only one to stdout without a folder.
+
+    Raises:
+        UsageError: There are several recordings and no folder, or two of the same name.
+    """
+    from serctl.timeline.formats import to_textgrid
+
+    if output is None and len(result.recordings) > 1:
+        raise UsageError(f"{len(result.recordings)} TextGrids need a folder: --output DIR")
+    names = [recording.path.stem for recording in result.recordings]
+    if len(set(names)) < len(names):
+        raise UsageError("Two recordings have the same file name: write their TextGrids apart.")
+    for recording in result.recordings:
+        path = output / f"{recording.path.stem}.TextGrid" if output else None
+        write_text(to_textgrid(recording.timelines), path)
+        if path:
+            console.say(f"Wrote {path}.")
+
+
+def check_plot(plot: Path) -> None:
+    """Refuse, before anything is predicted, a plot that could not be written.
+
+    Raises:
+        UsageError: The suffix stands for no format.
+    """
+    if plot.suffix not in (".html", ".png", ""):
+        raise UsageError(f"--plot '{plot}': expected FILE.html, FILE.png, or a folder.")
+    from serctl.page.packages import check_packages
+
+    check_packages()
+
+
+def name_plot(plot: Path | None, recording: "RecordingTimelines", recordings: int) -> Path:
+    """Return where the plot of a recording goes.
+
+    Raises:
+        UsageError: Several recordings have one file.
+    """
+    assert plot is not None
+    if not plot.suffix:
+        return plot / f"{recording.path.stem}.html"
+    if recordings > 1:
+        raise UsageError(f"{recordings} recordings need a folder: --plot {plot.with_suffix('')}")
+    return plot
+
+
+def write_plot(
+    recording: "RecordingTimelines", options: PredictOptions, result: "TimelinesResult", path: Path
+) -> None:
+    """Write the page of a recording, or a picture of it."""
+    from serctl.page.picture import take_picture
+    from serctl.page.timeline import TimelinePage, render_timeline
+
+    page = TimelinePage(
+        recording.timelines, recording.sound, options.every, options.window, result.notes
+    )
+    if path.suffix == ".png":
+        lines = sum(len(timeline.transcript) for timeline in recording.timelines)
+        height = PICTURE_HEIGHT + COURSE_HEIGHT * len(recording.timelines) + LINE_HEIGHT * lines
+        take_picture(render_timeline(page, scheme="light"), path, height=min(height, TALLEST))
+        return
+    write_text(render_timeline(page), path)

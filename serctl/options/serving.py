@@ -1,0 +1,52 @@
+"""Options of what shows a model to others: the page, and the folder of a Hugging Face Space."""
+
+from dataclasses import dataclass
+
+from serctl.options.check import checked
+from serctl.options.option import device_option, option
+
+
+@checked("serve")
+@dataclass(frozen=True)
+class ServeOptions:
+    """Options of `serctl serve`."""
+
+    model: str = option(
+        "",
+        "Bundle (folder, or hf:OWNER/NAME@COMMIT), stacker or run.",
+        argument=True,
+        required=True,
+    )
+    host: str = option("127.0.0.1", "Address to listen on; 0.0.0.0 is reached from other machines.")
+    port: int = option(7860, "Port to listen on; 0 takes a free one.", min=0, max=65535)
+    examples: str = option("", "Folder of recordings that the page offers.", metavar="DIR")
+    max_megabytes: float = option(50.0, "Maximum size of a request.", above=0)
+    max_seconds: float = option(600.0, "Maximum length of a recording.", above=0)
+    waiting: int = option(64, "Requests that may wait; more are refused.", min=1)
+    recogniser: str = option(
+        "", "Whisper model to transcribe with.", shown="the one of the training data"
+    )
+    prior: str = option(
+        "as-trained",
+        "Class prior: as-trained, natural (frequencies of dev), balanced, or a JSON or TOML file.",
+    )
+    abstain_below: float = option(
+        0.0, "Return no label if the highest probability is below P.", min=0, max=1, metavar="P"
+    )
+    weights: tuple[str, ...] = option(
+        (), "Checkpoint of an encoder, instead of the one in serctl.toml.", metavar="NAME=DIR"
+    )
+    device: str = device_option()
+
+
+@checked("space")
+@dataclass(frozen=True)
+class SpaceOptions:
+    """Options of `serctl bundle space`."""
+
+    output: str = option("", "Folder to write.", argument=True, required=True, metavar="DIR")
+    bundle: str = option(
+        "bundle", "Bundle of the Space: a folder that is copied, or hf:OWNER/NAME@COMMIT."
+    )
+    title: str = option("", "Title of the Space.", shown="the name of the bundle")
+    overwrite: bool = option(False, "Replace an existing Space folder.")

@@ -1,0 +1,141 @@
+"""The HTTP API: audio in, JSON out; every error is a status and one line."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from serctl import __version__
+from serctl.data.audio import SAMPLE_RATE
+from serctl.errors import AudioError, SerctlError, UsageError
+from serctl.serve.limits import Limits, TooLargeError
+from serctl.serve.worker import BusyError, Worker
+from serctl.system.timeline import TimelineSettings, predict_timeline
+from serctl.system.utterances import LoadedUtterance
+from serctl.timeline.formats import to_dict
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from numpy import float32
+    from numpy.typing import NDArray
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+STATUS: dict[type[Exception], int] = {TooLargeError: 413, BusyError: 503}
+"""Statuses of errors; of all others that a user can cause it is 400."""
+SETTINGS = ("every", "window", "smooth", "shortest")
+"""Query parameters, all in seconds; with ``every`` the answer is a timeline."""
+
+
+def make_api(worker: Worker, limits: Limits) -> "FastAPI":
+    """Return an application with ``GET /health`` and ``POST /predict``."""
+    from fastapi import FastAPI
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import JSONResponse
+
+    async def health(request: "Request") -> "Response":
+        return JSONResponse(describe(worker))
+
+    async def predict(request: "Request") -> "Response":
+        content, name = await read_upload(request)
+        settings = dict(request.query_params)
+        found = await run_in_threadpool(answer, worker, limits, content, name, settings)
+        return JSONResponse(found)
+
+    async def explain(request: "Request", error: Exception) -> "Response":
+        return JSONResponse({"error": str(error)}, STATUS.get(type(error), 400))
+
+    app = FastAPI(openapi_url=None)
+    app.add_route("/health", health)
+    app.add_route("/predict", predict, methods=["POST"])
+    app.add_exception_handler(SerctlError, explain)
+    return app
+
+
+def describe(worker: Worker) -> dict[str, Any]:
+    """Return that the models are loaded, which they are, and how many requests wait."""
+    return {
+        "status": "ok",
+        "model": worker.predictor.parts.name,
+        "labels": list(worker.predictor.labels),
+        "serctl": __version__,
+        "waiting": worker.waiting,
+    }
+
+
+async def read_upload(request: "Request") -> tuple[bytes, str]:
+    """Return the bytes of a request's audio and its name: a form's field ``file``, or the body.
+
+    Raises:
+        UsageError: A form is malformed or has no such file.
+    """
+    from starlette.exceptions import HTTPException
+
+    kind = request.headers.get("content-type", "")
+    if not kind.startswith("multipart/form-data"):
+        return await request.body(), "audio"
+    try:
+        form = await request.form(max_files=1, max_fields=8)
+    except HTTPException as error:
+        raise UsageError(f"The form cannot be read: {error.detail}") from None
+    file = form.get("file")
+    if file is None or isinstance(file, str):
+        raise UsageError("The form has no file. Send it as: curl -F file=@a.wav")
+    # The name comes back in messages only; it is no path of this machine.
+    return await file.read(), PurePath(file.filename or "audio").name
+
+
+def answer(
+    worker: Worker, limits: Limits, content: bytes, name: str, query: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the predictions of a recording, or its timeline if ``every`` is given.
+
+    Raises:
+        SerctlError: It is no audio, too long, or nobody speaks in it.
+    """
+    settings = read_settings(query)
+    waveform = limits.decode(content, name)
+    about = {"model": worker.predictor.parts.name, "seconds": round(len(waveform) / SAMPLE_RATE, 3)}
+    if settings is not None:
+        made = worker.run(lambda it: predict_timeline(it, waveform, settings, name=name))
+        return about | to_dict(made)
+    found = worker.predict(split_recording(worker, waveform, name))
+    return about | {"predictions": [one.to_dict() for one in found]}
+
+
+def split_recording(
+    worker: Worker, waveform: "NDArray[float32]", name: str
+) -> list[LoadedUtterance]:
+    """Return a recording as `serctl predict` takes it: whole, or cut at its pauses if it is long.
+
+    Raises:
+        AudioError: It is long and nobody speaks in it.
+    """
+    predictor = worker.predictor
+    if len(waveform) <= predictor.options.cut_over * SAMPLE_RATE:
+        return [LoadedUtterance(name, waveform)]
+    segments = predictor.cut(name, waveform)
+    if not segments:
+        raise AudioError(f"'{name}': nobody speaks in it.")
+    return segments
+
+
+def read_settings(query: Mapping[str, str]) -> TimelineSettings | None:
+    """Read the query; None if no timeline is asked for.
+
+    Raises:
+        UsageError: A parameter is not known or no number.
+    """
+    if unknown := [name for name in query if name not in SETTINGS]:
+        raise UsageError(f"Unknown parameter '{unknown[0]}'. Known: {', '.join(SETTINGS)}.")
+    values = {}
+    for name, text in query.items():
+        try:
+            values[name] = float(text)
+        except ValueError:
+            raise UsageError(f"{name}={text} is not a number of seconds.") from None
+        if not 0 <= values[name] <= 3600:
+            raise UsageError(f"{name}={text}: expected 0 to 3600 seconds.")
+    if values and "every" not in values:
+        raise UsageError(f"{next(iter(values))} is for timelines: add every=1.")
+    return replace(TimelineSettings(), **values) if values else None  # type: ignore[arg-type]

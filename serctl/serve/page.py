@@ -1,0 +1,166 @@
+"""The page on which people try a model: record or drop a file, see emotion, timeline and card."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serctl.errors import SerctlError
+from serctl.page.timeline import make_figure
+from serctl.serve.api import split_recording
+from serctl.serve.limits import Limits
+from serctl.serve.worker import Worker
+from serctl.system.card import write_card
+from serctl.system.prediction import Prediction
+from serctl.system.timeline import TimelineSettings, predict_timeline
+
+if TYPE_CHECKING:
+    import gradio
+    import plotly.graph_objects
+
+FONTS = ("system-ui", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")
+"""Of the reader's machine: Gradio's own would be fetched from Google."""
+MONO = ("ui-monospace", "DejaVu Sans Mono", "monospace")
+LAW = (
+    "The emotion is what raters would hear, not what the speaker feels. Regulation (EU) 2024/1689 "
+    "(AI Act), Article 5(1)(f), prohibits inferring emotions of people at work and in education, "
+    "except for medical or safety reasons."
+)
+SETTINGS = TimelineSettings()
+EXAMPLES_SHOWN = 6
+CSS = """
+.gradio-container { max-width: min(1100px, 100vw) !important; margin: 0 auto !important; }
+.gradio-container main, .gradio-container .column { min-width: 0 !important; }
+@media (max-width: 40rem) { .gradio-container .row { flex-direction: column !important; } }
+#law { opacity: .75; font-size: .85rem; }
+#transcript { font-style: italic; }
+.modebar, footer { display: none !important; }
+"""
+READ_SCHEME = "(file) => [file, document.body.classList.contains('dark') ? 'dark' : 'light']"
+"""Runs in the browser before a prediction: a figure cannot change its colours later."""
+CALLS = """\
+The same predictions over HTTP, for a recording of up to {limits.seconds:g} s and \
+{limits.megabytes:g} MB:
+
+```bash
+curl -F file=@a.wav ADDRESS/predict
+curl --data-binary @a.wav "ADDRESS/predict?every=1&window=4"    # over time
+curl ADDRESS/health
+```
+
+```python
+import json
+from pathlib import Path
+from urllib.request import urlopen
+
+with urlopen("ADDRESS/predict", Path("a.wav").read_bytes()) as answer:
+    print(json.load(answer)["predictions"][0]["emotion"])
+```
+
+An error is a status of 400, 413 (too large) or 503 (busy) with `{{"error": "..."}}`.
+"""
+
+
+def make_page(worker: Worker, limits: Limits, examples: Sequence[Path], address: str) -> Any:
+    """Return the Gradio page over a worker; it calls no host but its own.
+
+    Args:
+        worker: The system.
+        limits: What a recording may be.
+        examples: Recordings to try.
+        address: Of the server, for the examples of its API.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    import gradio as gr
+
+    parts = worker.predictor.parts
+
+    def predict(path: str | None, scheme: str) -> tuple[Any, ...]:
+        if path is None:
+            raise gr.Error("Record something, or choose a file.", print_exception=False)
+        try:
+            return show_recording(worker, limits, Path(path), scheme)
+        except SerctlError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    with gr.Blocks(
+        title=f"serctl: {parts.name}", analytics_enabled=False, delete_cache=(600, 600)
+    ) as page:
+        gr.Markdown(f"# {parts.name}\nSpeech emotion recognition: {', '.join(parts.labels)}.")
+        with gr.Tab("Predict"):
+            with gr.Row():
+                with gr.Column():
+                    audio = gr.Audio(
+                        sources=["upload", "microphone"],
+                        type="filepath",
+                        label="Recording",
+                        buttons=[],  # one of them would share it with Hugging Face
+                    )
+                    button = gr.Button("Predict", variant="primary", elem_id="predict")
+                    if examples:
+                        gr.Examples(
+                            [[str(path)] for path in examples[:EXAMPLES_SHOWN]],
+                            [audio],
+                            cache_examples=False,
+                        )
+                with gr.Column():
+                    emotion = gr.Label(label="Emotion", elem_id="emotion")
+                    transcript = gr.Markdown(elem_id="transcript", visible=parts.needs_words)
+            scheme = gr.Textbox("light", visible=False)
+            course = gr.Plot(label="Emotion over time", elem_id="course")
+        if parts.bundle is not None:
+            with gr.Tab("Model card"):
+                gr.Markdown(write_card(parts.bundle.document))
+        with gr.Tab("API"):
+            gr.Markdown(CALLS.format(limits=limits).replace("ADDRESS", address))
+        gr.Markdown(LAW, elem_id="law")
+        button.click(
+            predict,
+            [audio, scheme],
+            [emotion, transcript, course],
+            js=READ_SCHEME,
+            api_visibility="private",
+            concurrency_limit=8,
+        )
+    return page
+
+
+def mount_page(app: Any, page: "gradio.Blocks", limits: Limits) -> Any:
+    """Return an application with the page at its root."""
+    import gradio as gr
+
+    theme = gr.themes.Default(
+        primary_hue="blue", neutral_hue="slate", font=list(FONTS), font_mono=list(MONO)
+    )
+    return gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        theme=theme,
+        css=CSS,
+        max_file_size=limits.num_bytes,
+        ssr_mode=False,
+        show_error=True,
+        footer_links=[],
+    )
+
+
+def show_recording(
+    worker: Worker, limits: Limits, path: Path, scheme: str
+) -> "tuple[dict[str, float], str, plotly.graph_objects.Figure]":
+    """Return what the page shows of a file: probabilities, transcript, and the timeline."""
+    waveform = limits.decode(path.read_bytes(), path.name)
+    found = worker.predict(split_recording(worker, waveform, path.name))
+    made = worker.run(lambda it: predict_timeline(it, waveform, SETTINGS, name=path.name))
+    text = " ".join(one.text for one in found if one.text)
+    return average(found), text, make_figure(made, scheme)
+
+
+def average(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Return the mean probabilities of a recording's segments, by their length."""
+    total = sum(one.end - one.start for one in predictions)
+    return {
+        label: sum(one.probabilities[label] * (one.end - one.start) for one in predictions) / total
+        for label in predictions[0].probabilities
+    }

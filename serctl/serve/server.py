@@ -1,0 +1,133 @@
+"""`serctl serve`: load a model once, then answer until somebody stops it."""
+
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serctl.config import Workspace
+from serctl.data.recordings import find_recordings
+from serctl.errors import ConfigError, UsageError
+from serctl.options import PredictOptions, ServeOptions
+from serctl.serve.api import make_api
+from serctl.serve.limits import Limits, SizeLimit
+from serctl.serve.worker import Worker
+from serctl.system.parts import find_parts
+from serctl.system.predictor import Predictor
+
+if TYPE_CHECKING:
+    import uvicorn
+
+PACKAGES = ("gradio", "plotly", "jinja2")
+
+
+def serve(
+    workspace: Workspace | None,
+    options: ServeOptions,
+    *,
+    tell: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Serve a model until interrupted.
+
+    Args:
+        workspace: The project, if there is one; a bundle needs none.
+        options: See `ServeOptions`.
+        tell: Hears the address when the server answers, and what a user should know.
+
+    Raises:
+        ConfigError: Gradio is not installed, or the address is taken.
+        SerctlError: The model cannot be loaded.
+    """
+    check_packages()
+    listening = listen(options.host, options.port)
+    predictor = load_predictor(workspace, options)
+    address = "http://{}:{}".format(*listening.getsockname()[:2])
+    if options.host not in ("127.0.0.1", "localhost", "::1"):
+        tell(f"--host {options.host}: whoever reaches this machine can use the model.")
+    for note in predictor.notes:
+        tell(note)
+    with tempfile.TemporaryDirectory(prefix="serctl-serve-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads go when the server does
+        worker = Worker(predictor, options.waiting)
+        try:
+            server = make_server(worker, options, address)
+            tell(f"Serving {predictor.parts.name} on {address} (Ctrl+C stops it).")
+            server.run(sockets=[listening])
+        finally:
+            worker.close()
+
+
+def make_server(worker: Worker, options: ServeOptions, address: str) -> "uvicorn.Server":
+    """Return the server of page and API over a worker."""
+    import uvicorn
+
+    from serctl.serve.page import make_page, mount_page
+
+    limits = Limits(options.max_megabytes, options.max_seconds)
+    page = make_page(worker, limits, find_examples(options.examples), address)
+    app: Any = mount_page(make_api(worker, limits), page, limits)
+    config = uvicorn.Config(
+        SizeLimit(app, limits), log_level="warning", access_log=False, lifespan="on"
+    )
+    return uvicorn.Server(config)
+
+
+def load_predictor(workspace: Workspace | None, options: ServeOptions) -> Predictor:
+    """Load the model, with all its encoders in memory."""
+    chosen = PredictOptions(
+        model=options.model,
+        recogniser=options.recogniser,
+        prior=options.prior,
+        abstain_below=options.abstain_below,
+        weights=options.weights,
+        device=options.device,
+    )
+    parts = find_parts(options.model, workspace)
+    return Predictor(parts, chosen, workspace.weights if workspace else None)
+
+
+def check_packages() -> None:
+    """Refuse to begin without the packages of the page.
+
+    Raises:
+        ConfigError: One is not installed.
+    """
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            raise ConfigError(f"The page needs {package}. Install it: pip install 'serctl[serve]'")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket on an address; port 0 takes a free one.
+
+    Raises:
+        ConfigError: The address is taken, or is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"Cannot serve on {host}:{port}: {error.strerror or error}. Choose a free port with "
+            f"--port, or 0 for any."
+        ) from error
+    return listening
+
+
+def find_examples(folder: str) -> list[Path]:
+    """Return the recordings that the page offers.
+
+    Raises:
+        UsageError: The folder is not there.
+    """
+    if not folder:
+        return []
+    if not Path(folder).is_dir():
+        raise UsageError(f"--examples '{folder}' is no folder.")
+    return find_recordings([folder])

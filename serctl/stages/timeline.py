@@ -1,0 +1,123 @@
+"""`serctl predict --every`: the emotions of recordings over time."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.config import Workspace
+from serctl.data.channels import read_channels
+from serctl.data.recordings import find_recordings
+from serctl.errors import SerctlError, UsageError
+from serctl.options import PredictOptions
+from serctl.progress import Progress, silent
+from serctl.system.parts import find_parts
+from serctl.system.predictor import Predictor
+from serctl.system.timeline import TimelineSettings, predict_timeline
+from serctl.timeline.course import Timeline
+
+
+@dataclass(frozen=True)
+class RecordingTimelines:
+    """One recording over time.
+
+    Attributes:
+        path: The file.
+        timelines: One for each channel.
+        sound: The channels ``(num_samples, num_channels)``, 16 kHz, to be played.
+    """
+
+    path: Path
+    timelines: tuple[Timeline, ...]
+    sound: NDArray[np.float32]
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recording."""
+        return self.timelines[0].seconds
+
+
+@dataclass(frozen=True)
+class TimelinesResult:
+    """What was predicted.
+
+    Attributes:
+        model: Name of the system.
+        recordings: In the order of the files.
+        failures: File, and why it has no timeline.
+        seconds: How long predicting took, reading the files included.
+        notes: What a user should know.
+    """
+
+    model: str
+    recordings: tuple[RecordingTimelines, ...]
+    failures: tuple[tuple[str, str], ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+def predict_timelines(
+    workspace: Workspace | None, options: PredictOptions, *, progress: Progress = silent
+) -> TimelinesResult:
+    """Predict the emotions of recordings over time, each channel by itself if asked for.
+
+    Args:
+        workspace: The project, if there is one; a bundle needs none.
+        options: See `PredictOptions`; ``every`` is the step.
+        progress: Hears of every finished file.
+
+    Raises:
+        SerctlError: The model cannot be loaded; or audio cannot be used, unless ``skip_bad``.
+    """
+    if not options.model:
+        raise UsageError("No model is named. Give a bundle, stacker or run: --model NAME")
+    if options.transcripts:
+        raise UsageError(
+            "--transcripts does not say when each word was spoken, so it cannot be used with "
+            "--every. Name a recogniser instead: --recogniser whisper-large-v3"
+        )
+    paths = find_recordings(options.audio)
+    parts = find_parts(options.model, workspace)
+    predictor = Predictor(parts, options, workspace.weights if workspace else None)
+    started = time.monotonic()
+    found: list[RecordingTimelines] = []
+    failures: list[tuple[str, str]] = []
+    with progress.task(f"predict with {parts.name}", len(paths)) as advance:
+        for path in paths:
+            try:
+                found.append(predict_recording(predictor, path, options))
+            except SerctlError as error:
+                if not options.skip_bad:
+                    raise
+                failures.append((str(path), str(error)))
+            advance()
+    seconds = time.monotonic() - started
+    return TimelinesResult(parts.name, tuple(found), tuple(failures), seconds, predictor.notes)
+
+
+def predict_recording(
+    predictor: Predictor, path: Path, options: PredictOptions
+) -> RecordingTimelines:
+    """Predict one recording over time.
+
+    Raises:
+        SerctlError: It cannot be read, or does not have the channels.
+    """
+    settings = TimelineSettings(
+        options.every, options.window, options.smooth, options.shortest, options.windows_alone
+    )
+    channels = read_channels(path, options.channels)
+    timelines = tuple(
+        predict_timeline(predictor, waveform, settings, name=str(path), channel=name)
+        for name, waveform in channels.items()
+    )
+    return RecordingTimelines(path, timelines, np.stack(list(channels.values()), axis=1))
+
+
+def list_timelines(result: TimelinesResult) -> Iterator[Timeline]:
+    """Yield every timeline of every recording."""
+    for recording in result.recordings:
+        yield from recording.timelines

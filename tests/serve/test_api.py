@@ -1,0 +1,121 @@
+"""The HTTP API: the command line's predictions, and a status for whatever is wrong."""
+
+import http.client
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from bad_uploads import list_bad_uploads
+from trained_project import SPEECH
+
+from serctl.config import open_workspace
+from serctl.errors import ConfigError, UsageError
+from serctl.options import PredictOptions
+from serctl.serve.server import find_examples, listen
+from serctl.stages.predict import predict
+
+BAD = list_bad_uploads()
+
+
+def test_health_says_what_is_served(served) -> None:
+    status, found = served.get("/health")
+    assert status == 200
+    assert (found["status"], found["model"], found["waiting"]) == ("ok", "tones", 0)
+    assert found["labels"] == ["angry", "neutral", "bored"]
+
+
+@pytest.mark.parametrize("as_form", [True, False])
+def test_predictions_are_those_of_the_command_line(served, as_form: bool) -> None:
+    paths = [served.project / f"u{number:02d}.wav" for number in (0, 5, 31)]
+    options = PredictOptions(audio=tuple(map(str, paths)), model=str(served.bundle), device="cpu")
+    expected = predict(open_workspace(served.project), options).predictions
+    for path, one in zip(paths, expected, strict=True):
+        content = path.read_bytes()
+        status, found = served.post_form(content) if as_form else served.get("/predict", content)
+        assert status == 200
+        (prediction,) = found["predictions"]
+        assert prediction["emotion"] == one.emotion
+        assert prediction["probabilities"] == pytest.approx(dict(one.probabilities), abs=1e-5)
+        assert list(prediction["per_model"]) == [SPEECH]
+
+
+def test_a_timeline_comes_with_every(served) -> None:
+    content = (served.project / "u35.wav").read_bytes()
+    status, found = served.get("/predict?every=0.5&window=1&shortest=0", content)
+    assert status == 200
+    assert [step["start"] for step in found["steps"]] == [0, 0.5]
+    assert found["seconds"] == pytest.approx(15_500 / 16_000, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("as_form", [True, False])
+def test_a_bad_upload_gets_a_status_and_a_line_and_the_server_goes_on(
+    served, name: str, as_form: bool
+) -> None:
+    content = BAD[name]
+    status, found = served.post_form(content) if as_form else served.get("/predict", content)
+    assert status in (400, 413), found
+    assert found["error"].count("\n") == 0
+    assert len(found["error"]) < 400
+    assert served.get("/health")[0] == 200
+
+
+def test_there_are_forty_kinds_of_them() -> None:
+    assert len(BAD) >= 40
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a" * 300, "<b>.wav", "é.wav"])
+def test_a_name_is_never_a_path(served, name: str) -> None:
+    status, found = served.post_form(b"no audio", name)
+    assert status == 400
+    assert ".." not in found["error"]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("every=x", "not a number"),
+        ("every=-1", "0 to 3600"),
+        ("every=nan", "0 to 3600"),
+        ("window=4", "add every=1"),
+        ("evry=1", "Unknown parameter 'evry'"),
+        ("every=1&window=0.5", "shorter than a step"),
+        ("every=0", "at least"),
+    ],
+)
+def test_a_wrong_query_is_told(served, query: str, message: str) -> None:
+    content = (served.project / "u05.wav").read_bytes()
+    status, found = served.get(f"/predict?{query}", content)
+    assert status == 400
+    assert message in found["error"]
+
+
+def test_what_is_too_large_is_refused_with_or_without_a_length(served) -> None:
+    status, found = served.get("/predict", bytes(4_100_000))
+    assert (status, found) == (413, {"error": "A request of more than 4 MB is not taken."})
+    for path in ("/predict", "/gradio_api/upload"):
+        connection = http.client.HTTPConnection(urlsplit(served.address).netloc, timeout=60)
+        chunks = (bytes(100_000) for _ in range(60))
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+        connection.request("POST", path, chunks, kind, encode_chunked=True)
+        answer = connection.getresponse()
+        assert answer.status in (400, 413), json.loads(answer.read())
+    assert served.get("/health")[0] == 200
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=y"])
+def test_a_broken_form_is_told(served, kind: str) -> None:
+    status, found = served.get("/predict", b"--x\r\nnonsense", **{"Content-Type": kind})
+    assert status == 400
+    assert "form" in found["error"]
+
+
+def test_a_port_that_is_taken_and_examples_that_are_not_there_are_told(tmp_path: Path) -> None:
+    with listen("127.0.0.1", 0) as first:
+        first.listen()
+        port = first.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"Cannot serve on 127\.0\.0\.1:{port}.*--port"):
+            listen("127.0.0.1", port)
+    with pytest.raises(UsageError, match="is no folder"):
+        find_examples(str(tmp_path / "none"))
