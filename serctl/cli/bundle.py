@@ -1,4 +1,4 @@
-"""`serctl bundle make | check | show | push`."""
+"""`serctl bundle make | check | show | push | space`."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from serctl.cli import console
 from serctl.cli.options import JsonOpt, ProjectOpt
 from serctl.cli.signature import with_options
 from serctl.config import Workspace, find_workspace
-from serctl.options import BundleOptions, PushOptions
+from serctl.options import BundleOptions, PushOptions, SpaceOptions
 
 bundle = typer.Typer(no_args_is_help=True, help="Carry a trained system elsewhere, in one folder.")
 
@@ -74,3 +74,15 @@ def push(workspace: Workspace | None, options: PushOptions, as_json: JsonOpt = F
     text = f"Pushed {result.files} files to {result.url}\n  commit {result.commit}"
     console.show(result, text, as_json=as_json)
     console.hint(f"serctl predict AUDIO --model {result.model}")
+
+
+@bundle.command()
+@with_options(SpaceOptions, "space", needs_project=False)
+def space(workspace: Workspace | None, options: SpaceOptions, as_json: JsonOpt = False) -> None:
+    """Write the folder of a Hugging Face Space that shows the page of `serctl serve`."""
+    from serctl.serve.space import write_space
+
+    result = write_space(options)
+    text = f"Space '{result.title}' in {result.folder}"
+    console.show(result, text, as_json=as_json)
+    console.hint(f"hf upload OWNER/NAME {result.folder} --repo-type space")

@@ -30,7 +30,7 @@ def test_a_known_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
         ("extract --limit", "Option '--limit' requires an argument. See: serctl extract --help"),
         (
             "predict --format xml a.wav",
-            "--format is 'xml', expected table, csv, jsonl, textgrid. See: serctl predict",
+            "--format is 'xml', expected table, csv, jsonl, textgrid, rttm. See: serctl predict",
         ),
         ("cache ls more", "Got unexpected extra argument(s) (more). See: serctl cache ls --help"),
         (

@@ -1,0 +1,106 @@
+"""`serctl bundle space`: the folder of a Hugging Face Space that runs the page."""
+
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from serctl import __version__
+from serctl.errors import UsageError
+from serctl.files import write_atomic, write_folder
+from serctl.options import SpaceOptions
+from serctl.system.bundle_folder import open_bundle
+from serctl.system.hub import fetch_bundle, is_hub_name, parse_hub_name
+
+APP, BUNDLE = "app.py", "bundle"
+GRADIO = "6.31.0"
+"""Where Gradio is not installed here; serctl was tested with it."""
+CODE = '''\
+"""The page of a serctl bundle; see https://huggingface.co/docs/hub/spaces-sdks-gradio."""
+
+from serctl.options import ServeOptions
+from serctl.serve.server import serve
+
+serve(None, ServeOptions(model="{model}", host="0.0.0.0", port=7860), tell=print)
+'''
+REQUIREMENTS = "serctl[serve,faster-whisper]=={version}\n"
+
+
+@dataclass(frozen=True)
+class SpaceResult:
+    """A Space that was written: its folder, its title, and the model that it serves."""
+
+    folder: Path
+    title: str
+    model: str
+
+
+def write_space(options: SpaceOptions) -> SpaceResult:
+    """Write app.py, requirements.txt, README.md and, unless it is on the hub, the bundle.
+
+    Raises:
+        UsageError: The folder exists, or is no Space.
+        CheckpointError: The bundle is not whole.
+        HubError: The hub does not give the bundle.
+    """
+    output = Path(options.output).expanduser()
+    check_output(output, options.overwrite)
+    on_hub = is_hub_name(options.bundle)
+    source = Path(options.bundle).expanduser()
+    bundle = fetch_bundle(options.bundle)[0] if on_hub else open_bundle(source)
+    title = options.title or bundle.document.name
+    model = options.bundle if on_hub else BUNDLE
+    license_id = bundle.document.license
+    files = {
+        APP: CODE.format(model=model),
+        "requirements.txt": REQUIREMENTS.format(version=__version__),
+        "README.md": write_readme(title, license_id, model if on_hub else ""),
+    }
+    with write_folder(output) as new:
+        for name, text in files.items():
+            with write_atomic(new / name) as file:
+                file.write(text)
+        if not on_hub:
+            shutil.copytree(source, new / BUNDLE)
+    return SpaceResult(output, title, model)
+
+
+def write_readme(title: str, license_id: str, model: str) -> str:
+    """Return README.md of a Space: the header that the hub reads, and two sentences."""
+    from huggingface_hub import SpaceCardData
+
+    try:
+        gradio = version("gradio")
+    except PackageNotFoundError:
+        gradio = GRADIO
+    header = SpaceCardData(
+        title=title[:40],
+        emoji="🗣️",
+        colorFrom="blue",
+        colorTo="gray",
+        sdk="gradio",
+        sdk_version=gradio,
+        app_file=APP,
+        license=license_id,
+        models=[parse_hub_name(model).repository] if model else None,
+        tags=["speech-emotion-recognition"],
+    )
+    return (
+        f"---\n{header.to_yaml()}\n---\n\n# {title}\n\n"
+        "Speech emotion recognition with serctl. The emotion is what raters would hear, not what "
+        "the speaker feels.\n"
+    )
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Refuse to replace anything but a Space, and that only if asked to.
+
+    Raises:
+        UsageError: The folder exists.
+    """
+    if not output.exists():
+        return
+    if not overwrite:
+        raise UsageError(f"'{output}' exists already. Replace it with: --overwrite")
+    if not (output / APP).is_file() or not (output / "requirements.txt").is_file():
+        raise UsageError(f"'{output}' is no Space and will not be replaced. Name another.")

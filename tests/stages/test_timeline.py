@@ -1,0 +1,130 @@
+"""`serctl predict --every`: one recording or many, mixed or by channel, in every format."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from trained_project import SPEECH
+from typer.testing import CliRunner, Result
+
+from serctl.cli import app
+from serctl.data.segments import Segment
+
+
+@pytest.fixture(autouse=True)
+def _all_is_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The detector of speech hears none in noise."""
+
+    def cut(wave, longest):
+        return [Segment(0, len(wave))]
+
+    monkeypatch.setattr("serctl.system.timeline.cut_at_pauses", cut)
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of two channels, 3.5 s."""
+    path = tmp_path_factory.mktemp("calls") / "a call.wav"
+    noise = np.random.default_rng(0).standard_normal((56_000, 2)) * [0.05, 0.2]
+    soundfile.write(path, noise, 16_000)
+    return path
+
+
+@pytest.fixture
+def run(trained: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(trained)
+
+    def run(*words: object) -> Result:
+        line = ["predict", *map(str, words), "--model", SPEECH, "--device", "cpu"]
+        return CliRunner().invoke(app, line, catch_exceptions=False)
+
+    return run
+
+
+def test_every_channel_has_its_own_timeline(run, call: Path) -> None:
+    rows = {}
+    for channels in ("mix", "split", "right"):
+        done = run(call, "--every", 1, "--channels", channels, "--format", "csv")
+        assert done.exit_code == 0, done.stderr
+        rows[channels] = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["channel"] for row in rows["mix"]] == [""] * 4
+    assert [row["channel"] for row in rows["split"]] == ["left"] * 4 + ["right"] * 4
+    assert rows["right"] == rows["split"][4:]
+    assert rows["split"][0]["angry"] != rows["split"][4]["angry"]
+    assert [row["end"] for row in rows["mix"]] == ["1.000", "2.000", "3.000", "3.500"]
+
+
+@pytest.mark.parametrize("form", ["table", "jsonl", "rttm", "textgrid"])
+def test_formats_go_to_stdout_or_to_a_file(run, call: Path, tmp_path: Path, form: str) -> None:
+    done = run(call, "--every", 1, "--format", form)
+    assert done.exit_code == 0, done.stderr
+    output = tmp_path / "made"
+    run(call, "--every", 1, "--format", form, "--output", output)
+    path = output / "a call.TextGrid" if form == "textgrid" else output
+    assert path.read_text() == done.stdout
+    first = done.stdout.splitlines()[0]
+    assert {"table": "audio", "jsonl": "{", "rttm": "SPEAKER a_call", "textgrid": "File type"}[
+        form
+    ] in first
+
+
+def test_a_plot_is_one_page_and_of_several_recordings_a_folder(
+    run, call: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.wav"
+    other.write_bytes(call.read_bytes())
+    done = run(call, "--every", 1, "--plot", tmp_path / "one.html")
+    assert "Wrote" in done.stderr
+    assert "a call.wav" in (tmp_path / "one.html").read_text()
+    run(call, other, "--every", 1, "--plot", tmp_path / "pages")
+    assert {path.name for path in (tmp_path / "pages").iterdir()} == {"a call.html", "other.html"}
+    done = run(call, other, "--every", 1, "--plot", tmp_path / "two.html")
+    assert done.exit_code == 2
+    assert "2 recordings need a folder" in done.stderr
+
+
+def test_python_and_command_line_agree(run, call: Path, trained: Path) -> None:
+    import serctl
+    from serctl.data.channels import read_channels
+    from serctl.system.timeline import TimelineSettings, predict_timeline
+
+    model = serctl.load(SPEECH, project=trained, device="cpu")
+    wave = read_channels(call, "mix")[""]
+    made = predict_timeline(model, wave, TimelineSettings(every=0.5, window=2, shortest=0))
+    words = ("--every", 0.5, "--window", 2, "--shortest", 0, "--format", "jsonl")
+    rows = [json.loads(line) for line in run(call, *words).stdout.splitlines()]
+    found = [list(row["probabilities"].values()) for row in rows]
+    np.testing.assert_allclose(found, made.probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--plot", "x.html"], "--plot is for timelines. Add: --every 1"),
+        (["--channels", "left"], "--channels is for timelines"),
+        (["--format", "rttm"], "--format rttm is for timelines"),
+        (["--every", "1", "--plot", "x.svg"], "expected FILE.html, FILE.png, or a folder"),
+        (["--every", "1", "--window", "0.5"], "--window 0.5 is shorter than a step"),
+        (["--every", "1", "--transcripts", "x.csv"], "does not say when each word was spoken"),
+        (["--every", "-1"], "--every"),
+    ],
+)
+def test_what_does_not_fit_together_is_told(run, call: Path, words: list[str], told: str) -> None:
+    done = run(call, *words)
+    assert done.exit_code == 2
+    assert told in done.stderr
+
+
+def test_a_recording_of_one_channel_is_left_out_or_an_error(run, call, tmp_path: Path) -> None:
+    mono = tmp_path / "mono.wav"
+    soundfile.write(mono, np.random.default_rng(0).standard_normal(20_000) * 0.1, 16_000)
+    done = run(mono, call, "--every", 1, "--channels", "split")
+    assert done.exit_code == 1
+    assert "one channel" in done.stderr
+    done = run(mono, call, "--every", 1, "--channels", "split", "--skip-bad")
+    assert done.exit_code == 3
+    assert "a call.wav (left)" in done.stdout
