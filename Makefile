@@ -50,7 +50,7 @@ bench-%: setup  ## bench-cache, -extract, -train, -evaluate: tables, last line J
 
 docs: setup  ## regenerate the generated pages and build the site into site/, strictly
 	cd $(HERE) && $(BIN)/python -m typer serctl.cli utils docs --name serctl --output docs/cli.md
-	cd $(HERE) && $(BIN)/python docs/_site/options.py && $(BIN)/python docs/_site/architecture.py
+	cd $(HERE) && $(BIN)/python docs/_site/options.py && $(BIN)/python docs/_site/formats.py && $(BIN)/python docs/_site/architecture.py
 	cd $(HERE) && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 serve: setup  ## the documentation site on http://127.0.0.1:8000, rebuilt on every change

@@ -146,7 +146,7 @@ def test_reference_of_commands_is_up_to_date(tmp_path: Path) -> None:
     assert made.read_text() == (ROOT / "docs" / "cli.md").read_text(), "run: make docs"
 
 
-@pytest.mark.parametrize("name", ["options", "architecture"])
+@pytest.mark.parametrize("name", ["options", "formats", "architecture"])
 def test_generated_tables_are_up_to_date(name: str) -> None:
     made = runpy.run_path(str(ROOT / "docs" / "_site" / f"{name}.py"))["describe_page"]()
     page = ROOT / "docs" / f"{name}.md"

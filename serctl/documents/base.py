@@ -103,7 +103,8 @@ def _describe_error(kind: type[Document], found: ErrorDetails) -> str:
         case "missing":
             return f"lacks the field '{field}'."
         case "extra_forbidden":
-            near = guess(str(found["loc"][-1]), kind.model_fields) if len(found["loc"]) == 1 else ""
+            known = (named.alias or name for name, named in kind.model_fields.items())
+            near = guess(str(found["loc"][-1]), known) if len(found["loc"]) == 1 else ""
             return f"has the unknown field '{field}'.{near}"
         case "value_error":  # of our own validators, which name field and expectation
             return f"is wrong in {field}: {str(found['ctx']['error']).removesuffix('.')}."

@@ -123,7 +123,7 @@ class EpochRecord(Document):
 
     model_config = ConfigDict(extra="allow")
     noun: ClassVar = "record of an epoch"
-    place: ClassVar = "runs/<name>/metrics.jsonl, one object a line"
+    place: ClassVar = "runs/<name>/metrics.jsonl"
     error: ClassVar = CheckpointError
     hint: ClassVar = "Train it again with: serctl train"
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from serctl.config import Workspace, lay_over, resolve_options
 from serctl.data.transcripts import FROM_MANIFEST, read_source
-from serctl.errors import ConfigError, UnknownNameError
+from serctl.documents.recipe import RecipeDocument
+from serctl.errors import UnknownNameError
 from serctl.options import (
-    STAGE_OPTIONS,
     EvaluateOptions,
     ExportLogitsOptions,
     ExtractOptions,
@@ -22,7 +22,7 @@ from serctl.options import (
     TrainOptions,
     TranscribeOptions,
 )
-from serctl.options.files import find_recipe, read_config, read_toml
+from serctl.options.files import find_recipe, read_config
 from serctl.training.run_folder import holds_other_options, run_name, settle_options
 
 STAGES = ("transcribe", "extract", "train", "export-logits", "stack", "evaluate")
@@ -81,23 +81,13 @@ def read_plan(name: str, workspace: Workspace | None = None, **flags: Any) -> Re
         ConfigError: It names no models or holds an unknown key.
     """
     path = find_recipe(name)
-    document = read_toml(path)
-    for table in document:
-        if table not in (known := ("title", "note", "models", *STAGE_OPTIONS)):
-            raise ConfigError(f"{path}: {UnknownNameError('key', table, known)}")
-    entries = document.get("models", [])
-    if not entries:
-        raise ConfigError(
-            f"Recipe '{path}' names no models. Add one: [[models]] speech = ['whisper-large-v3']"
-        )
+    document = RecipeDocument.read_toml(path)
     shared = resolve_options(TrainOptions, "train", workspace, recipe=name, **flags)
     models = tuple(
         settle_options(lay_over(shared, entry, f"{path} [[models]] {number}"))
-        for number, entry in enumerate(entries, 1)
+        for number, entry in enumerate(document.models, 1)
     )
-    return Recipe(
-        path.stem, document.get("title", path.stem), document.get("note", ""), models, path
-    )
+    return Recipe(path.stem, document.title or path.stem, document.note, models, path)
 
 
 def plan_steps(

@@ -56,14 +56,17 @@ def test_a_stackers_sidecar_keeps_every_value(tmp_path: Path) -> None:
     assert json.loads((tmp_path / name).read_text()) == load(name)
 
 
-def test_a_run_keeps_every_value_but_options_that_are_gone(tmp_path: Path) -> None:
+def test_a_run_keeps_every_value_and_gains_the_defaults_of_options_made_since(
+    tmp_path: Path,
+) -> None:
     before = load("run.json")
     RunConfig.read(FILES / "run.json").write(tmp_path / "run.json")
     after = json.loads((tmp_path / "run.json").read_text())
     assert list(after) == list(before)
-    old, new = before.pop("options"), after.pop("options")
+    for part in ("options", "model"):
+        old, new = before.pop(part), after.pop(part)
+        assert all(old[name] == new[name] for name in set(old) & set(new))
     assert after == before
-    assert all(old[name] == new[name] for name in set(old) & set(new))
 
 
 @pytest.mark.parametrize("name", VERSIONED)
