@@ -1,4 +1,4 @@
-"""What a long stage tells the outside while it runs; silent unless a caller wants to hear it."""
+"""How a long stage reports its progress; silent unless a caller wants to see it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,20 +8,23 @@ from typing import Protocol
 class Advance(Protocol):
     """Report ``n`` finished units and, if there is one, a short note (a loss, a rate)."""
 
-    def __call__(self, n: int = 1, note: str = "") -> None: ...  # noqa: D102
+    def __call__(self, n: float = 1, note: str = "") -> None: ...  # noqa: D102
 
 
 class Progress(Protocol):
-    """Where stages report to: ``with progress.task("wavlm-large", 480) as advance: ...``."""
+    """Where stages report to: ``with progress.task("wavlm-large", 480, "utterances") as advance``.
 
-    def task(self, description: str, total: int | None = None): ...  # type: ignore[no-untyped-def]  # noqa: D102
+    ``total`` counts units of the name ``unit``; without a total the end is not known.
+    """
+
+    def task(self, description: str, total: int | None = None, unit: str = ""): ...  # type: ignore[no-untyped-def]  # noqa: D102
 
 
 class Silent:
     """The default: nothing is shown."""
 
     @contextmanager
-    def task(self, description: str, total: int | None = None) -> Iterator[Advance]:
+    def task(self, description: str, total: int | None = None, unit: str = "") -> Iterator[Advance]:
         """Yield an ``advance`` that does nothing."""
         yield lambda n=1, note="": None
 

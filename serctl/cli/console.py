@@ -2,55 +2,78 @@
 
 import dataclasses
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column, Table
 
 from serctl.progress import Advance
 
 FILE_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
+WORDS = frozenset({"kind", "store", "state", "what", "file", "predicted by"})
+"""Columns of words, which are aligned to the left."""
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
 class RichProgress:
-    """A bar with rate and time left on stderr; only its end is told where stderr is a file."""
+    """A bar on a terminal: finished units, time left and a note. A file gets none."""
 
     @contextmanager
-    def task(self, description: str, total: int | None = None) -> Iterator[Advance]:
-        """Show one bar while the block runs."""
+    def task(self, description: str, total: int | None = None, unit: str = "") -> Iterator[Advance]:
+        """Show one bar while the block runs; it is full when the block ends without an error."""
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6)),
+            TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
         )
-        with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
-            bar = bars.add_task(description, total=total, rate="", note="")
+        bars = Progress(
+            *columns,
+            console=err,
+            transient=True,  # the result says what was done
+            expand=True,
+            disable=not err.is_terminal,
+            redirect_stdout=out.is_terminal,  # rows that go to a file are no concern of the bar
+        )
+        with bars:
+            bar = bars.add_task(
+                description, total=total, count=_count(0, total, unit), note="", left=""
+            )
 
-            def advance(n: int = 1, note: str = "") -> None:
-                speed = bars.tasks[0].finished_speed or bars.tasks[0].speed
-                bars.update(bar, advance=n, note=note, rate=f"{speed:.1f}/s" if speed else "")
+            def advance(n: float = 1, note: str = "") -> None:
+                task = bars.tasks[0]
+                seconds = task.time_remaining
+                bars.update(
+                    bar,
+                    advance=n,
+                    note=note or task.fields["note"],
+                    count=_count(task.completed + n, total, unit),
+                    left="" if seconds is None else f"{_clock(seconds)} left",
+                )
 
             yield advance
+            done = bars.tasks[0].completed if total is None else total
+            bars.update(bar, total=done, completed=done, count=_count(done, total, unit), left="")
+
+
+def _count(done: float, total: int | None, unit: str) -> str:
+    of = "" if total is None else f"/{total:,}"
+    return f"{int(done + 1e-6):,}{of} {unit}".rstrip()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 progress = RichProgress()
@@ -59,6 +82,24 @@ progress = RichProgress()
 def say(text: str) -> None:
     """Tell something beside the result, on stderr."""
     err.print(text, markup=False, soft_wrap=True)
+
+
+def make_say_once() -> Callable[[str], None]:
+    """Return a `say` that leaves out a line that it has said before."""
+    said: set[str] = set()
+
+    def say_once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return say_once
+
+
+def hint_page(path: Path) -> None:
+    """Name the command that opens a page, on stderr."""
+    opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+    hint(f"{opener} {path}")
 
 
 def hint(command: str) -> None:
@@ -76,13 +117,34 @@ def show(result: Any, text: str | Table, *, as_json: bool = False) -> None:
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    """Return a table whose first column is a name and whose others are figures."""
+    """Return a table of names and numbers that fits the terminal.
+
+    A name too long for its column continues on the next line after a ``+`` or ``-``.
+    """
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    names = columns.index("what") if "what" in columns else 0
+    room = out.width - sum(widths) + widths[names] - 2 * (len(widths) - 1)
     for i, name in enumerate(columns):
-        made.add_column(name, justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
+        made.add_column(name, justify="left" if i == 0 or name in WORDS else "right", no_wrap=True)
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*row[:names], break_name(row[names], room), *row[names + 1 :])
     return made
+
+
+def break_name(name: str, width: int) -> str:
+    r"""Return a name in lines of at most so many letters, broken only after ``+`` and ``-``.
+
+    Example:
+        >>> break_name("whisper-tiny+minilm+egemaps-sml", 24)
+        'whisper-tiny+minilm+\negemaps-sml'
+    """
+    lines = [""]
+    for part in re.findall(r"[^+-]*[+-]?", name):
+        if lines[-1] and len(lines[-1] + part) > max(width, 1):
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def name_part(count: int, whole: int) -> str:

@@ -11,34 +11,51 @@ from serctl.options import EvaluateOptions
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from serctl.documents.report import SystemSummary
     from serctl.stages.evaluate import EvaluateResult
+
+KINDS = {"run": "model", "stacker": "stack"}
+"""How the terminal names the kinds of systems; the others have the names of the report."""
 
 
 @with_options(EvaluateOptions, "evaluate")
 def evaluate(workspace: Workspace, options: EvaluateOptions, as_json: JsonOpt = False) -> None:
-    """Judge all systems and baselines: a table with intervals, and whether a difference is real."""
+    """Evaluate systems and baselines: metrics with confidence intervals and significance tests."""
     from serctl.stages.evaluate import evaluate as run_evaluate
 
     result = run_evaluate(workspace, options, progress=console.progress)
     if result.submission:
-        text = f"{result.num_utterances} answers for '{result.split}' in {result.submission}"
+        text = f"{result.num_utterances} predictions for '{result.split}' in {result.submission}"
         console.show(result, text, as_json=as_json)
         return
     for warning in result.warnings:
         console.say(f"Warning: {warning}")
-    for note in result.notes:
-        console.say(note)
     console.show(result, describe(result), as_json=as_json)
     for verdict in result.verdicts[:1]:  # the best against the next best; the report has them all
         console.say(verdict)
-    console.say(f"Report: {result.markdown} (figures: {result.report})")
+    console.say(f"Report: {result.markdown}")
     if result.report and not as_json:
         console.hint(f"serctl report {result.report.stem}")
 
 
 def describe(result: "EvaluateResult") -> "Table":
-    """Return the table of all systems and baselines."""
-    from serctl.evaluation.markdown import TABLE_COLUMNS, table_row
+    """Return the table of all systems and baselines.
 
-    title = f"Split '{result.split}', {result.num_utterances} utterances"
-    return console.table(title, list(TABLE_COLUMNS), [table_row(row) for row in result.table])
+    The interval is left out where so few speakers are resampled that it would mean nothing.
+    """
+    from serctl.metrics.paired import can_test
+
+    columns = ["system", "kind", "macro-F1", "95 % interval", "UAR", "accuracy", "BS-F1"]
+    rows = [_to_row(system) for system in result.table]
+    if not can_test(result.num_clusters):
+        at = columns.index("95 % interval")
+        columns, rows = [*columns[:at], *columns[at + 1 :]], [[*r[:at], *r[at + 1 :]] for r in rows]
+    return console.table(f"{result.split}: {result.num_utterances:,} utterances", columns, rows)
+
+
+def _to_row(system: "SystemSummary") -> list[str]:
+    low, high = system.intervals.macro_f1
+    kind = KINDS.get(system.kind, system.kind)
+    metrics = (system.uar, system.accuracy, system.bs_f1.mean)
+    interval = f"[{low:.3f}, {high:.3f}]"
+    return [system.name, kind, f"{system.macro_f1:.3f}", interval, *(f"{m:.3f}" for m in metrics)]

@@ -8,12 +8,14 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import JsonOpt, ProjectOpt
 from serctl.cli.signature import take_option
+from serctl.cli.steps import describe_step
+from serctl.cli.train import VerboseOpt
 from serctl.config import open_workspace
 from serctl.errors import UsageError, count
 from serctl.options import TrainOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.table import Table
 
@@ -41,52 +43,51 @@ def run(
     limit: take_option(TrainOptions, "limit") = None,  # type: ignore[valid-type]
     device: take_option(TrainOptions, "device") = None,  # type: ignore[valid-type]
     seed: take_option(TrainOptions, "seed") = None,  # type: ignore[valid-type]
+    verbose: VerboseOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Run all stages of a recipe; what is finished is not done again."""
+    """Run all stages of a recipe. A stage that is finished is not run again."""
     from serctl.pipeline import plan_steps, read_plan
-    from serctl.pipeline.execute import run_steps
 
-    if not (recipe_flag or recipe):
+    if not (recipe := recipe_flag or recipe):
         raise UsageError("No recipe is named. Name one, such as: serctl run demo")
     workspace = open_workspace(project)
-    plan = read_plan(recipe_flag or recipe, workspace, limit=limit, device=device, seed=seed)
-    steps = plan_steps(workspace, plan, only=only or (), limit=limit)
+    plan = read_plan(recipe, workspace, limit=limit, device=device, seed=seed)
     console.say(plan.title)
     if dry_run:
         from serctl.pipeline.estimate import estimate_steps
 
+        steps = plan_steps(workspace, plan, only=only or (), limit=limit)
         estimates = estimate_steps(workspace, steps)
         console.show(estimates, show_plan(estimates), as_json=as_json)
         return
-    told: dict[str, None] = {}
-    failed: list[bool] = []
+    from serctl.pipeline.run import run as run_recipe
 
-    def tell(step: "Step", result: Any) -> None:
-        _tell(step, result, told)
-        failed.append(bool(getattr(result, "failed", 0)))
-
-    def log(line: str) -> None:
-        if not line.startswith("Note: ") or line not in told:
-            console.say(line)
-        told[line] = None
-
-    result = run_steps(
+    say_once = console.make_say_once()
+    done = run_recipe(
         workspace,
-        steps,
+        recipe,
+        only=only or (),
+        limit=limit,
+        device=device,
+        seed=seed,
         jobs=jobs,
         scheduler=dask or "",
-        tell=tell,
-        log=log,
+        tell=lambda step, result: _tell(step, result, say_once),
+        log=say_once,
+        log_epoch=console.say if verbose else lambda line: None,
         progress=console.progress,
     )
     if plan.note:
-        console.say(plan.note)
-    last = import_module(f"serctl.cli.{steps[-1].stage.replace('-', '_')}")
-    console.show(result, last.describe(result), as_json=as_json)
-    if steps[-1].stage == "evaluate" and not as_json:
-        console.hint("serctl report")
-    if any(failed):
+        console.say(" ".join(plan.note.split()))
+    last, result = done.steps[-1]
+    command = import_module(f"serctl.cli.{last.stage.replace('-', '_')}")
+    console.show(result, command.describe(result), as_json=as_json)
+    if done.report:
+        console.say(f"Report: {done.report}")
+        if not as_json:
+            console.hint_page(done.report)
+    if any(getattr(result, "failed", 0) for _, result in done.steps):
         raise typer.Exit(3)
 
 
@@ -112,18 +113,12 @@ def _minutes(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds / 60:.0f} min"
 
 
-def _tell(step: "Step", result: Any, told: dict[str, None]) -> None:
-    """Tell on stderr what a step did, and once what is to be known of it.
-
-    The table of the last step goes to stdout.
-    """
-    if step.stage != "evaluate":
-        command = import_module(f"serctl.cli.{step.stage.replace('-', '_')}")
-        console.err.print(command.describe(result), markup=False, soft_wrap=True)
-    lines = [f"Warning: {warning}" for warning in getattr(result, "warnings", ())]
+def _tell(step: "Step", result: Any, say_once: "Callable[[str], None]") -> None:
+    """Say in a line on stderr what a step did, and once what a user should know."""
+    if line := describe_step(step, result):
+        console.say(line)
+    for warning in getattr(result, "warnings", ()):
+        say_once(f"Warning: {warning}")
     if step.stage in ("train", "export-logits", "stack"):
-        lines += [f"Note: {note}" for note in result.notes]
-    for line in lines:
-        if line not in told:
-            console.say(line)
-    told |= dict.fromkeys(lines)
+        for note in result.notes:
+            say_once(f"Note: {note}")

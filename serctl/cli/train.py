@@ -1,6 +1,8 @@
 """`serctl train`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from serctl.cli import console
 from serctl.cli.options import JsonOpt
@@ -9,55 +11,81 @@ from serctl.config import Workspace
 from serctl.options import TrainOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
     from serctl.stages.train import RunResult, TrainResult
 
+VerboseOpt = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print a line for every epoch of a training.")
+]
+
 
 @with_options(TrainOptions, "train")
-def train(workspace: Workspace, options: TrainOptions, as_json: JsonOpt = False) -> None:
+def train(
+    workspace: Workspace,
+    options: TrainOptions,
+    verbose: VerboseOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
     """Train a fusion network on cached frames. More options in recipes: docs/training.md."""
     from serctl.stages import train as stage
 
-    told: list[str] = []
-
-    def log(line: str) -> None:
-        told.append(line)
-        console.say(line)
-
-    result = stage.train(workspace, options, progress=console.progress, log=log)
-    for line in (f"Note: {note}" for note in result.notes):
-        if line not in told:
-            console.say(line)
+    say_once = console.make_say_once()
+    result = stage.train(
+        workspace,
+        options,
+        progress=console.progress,
+        log=say_once,
+        log_epoch=console.say if verbose else lambda line: None,
+    )
+    for note in result.notes:
+        say_once(f"Note: {note}")
     console.show(result, describe(result), as_json=as_json)
     if not as_json:
+        if result.deviation:
+            console.out.print(show_seeds(result))
         if options.profile:
             console.out.print(show_profile(result))
         console.hint(f"serctl export-logits {result.runs[0].name}")
 
 
-def describe(result: "TrainResult") -> str:
-    """Return a line for each network, and mean and deviation over seeds."""
-    lines = [_describe_run(run) for run in (*result.runs, *result.folds)]
-    if result.deviation:
-        shown = ", ".join(
-            f"{name.removeprefix('dev_')} {result.mean[name]:.3f} ± {result.deviation[name]:.3f}"
-            for name in result.mean
-        )
-        lines.append(f"mean ± deviation of {len(result.runs)} seeds on dev: {shown}")
-    return "\n".join(lines)
+def describe(result: "TrainResult") -> "Table":
+    """Return a row for each run, with the rows of its fold models under it."""
+    return show_runs([*result.runs, *result.folds])
 
 
-def _describe_run(run: "RunResult") -> str:
+def show_runs(runs: "Sequence[RunResult]") -> "Table":
+    """Return a table of trained networks: epoch kept, dev metric and seconds."""
+    main = [run for run in runs if " fold " not in run.name]
+    rows = []
+    for run in main:
+        rows.append(_to_row(run.name, run))
+        for fold in runs:
+            name, _, part = fold.name.partition(" fold ")
+            if part and name == run.name:
+                rows.append(_to_row(f"  fold {part.partition('/')[0]}", fold))
+    return console.table("", ["run", "epoch kept", "dev macro-F1", "seconds"], rows)
+
+
+def _to_row(name: str, run: "RunResult") -> list[str]:
+    """Return a row of `show_runs`; the seconds of an earlier training are in brackets."""
     found = run.summary
-    state = "already trained" if run.present else f"trained in {found.seconds:,.0f} s"
-    line = f"{run.name}: {state}, epoch {found.best_epoch} of {found.epochs} kept"
-    line += f" ({found.chosen_because})"
-    if metrics := found.metrics:
-        line += f", dev macro-F1 {metrics['dev_macro_f1']:.3f} BS-F1 {metrics['dev_bs_f1']:.3f}"
-    if found.skipped:
-        line += f"; {found.skipped} utterances skipped (no emotion, or unread)"
-    return line
+    metric = f"{found.metrics['dev_macro_f1']:.3f}" if found.metrics else "-"
+    seconds = f"{found.seconds:,.0f}"
+    kept = f"{found.best_epoch} of {found.epochs}"
+    return [name, kept, metric, f"({seconds})" if run.present else seconds]
+
+
+def show_seeds(result: "TrainResult") -> "Table":
+    """Return mean and standard deviation of the dev metrics over seeds."""
+    rows = [
+        [name.removeprefix("dev_"), f"{mean:.3f}", f"{result.deviation[name]:.3f}"]
+        for name, mean in result.mean.items()
+    ]
+    columns = [f"dev, {len(result.runs)} seeds", "mean", "standard deviation"]
+    return console.table("", columns, rows)
 
 
 def show_profile(result: "TrainResult") -> "Table":
@@ -66,4 +94,4 @@ def show_profile(result: "TrainResult") -> "Table":
     seconds = run.summary.profile
     total = sum(seconds.values()) or 1.0
     rows = [[name, f"{value:.2f}", f"{value / total:.1%}"] for name, value in seconds.items()]
-    return console.table(f"Where the time of {run.name} went", ["part", "seconds", "share"], rows)
+    return console.table(f"Time of {run.name}", ["part", "seconds", "share"], rows)

@@ -124,7 +124,7 @@ def make_demo(root: Path, seed: int = 0, *, progress: Progress = silent) -> list
     require_espeak()
     with write_atomic(path) as file:
         file.write(readme)
-    with progress.task("speak demo corpus", len(plans)) as advance:
+    with progress.task("synthesise the demo corpus", len(plans), "utterances") as advance:
         for plan, spoken in zip(plans, speak([plan.line for plan in plans]), strict=True):
             if not plan.row.path.exists():
                 _write_flac(plan.row.path, _record(plan, spoken))

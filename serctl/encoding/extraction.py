@@ -130,7 +130,9 @@ class Extraction:
             started = time.monotonic()
             with ExitStack() as stack:
                 writers = self._open_writers(stack, encoder, shared=part[1] > 1)
-                advance = stack.enter_context(progress.task(f"extract {self.name}", len(missing)))
+                advance = stack.enter_context(
+                    progress.task(f"extract {self.name}", len(missing), "utterances")
+                )
                 counts, unread = self._write(pending, encoder, writers, workers, advance)
         return Extracted(
             seen=frozenset(seen),

@@ -34,7 +34,7 @@ def to_markdown(report: Report) -> str:
     ]
     if report.paired:
         parts += ["## Is the difference real?", ""]
-        parts += [f"- {pair.verdict}" for pair in report.paired]
+        parts += [f"- {verdict}" for verdict in dict.fromkeys(p.verdict for p in report.paired)]
     figures = ("precision", "recall", "f1")
     for system in report.systems:
         parts += ["", f"## {_escape(system.name)}", ""]

@@ -72,7 +72,7 @@ def score_systems(
         LogitsError: One has other labels than the trial.
     """
     scores = []
-    with progress.task("scoring", len(systems)) as advance:
+    with progress.task("evaluate", len(systems), "systems") as advance:
         for kind, logits in systems:
             kept = logits.provenance.model_dump(include=set(PROVENANCE), exclude_unset=True)
             kept |= {"assumed": logits.assumed} if logits.assumed else {}

@@ -35,6 +35,11 @@ class PairedTest:
         """True if both the test and the interval say so."""
         return self.p_value < SIGNIFICANT and not self.low <= 0 <= self.high
 
+    @property
+    def is_testable(self) -> bool:
+        """Whether swaps of so few speakers can reach a significant p-value at all."""
+        return can_test(self.num_clusters)
+
     def turned(self) -> "PairedTest":
         """Return the same with the two systems exchanged."""
         return replace(
@@ -47,7 +52,9 @@ class PairedTest:
         )
 
     def verdict(self) -> str:
-        """Say in a sentence which one is ahead and whether that is real."""
+        """Return which system is ahead, and whether the difference is significant."""
+        if not self.is_testable:
+            return f"{self.num_clusters} speakers: differences cannot be tested."
         if self.difference < 0:
             return self.turned().verdict()
         figures = (
@@ -57,9 +64,17 @@ class PairedTest:
         if self.is_real:
             return f"{self.first} is better than {self.second} {figures}."
         ahead = f"{self.first} is ahead of {self.second} {figures}"
-        if 2.0 ** (1 - self.num_clusters) >= SIGNIFICANT:  # the smallest p-value swaps can reach
-            return f"{ahead}, but {self.num_clusters} speakers are too few to tell."
         return f"No real difference: {ahead}."
+
+
+def can_test(num_clusters: int) -> bool:
+    """Whether a difference can be significant: n speakers allow p-values of 2^(1-n) and more.
+
+    Example:
+        >>> can_test(5), can_test(6)
+        (False, True)
+    """
+    return 2.0 ** (1 - num_clusters) < SIGNIFICANT
 
 
 def compare_paired(

@@ -1,4 +1,4 @@
-"""What a plan will take: what is done of it, disk, and time where this project has measured it."""
+"""Estimates for a plan: what is done, disk space, and the time that this project has measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,14 +6,15 @@ from pathlib import Path
 
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest import Manifest, read_manifest
 from serctl.data.transcripts import FROM_MANIFEST, read_finished
+from serctl.documents.stacker import STACKER_FILE
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import have_weights
 from serctl.encoding.disk_space import estimate_bytes, estimate_seconds
 from serctl.encoding.keys import make_key
 from serctl.encoding.recognition import settle_recognition
-from serctl.errors import SerctlError
+from serctl.errors import SerctlError, count
 from serctl.pipeline.recipe import Step
 from serctl.training.run_folder import SUMMARY, read_summary
 
@@ -32,10 +33,10 @@ class Estimate:
 
 
 def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate]:
-    """Say of each step how far it is and what it will take.
+    """Return how far each step is and what it will take.
 
-    Disk follows from durations, frame rate and dimension. The time of a training is the mean of
-    the recipe's trainings that this project has finished; before the first it is not known.
+    Disk space follows from durations, frame rate and dimension. The time of a training is the mean
+    of the recipe's trainings that this project has finished; it is unknown before the first.
     """
     manifest = read_manifest(workspace.manifest)
     spent = {s.what: _train_seconds(workspace.runs / s.what) for s in steps if s.stage == "train"}
@@ -55,7 +56,9 @@ def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate
         if step.stage == "train" and not spent[step.what]:
             state = f"{1 + step.options.folds} x {step.options.epochs} epochs"
             return Estimate(step.stage, step.what, state, seconds=typical)
-        return Estimate(step.stage, step.what, "done" if step.stage == "train" else "")
+        if step.stage == "train":
+            return Estimate(step.stage, step.what, "done")
+        return Estimate(step.stage, step.what, SAY[step.stage](workspace, step, manifest))
 
     return [estimate(step) for step in steps]
 
@@ -85,6 +88,27 @@ def _coverage(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:
         return f"0 of {len(ids)} done"
     stored = set(FeatureStore.open(store).ids) if store.exists() else set()
     return f"{len(stored & set(ids))} of {len(ids)} done"
+
+
+def _say_exported(workspace: Workspace, step: Step, manifest: Manifest) -> str:
+    splits = step.options.splits or manifest.splits
+    folder = workspace.runs / step.what / "logits"
+    done = sum((folder / f"{split}.csv").is_file() for split in splits)
+    return f"{done} of {len(splits)} splits done"
+
+
+def _say_stacked(workspace: Workspace, step: Step, manifest: Manifest) -> str:
+    if (workspace.stackers / step.what / STACKER_FILE).is_file():
+        return "done"
+    return f"{step.options.stacker} on {step.options.stack_on}"
+
+
+def _say_evaluated(workspace: Workspace, step: Step, manifest: Manifest) -> str:
+    report = workspace.reports / f"{step.options.name}.json"
+    return "done" if report.is_file() else count(len(step.options.systems), "system")
+
+
+SAY = {"export-logits": _say_exported, "stack": _say_stacked, "evaluate": _say_evaluated}
 
 
 def _train_seconds(folder: Path) -> float:

@@ -1,4 +1,4 @@
-"""Carry a plan out, one stage after the other; each does only what is missing."""
+"""Run the steps of a plan in order. A step does only what is missing."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +16,11 @@ from serctl.pipeline.recipe import Step
 from serctl.progress import Progress, silent
 
 Tell = Callable[[Step, Any], None]
+Log = Callable[[str], None]
 DASK_SECONDS = 5
-"""How long a scheduler may take to answer."""
+"""Seconds that a scheduler has to respond."""
 _TRAINING = Lock()
-"""A process has one generator of random numbers: trainings in threads of a Dask worker queue."""
+"""A process has one global random generator, so threads of a Dask worker train in turn."""
 
 
 def run_steps(
@@ -29,10 +30,11 @@ def run_steps(
     jobs: int = 1,
     scheduler: str = "",
     tell: Tell = lambda step, result: None,
-    log: Callable[[str], None] = lambda line: None,
+    log: Log = lambda line: None,
+    log_epoch: Log = lambda line: None,
     progress: Progress = silent,
 ) -> Any:
-    """Call the stages of a plan and return the result of the last.
+    """Run the steps of a plan and return the result of the last.
 
     Args:
         workspace: The project; with a ``scheduler``, on a file system that all workers share.
@@ -40,12 +42,13 @@ def run_steps(
         jobs: Trainings at a time, each in a process of its own with its share of the cores.
         scheduler: Address of a Dask scheduler whose workers extract and train.
         tell: Called with each finished step and its result.
-        log: Hears a line for every epoch.
-        progress: Where the stages report to.
+        log: Receives notes of trainings, and the error of one while others are under way.
+        log_epoch: Receives a line for every epoch.
+        progress: Shows the progress of each stage.
 
     Raises:
-        SerctlError: A stage failed; what the stages before it made stays, and the next run of the
-            same plan goes on from there.
+        SerctlError: A stage failed. The results of the stages before it are kept, and the next run
+            of the same plan continues from there.
     """
     result: Any = None
     with _open_pool(jobs, scheduler) as pool:
@@ -53,7 +56,7 @@ def run_steps(
             if pool and stage in (("extract", "train") if scheduler else ("train",)):
                 result = _call_together(pool, workspace, list(group), tell, log, progress)
                 continue
-            more = {"log": log} if stage == "train" else {}
+            more = {"log": log, "log_epoch": log_epoch} if stage == "train" else {}
             for step in group:
                 result = call_stage(workspace, step, progress=progress, **more)
                 tell(step, result)
@@ -73,14 +76,14 @@ def _call_together(
     workspace: Workspace,
     steps: Sequence[Step],
     tell: Tell,
-    log: Callable[[str], None],
+    log: Log,
     progress: Progress,
 ) -> Any:
-    """Call stages that do not wait for each other; return the result of the last to finish.
+    """Run steps that do not depend on each other; return the result of the last to finish.
 
-    The error of one is told at once and raised when the others under way have ended.
+    The error of a step is logged at once. It is raised when the other steps under way have ended.
     """
-    with progress.task(f"{steps[0].stage}, several at a time", len(steps)) as advance:
+    with progress.task(f"{steps[0].stage} in parallel", len(steps), "steps") as advance:
         waiting = {pool.submit(call_stage, workspace, step): step for step in steps}
         result: Any = None
         try:
@@ -93,7 +96,7 @@ def _call_together(
                 future.cancel()
             if under_way := sum(not future.done() for future in waiting):
                 what = f"Error: {error}" if str(error) else "Interrupted."
-                log(f"{what} Ending when what is under way ({under_way}) has ended.")
+                log(f"{what} Waiting for {under_way} steps under way.")
             raise
     return result
 

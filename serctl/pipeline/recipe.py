@@ -23,7 +23,7 @@ from serctl.options import (
     TranscribeOptions,
 )
 from serctl.options.files import find_recipe, read_config
-from serctl.training.run_folder import holds_other_options, run_name, settle_options
+from serctl.training.run_folder import choose_run_name, holds_other_options, settle_options
 
 STAGES = ("transcribe", "extract", "train", "export-logits", "stack", "evaluate")
 """In the order of the road."""
@@ -106,7 +106,7 @@ def plan_steps(
         return resolve_options(kind, stage, workspace, recipe.path, **flags)
 
     models = [_make_room(workspace, recipe, model) for model in recipe.models]
-    names = [run_name(model) for model in models]
+    names = [choose_run_name(workspace.runs, model) for model in models]
     words = options(TranscribeOptions, "transcribe", limit=limit)
     if _keep_own_words(workspace, recipe):
         words = TranscribeOptions(from_manifest=True)
@@ -132,7 +132,7 @@ def plan_steps(
 
 def _make_room(workspace: Workspace, recipe: Recipe, model: TrainOptions) -> TrainOptions:
     """Put the recipe's name before a run's where another recipe's has that name already."""
-    name = run_name(model)
+    name = choose_run_name(workspace.runs, model)
     if model.name or not holds_other_options(workspace.runs / name, model):
         return model
     return replace(model, name=f"{recipe.name}-{name}")

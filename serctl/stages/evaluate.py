@@ -31,7 +31,8 @@ from serctl.progress import Progress, silent
 class EvaluateResult:
     """The result of `serctl evaluate`; the files hold every other metric.
 
-    ``table`` has one entry per system, in the order of the report.
+    ``table`` has one entry per system, in the order of the report. The intervals resample
+    ``num_clusters`` speakers.
     """
 
     split: str
@@ -43,6 +44,7 @@ class EvaluateResult:
     report: Path | None = None
     markdown: Path | None = None
     submission: Path | None = None
+    num_clusters: int = 0
 
 
 def evaluate(
@@ -114,7 +116,8 @@ def evaluate(
         split=split,
         num_utterances=len(rows),
         table=tuple(score.summarise() for score in scores),
-        verdicts=tuple(test.verdict for test in tests),
+        verdicts=tuple(dict.fromkeys(test.verdict for test in tests)),
+        num_clusters=trial.resamples.num_clusters,
         warnings=warnings,
         notes=report.notes,
         report=paths[0],

@@ -86,7 +86,7 @@ def export_logits(
     notes = export.check_folds(rows)
     unread, found = check_features(workspace, export.branches, rows)
     notes += found
-    with progress.task(f"logits of {folder.name}", len(rows)) as advance:
+    with progress.task(f"export {folder.name}", len(rows), "utterances") as advance:
         done = []
         for part in splits:
             split = part.utterances[0].split

@@ -82,7 +82,7 @@ def check_audio(manifest: Manifest, *, progress: Progress = silent) -> CheckResu
     found: dict[str, list[Utterance]] = {}
     problems = []
     with (
-        progress.task("check audio", len(rows)) as advance,
+        progress.task("check audio", len(rows), "utterances") as advance,
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
         for row, (digest, problem) in zip(rows, pool.map(_digest, rows), strict=True):
@@ -115,7 +115,7 @@ def _ids(groups: Iterable[Sequence[Utterance]]) -> tuple[tuple[str, ...], ...]:
 
 def describe_manifest(manifest: Manifest, *, progress: Progress = silent) -> ManifestStats:
     """Count emotions, speakers, votes and hours; durations come from the files' headers."""
-    with progress.task("measure audio", len(manifest)) as advance:
+    with progress.task("measure audio", len(manifest), "utterances") as advance:
         splits = {
             split: _describe_split(manifest.select(split), advance) for split in manifest.splits
         }

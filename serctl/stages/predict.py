@@ -90,7 +90,7 @@ def predict(
     recordings = _Recordings(predictor, options, words if parts.needs_words else None)
     predictions: list[Prediction] = []
     failures: list[tuple[str, float, str]] = []
-    with progress.task(f"predict with {parts.name}", len(paths)) as advance:
+    with progress.task(f"predict with {parts.name}", len(paths), "recordings") as advance:
         for one, found in predictor.predict_stream(recordings.read(paths)):
             if isinstance(found, Prediction):
                 predictions.append(found)

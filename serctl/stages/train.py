@@ -25,11 +25,11 @@ from serctl.training.run_folder import (
     MODEL,
     SUMMARY,
     choose_folder,
+    choose_run_name,
     close_folder,
     hash_config,
     open_folder,
     read_summary,
-    run_name,
     settle_options,
     write_metrics,
 )
@@ -85,17 +85,19 @@ def train(
     *,
     progress: Progress = silent,
     log: Log = lambda line: None,
+    log_epoch: Log = lambda line: None,
 ) -> TrainResult:
     """Train one network for each seed, or with ``folds`` a model for each fold.
 
-    What is finished with the same options and data is not done again; what was interrupted goes on
-    from where it was.
+    A run that is finished with the same options and data is not trained again. An interrupted one
+    continues.
 
     Args:
         workspace: The project.
         options: See `TrainOptions`.
-        progress: Hears of every step.
-        log: Hears what to know of the data before the first epoch, then a line for every epoch.
+        progress: Shows every step.
+        log: Receives notes on the data before the first epoch.
+        log_epoch: Receives a line for every epoch; metrics.jsonl holds the same as numbers.
 
     Raises:
         SerctlError: Features are missing, stale or not finite; the run exists with other options.
@@ -108,7 +110,7 @@ def train(
     for seed in range(options.seed, options.seed + options.seeds):
         name = f"{options.name}-s{seed}" if options.name and options.seeds > 1 else options.name
         one = replace(options, seed=seed, seeds=1, name=name)
-        session = _Session(workspace, one, corpus, progress, log)
+        session = _Session(workspace, one, corpus, progress, log_epoch)
         if seed == options.seed and session.ranks.rank == 0:  # in time to think again
             for note in notes:
                 log(f"Note: {note}")
@@ -145,10 +147,11 @@ class _Session:
         options: TrainOptions,
         corpus: TrainingCorpus,
         progress: Progress,
-        log: Log,
+        log_epoch: Log,
     ) -> None:
-        self.options, self.corpus, self.progress, self.log = options, corpus, progress, log
-        self.name = run_name(options)
+        self.options, self.corpus = options, corpus
+        self.progress, self.log_epoch = progress, log_epoch
+        self.name = choose_run_name(workspace.runs, options)
         self.folder = workspace.runs / self.name
         self.device = resolve_device(options.device)
         self.ranks = Ranks.join(self.device)
@@ -180,8 +183,8 @@ class _Session:
         with self._replacing(folder, {".": chosen}) as place:
             if self.options.main or not kept:
                 main = self._train_one(self.name, place, chosen, None)
-            elif self._open(place, chosen, None):
-                self.log(f"{self.name}: already trained")
+            else:
+                self._open(place, chosen, None)
             with self._replacing(place / "folds", kept) as folds:
                 parts = [
                     self._train_one(title.format(int(name) + 1), folds / name, ids, int(name))
@@ -245,18 +248,17 @@ class _Session:
         corpus, options = self.corpus, self.options
         call_first = self.ranks.call_first
         if self._open(folder, ids, fold):
-            self.log(f"{title}: already trained")
             return RunResult(title, folder, True, read_summary(folder))
         rows = np.array([i for i, name in enumerate(corpus.train.ids) if name in ids])
         data = corpus.train.take(rows)
         shape = RunConfig.read(folder / CONFIG).model
         epochs = options.epochs + options.balanced_epochs
-        with self.progress.task(title, epochs * len(data)) as advance:
+        with self.progress.task(title, epochs, "epochs") as advance:
 
             def report(history: list[dict[str, Any]], line: str) -> None:
                 call_first(lambda: write_metrics(folder, history))
                 if self.ranks.rank == 0:
-                    self.log(f"{title}: {line}")
+                    self.log_epoch(f"{title}: {line}")
 
             with split_threads(self.device) if options.hidden <= SMALL else nullcontext():
                 summary = fit(
@@ -268,7 +270,7 @@ class _Session:
                     folder,
                     device=self.device,
                     ranks=self.ranks,
-                    advance=advance,
+                    advance=lambda n=1, note="": advance(n / len(data), note),
                     report=report,
                 )
         summary = self._add_facts(folder, summary)

@@ -240,7 +240,9 @@ class _Transcription:
             with (
                 self._open_store(encoder, list(left.values())) as writer,
                 self.journal as journal,
-                progress.task(f"transcribe {self.recognition.name}", len(left)) as advance,
+                progress.task(
+                    f"transcribe {self.recognition.name}", len(left), "utterances"
+                ) as advance,
             ):
                 for batch in run_batches(recogniser.recognise, self.inputs, pending, workers):
                     self.failures |= batch.failed

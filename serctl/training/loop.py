@@ -198,7 +198,7 @@ class Trainer:
                 state.drawn += len(rows)
                 state.step += 1
                 state.seconds = before + time.perf_counter() - started
-                self.advance(len(rows), f"epoch {len(state.history) + 1} loss {loss:.3f}")
+                self.advance(len(rows), self._describe(loss))
                 if stopped or due:
                     self._save(optimizer)
                 if stopped:
@@ -206,6 +206,12 @@ class Trainer:
         self.seconds.loading += times.waiting
         state.loading += times.waiting
         state.reading += times.reading
+
+    def _describe(self, loss: float) -> str:
+        """Return the loss of a step and the dev metric of the last epoch."""
+        last = self.state.history[-1] if self.state.history else {}
+        dev = f"  dev macro-F1 {last['dev_macro_f1']:.3f}" if "dev_macro_f1" in last else ""
+        return f"loss {loss:.3f}{dev}"
 
     def _split(self, batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Return this process' parts of a batch."""

@@ -28,18 +28,39 @@ INDIFFERENT = frozenset(
 
 
 def run_name(options: TrainOptions) -> str:
-    """Return the name of a run: the one given, or encoders, loss and seed.
+    """Return the name of a run: the one given, or the encoders and what is not the default.
 
     Example:
         >>> run_name(TrainOptions(speech=("whisper-tiny",), text=("minilm",)))
-        'whisper-tiny+minilm-wce-s0'
+        'whisper-tiny+minilm'
+        >>> run_name(TrainOptions(speech=("whisper-tiny",), loss="wce+sml", seed=3))
+        'whisper-tiny-sml-s3'
     """
     if options.name:
         check_name("--name", options.name)
         return options.name if options.seeds == 1 else f"{options.name}-s{options.seed}"
+    loss = "-sml" if options.loss == "wce+sml" else ""
+    seed = f"-s{options.seed}" if options.seed else ""
+    return f"{_join_encoders(options)}{loss}{seed}{_limited(options)}"
+
+
+def choose_run_name(runs: Path, options: TrainOptions) -> str:
+    """Return the name of a run, or the one that earlier versions gave it where it exists."""
+    name = run_name(options)
+    former = f"{_join_encoders(options)}-{options.loss}-s{options.seed}{_limited(options)}"
+    there = (runs / former / CONFIG).is_file() and not (runs / name).exists()
+    if options.name or not there or holds_other_options(runs / former, options):
+        return name
+    return former
+
+
+def _join_encoders(options: TrainOptions) -> str:
     encoders = (*options.speech, *options.text, *options.paralinguistic)
-    name = f"{'+'.join(map(_short_name, encoders))}-{options.loss}-s{options.seed}"
-    return name if options.limit is None else f"{name}-limit{options.limit}"
+    return "+".join(map(_short_name, encoders))
+
+
+def _limited(options: TrainOptions) -> str:
+    return "" if options.limit is None else f"-limit{options.limit}"
 
 
 def _short_name(encoder: str) -> str:

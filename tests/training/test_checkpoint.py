@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 from synthetic_frames import TINY, make_project
+from synthetic_run import write_run
 
 from serctl.errors import CheckpointError
 from serctl.options import TrainOptions
 from serctl.stages.train import train
 from serctl.training.checkpoint import load_run, load_tensors, save_tensors
-from serctl.training.run_folder import run_name
+from serctl.training.run_folder import choose_run_name, run_name
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +59,23 @@ def test_a_config_that_does_not_fit_its_network_is_refused(folder):
     [
         (
             TrainOptions(speech=("whisper",), text=("roberta",)),
-            "whisper-large-v3+roberta-large-wce-s0",
+            "whisper-large-v3+roberta-large",
         ),
-        (TrainOptions(speech=("openai/whisper-large-v3",), seed=3), "whisper-large-v3-wce-s3"),
-        (TrainOptions(speech=("a/b c",), loss="wce+sml", limit=9), "a-b-c-wce+sml-s0-limit9"),
-        (TrainOptions(speech=("wavlm@0a1b",)), "wavlm-large@0a1b-wce-s0"),
+        (TrainOptions(speech=("openai/whisper-large-v3",), seed=3), "whisper-large-v3-s3"),
+        (TrainOptions(speech=("a/b c",), loss="wce+sml", limit=9), "a-b-c-sml-limit9"),
+        (TrainOptions(speech=("wavlm@0a1b",)), "wavlm-large@0a1b"),
         (TrainOptions(speech=("wavlm",), name="mine"), "mine"),
     ],
 )
 def test_a_run_is_named_after_encoders_loss_and_seed(options, name):
     assert run_name(options) == name
+
+
+def test_a_run_of_an_earlier_version_keeps_its_name(tmp_path):
+    options = TrainOptions(speech=("wavlm-large",), hidden=8)
+    assert choose_run_name(tmp_path, options) == "wavlm-large"
+    write_run(tmp_path / "wavlm-large-wce-s0", options)
+    assert choose_run_name(tmp_path, options) == "wavlm-large-wce-s0"
+    assert choose_run_name(tmp_path, replace(options, hidden=9)) == "wavlm-large"
+    write_run(tmp_path / "wavlm-large", options)
+    assert choose_run_name(tmp_path, options) == "wavlm-large"

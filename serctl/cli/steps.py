@@ -1,0 +1,71 @@
+"""One line on the terminal for each step of `serctl run`."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from serctl.pipeline import Step
+    from serctl.stages.export_logits import ExportLogitsResult
+    from serctl.stages.extract import ExtractResult
+    from serctl.stages.stack import StackResult
+    from serctl.stages.train import TrainResult
+    from serctl.stages.transcribe import TranscribeResult
+
+STAGE_WIDTH = len("export-logits")
+
+
+def describe_step(step: "Step", result: Any) -> str:
+    """Return stage, subject and outcome of a finished step; '' for one that has a table."""
+    if step.stage not in SUMMARIES:
+        return ""
+    return f"{step.stage:<{STAGE_WIDTH}}  {step.what}: {SUMMARIES[step.stage](result)}"
+
+
+def _transcribe(result: "TranscribeResult") -> str:
+    return _count(result.transcribed, "transcribed", result.present, result.failed)
+
+
+def _extract(result: "ExtractResult") -> str:
+    return _count(result.encoded, "encoded", result.present, result.failed)
+
+
+def _count(done: int, verb: str, present: int, failed: int) -> str:
+    parts = [f"{done:,} {verb}"] if done or not present else []
+    parts += [f"{present:,} were there"] if present else []
+    parts += [f"{failed:,} could not be read"] if failed else []
+    return ", ".join(parts)
+
+
+def _train(result: "TrainResult") -> str:
+    """Return the outcome of the run; its fold models as a list of their dev metrics."""
+    networks = (*result.runs, *result.folds)
+    if all(one.present for one in networks):
+        return "was trained"
+    found = result.runs[0].summary
+    parts = [f"epoch {found.best_epoch} of {found.epochs}"]
+    if found.metrics:
+        parts.append(f"dev macro-F1 {found.metrics['dev_macro_f1']:.3f}")
+        folds = [f"{fold.summary.metrics['dev_macro_f1']:.3f}" for fold in result.folds]
+        parts += [f"folds {' '.join(folds)}"] if folds else []
+    seconds = sum(one.summary.seconds for one in networks)
+    return ", ".join([*parts, f"{seconds:,.0f} s"])
+
+
+def _export(result: "ExportLogitsResult") -> str:
+    splits = ", ".join(f"{part.split} {part.rows:,}" for part in result.splits)
+    return f"{splits}{' were there' if all(part.present for part in result.splits) else ''}"
+
+
+def _stack(result: "StackResult") -> str:
+    models = f"{len(result.models)} models"
+    return f"{result.kind} over {models}, {result.num_rows:,} {result.stack_on} utterances"
+
+
+SUMMARIES: "dict[str, Callable[[Any], str]]" = {
+    "transcribe": _transcribe,
+    "extract": _extract,
+    "train": _train,
+    "export-logits": _export,
+    "stack": _stack,
+}

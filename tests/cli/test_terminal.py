@@ -1,0 +1,107 @@
+"""What a terminal shows: bars, tables at several widths, lines of a run."""
+
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from serctl.cli import console
+from serctl.cli.console import RichProgress, break_name, table
+from serctl.cli.evaluate import describe
+from serctl.documents.report import SystemSummary
+from serctl.stages.evaluate import EvaluateResult
+
+NAMES = (
+    "whisper-tiny+minilm+egemaps-sml",
+    "hubert-xlarge+roberta-large-s7",
+    "whisper-large-v3+deberta-v2-xxlarge-sml",
+    "demo",
+    "pooled-logistic-regression",
+)
+
+
+def row(name: str) -> SystemSummary:
+    kind = {"demo": "stacker", NAMES[-1]: "baseline"}.get(name, "run")
+    subset = {"mean": 0.5, "std": 0.0, "min": 0.5, "max": 0.5, "per_class": 1}
+    intervals = dict.fromkeys(("macro_f1", "uar", "accuracy"), (0.4, 0.6))
+    metrics = dict.fromkeys(("macro_f1", "uar", "accuracy"), 0.5)
+    values = {"name": name, "kind": kind, "bs_f1": subset, "intervals": intervals, **metrics}
+    return SystemSummary.model_validate(values)
+
+
+def render(shown: object, width: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    file = io.StringIO()
+    monkeypatch.setattr(console, "out", Console(file=file, width=width, highlight=False))
+    console.out.print(shown() if callable(shown) else shown)
+    return file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_an_evaluation_fits_and_breaks_names_only_between_words(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = EvaluateResult("test", 90, table=tuple(map(row, NAMES)), num_clusters=20)
+    lines = render(lambda: describe(result), width, monkeypatch)
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
+    words = {word for name in NAMES for word in re.split("[+-]", name)}
+    first = {word for line in lines[2:] for word in re.split("[+-]", line.split(" ")[0])}
+    assert first - {""} == words
+    kinds = [line.split()[1] for line in lines[2:] if "0.500" in line]
+    assert kinds == ["model", "model", "model", "stack", "baseline"]
+
+
+def test_an_interval_over_few_speakers_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for clusters, shown in ((2, False), (20, True)):
+        result = EvaluateResult("test", 9, table=(row("demo"),), num_clusters=clusters)
+        lines = render(lambda result=result: describe(result), 80, monkeypatch)
+        assert ("[0.400, 0.600]" in lines[-1]) == shown
+
+
+@pytest.mark.parametrize("width", [1, 8, 13, 20, 80])
+def test_a_name_is_broken_without_loss(width: int) -> None:
+    for name in NAMES:
+        lines = break_name(name, width).split("\n")
+        assert "".join(lines) == name
+        longest = max(map(len, re.findall(r"[^+-]+[+-]?", name)))
+        assert max(map(len, lines)) <= max(width, longest)
+
+
+def test_a_table_of_nothing_has_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert render(lambda: table("", ["store", "size"], []), 80, monkeypatch) == ["store  size"]
+
+
+def test_a_bar_counts_units_and_ends_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    terminal = Console(file=file, width=80, force_terminal=True, color_system=None)
+    monkeypatch.setattr(console, "err", terminal)
+    with RichProgress().task("whisper-tiny+minilm", 20, "epochs") as advance:
+        for _ in range(14):  # stopped early, in halves of an epoch
+            advance(0.5, "loss 0.412  dev macro-F1 0.512")
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue()).split("\n")[0].split("\r")
+    frames = [text for text in shown if text.strip()]
+    assert "20/20 epochs" in frames[-1]
+    assert "dev macro-F1 0.512" in frames[-1]
+    assert max(map(len, frames)) <= 80
+
+
+def test_rows_for_a_file_do_not_go_to_the_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Console(file=io.StringIO(), width=80, force_terminal=True)
+    monkeypatch.setattr(console, "err", terminal)
+    with RichProgress().task("predict", 2, "recordings") as advance:
+        sys.stdout.write("a.wav,angry\n")
+        advance()
+    assert capsys.readouterr().out == "a.wav,angry\n"
+
+
+def test_no_bar_is_drawn_into_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=file, width=80))
+    with RichProgress().task("extract", 2, "utterances") as advance:
+        advance()
+    assert file.getvalue() == ""
