@@ -25,6 +25,9 @@ PATHS = {
     "reports": "reports",
 }
 
+OWN_TABLES = ("paths", "weights", "labels")
+"""Tables of serctl.toml that are not the options of a stage."""
+
 Options = TypeVar("Options")
 Layer = tuple[str, dict[str, Any]]
 """Where option values come from, and the values."""
@@ -38,6 +41,8 @@ class Workspace:
     paths: Mapping[str, Path] = field(default_factory=dict)
     weights: Mapping[str, Path] = field(default_factory=dict)
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    label_order: tuple[str, ...] = ()
+    """Emotions in the order of the logits; () for the default order of `LabelSet.of`."""
 
     def _path(self, name: str) -> Path:
         return self.paths.get(name, self.root / PATHS[name])
@@ -106,10 +111,8 @@ def read_workspace(path: Path | str) -> Workspace:
     document = read_toml(path)
     root = path.parent
     for table, content in document.items():
-        if table not in ("paths", "weights", *STAGE_OPTIONS):
-            raise ConfigError(
-                f"{path}: {_unknown('table', table, [*STAGE_OPTIONS, 'paths', 'weights'])}"
-            )
+        if table not in (known := (*OWN_TABLES, *STAGE_OPTIONS)):
+            raise ConfigError(f"{path}: {_unknown('table', table, known)}")
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: '{table}' is {content!r}, expected a table: [{table}].")
     for name in document.get("paths", {}):
@@ -123,8 +126,23 @@ def read_workspace(path: Path | str) -> Workspace:
         root=root,
         paths={name: root / value for name, value in document.pop("paths", {}).items()},
         weights={name: root / value for name, value in document.pop("weights", {}).items()},
+        label_order=_read_label_order(path, document.pop("labels", {})),
         tables=document,
     )
+
+
+def _read_label_order(path: Path, table: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return ``order`` of the table ``[labels]``, in lower case."""
+    for name in table:
+        if name != "order":
+            raise ConfigError(f"{path} [labels]: {_unknown('key', name, ['order'])}")
+    order = table.get("order", [])
+    if not isinstance(order, list) or not all(isinstance(name, str) for name in order):
+        raise ConfigError(f"{path} [labels]: 'order' is {order!r}, expected a list of emotions.")
+    names = tuple(name.strip().lower() for name in order)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"{path} [labels]: 'order' names '{twice[0]}' twice.")
+    return names
 
 
 def resolve_options(

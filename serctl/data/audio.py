@@ -84,6 +84,17 @@ def open_audio(path: Path) -> Iterator[BinaryIO]:
         raise AudioError(f"Audio file '{path}' cannot be read: {reason}.") from error
 
 
+def mark_file(path: Path) -> tuple[int, int]:
+    """Return size and time of change of an audio file, by which a change is noticed.
+
+    Raises:
+        AudioError: The file is missing or cannot be read.
+    """
+    with open_audio(path) as file:
+        found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
+
+
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of an audio file.
 

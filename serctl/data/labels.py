@@ -70,6 +70,7 @@ class LabelSet:
                 f"serctl.toml: [labels] order does not name '{absent[0]}', which utterances have. "
                 f"Add it, or leave those utterances out: serctl init --drop '{absent[0]}'"
             )
+        neutral = parse_emotion(neutral)
         if neutral and neutral not in present:
             raise UnknownNameError("neutral label", neutral, present)
         ordered = [name for name in order or EMOTIONS if name in present]

@@ -97,7 +97,9 @@ def parse_table(content: bytes, path: Path, error: type[SerctlError] = ManifestE
         return _tidy(path, *_read_sheet(content, path, error), error)
     if kind := next((kind for magic, kind in BINARY.items() if content.startswith(magic)), ""):
         raise error(f"'{path}' is {kind}. Expected a table as text: save it as CSV (UTF-8).")
-    text, notes = _decode(content, path, error)
+    text, notes = decode_text(content, path, error)
+    if path.suffix.lower() == ".rttm":
+        return _tidy(path, _split_rttm(text), [*notes, "read as RTTM: speakers' turns"], error)
     separator = re.match(r"sep=(.)\r?\n", text)  # Excel's own first line
     text = text[separator.end() :] if separator else text
     dialect = _find_dialect(text.lstrip("\r\n"))
@@ -183,7 +185,7 @@ def match_columns(header: Iterable[str], known: Iterable[str]) -> dict[str, str]
     }
 
 
-def _decode(content: bytes, path: Path, error: type[SerctlError]) -> tuple[str, list[str]]:
+def decode_text(content: bytes, path: Path, error: type[SerctlError]) -> tuple[str, list[str]]:
     """Return the text, and a note where its encoding had to be assumed."""
     notes = []
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -202,6 +204,19 @@ def _decode(content: bytes, path: Path, error: type[SerctlError]) -> tuple[str, 
     if "\0" in text:
         raise error(f"'{path}' holds binary data. Expected a table as text: save it as CSV.")
     return text, notes
+
+
+def _split_rttm(text: str) -> list[tuple[int, list[str]]]:
+    """Return the turns of an RTTM file (NIST's table of who speaks when) with a header."""
+    records = [(0, ["path", "start", "end", "speaker"])]
+    for line, fields in enumerate(map(str.split, text.splitlines()), 1):
+        if len(fields) >= 8 and fields[0] == "SPEAKER":
+            try:
+                end = f"{float(fields[3]) + float(fields[4]):.6f}"
+            except ValueError:
+                end = fields[4]  # refused as a number, with its line
+            records.append((line, [fields[1], fields[3], end, fields[7]]))
+    return records
 
 
 def _find_dialect(text: str) -> type[csv.Dialect]:

@@ -1,9 +1,56 @@
 """Praat TextGrid files: tiers of labelled intervals that cover a recording without gaps."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 Interval = tuple[float, float, str]
 """Start and end in seconds, and the label."""
+
+
+TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?!\S)')
+"""A quoted string, or a number that stands by itself: all that Praat reads of a text file."""
+
+
+def parse_textgrid(text: str) -> dict[str, list[Interval]]:
+    """Return the tiers of intervals of a TextGrid, in Praat's long or short text format.
+
+    Tiers of points are left out.
+
+    Raises:
+        ValueError: It is not a TextGrid, or ends too early.
+
+    Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
+    """
+    if not text.lstrip().startswith('File type = "ooTextFile"') or '"TextGrid"' not in text[:200]:
+        raise ValueError("it does not begin as a TextGrid")
+    tokens = (
+        match[1] if match[1] is not None else float(match[2]) for match in TOKEN.finditer(text)
+    )
+    try:
+        _ = [next(tokens) for _ in range(4)]  # "ooTextFile", "TextGrid", xmin, xmax
+        tiers = {}
+        for _ in range(_count(next(tokens))):
+            kind, name, _, _, size = (next(tokens) for _ in range(5))
+            if kind == "IntervalTier":
+                tiers[str(name)] = [_read_interval(tokens) for _ in range(_count(size))]
+            else:
+                _ = [(next(tokens), next(tokens)) for _ in range(_count(size))]
+    except (StopIteration, RuntimeError):
+        raise ValueError("it ends too early") from None
+    return tiers
+
+
+def _read_interval(tokens: Iterator[str | float]) -> Interval:
+    start, end, label = next(tokens), next(tokens), next(tokens)
+    if not isinstance(start, float) or not isinstance(end, float) or not isinstance(label, str):
+        raise ValueError("an interval is not two numbers and a label")
+    return start, end, label.replace('""', '"')
+
+
+def _count(token: str | float) -> int:
+    if not isinstance(token, float) or not token < 1e9:
+        raise ValueError(f"'{token}' is no number of tiers or intervals")
+    return int(token)
 
 
 def format_textgrid(tiers: Mapping[str, Sequence[Interval]], duration: float) -> str:

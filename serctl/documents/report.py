@@ -137,6 +137,9 @@ class UtteranceColumns(Section):
     gender: tuple[str, ...] = Field(description="empty where unknown")
     duration: tuple[float, ...] = Field(description="seconds; 0 where unknown")
     path: tuple[str, ...] = Field(description="audio files")
+    stretch: tuple[tuple[float, float | None], ...] = Field(
+        default=(), description="start and end in seconds, where utterances are parts of files"
+    )
     transcript: tuple[str | None, ...] = Field(description="of the manifest; null without one")
 
 

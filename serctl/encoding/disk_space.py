@@ -27,7 +27,7 @@ def estimate_seconds(rows: Sequence[Utterance]) -> float:
     seconds = []
     for row in rows[:: max(1, len(rows) // SAMPLED)]:
         try:
-            seconds.append(measure_samples(row.path) / SAMPLE_RATE)
+            seconds.append(measure_samples(row.path, row.start, row.end) / SAMPLE_RATE)
         except AudioError:
             continue
     return sum(seconds) / len(seconds) * len(rows) if seconds else 0.0

@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from serctl.cache.sources import SourceHasher, hash_bytes
-from serctl.data.audio import decode_audio, measure_samples, read_bytes
+from serctl.data.audio import (
+    decode_audio,
+    mark_file,
+    measure_samples,
+    read_audio,
+    read_bytes,
+)
 from serctl.data.manifest import Utterance
 from serctl.data.transcripts import read_transcripts
 from serctl.encoders.base import Encoder
 from serctl.encoding.failures import capture
-from serctl.errors import SerctlError
+from serctl.errors import AudioError, SerctlError
 
+WHOLE = 256_000_000
+"""Bytes up to which a file is read whole before it is decoded."""
 HEADERS_AT_ONCE = 4
 """Threads that read the headers of audio files."""
 
@@ -79,14 +87,14 @@ class AudioInputs:
         self._hasher = hasher
 
     def hash_of(self, utterance: Utterance) -> str:
-        """Return the hash of the file, read again only if it has changed."""
-        return self._hasher.hash_file(utterance.path)
+        """Return the hash of the file and the stretch; only a changed file is read again."""
+        return hash_stretch(self._hasher.hash_file(utterance.path), utterance)
 
     def sizes(self, rows: Sequence[Utterance], encoder: Encoder) -> list[int | SerctlError]:
         """Return the samples of each file, from its header."""
 
         def measure(row: Utterance) -> int:
-            return measure_samples(row.path)
+            return measure_samples(row.path, row.start, row.end)
 
         with ThreadPoolExecutor(HEADERS_AT_ONCE) as pool:
             return list(pool.map(capture(measure), rows))
@@ -95,10 +103,26 @@ class AudioInputs:
         """Return the waveform ``(num_samples,)``, 16 kHz mono float32.
 
         The hash is that of the decoded bytes: a file that changes meanwhile keeps its old hash
-        here, and is noticed by the next extraction.
+        here, and is noticed by the next extraction. Of a part of a long recording only the part is
+        decoded, and a file that changes meanwhile is an error.
         """
-        content = read_bytes(row.path)
-        return Reading(decode_audio(content, row.path), hash_bytes(content))
+        if not row.is_segment and mark_file(row.path)[0] <= WHOLE:
+            content = read_bytes(row.path)
+            return Reading(decode_audio(content, row.path), hash_bytes(content))
+        before = mark_file(row.path)
+        samples = read_audio(row.path, row.start, row.end)
+        source = self.hash_of(row)
+        if mark_file(row.path) != before:
+            raise AudioError(f"Audio file '{row.path}' changed while it was read. Run again.")
+        return Reading(samples, source)
+
+
+def hash_stretch(digest: str, row: Utterance) -> str:
+    """Return the hash of an utterance from that of its file: the same for a whole file."""
+    if not row.is_segment:
+        return digest
+    end = "" if row.end is None else f"{row.end:.6f}"
+    return hash_bytes(f"{digest} {row.start:.6f} {end}".encode())
 
 
 class TextInputs:

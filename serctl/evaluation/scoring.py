@@ -58,7 +58,7 @@ def measure_duration(row: Utterance) -> float:
             if 0 < (seconds := float(row.extra[name])) < np.inf:
                 return seconds
     try:
-        return measure_samples(row.path) / SAMPLE_RATE
+        return measure_samples(row.path, row.start, row.end) / SAMPLE_RATE
     except AudioError:
         return 0.0
 

@@ -25,6 +25,13 @@ class TrainOptions:
     loss: Literal["wce", "wce+sml"] = option(
         "wce", "Weighted cross-entropy, alone or with the soft margin loss on neutral speech."
     )
+    neutral: str = option(
+        "",
+        "Label of neutral speech, which wce+sml tells from the others.",
+        panel=LOSS,
+        shown="neutral",
+        only_in_files=False,
+    )
     class_weights: Literal["N/N_j", "N/(E*N_j)", "none"] = option(
         "N/N_j", "Class weights of the loss.", panel=LOSS, only_in_files=True
     )

@@ -71,7 +71,8 @@ def evaluate(
     found, missing = _read_systems(workspace, options.systems, split, rows.ids)
     notes += missing
     rows, found, left_out = _leave_out_unread(rows, found)
-    labels = _declared_labels([answers for _, answers in found], manifest, rows)
+    order = manifest.label_set(workspace.label_order).names
+    labels = _declared_labels([answers for _, answers in found], order, rows)
     systems = [system for system, _ in found]
     answers: list[tuple[SystemKind, Logits]] = [(system.kind, logits) for system, logits in found]
     if options.baselines:
@@ -198,11 +199,11 @@ def _leave_out_unread(
 
 
 def _declared_labels(
-    answers: Sequence[Logits], manifest: Manifest, rows: Manifest
+    answers: Sequence[Logits], order: Sequence[str], rows: Manifest
 ) -> tuple[str, ...]:
     """Return the labels of the report: those of the systems, which must agree."""
     labels = answers[0].labels
-    ordered = tuple(name for name in manifest.label_set().names if name in labels)
+    ordered = tuple(name for name in order if name in labels)
     labels = ordered if len(ordered) == len(labels) else labels
     strange = {row.emotion for row in rows} - set(labels)
     if strange:
@@ -214,6 +215,7 @@ def _declared_labels(
 
 
 def _list_columns(rows: Manifest, trial: Trial, durations: Sequence[float]) -> UtteranceColumns:
+    has_segments = any(row.is_segment for row in rows)
     return UtteranceColumns(
         utterance_id=rows.ids,
         true=tuple(trial.true.tolist()),
@@ -221,6 +223,7 @@ def _list_columns(rows: Manifest, trial: Trial, durations: Sequence[float]) -> U
         gender=tuple(trial.groups["gender"]),
         duration=tuple(round(seconds, 2) for seconds in durations),
         path=tuple(str(row.path) for row in rows),
+        stretch=tuple((row.start, row.end) for row in rows) if has_segments else (),
         transcript=tuple(row.transcript for row in rows),
     )
 

@@ -104,7 +104,8 @@ def check_audio(manifest: Manifest, *, progress: Progress = silent) -> CheckResu
 def _digest(row: Utterance) -> tuple[str, str]:
     """Return a hash of the samples or what is wrong with them."""
     try:
-        return hashlib.blake2b(read_audio(row.path).tobytes(), digest_size=16).hexdigest(), ""
+        samples = read_audio(row.path, row.start, row.end)
+        return hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest(), ""
     except AudioError as error:
         return "", str(error)
 
@@ -134,7 +135,7 @@ def _describe_split(rows: Manifest, advance: Advance) -> SplitStats:
     seconds = []
     for row in rows:
         with suppress(AudioError):
-            seconds.append(measure_samples(row.path) / SAMPLE_RATE)
+            seconds.append(measure_samples(row.path, row.start, row.end) / SAMPLE_RATE)
         advance()
     (emotions,) = rows.counts().values()
     return SplitStats(

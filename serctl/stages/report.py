@@ -156,7 +156,9 @@ def lay_out_page(
     return Page(
         name=source.stem,
         report=document,
-        audio=[link_to(Path(path), folder) for path in rows.path],
+        audio=[
+            link_to(Path(path), folder) + _name_stretch(rows, i) for i, path in enumerate(rows.path)
+        ],
         words=words,
         words_from=words_from,
         curves=list(_read_curves(workspace, configs)),
@@ -164,6 +166,14 @@ def lay_out_page(
         beside=beside,
         notes=notes,
     )
+
+
+def _name_stretch(rows: UtteranceColumns, i: int) -> str:
+    """Return the media fragment that makes a player play the part of the file."""
+    if not rows.stretch:
+        return ""
+    start, end = rows.stretch[i]
+    return f"#t={start:.3f}" + ("" if end is None else f",{end:.3f}")
 
 
 def link_to(path: Path, folder: Path) -> str:

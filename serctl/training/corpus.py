@@ -62,7 +62,7 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
         CacheError: Frames are missing or stale.
     """
     manifest = read_manifest(workspace.manifest)
-    labels = manifest.label_set()
+    labels = manifest.label_set(workspace.label_order, options.neutral)
     limited = manifest.limit(options.limit)
     splits = tuple(options.fit_on.split("+"))
     candidates = limited.where(lambda row: row.split in splits)

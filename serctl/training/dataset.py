@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serctl.data.labels import NEUTRAL, LabelSet
+from serctl.data.labels import LabelSet
 from serctl.data.manifest import Utterance
 
 NO_LABEL = -1
@@ -146,7 +146,7 @@ def build_set(
             [labels.id_of(row.emotion) if row.emotion else NO_LABEL for row in rows]
         ),
         targets=targets,
-        neutral=_most_likely(targets, labels) == NEUTRAL,
+        neutral=_most_likely(targets, labels) == labels.neutral,
         attributes=np.array([row.attributes() or (np.nan,) * 3 for row in rows], dtype=np.float32),
     )
 

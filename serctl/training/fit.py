@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from serctl.data.labels import NEUTRAL, LabelSet
+from serctl.data.labels import LabelSet
 from serctl.documents.run import RunSummary
 from serctl.errors import ConfigError
 from serctl.metrics.bootstrap import draw_subsets, score_subsets
@@ -75,10 +75,11 @@ def plan_phases(options: TrainOptions, data: UtteranceSet, labels: LabelSet) -> 
     balance = options.balance
     if balance == "auto":
         balance = "on" if options.loss == "wce+sml" else "off"
-    if options.loss == "wce+sml" and NEUTRAL not in labels.names:
+    if options.loss == "wce+sml" and not labels.neutral:
         raise ConfigError(
-            f"--loss wce+sml tells neutral from expressive speech, and no utterance is neutral "
-            f"(labels: {', '.join(labels.names)}). Use --loss wce."
+            f"--loss wce+sml tells neutral from expressive speech, and no label is called neutral "
+            f"(labels: {', '.join(labels.names)}). Say which is: --neutral LABEL; or use "
+            f"--loss wce."
         )
     sampler = Sampler(
         data.costs,

@@ -69,6 +69,12 @@ CORPORA = {
         "see its header",
         "https://audeering.github.io/audformat/",
     ),
+    "textgrid": CorpusSpec(
+        "textgrids:read",
+        "a folder of Praat TextGrids beside recordings: the tier emotion, if known speaker",
+        "your own",
+        "https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html",
+    ),
     "audiofolder": CorpusSpec(
         "audiofolder:read",
         "any Hugging Face audio folder: metadata.csv, or a folder per emotion",

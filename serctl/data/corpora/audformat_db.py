@@ -1,15 +1,16 @@
 """Any audformat database (a folder with ``db.yaml``), read by the audformat package.
 
 Its schemes ``emotion`` and, where there are, ``speaker`` and ``transcription`` are used; splits
-named train, dev or test are kept.
+named train, dev or test are kept. Segmented tables give stretches of files.
 
 Source: https://audeering.github.io/audformat/data-introduction.html and the docstrings of
 ``audformat.Database.load`` and ``audformat.Database.get`` (audformat 1.4.3).
 """
 
 from pathlib import Path
+from typing import Any
 
-from serctl.data.corpora.scan import Corpus, present_only
+from serctl.data.corpora.scan import Corpus, name_utterances, present_only
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance, parse_split
 from serctl.errors import ConfigError, CorpusError
@@ -32,25 +33,25 @@ def read(root: Path) -> Corpus:
         known = ", ".join(database.schemes) or "none"
         raise CorpusError(f"The database '{root}' has no scheme 'emotion'; it has {known}.")
     extras = [name for name in EXTRAS if name in database.schemes]
-    rows = []
+    rows: list[Utterance] = []
     for split in list(database.splits) or [None]:
         table = database.get("emotion", extras, splits=split).reset_index()
-        if (
-            "start" in table
-            and not (table["start"].isna() | (table["start"].dt.total_seconds() == 0)).all()
-        ):
-            raise CorpusError(f"'{root}' labels segments of files; cut them into files first.")
-        for record in table.astype("object").where(table.notna(), "").to_dict("records"):
-            file = Path(str(record["file"]))
-            rows.append(
-                Utterance(
-                    utterance_id=file.with_suffix("").as_posix().replace("/", "_"),
-                    path=root / file,
-                    split=parse_split(split or ""),
-                    emotion=parse_emotion(str(record["emotion"])),
-                    speaker=str(record.get("speaker", "")),
-                    transcript=str(record["transcription"]) if "transcription" in extras else None,
-                )
-            )
-    kept, notes = present_only(rows, root)
+        for edge in {"start", "end"} & set(table):  # durations; NaT is the end of the file
+            table[edge] = table[edge].dt.total_seconds()
+        records = table.astype("object").where(table.notna(), "").to_dict("records")
+        rows += [_make_utterance(root, split or "", record) for record in records]
+    kept, notes = present_only(name_utterances(rows, root, deep=True), root)
     return Corpus(tuple(kept), tuple(notes))
+
+
+def _make_utterance(root: Path, split: str, record: dict[str, Any]) -> Utterance:
+    return Utterance(
+        utterance_id="",
+        path=root / str(record["file"]),
+        split=parse_split(split),
+        emotion=parse_emotion(str(record["emotion"])),
+        speaker=str(record.get("speaker", "")),
+        transcript=str(record["transcription"]) if "transcription" in record else None,
+        start=float(record.get("start") or 0.0),
+        end=float(record["end"]) if record.get("end", "") != "" else None,
+    )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serctl.data.manifest import Utterance, parse_split, read_manifest_table
@@ -78,6 +78,39 @@ def match_names(
     return list(matched.values()), tell(
         [(odd, "unexpected file names left out"), (again, "names found twice, first one kept")]
     )
+
+
+def name_utterances(
+    rows: Sequence[Utterance], folder: Path, *, deep: bool = False
+) -> list[Utterance]:
+    """Return the utterances with ids of their files' names.
+
+    Ids are the stems, or with ``deep`` the relative paths without ending; where those are not
+    unique, the relative paths. Stretches of a file get their times behind it.
+    """
+    paths = [
+        row.path.relative_to(folder) if row.path.is_relative_to(folder) else row.path
+        for row in rows
+    ]
+    of_file = {path: row.path.stem for path, row in zip(paths, rows, strict=True)}
+    if deep or len(set(of_file.values())) < len(of_file):
+        of_file = {path: _join_parts(path.with_suffix("")) for path in paths}
+    if len(set(of_file.values())) < len(of_file):
+        of_file = {path: _join_parts(path) for path in paths}
+    return [
+        replace(row, utterance_id=of_file[path] + _name_stretch(row))
+        for path, row in zip(paths, rows, strict=True)
+    ]
+
+
+def _join_parts(path: Path) -> str:
+    return "_".join(part for part in path.parts if part not in ("/", "..", "."))
+
+
+def _name_stretch(row: Utterance) -> str:
+    if not row.is_segment:
+        return ""
+    return f"_{row.start:.3f}-" + ("end" if row.end is None else f"{row.end:.3f}")
 
 
 def tell(findings: Iterable[tuple[list[str], str]]) -> list[str]:

@@ -2,15 +2,14 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from serctl.data.audio import explain_absence
-from serctl.data.corpora.scan import Corpus, tell
+from serctl.data.corpora.scan import AUDIO, Corpus, name_utterances, tell
 from serctl.data.manifest import (
     KNOWN_COLUMNS,
-    Utterance,
     check_column_names,
     parse_rows,
     parse_split,
@@ -88,44 +87,18 @@ def read_table(
 
 
 def find_audio_file(path: Path) -> Path:
-    """Return the file that is meant: as written, with slashes, or with accents composed anew."""
+    """Return the file that is meant.
+
+    The name is tried as written, with slashes, with accents composed anew and with an audio ending.
+    """
     text = str(path)
     for slashed in dict.fromkeys((text, text.replace("\\", "/"))):
         for form in (slashed, *(unicodedata.normalize(name, slashed) for name in ("NFC", "NFD"))):
             if Path(form).is_file():
                 return Path(form)
-    return path
-
-
-def name_utterances(rows: Sequence[Utterance], folder: Path) -> list[Utterance]:
-    """Return the utterances with ids of their files' names.
-
-    Ids are the stems; where those are not unique, the relative paths without ending; where those
-    are not, the relative paths. Stretches of a file get their times behind it.
-    """
-    paths = [
-        row.path.relative_to(folder) if row.path.is_relative_to(folder) else row.path
-        for row in rows
-    ]
-    of_file = {path: row.path.stem for path, row in zip(paths, rows, strict=True)}
-    if len(set(of_file.values())) < len(of_file):
-        of_file = {path: _join_parts(path.with_suffix("")) for path in paths}
-    if len(set(of_file.values())) < len(of_file):
-        of_file = {path: _join_parts(path) for path in paths}
-    return [
-        replace(row, utterance_id=of_file[path] + _name_stretch(row))
-        for path, row in zip(paths, rows, strict=True)
-    ]
-
-
-def _join_parts(path: Path) -> str:
-    return "_".join(part for part in path.parts if part not in ("/", "..", "."))
-
-
-def _name_stretch(row: Utterance) -> str:
-    if not row.is_segment:
-        return ""
-    return f"_{row.start:.3f}-" + ("end" if row.end is None else f"{row.end:.3f}")
+    endings = AUDIO if path.suffix.lower() not in AUDIO else ()
+    named = (path.with_name(path.name + ending) for ending in endings if path.name)
+    return next((file for file in named if file.is_file()), path)
 
 
 def _map_columns(table: Table, columns: Mapping[str, str]) -> tuple[Table, bool]:

@@ -1,0 +1,74 @@
+"""A folder of Praat TextGrids beside recordings of the same stem: one utterance per interval.
+
+The tier ``emotion`` gives the intervals and their labels; the tiers ``speaker`` and ``transcript``
+(or ``words``, ``text``) are used where they are there.
+
+Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
+"""
+
+from pathlib import Path
+
+from serctl.data.corpora.scan import Corpus, find_audio, name_utterances, tell
+from serctl.data.labels import parse_emotion
+from serctl.data.manifest import Utterance
+from serctl.data.tables import decode_text
+from serctl.data.textgrid import Interval, parse_textgrid
+from serctl.errors import CorpusError
+
+WORDS = ("transcript", "words", "text")
+
+
+def read(root: Path) -> Corpus:
+    """Read every TextGrid below ``root`` that has a recording beside it."""
+    recordings: dict[Path, Path] = {}
+    for path in find_audio(root):
+        recordings.setdefault(path.with_suffix(""), path)
+    grids = sorted(path for path in root.rglob("*") if path.suffix.lower() == ".textgrid")
+    if not grids:
+        raise CorpusError(f"'{root}' holds no TextGrid.")
+    alone = [path.name for path in grids if path.with_suffix("") not in recordings]
+    rows = [
+        row
+        for path in grids
+        if path.with_suffix("") in recordings
+        for row in _read_grid(path, recordings[path.with_suffix("")])
+    ]
+    if not rows:
+        raise CorpusError(f"'{root}': no TextGrid has a recording of its name and a labelled part.")
+    notes = tell([(alone, "TextGrids without a recording of the same name left out")])
+    return Corpus(tuple(name_utterances(rows, root)), tuple(notes))
+
+
+def _read_grid(path: Path, recording: Path) -> list[Utterance]:
+    try:
+        tiers = parse_textgrid(decode_text(path.read_bytes(), path, CorpusError)[0])
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"'{path}' is not a readable TextGrid: {error}.") from error
+    if "emotion" not in tiers:
+        raise CorpusError(f"'{path}' has no tier 'emotion'; it has {', '.join(tiers) or 'none'}.")
+    words = next((tiers[name] for name in WORDS if name in tiers), None)
+    return [
+        Utterance(
+            utterance_id="",
+            path=recording,
+            split="",
+            emotion=parse_emotion(label),
+            speaker=_find_labels(tiers.get("speaker", []), start, end),
+            transcript=None if words is None else _find_labels(words, start, end),
+            start=start,
+            end=end,
+        )
+        for start, end, label in tiers["emotion"]
+        if label.strip()
+    ]
+
+
+def _find_labels(tier: list[Interval], start: float, end: float) -> str:
+    """Return the labels of the intervals whose middle lies within, or which cover the middle."""
+    middle = (start + end) / 2
+    found = [
+        label.strip()
+        for low, high, label in tier
+        if start <= (low + high) / 2 < end or low <= middle < high
+    ]
+    return " ".join(filter(None, found))

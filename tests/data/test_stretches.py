@@ -1,0 +1,169 @@
+"""Utterances that are parts of files: read, hashed, measured and named as such, in every form."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serctl.cache.sources import SourceHasher
+from serctl.data.audio import measure_samples, read_audio
+from serctl.data.corpora import read_corpus
+from serctl.data.corpora.table import read_table
+from serctl.data.manifest import Utterance, read_manifest, write_manifest
+from serctl.data.textgrid import format_textgrid, parse_textgrid
+from serctl.encoding.inputs import AudioInputs
+from serctl.errors import AudioError, CorpusError
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of noise, stereo, as WAV, FLAC, OGG and MP3."""
+    folder = tmp_path_factory.mktemp("recordings")
+    noise = 0.1 * np.random.default_rng(0).standard_normal((4 * RATE, 2)).astype(np.float32)
+    for ending in ("wav", "flac", "ogg", "mp3"):
+        soundfile.write(folder / f"call.{ending}", noise, RATE)
+    return folder / "call.wav"
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3"])
+def test_a_stretch_is_what_a_file_of_it_would_be(recording: Path, ending: str) -> None:
+    path = recording.with_suffix(f".{ending}")
+    samples, rate = soundfile.read(path, dtype="float32")
+    cut = samples[int(1.25 * rate) : int(2.5 * rate)].mean(axis=1)
+    expected = soxr.resample(cut, rate, 16000, quality="HQ")
+    found = read_audio(path, 1.25, 2.5)
+    assert len(found) == measure_samples(path, 1.25, 2.5) == 20000
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_an_open_end_is_the_end_and_a_rounded_one_too(recording: Path) -> None:
+    assert len(read_audio(recording, 3.5)) == 8000
+    assert len(read_audio(recording, 3.5, 4.05)) == 8000
+    for start, end in ((3.0, 4.5), (4.0, None), (9.0, 9.5)):
+        with pytest.raises(AudioError, match=r"lasts 4\.00 s; a segment"):
+            read_audio(recording, start, end)
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> AudioInputs:
+    return AudioInputs(SourceHasher(tmp_path))
+
+
+def test_hashes_tell_stretches_and_files_apart(recording: Path, inputs: AudioInputs) -> None:
+    rows = [
+        Utterance("a", recording, "train"),
+        Utterance("b", recording, "train", start=1.0, end=2.0),
+        Utterance("c", recording, "train", start=1.0, end=2.5),
+        Utterance("d", recording, "train", start=1.0),
+    ]
+    hashes = [inputs.hash_of(row) for row in rows]
+    assert len(set(hashes)) == 4
+    assert [inputs.read(row).source for row in rows] == hashes
+    assert hashes[0] == SourceHasher(recording.parent).hash_file(recording)
+
+
+def test_a_file_that_changes_while_a_part_is_read_is_an_error(
+    recording: Path, inputs: AudioInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "growing.wav"
+    path.write_bytes(recording.read_bytes())
+    row = Utterance("a", path, "train", start=1.0)
+
+    def grow(*_: object) -> np.ndarray:
+        with path.open("ab") as file:
+            file.write(b"more")
+        return np.ones(5, np.float32)
+
+    monkeypatch.setattr("serctl.encoding.inputs.read_audio", grow)
+    with pytest.raises(AudioError, match="changed while it was read"):
+        inputs.read(row)
+
+
+def test_the_manifest_keeps_the_times(recording: Path, tmp_path: Path) -> None:
+    rows = (
+        Utterance("a", recording, "train", "sad", start=0.123456, end=3.9),
+        Utterance("b", recording, "dev", "sad", start=2.5),
+        Utterance("c", recording, "dev", "sad"),
+    )
+    write_manifest(tmp_path / "m.csv", rows)
+    assert read_manifest(tmp_path / "m.csv").utterances == rows
+
+
+def test_audformat_segments_are_honoured(recording: Path, tmp_path: Path) -> None:
+    pytest.importorskip("audformat")
+    (tmp_path / "call.wav").write_bytes(recording.read_bytes())
+    (tmp_path / "db.yaml").write_text(
+        "name: segments\nsource: ''\nusage: unrestricted\nlanguages: []\n"
+        "schemes:\n  emotion: {dtype: str}\n"
+        "tables:\n  files:\n    type: segmented\n    columns:\n"
+        "      emotion: {scheme_id: emotion}\n"
+    )
+    (tmp_path / "db.files.csv").write_text(
+        "file,start,end,emotion\ncall.wav,0 days,0 days 00:00:01,angry\n"
+        "call.wav,0 days 00:00:01,,sad\n"
+    )
+    rows = read_corpus("audformat", tmp_path).utterances
+    assert [(row.start, row.end, row.emotion) for row in rows] == [
+        (0.0, 1.0, "angry"),
+        (1.0, None, "sad"),
+    ]
+    assert [row.utterance_id for row in rows] == ["call_0.000-1.000", "call_1.000-end"]
+    assert [len(read_audio(row.path, row.start, row.end)) for row in rows] == [16000, 48000]
+
+
+def test_turns_of_an_rttm_file(recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "turns.rttm").write_text(
+        "SPEAKER call 1 0.500 1.25 <NA> <NA> agent <NA> <NA>\n"
+        "SPEAKER call 1 2.000 1.00 <NA> <NA> customer <NA> <NA>\n"
+    )
+    corpus = read_table(tmp_path / "turns.rttm", {"emotion": ""}, recording.parent)
+    assert [(row.start, row.end, row.speaker) for row in corpus.utterances] == [
+        (0.5, 1.75, "agent"),
+        (2.0, 3.0, "customer"),
+    ]
+    assert corpus.utterances[0].path == recording
+
+
+SHORT = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n4\n<exists>\n2\n'
+SHORT += '"IntervalTier"\n"emotion"\n0\n4\n2\n0\n1.5\n"Anger"\n1.5\n4\n""\n'
+SHORT += '"TextTier"\n"clicks"\n0\n4\n1\n2\n"!"\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_textgrids_in_both_formats(recording: Path, tmp_path: Path, encoding: str) -> None:
+    for name in ("long", "short"):
+        (tmp_path / f"{name}.wav").write_bytes(recording.read_bytes())
+    tiers = {
+        "emotion": [(0.0, 1.5, "Anger"), (2.0, 3.0, "calm")],
+        "speaker": [(0.0, 4.0, 'the "first"')],
+        "words": [(0.2, 0.6, "go"), (0.7, 1.2, "away"), (2.1, 2.9, "well")],
+    }
+    (tmp_path / "long.TextGrid").write_bytes(format_textgrid(tiers, 4.0).encode(encoding))
+    (tmp_path / "short.TextGrid").write_bytes(SHORT.encode(encoding))
+    rows = read_corpus("textgrid", tmp_path).utterances
+    assert [(row.emotion, row.speaker, row.transcript) for row in rows] == [
+        ("angry", 'the "first"', "go away"),
+        ("calm", 'the "first"', "well"),
+        ("angry", "", None),
+    ]
+
+
+@given(st.integers(0, len(SHORT)), st.text(max_size=3))
+def test_a_damaged_textgrid_is_an_error_or_a_grid(place: int, put: str) -> None:
+    try:
+        parse_textgrid(SHORT[:place] + put + SHORT[place + 1 :])
+    except ValueError:
+        return
+
+
+def test_a_textgrid_without_emotions_names_its_tiers(recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(recording.read_bytes())
+    (tmp_path / "a.TextGrid").write_text(format_textgrid({"words": []}, 4.0))
+    with pytest.raises(CorpusError, match="no tier 'emotion'; it has words"):
+        read_corpus("textgrid", tmp_path)
