@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serctl.data.labels import EMOTIONS, parse_emotion, parse_mapping
+from serctl.data.labels import EMOTIONS, LabelSet, parse_emotion, parse_mapping
 from serctl.data.manifest import Manifest, Utterance, parse_split, read_manifest, write_manifest
 from serctl.data.splits import assign_splits
-from serctl.errors import ManifestError
+from serctl.errors import ConfigError, ManifestError, UnknownNameError
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
 NAME = st.text("abcdefghij_-0123456789", min_size=1, max_size=8)
@@ -179,3 +179,16 @@ def test_a_limit_is_spread_over_splits_and_emotions(
         of_split = {row.utterance_id for row in chosen if row.split == split}
         assert of_split <= set(manifest.select(split).limit(limit, seed).ids)
     assert manifest.limit(None) is manifest
+
+
+def test_the_order_of_labels_can_be_stated() -> None:
+    rows = [Utterance(name, Path("a"), "train", name) for name in ("calm", "sad", "neutral", "awe")]
+    manifest = Manifest(tuple(rows))
+    assert manifest.label_set() == LabelSet(("sad", "neutral", "awe", "calm"), "neutral")
+    stated = manifest.label_set(("calm", "awe", "joyless", "neutral", "sad"), "Calm")
+    assert stated == LabelSet(("calm", "awe", "neutral", "sad"), "calm")
+    assert Manifest(tuple(rows[:2])).label_set().neutral == ""
+    with pytest.raises(ConfigError, match=r"order does not name 'awe'"):
+        manifest.label_set(("calm", "neutral", "sad"))
+    with pytest.raises(UnknownNameError, match=r"label 'clam'\. Did you mean 'calm'"):
+        manifest.label_set((), "clam")
