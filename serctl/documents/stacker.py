@@ -50,6 +50,10 @@ class StackerDocument(Document):
     )
     fold: int | None = Field(default=None, description="the only forest that predicts, if one does")
     seed: int = Field(default=42, description="seed of subset, folds and classifiers")
+    draws: int = Field(default=1, description="balanced subsets that were drawn")
+    weights: tuple[float, ...] = Field(
+        default=(), description="share of each base model, of `greedy` and `best-single`"
+    )
     classes: tuple[int, ...] = Field(
         default=(), description="label ids that the classifiers were fitted on"
     )

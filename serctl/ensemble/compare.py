@@ -63,11 +63,13 @@ def cross_predict(
     folds = assign_folds(rows.utterances, count_folds(rows, num_folds), seed)
     fold_of = np.array([folds.fold_of[name] for name in rows.joined.ids])
     probabilities = np.empty((len(fold_of), len(rows.joined.labels)))
-    kind = make().kind
+    kind, speakers = make().kind, np.array(group_by_speaker(rows.utterances))
     with progress.task(f"cross-fitting {kind}", folds.num_folds) as advance:
         for fold in range(folds.num_folds):
             stacker, inside = make(), fold_of == fold
-            stacker.fit(rows.joined.values[~inside], rows.targets[~inside])
+            fitted = ~inside
+            groups = speakers[fitted].tolist()
+            stacker.fit(rows.joined.values[fitted], rows.targets[fitted], groups)
             probabilities[inside] = stacker.predict_proba(rows.joined.values[inside])
             advance()
     return probabilities

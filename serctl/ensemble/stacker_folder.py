@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from serctl import __version__
 from serctl.documents.stacker import STACKER_FILE, STACKER_VERSION, FittedOn, StackerDocument
 from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
+from serctl.ensemble.selection import Selection
 from serctl.ensemble.stackers import Learned, Stacker, make_stacker
 from serctl.errors import CheckpointError, LogitsError
 from serctl.hashes import hash_file
@@ -95,8 +96,11 @@ def save_stacker(folder: Path, trained: TrainedStacker) -> None:
             "balance": stacker.balance,
             "fold": stacker.fold,
             "seed": stacker.seed,
+            "draws": stacker.draws,
             "classes": stacker.classes.tolist(),
         }
+    if isinstance(stacker, Selection):
+        settings = {"seed": stacker.seed, "weights": tuple(stacker.weights.tolist())}
     shares = trained.importances
     StackerDocument(
         serctl_stacker=STACKER_VERSION,
@@ -122,6 +126,8 @@ def load_stacker(folder: Path) -> TrainedStacker:
     stacker = make_stacker(
         found.kind, found.labels, balance=found.balance, fold=found.fold, seed=found.seed
     )
+    if isinstance(stacker, Selection):
+        stacker.weights = np.array(found.weights)
     if isinstance(stacker, Learned):
         stacker.classes = np.array(found.classes, dtype=np.intp)
         for name, expected in found.files.items():

@@ -1,7 +1,8 @@
 """Stackers: second-level classifiers over the logits of several models, all behind one interface.
 
-``fit(x, y)`` takes logits ``(N, M, C)`` and label ids ``(N,)``; ``predict_proba(x)`` returns
-``(N, C)``. The order of the rows matters to the seeded draws: callers sort by utterance id.
+``fit(x, y, groups)`` takes logits ``(N, M, C)``, label ids ``(N,)`` and the speaker of each row;
+``predict_proba(x)`` returns ``(N, C)``. The order of the rows matters to the seeded draws: callers
+sort by utterance id.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.ensemble.logits import softmax
+from serctl.ensemble.selection import Selection
 from serctl.errors import LogitsError, UnknownNameError, UsageError, first_few
 
 Balance = Literal["subset", "weights", "none"]
+Groups = Sequence[str] | None
 NUM_FOLDS = 5
 """Forests of the paper's stacker; each is fitted on four fifths of the balanced subset."""
 
@@ -24,7 +27,9 @@ class Stacker(Protocol):
 
     kind: str
 
-    def fit(self, x: NDArray[np.float64], y: NDArray[np.intp]) -> None: ...  # noqa: D102
+    def fit(  # noqa: D102
+        self, x: NDArray[np.float64], y: NDArray[np.intp], groups: Groups = None
+    ) -> None: ...
 
     def predict_proba(self, x: NDArray[np.float64]) -> NDArray[np.float64]: ...  # noqa: D102
 
@@ -37,7 +42,7 @@ class Average:
 
     kind: str
 
-    def fit(self, x: NDArray[np.float64], y: NDArray[np.intp]) -> None:
+    def fit(self, x: NDArray[np.float64], y: NDArray[np.intp], groups: Groups = None) -> None:
         """Do nothing."""
 
     def predict_proba(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -66,6 +71,8 @@ class Learned:
             weighs the same; ``none``.
         fold: Only this of the folded classifiers predicts (4 is the paper's published dev row).
         seed: Of the subset, the folds and the classifiers.
+        draws: Balanced subsets that are drawn, with consecutive seeds; each has its own
+            classifiers. One small subset is a matter of luck.
         estimators: The fitted classifiers.
         classes: ``(K,)`` the label ids they were fitted on, in the order of their columns.
     """
@@ -75,30 +82,41 @@ class Learned:
     balance: Balance = "subset"
     fold: int | None = None
     seed: int = 42
+    draws: int = 1
     estimators: list[Any] = field(default_factory=list)
     classes: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
 
-    def fit(self, x: NDArray[np.float64], y: NDArray[np.intp]) -> None:
-        """Fit on ``(N, M, C)`` and ``(N,)``.
+    def fit(self, x: NDArray[np.float64], y: NDArray[np.intp], groups: Groups = None) -> None:
+        """Fit on ``(N, M, C)`` and ``(N,)``; the speakers are not used.
 
         Raises:
             LogitsError: A class is too small for the balanced subset or the folds.
         """
         self._check_classes(y)
-        rows = draw_balanced(y, self.seed) if self.balance == "subset" else np.arange(len(y))
-        features = x[rows].reshape(len(rows), -1)
-        self.classes, targets = np.unique(y[rows], return_inverse=True)
-        make, folded = _ESTIMATORS[self.kind]
-        parts = self._parts(features, targets) if folded else [np.arange(len(rows))]
+        self.classes = np.unique(y)
+        num_draws = self.draws if self.balance == "subset" else 1
         self.estimators = [
-            _fit(make(self.seed), features[part], targets[part], self.balance == "weights")
+            estimator
+            for seed in range(self.seed, self.seed + num_draws)
+            for estimator in self._fit_draw(x, y, seed)
+        ]
+
+    def _fit_draw(self, x: NDArray[np.float64], y: NDArray[np.intp], seed: int) -> list[Any]:
+        """Return the classifiers of one balanced subset, or of all rows."""
+        rows = draw_balanced(y, seed) if self.balance == "subset" else np.arange(len(y))
+        features = x[rows].reshape(len(rows), -1)
+        targets = np.searchsorted(self.classes, y[rows])
+        make, folded = _ESTIMATORS[self.kind]
+        parts = _split(features, targets, seed) if folded else [np.arange(len(rows))]
+        return [
+            _fit(make(seed), features[part], targets[part], self.balance == "weights")
             for part in parts
         ]
 
     def predict_proba(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``(N, C)``: the mean over the classifiers, 0 for classes that were absent."""
         features = x.reshape(len(x), -1)
-        chosen = self.estimators if self.fold is None else [self.estimators[self.fold]]
+        chosen = self.estimators if self.fold is None else self.estimators[self.fold :: NUM_FOLDS]
         probabilities = np.zeros((len(x), len(self.labels)))
         probabilities[:, self.classes] = np.mean(
             [estimator.predict_proba(features) for estimator in chosen], axis=0
@@ -109,13 +127,6 @@ class Learned:
         """Return ``(M·C,)`` shares of what the classifiers lean on; of coefficients, their size."""
         found = np.mean([_importances(estimator) for estimator in self.estimators], axis=0)
         return found / found.sum() if found.sum() > 0 else found
-
-    def _parts(self, features: NDArray, targets: NDArray) -> list[NDArray[np.intp]]:
-        """Return the rows that each folded classifier is fitted on: all folds but one."""
-        from sklearn.model_selection import StratifiedKFold
-
-        splitter = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=self.seed)
-        return [rows for rows, _ in splitter.split(features, targets)]
 
     def _check_classes(self, y: NDArray[np.intp]) -> None:
         counts = np.bincount(y, minlength=len(self.labels))
@@ -129,6 +140,14 @@ class Learned:
                 f"class to fit on; too few of: {first_few(shown) or 'all but one'}. Use --balance "
                 "weights where a class is absent, or --stacker mean-probabilities."
             )
+
+
+def _split(features: NDArray, targets: NDArray, seed: int) -> list[NDArray[np.intp]]:
+    """Return the rows that each folded classifier is fitted on: all folds but one."""
+    from sklearn.model_selection import StratifiedKFold
+
+    splitter = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed)
+    return [rows for rows, _ in splitter.split(features, targets)]
 
 
 def draw_balanced(y: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
@@ -146,6 +165,7 @@ def make_stacker(
     balance: Balance = "subset",
     fold: int | None = None,
     seed: int = 42,
+    draws: int = 1,
 ) -> Stacker:
     """Return an unfitted stacker of `STACKERS`.
 
@@ -160,8 +180,8 @@ def make_stacker(
             f"--fold {fold} with stacker '{kind}': only random-forest has folds, 0 to 4."
         )
     if kind in _ESTIMATORS:
-        return Learned(kind, tuple(labels), balance, fold, seed)
-    return Average(kind)
+        return Learned(kind, tuple(labels), balance, fold, seed, draws)
+    return Selection(kind, len(labels), seed) if kind in SELECTIONS else Average(kind)
 
 
 def _forest(seed: int) -> Any:
@@ -218,7 +238,8 @@ _ESTIMATORS: dict[str, tuple[Callable[[int], Any], bool]] = {
 """Kind → how to make one, and whether there is one for each of `NUM_FOLDS` folds."""
 
 AVERAGES = ("mean-logits", "mean-probabilities", "majority-vote")
-STACKERS = (*AVERAGES, "linear", "logistic-regression", "xgboost", "random-forest")
+SELECTIONS = ("best-single", "greedy")
+STACKERS = (*AVERAGES, *SELECTIONS, "linear", "logistic-regression", "xgboost", "random-forest")
 """From the simplest to the most flexible."""
 
 

@@ -1,6 +1,7 @@
 """`serctl stack`: a second-level classifier over the logits of the trained models."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -8,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.config import Workspace, options_to_dict
+from serctl.data.folds import group_by_speaker
 from serctl.data.manifest import Manifest, read_manifest
 from serctl.documents.logits import LogitsSidecar
+from serctl.ensemble.choice import AUTO, AVERAGE, assess_stacker, choose_kind
 from serctl.ensemble.compare import Comparison, compare_stackers, count_folds, cross_predict
+from serctl.ensemble.fold_check import find_broken_folds
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import write_logits
 from serctl.ensemble.stacker_folder import TrainedStacker, save_stacker
-from serctl.ensemble.stackers import make_stacker
+from serctl.ensemble.stackers import AVERAGES, Stacker, make_stacker
 from serctl.ensemble.stacking_set import StackingSet, collect_stacking_set
 from serctl.ensemble.systems import System, find_systems, list_systems
 from serctl.errors import LogitsError, ManifestError
@@ -33,6 +37,7 @@ that one of them could not read."""
 class StackResult:
     """What `serctl stack` did.
 
+    ``kind`` is the stacker that was fitted, and ``verdict`` says how it stands against its models.
     ``splits`` are those the stacker's probabilities were written for; ``comparison`` is there
     with ``--compare``, which fits nothing that is kept.
     """
@@ -46,6 +51,7 @@ class StackResult:
     rows_per_class: dict[str, int]
     splits: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    verdict: str = ""
     comparison: Comparison | None = None
 
 
@@ -67,6 +73,8 @@ def stack(
     systems = find_systems(workspace, options.models) or [
         system for system in list_systems(workspace) if system.kind == "run"
     ]
+    # One order whatever the command line's: trees draw their features by position.
+    systems = sorted(systems, key=lambda system: system.name)
     rows = collect_stacking_set(
         systems,
         manifest,
@@ -80,13 +88,15 @@ def stack(
         StackResult,
         name=name,
         folder=workspace.stackers / name,
-        kind=options.stacker,
         stack_on=options.stack_on,
         models=rows.joined.names,
         num_rows=len(rows.targets),
         rows_per_class=rows.describe().rows_per_class,
     )
+    problem = _check_rows(rows, systems, manifest)
     notes = rows.notes if options.models else (*rows.notes, *_list_unexported(workspace))
+    if problem and options.compare:
+        raise LogitsError(problem)
     if options.compare:
         comparison = compare_stackers(
             rows,
@@ -95,7 +105,15 @@ def stack(
             seed=options.seed,
             progress=progress,
         )
-        return result(comparison=comparison, notes=notes)
+        return result(kind=options.stacker, comparison=comparison, notes=notes)
+    if problem and options.stacker not in AVERAGES:
+        notes += (f"{problem}. This stacker is the average.",)
+        options = replace(options, stacker=AVERAGE)
+    elif options.stacker == AUTO:
+        kind, why = choose_kind(rows, num_folds=options.folds, seed=options.seed, progress=progress)
+        notes += (why,)
+        balance = "weights" if kind == "logistic-regression" else options.balance
+        options = replace(options, stacker=kind, balance=balance)
     trained, probabilities = _fit(rows, options, progress)
     answers = _apply(trained, systems, manifest, rows, options.limit)
     if probabilities is not None:
@@ -107,7 +125,42 @@ def stack(
             f"'{name}' predicts the same for all utterances: {len(rows.targets)} rows are too few "
             f"for its trees to split. Use --balance weights or --stacker mean-probabilities.",
         )
-    return result(splits=tuple(answers), notes=notes)
+    verdict = "" if problem else _assess(rows, options, progress)
+    return result(kind=options.stacker, splits=tuple(answers), notes=notes, verdict=verdict)
+
+
+def _check_rows(rows: StackingSet, systems: Sequence[System], manifest: Manifest) -> str:
+    """Return why a stacker must not be fitted on these rows; '' if it may."""
+    if rows.stack_on != "oof":
+        return ""
+    dev = manifest.where(lambda row: row.split == "dev")
+    found = {system.name: system.load("dev", dev.ids) for system in systems}
+    known = {name: logits for name, logits in found.items() if logits is not None}
+    return find_broken_folds(rows, known, {row.utterance_id: row.emotion for row in dev})
+
+
+def _assess(rows: StackingSet, options: StackOptions, progress: Progress) -> str:
+    """Return how the stacker stands against its rivals, or why that cannot be said."""
+    make = partial(_make, options, rows.joined.labels)
+    try:
+        found = assess_stacker(
+            rows, make, num_folds=options.folds, seed=options.seed, progress=progress
+        )
+    except (LogitsError, ManifestError) as error:
+        return f"Too few utterances or speakers to compare it with its models: {error}"
+    return str(found)
+
+
+def _make(options: StackOptions, labels: Sequence[str]) -> Stacker:
+    """Return the unfitted stacker of the options."""
+    return make_stacker(
+        options.stacker,
+        labels,
+        balance=options.balance,
+        fold=options.fold,
+        seed=options.seed,
+        draws=options.draws,
+    )
 
 
 def _list_unexported(workspace: Workspace) -> list[str]:
@@ -133,17 +186,10 @@ def _fit(
 ) -> tuple[TrainedStacker, NDArray[np.float64] | None]:
     """Return the stacker and, if it was fitted on dev, cross-fitted probabilities for dev."""
     labels = rows.joined.labels
-    make = partial(
-        make_stacker,
-        options.stacker,
-        labels,
-        balance=options.balance,
-        fold=options.fold,
-        seed=options.seed,
-    )
+    make = partial(_make, options, labels)
     stacker = make()
     with progress.task(f"fitting {stacker.kind} on {len(rows.targets)} utterances", 1) as advance:
-        stacker.fit(rows.joined.values, rows.targets)
+        stacker.fit(rows.joined.values, rows.targets, group_by_speaker(rows.utterances))
         advance()
     fitted_on = rows.describe()
     probabilities = None

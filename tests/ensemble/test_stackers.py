@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from serctl.ensemble.stackers import (
     AVERAGES,
+    SELECTIONS,
     STACKERS,
     Learned,
     draw_balanced,
@@ -29,14 +30,15 @@ def logits_of(seed: int, counts=(20, 30, 40, 110), num_models: int = 3, signal: 
     return x, y
 
 
-LEARNED = [kind for kind in STACKERS if kind not in AVERAGES]
+LEARNED = [kind for kind in STACKERS if kind not in (*AVERAGES, *SELECTIONS)]
 QUICK = [kind for kind in LEARNED if kind != "random-forest"]
 BALANCED = [(k, b) for k in QUICK for b in ("subset", "weights", "none")]
 
 
 @pytest.mark.usefixtures("few_trees")
 @pytest.mark.parametrize(
-    ("kind", "balance"), [*BALANCED, *((kind, "subset") for kind in (*AVERAGES, "random-forest"))]
+    ("kind", "balance"),
+    [*BALANCED, *((kind, "subset") for kind in (*AVERAGES, "greedy", "random-forest"))],
 )
 def test_every_stacker_gives_probabilities_better_than_chance(kind: str, balance) -> None:
     x, y = logits_of(0)
@@ -149,3 +151,30 @@ def test_unknown_kinds_and_folds_are_refused() -> None:
     for kind, fold in (("xgboost", 4), ("random-forest", 5)):
         with pytest.raises(UsageError, match=f"--fold {fold}"):
             make_stacker(kind, LABELS, fold=fold)
+
+
+@pytest.mark.usefixtures("few_trees")
+def test_more_draws_make_the_seed_matter_less() -> None:
+    x, y = logits_of(0, counts=(12, 30, 40, 110))
+    new, _ = logits_of(1)
+    spread = []
+    for draws in (1, 6):
+        found = []
+        for seed in (0, 100, 200):
+            stacker = make_stacker("linear", LABELS, seed=seed, draws=draws)
+            stacker.fit(x, y)
+            found.append(stacker.predict_proba(new))
+        spread.append(np.std(found, axis=0).mean())
+    assert spread[1] < 0.6 * spread[0]
+
+
+@pytest.mark.usefixtures("few_trees")
+def test_several_draws_are_the_mean_of_single_ones() -> None:
+    x, y = logits_of(0)
+    several = make_stacker("random-forest", LABELS, draws=2, fold=3)
+    several.fit(x, y)
+    single = [make_stacker("random-forest", LABELS, seed=seed, fold=3) for seed in (42, 43)]
+    for stacker in single:
+        stacker.fit(x, y)
+    expected = np.mean([stacker.predict_proba(x) for stacker in single], axis=0)
+    assert np.allclose(several.predict_proba(x), expected)

@@ -1,6 +1,8 @@
 """`stack`: what it is fitted on, what it refuses, what it leaves behind."""
 
+import json
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,7 +122,7 @@ def test_dev_is_predicted_by_stackers_that_did_not_see_the_speaker(project: Work
     y = np.array([LABELS.index(name.split("-")[1]) for name in ids])
     for fold in range(4):
         inside = np.array([folds.fold_of[name] == fold for name in ids])
-        alone = make_stacker(QUICK, LABELS)
+        alone = make_stacker(QUICK, LABELS, draws=5)
         alone.fit(x[~inside], y[~inside])
         names = [name for name, good in zip(ids, inside, strict=True) if good]
         assert np.allclose(written.select(names).values, alone.predict_proba(x[inside]), atol=1e-8)
@@ -294,3 +296,82 @@ def test_trees_that_never_split_and_runs_without_logits_are_noted(tmp_path: Path
     found = stack(workspace, StackOptions(compare=True)).comparison
     assert found is not None
     assert "fewer rows to fit on" in {s.kind: s.problem for s in found.scores}["random-forest"]
+
+
+def test_logits_of_two_kinds_of_model_are_not_mixed(project: Workspace) -> None:
+    path = project.runs / "first" / "logits" / "test.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {"predicted_by": "main"}))
+    with pytest.raises(LogitsError, match=r"test of its main model.*--predicted-by folds"):
+        stack(project, StackOptions(stacker=QUICK))
+
+
+def test_the_order_of_the_models_changes_nothing(project: Workspace) -> None:
+    found = []
+    for models in (("first", "second"), ("second", "first")):
+        result = stack(project, StackOptions(models=models, stacker=QUICK))
+        found.append(read_logits(result.folder / "test.csv").values)
+    assert np.array_equal(*found)
+
+
+def make_one_emotion_project(folder: Path) -> Workspace:
+    """Every speaker is heard in one emotion; fold models have not heard the speaker's emotion."""
+    rows = [
+        replace(row, speaker=f"{row.split}-{row.emotion}-{i % 2}")
+        for i, row in enumerate(make_utterances())
+    ]
+    project = make_project(folder, rows)
+    train = [row for row in rows if row.split == "train"]
+    for seed, name in enumerate(("first", "second")):
+        make_run(project, name, rows, signal=3.0, seed=seed)
+        make_run(project, name, train, signal=-2.0, seed=seed)
+    return project
+
+
+@pytest.mark.parametrize("stacker", [QUICK, "auto", "greedy"])
+def test_broken_folds_give_an_average_and_a_warning(tmp_path: Path, stacker: str) -> None:
+    project = make_one_emotion_project(tmp_path)
+    result = stack(project, StackOptions(stacker=stacker, name="safe"))
+    assert result.kind == "mean-probabilities"
+    (note,) = [note for note in result.notes if "hardly better than chance" in note]
+    assert "8 of 8 speakers are heard in one emotion only" in note
+    assert "--stack-on dev" in note
+    average = stack(project, StackOptions(stacker="mean-probabilities"))
+    expected = read_logits(average.folder / "test.csv").values
+    assert np.array_equal(read_logits(result.folder / "test.csv").values, expected)
+    with pytest.raises(LogitsError, match="hardly better than chance"):
+        stack(project, StackOptions(compare=True))
+    on_dev = stack(project, StackOptions(stacker=QUICK, stack_on="dev"))
+    assert on_dev.kind == QUICK
+
+
+def test_auto_takes_the_average_where_nothing_is_better(project: Workspace) -> None:
+    make_run(project, "second", make_utterances(), seed=2)  # as good as the first
+    result = stack(project, StackOptions(stacker="auto"))
+    assert result.kind == "mean-probabilities"
+    assert any("auto chose mean-probabilities" in note for note in result.notes)
+
+
+def test_auto_leaves_noise_out(project: Workspace) -> None:
+    rows = make_utterances()
+    for seed in range(6):
+        make_run(project, f"noise{seed}", rows, signal=0.0, seed=10 + seed)
+    result = stack(project, StackOptions(stacker="auto", name="chosen"))
+    assert result.kind in ("best-single", "greedy")
+    assert load_stacker(result.folder).stacker.kind == result.kind
+
+
+def test_the_verdict_names_what_to_use_instead(project: Workspace) -> None:
+    make_run(project, "strong", make_utterances(), signal=4.0, seed=5)
+    verdict = stack(project, StackOptions(stacker="majority-vote")).verdict
+    assert re.search(r"majority-vote \d\.\d{3} macro-F1, best single model \d\.\d{3}", verdict)
+    assert verdict.endswith("Use --stacker best-single.")
+
+
+def test_a_saved_selection_predicts_as_before(project: Workspace) -> None:
+    result = stack(project, StackOptions(stacker="greedy"))
+    trained = load_stacker(result.folder)
+    parts = [system.load_all("test", ids) for system in find_systems(project, result.models)
+             for ids in [read_manifest(project.manifest).select("test").ids]]  # fmt: skip
+    written = read_logits(result.folder / "test.csv").select(parts[0].ids)
+    assert np.allclose(trained.predict_parts(parts), written.values, atol=1e-8)

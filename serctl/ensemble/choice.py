@@ -1,0 +1,128 @@
+"""Whether a stacker is worth it: the choice of one, and how the chosen one stands.
+
+Every figure here comes from cross-validation over speakers on the rows that a stacker is fitted
+on. No model was trained on these rows, and no stacker is scored on a speaker it was fitted on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.data.folds import group_by_speaker
+from serctl.ensemble.compare import cross_predict
+from serctl.ensemble.stackers import Stacker, make_stacker
+from serctl.ensemble.stacking_set import StackingSet
+from serctl.errors import LogitsError
+from serctl.metrics.bootstrap import draw_resamples
+from serctl.metrics.classification import score_predictions
+from serctl.metrics.paired import compare_paired
+from serctl.progress import Progress, silent
+
+AUTO = "auto"
+CANDIDATES = ("mean-probabilities", "best-single", "greedy", "logistic-regression")
+"""From the simplest to the most flexible."""
+AVERAGE = CANDIDATES[0]
+WIDTH_95 = 2 * 1.96
+"""A 95 % interval of a normal distribution, in standard errors."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a stacker stands against its simplest rivals, as cross-validated macro-F1.
+
+    Attributes:
+        kind: The stacker.
+        stacker: Its macro-F1.
+        best_single: That of the single model which is best on the other speakers.
+        average: That of the mean of all probabilities.
+        num_rows: Utterances that were predicted.
+    """
+
+    kind: str
+    stacker: float
+    best_single: float
+    average: float
+    num_rows: int
+
+    def __str__(self) -> str:
+        """Return the verdict in one line, with what to use if the stacker is not the best."""
+        shown = (
+            f"Cross-validated over speakers ({self.num_rows:,} utterances): {self.kind} "
+            f"{self.stacker:.3f} macro-F1, best single model {self.best_single:.3f}, plain average "
+            f"{self.average:.3f}."
+        )
+        rival, name = max((self.average, AVERAGE), (self.best_single, "best-single"))
+        if self.stacker >= rival:
+            return f"{shown} The stacker is the best of the three."
+        return f"{shown} Use --stacker {name}."
+
+
+def assess_stacker(
+    rows: StackingSet,
+    make: Callable[[], Stacker],
+    *,
+    num_folds: int,
+    seed: int,
+    progress: Progress = silent,
+) -> Verdict:
+    """Cross-validate a stacker, the best single model and the plain average.
+
+    Raises:
+        LogitsError: A class is too small in one of the parts.
+        ManifestError: There are fewer than two speakers.
+    """
+    labels = rows.joined.labels
+
+    def measure(make: Callable[[], Stacker]) -> float:
+        return _score(rows, cross_predict(rows, make, num_folds, seed, progress))
+
+    return Verdict(
+        kind=make().kind,
+        stacker=measure(make),
+        best_single=measure(partial(make_stacker, "best-single", labels, seed=seed)),
+        average=measure(partial(make_stacker, AVERAGE, labels, seed=seed)),
+        num_rows=len(rows.targets),
+    )
+
+
+def choose_kind(
+    rows: StackingSet, *, num_folds: int, seed: int, progress: Progress = silent
+) -> tuple[str, str]:
+    """Return the simplest stacker that is not worse than the best one, and why.
+
+    It is the first of `CANDIDATES` whose cross-validated macro-F1 is within one standard error of
+    the highest. The standard error is of the difference, from a bootstrap over speakers.
+
+    Raises:
+        ManifestError: There are fewer than two speakers.
+    """
+    predicted: dict[str, NDArray[np.float64]] = {}
+    for kind in CANDIDATES:
+        make = partial(make_stacker, kind, rows.joined.labels, balance="weights", seed=seed)
+        try:
+            predicted[kind] = cross_predict(rows, make, num_folds, seed, progress)
+        except LogitsError:  # too few rows of a class for this one
+            continue
+    scores = {kind: _score(rows, found) for kind, found in predicted.items()}
+    best = max(scores, key=lambda kind: scores[kind])
+    resamples = draw_resamples(group_by_speaker(rows.utterances), seed=seed)
+    for kind in predicted:
+        test = compare_paired(
+            resamples,
+            rows.targets,
+            (best, predicted[best].argmax(axis=1)),
+            (kind, predicted[kind].argmax(axis=1)),
+            len(rows.joined.labels),
+        )
+        if test.difference <= (test.high - test.low) / WIDTH_95:
+            break
+    shown = ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
+    return kind, f"auto chose {kind}: the simplest within one standard error of the best ({shown})."
+
+
+def _score(rows: StackingSet, predicted: NDArray[np.float64]) -> float:
+    size = len(rows.joined.labels)
+    return float(score_predictions(rows.targets, predicted.argmax(axis=1), size).macro_f1)
