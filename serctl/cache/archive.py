@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from serctl.cache.check import check_store
 from serctl.cache.header import read_header
+from serctl.cache.lock import StoreLock
+from serctl.cache.writer import remove_stale
 from serctl.errors import CacheError, first_few
 from serctl.files import guess_path, sync, write_beside
 from serctl.progress import Progress, silent
@@ -47,23 +49,12 @@ def unpack_store(archive: Path, cache_dir: Path, *, progress: Progress = silent)
             members = [member for member in tar if not member.isdir()]
             name = _store_name(members, archive)
             target = cache_dir / name
-            if target.exists():
-                raise CacheError(
-                    f"'{target}' exists. To replace it, first run: serctl cache rm {target.stem}"
-                )
-            temporary = cache_dir / f".{name}.{os.getpid()}.tmp"
-            try:
-                with progress.task(f"unpack {target.stem}", len(members)) as advance:
-                    for member in members:
-                        _extract(tar, member, temporary)
-                        advance()
-                found = check_store(temporary / name, progress=progress)
-                if found.damages:
-                    raise CacheError(f"'{archive}' is damaged: {first_few(found.damages)}.")
-                (temporary / name).rename(target)
-                sync(cache_dir)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+            with StoreLock(target) as lock:
+                try:
+                    _unpack(tar, members, target, progress)
+                finally:
+                    if not target.exists():
+                        lock.remove()
     except FileNotFoundError:
         raise CacheError(f"'{archive}' does not exist.{guess_path(str(archive))} {MAKE}") from None
     except tarfile.TarError as error:
@@ -72,6 +63,36 @@ def unpack_store(archive: Path, cache_dir: Path, *, progress: Progress = silent)
         why = error.strerror or error
         raise CacheError(f"'{archive}' cannot be unpacked: {why}. {MAKE}") from error
     return target
+
+
+def _unpack(
+    tar: tarfile.TarFile, members: list[tarfile.TarInfo], target: Path, progress: Progress
+) -> None:
+    """Extract a store beside its place, check it and rename it; the caller has its lock.
+
+    Raises:
+        CacheError: It is there already, or the archive is damaged.
+    """
+    if target.exists():
+        raise CacheError(
+            f"'{target}' exists. To replace it, first run: serctl cache rm {target.stem}"
+        )
+    remove_stale(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with progress.task(f"unpack {target.stem}", len(members)) as advance:
+            for member in members:
+                _extract(tar, member, temporary)
+                advance()
+        found = check_store(temporary / target.name, progress=progress)
+        if found.damages:
+            raise CacheError(
+                f"'{target.name}' in the archive is damaged: {first_few(found.damages)}."
+            )
+        (temporary / target.name).rename(target)
+        sync(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:

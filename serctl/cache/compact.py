@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from serctl.cache.storage import get_storage
 from serctl.cache.store import FeatureStore
 from serctl.cache.stream import SegmentStream
 from serctl.cache.writer import COMMIT_BYTES, remove_stale
+from serctl.errors import CacheError
 from serctl.files import sync, write_binary
 
 
@@ -68,7 +69,7 @@ def mend_store(path: Path, result: CheckResult) -> None:
     Afterwards the store opens, and the next `serctl extract` encodes exactly ``result.lost``.
 
     Raises:
-        CacheError: The store is being written.
+        CacheError: The store is being written, or the disk is full.
     """
     with StoreLock(path):
         header, _ = find_header(path)
@@ -91,11 +92,16 @@ def _mend_segment(folder: Path, header: StoreHeader) -> None:
     for name, data in index_files(index, header.to_dict(), header.dim, storage).items():
         _replace(folder / name, data)
     if not storage.codecs and (folder / SHARD).exists():
-        with (folder / SHARD).open("r+b") as file:
-            file.seek(index.rows * header.row_bytes)
-            file.write(shard_tail(index.rows, header.row_bytes))
-            file.truncate()
-        sync(folder / SHARD)
+        try:
+            with (folder / SHARD).open("r+b") as file:
+                file.seek(index.rows * header.row_bytes)
+                file.write(shard_tail(index.rows, header.row_bytes))
+                file.truncate()
+            sync(folder / SHARD)
+        except OSError as error:
+            raise CacheError(
+                f"Cannot restore the end of '{folder / SHARD}': {error.strerror or error}."
+            ) from error
     return None
 
 
@@ -103,29 +109,49 @@ def rewrite_segments(path: Path, segments: Collection[str], drop: Collection[str
     """Write the live utterances of some segments anew, without ``drop``; the caller has the lock.
 
     The new segments are committed before the old ones go: at no instant is an utterance missing.
+
+    Raises:
+        CacheError: The disk is full or cannot be written. The store has lost nothing.
     """
-    header, _ = find_header(path)
     store = FeatureStore.open(path, verify="always")
-    leave_out = frozenset(drop)
-    stream: SegmentStream | None = None
+    kept = [name for name in store.ids_in(segments) if name not in frozenset(drop)]
     try:
-        for name in store.ids_in(segments):
-            if name in leave_out:
-                continue
+        _copy_utterances(path, store, kept)
+        store.close()  # Windows renames no folder of open files
+        for segment in segments:
+            _remove_segment(path / segment)
+        sync(path)
+    except OSError as error:
+        size = int(store.num_frames(kept).sum()) * find_header(path)[0].row_bytes
+        free = shutil.disk_usage(path.parent).free
+        raise CacheError(
+            f"Cannot rewrite segments of '{path}': {error.strerror or error} (about {size:,} bytes "
+            f"needed, {free:,} free). Nothing is lost; free some space and run it again."
+        ) from error
+
+
+def _copy_utterances(path: Path, store: FeatureStore, names: Sequence[str]) -> None:
+    """Write utterances of a store into new segments of it: all of them or none."""
+    header, _ = find_header(path)
+    stream: SegmentStream | None = None
+    made: list[Path] = []
+    try:
+        for name in names:
             stream = stream or SegmentStream(path, header)
             stream.add(name, store.read_stored(name), store.source_of(name))
             if stream.size >= COMMIT_BYTES:
-                stream.commit()
+                made.append(stream.commit())
                 stream = None
         if stream is not None:
-            stream.commit()
+            made.append(stream.commit())
+            stream = None
+    except BaseException:
+        for folder in made:  # the old segments still hold them
+            _remove_segment(folder)
+        raise
     finally:
         if stream is not None:
             stream.discard()
-    store.close()  # Windows renames no folder of open files
-    for segment in segments:
-        _remove_segment(path / segment)
-    sync(path)
 
 
 def _remove_segment(folder: Path) -> None:

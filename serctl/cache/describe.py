@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from serctl.cache.locate import StoreInfo
 from serctl.cache.lock import StoreLock
 from serctl.cache.store import FeatureStore
+from serctl.cache.writer import remove_stale
 from serctl.errors import CacheError
 from serctl.files import remove_folder
 
@@ -77,6 +79,16 @@ def summarise_store(info: StoreInfo, splits: Mapping[str, str]) -> StoreSummary:
 def summarise_size(path: Path) -> int:
     """Return the bytes of all files of a store."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def remove_abandoned(cache_dir: Path) -> None:
+    """Delete what killed processes left of stores that nobody writes now."""
+    names = {path.name[1:].partition(".zarr.")[0] for path in cache_dir.glob(".*.zarr.*.tmp")}
+    for store in (cache_dir / f"{name}.zarr" for name in names):
+        with suppress(CacheError), StoreLock(store) as lock:
+            remove_stale(store)
+            if not store.exists():
+                lock.remove()
 
 
 def remove_store(path: Path) -> None:

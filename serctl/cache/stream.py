@@ -66,8 +66,8 @@ class SegmentStream:
         for column in self._columns:
             del column[rows:]
 
-    def commit(self) -> int:
-        """Complete the segment and give it the next free number; return its utterances' number."""
+    def commit(self) -> Path:
+        """Complete the segment and give it the next free number; return its folder."""
         index = SegmentIndex(*self._columns)
         self._finish(index.rows)
         files = index_files(index, self._header.to_dict(), self._header.dim, self._storage)
@@ -76,8 +76,7 @@ class SegmentStream:
             sync(self._folder / name)
         for folder in (self._folder / "c" / "0", self._folder / "c", self._folder):
             sync(folder)
-        _rename_to_next(self._folder, self._store)
-        return len(index.utterance_id)
+        return _rename_to_next(self._folder, self._store)
 
     def discard(self) -> None:
         """Remove everything of an unfinished segment."""
@@ -121,7 +120,7 @@ class SegmentStream:
             view = view[written:]
 
 
-def _rename_to_next(folder: Path, store: Path) -> None:
+def _rename_to_next(folder: Path, store: Path) -> Path:
     """Move a complete folder into the store; another writer may take the same number first."""
     while True:
         last = max((int(path.name) for path in segment_folders(store)), default=-1)
@@ -132,4 +131,5 @@ def _rename_to_next(folder: Path, store: Path) -> None:
             if not target.exists():
                 raise
             continue
-        return sync(store)
+        sync(store)
+        return target

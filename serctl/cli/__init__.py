@@ -13,6 +13,7 @@ from serctl import __version__
 from serctl.cli import console
 from serctl.cli.usage import CommandLineError, describe_slip
 from serctl.errors import SerctlError, UnknownNameError
+from serctl.interrupt import sigterm_as_interrupt
 
 RESUMABLE = ("init", "transcribe", "extract", "train", "export-logits", "run")
 
@@ -44,7 +45,8 @@ class ErrorHandlingGroup(TyperGroup):
 @contextmanager
 def _one_line_errors(ctx: Any) -> Iterator[None]:
     try:
-        yield
+        with sigterm_as_interrupt():
+            yield
     except (SerctlError, CommandLineError) as error:
         if os.environ.get("SERCTL_DEBUG"):
             raise

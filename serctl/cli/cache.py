@@ -106,9 +106,12 @@ def prune(
 ) -> None:
     """Give back the space of replaced frames and merge small segments."""
     from serctl.cache.compact import prune_store
+    from serctl.cache.describe import remove_abandoned
     from serctl.cache.store import FeatureStore
 
     workspace = open_workspace(project)
+    if not dry_run:
+        remove_abandoned(workspace.cache)
     found = _find(workspace, names)
     listed = set(_read_splits(workspace))
     if unlisted and not listed:
@@ -141,9 +144,11 @@ def rm(
     as_json: JsonOpt = False,
 ) -> None:
     """Delete stores, having asked."""
-    from serctl.cache.describe import remove_store, summarise_size
+    from serctl.cache.describe import remove_abandoned, remove_store, summarise_size
 
     workspace = open_workspace(project)
+    if not dry_run:
+        remove_abandoned(workspace.cache)
     paths = {name: workspace.cache / f"{name}.zarr" for name in names}  # damaged beyond its name
     paths = {
         name: path if path.is_dir() else _find(workspace, [name])[0].path

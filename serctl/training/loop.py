@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from serctl.interrupt import stop_requests
 from serctl.models.fusion import FusionModel
 from serctl.models.mixup import draw_mixup
 from serctl.options import TrainOptions
@@ -31,7 +32,6 @@ from serctl.training.checkpoint import (
 from serctl.training.dataset import UtteranceSet
 from serctl.training.diagnosis import diagnose
 from serctl.training.inference import autocast
-from serctl.training.interrupt import stop_requests
 from serctl.training.loader import Batch, LoadTimes, load_batches
 from serctl.training.objective import Denominators, Objective, Targets
 from serctl.training.ranks import Ranks
