@@ -16,6 +16,7 @@ _PUBLIC = {
     "serctl.options": (
         "TranscribeOptions",
         "ExtractOptions",
+        "LayersOptions",
         "TrainOptions",
         "ExportLogitsOptions",
         "StackOptions",
@@ -24,6 +25,7 @@ _PUBLIC = {
         "BundleOptions",
     ),
     "serctl.stages.transcribe": ("transcribe",),
+    "serctl.stages.layers": ("layers",),
     "serctl.stages.extract": ("extract",),
     "serctl.stages.train": ("train",),
     "serctl.stages.export_logits": ("export_logits",),

@@ -15,7 +15,7 @@ from serctl.cli.usage import CommandLineError, describe_slip
 from serctl.errors import SerctlError, UnknownNameError
 from serctl.interrupt import sigterm_as_interrupt
 
-RESUMABLE = ("init", "transcribe", "extract", "train", "export-logits", "run")
+RESUMABLE = ("init", "transcribe", "layers", "extract", "train", "export-logits", "run")
 
 
 class ErrorHandlingGroup(TyperGroup):
@@ -100,6 +100,7 @@ COMMANDS = (
     "init",
     "transcribe",
     "encoders",
+    "layers",
     "extract",
     "train",
     "export_logits",

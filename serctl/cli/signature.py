@@ -94,12 +94,12 @@ def _make_parameter(field: dataclasses.Field[Any], kind: type, repeat: bool) -> 
         name = (found.flag or field.name).replace("_", "-")
         names = [f"--{name}/--no-{name}" if field.default is True else f"--{name}", found.short]
         info = typer.Option(*filter(None, names), **about, rich_help_panel=found.panel)
-    optional = list[plain] | None if several else plain | None  # type: ignore[valid-type]
+    value = list[plain] if several else plain  # type: ignore[valid-type]
     return Parameter(
         field.name,
         Parameter.KEYWORD_ONLY,
         default=Parameter.empty if found.required else None,
-        annotation=Annotated[plain if found.required else optional, info],
+        annotation=Annotated[value if found.required else value | None, info],
     )
 
 

@@ -96,6 +96,10 @@ class Encoder(Protocol):
         """
         ...
 
+    def all_layers(self) -> tuple[int, ...]:
+        """Return every layer from the lowest to the last, which is -1; () if there are none."""
+        return ()
+
     def encode(self, batch: Sequence[Any]) -> list[NDArray[np.float32]]:
         """Return the frames ``(T, D)`` of ``identity.layer`` for each utterance."""
         return [frames for [frames] in self.encode_layers(batch, (self.identity.layer,))]

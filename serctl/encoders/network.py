@@ -74,6 +74,13 @@ def pick_layers(output: Any, layers: Sequence[int]) -> list[Tensor]:
     return [output.last_hidden_state if n < 0 else output.hidden_states[n] for n in layers]
 
 
+def list_layers(config: Any) -> tuple[int, ...]:
+    """Return the layers of a network: 0 is what its first block reads, -1 what the last gives."""
+    names = ("encoder_layers", "num_hidden_layers")
+    depth = next(getattr(config, name) for name in names if getattr(config, name, None))
+    return (*range(depth), -1)
+
+
 def cut_padding(layers: Sequence[Tensor], lengths: Sequence[int]) -> list[Frames]:
     """Return the real frames of each utterance, one ``(T, D)`` array a layer."""
     arrays = [frames.float().cpu().numpy() for frames in layers]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from transformers import AutoFeatureExtractor
 
 from serctl.encoders.base import SAMPLE_RATE, Encoder, EncoderIdentity, Frames
-from serctl.encoders.network import cut_padding, load_network, pick_layers
+from serctl.encoders.network import cut_padding, list_layers, load_network, pick_layers
 from serctl.errors import UsageError, WeightsError
 
 # WavLM in transformers hands PyTorch a boolean padding mask beside its own position bias.
@@ -64,6 +64,11 @@ class SpeechEncoder(Encoder):
                 f"Padding would reach real frames of {identity.encoder}, which normalises over "
                 "time or convolves without a mask: its utterances run one at a time.",
             )
+
+    def all_layers(self) -> tuple[int, ...]:
+        """Return every layer; without the adapter's, whose frame rate is another."""
+        layers = list_layers(self.network.config)
+        return (*layers[:-1], len(layers) - 1) if self.adapter else layers
 
     def cost(self, size: int) -> float:
         """Return the seconds of an utterance of ``size`` samples."""

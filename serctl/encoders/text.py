@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer
 
 from serctl.encoders.base import Encoder, EncoderIdentity, Frames
-from serctl.encoders.network import cut_padding, load_network, pick_layers
+from serctl.encoders.network import cut_padding, list_layers, load_network, pick_layers
 from serctl.errors import WeightsError, first_few
 
 TOKENS_PER_SECOND = 200
@@ -45,6 +45,10 @@ class TextEncoder(Encoder):
                 f"Padding reaches real frames of {identity.encoder}: its utterances run one at a "
                 "time.",
             )
+
+    def all_layers(self) -> tuple[int, ...]:
+        """Return every layer; see `serctl.encoders.base.Encoder`."""
+        return list_layers(self.network.config)
 
     def cost(self, size: int) -> float:
         """Return the seconds that ``size`` tokens count for."""

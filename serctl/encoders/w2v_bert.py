@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import AutoFeatureExtractor
 
 from serctl.encoders.base import SAMPLE_RATE, Encoder, EncoderIdentity, Frames
-from serctl.encoders.network import cut_padding, load_network, pick_layers
+from serctl.encoders.network import cut_padding, list_layers, load_network, pick_layers
 from serctl.errors import WeightsError
 
 WINDOW, HOP = 400, 160
@@ -40,6 +40,10 @@ class W2vBertEncoder(Encoder):
         self.notes = (
             f"{identity.encoder} convolves without a mask: its utterances run one at a time.",
         )
+
+    def all_layers(self) -> tuple[int, ...]:
+        """Return every layer; see `serctl.encoders.base.Encoder`."""
+        return list_layers(self.network.config)
 
     def cost(self, size: int) -> float:
         """Return the seconds of an utterance of ``size`` samples."""

@@ -20,7 +20,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder as Encod
 from transformers.utils import logging
 
 from serctl.encoders.base import SAMPLE_RATE, Encoder, EncoderIdentity, Frames
-from serctl.encoders.network import load_network, pick_layers
+from serctl.encoders.network import list_layers, load_network, pick_layers
 from serctl.encoders.recognisers.backends import is_ctranslate2
 from serctl.encoders.whisper_ct2 import load_network as load_ctranslate2
 from serctl.errors import UsageError
@@ -102,6 +102,10 @@ class WhisperEncoder(Encoder):
             weights_path, identity.compute_dtype, torch.device(device), decoder=False
         )
         return cls(network, load_extractor(weights_path, network.num_mel_bins), identity)
+
+    def all_layers(self) -> tuple[int, ...]:
+        """Return every layer; see `serctl.encoders.base.Encoder`."""
+        return list_layers(self.network.config)
 
     def cost(self, size: int) -> float:
         """Return the seconds that are computed for ``size`` samples: whole windows."""

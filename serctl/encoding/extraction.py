@@ -5,9 +5,11 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore, StoreWriter
@@ -59,7 +61,10 @@ class Extraction:
         keys: Of the frames, one a layer.
         stores: Their folders.
         inputs: What the encoder reads.
+        verb: For the progress bar.
     """
+
+    verb = "extract"
 
     def __init__(self, workspace: Workspace, options: ExtractOptions, hasher: SourceHasher) -> None:
         self._workspace, self._options = workspace, options
@@ -125,13 +130,13 @@ class Extraction:
             seen = {row.utterance_id for batch in batches for row in batch} | failures.keys()
             missing = missing & seen
             left = [size for name in missing if isinstance(size := by_id[name], int)]
-            check_disk(self.stores[0].parent, self.keys, encoder, left)
+            self._check_disk(encoder, left)
             pending = [b for b in batches if not missing.isdisjoint(row.utterance_id for row in b)]
             started = time.monotonic()
             with ExitStack() as stack:
                 writers = self._open_writers(stack, encoder, shared=part[1] > 1)
                 advance = stack.enter_context(
-                    progress.task(f"extract {self.name}", len(missing), "utterances")
+                    progress.task(f"{self.verb} {self.name}", len(missing), "utterances")
                 )
                 counts, unread = self._write(pending, encoder, writers, workers, advance)
         return Extracted(
@@ -145,12 +150,22 @@ class Extraction:
             notes=encoder.notes,
         )
 
+    def _make_network(self, encoder: Encoder) -> Callable[[list[Any]], list[Frames]]:
+        """Return what makes the rows of each store, for every content of a batch."""
+        return partial(encoder.encode_layers, layers=[key.layer for key in self.keys])
+
+    def _frame_rate(self, encoder: Encoder) -> float | None:
+        return encoder.frame_rate
+
+    def _check_disk(self, encoder: Encoder, sizes: Sequence[int]) -> None:
+        check_disk(self.stores[0].parent, self.keys, encoder, sizes)
+
     def _open_writers(
         self, stack: ExitStack, encoder: Encoder, *, shared: bool
     ) -> list[StoreWriter]:
         from serctl.runtime import environment
 
-        dim, rate, versions = encoder.dim, encoder.frame_rate, environment()
+        dim, rate, versions = encoder.dim, self._frame_rate(encoder), environment()
         return [
             stack.enter_context(
                 StoreWriter(store, key, dim, rate, versions=versions, shared=shared)
@@ -167,13 +182,9 @@ class Extraction:
         advance: Advance,
     ) -> tuple[Counter[str], Failures]:
         """Encode batches and append what each store lacks; return counts and failures."""
-        layers = [key.layer for key in self.keys]
         counts: Counter[str] = Counter()
         failures: Failures = {}
-
-        def network(contents: list) -> list[Frames]:
-            return encoder.encode_layers(contents, layers)
-
+        network = self._make_network(encoder)
         for batch in run_batches(network, self.inputs, batches, workers):
             failures |= batch.failed
             check_failures(batch.failed, self._options.skip_bad)

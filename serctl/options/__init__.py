@@ -12,6 +12,7 @@ from serctl.options.stages import (
     EvaluateOptions,
     ExportLogitsOptions,
     ExtractOptions,
+    LayersOptions,
     PredictOptions,
     PushOptions,
     ReportOptions,
@@ -22,6 +23,7 @@ from serctl.options.training import TrainOptions
 
 STAGE_OPTIONS: dict[str, type] = {
     "transcribe": TranscribeOptions,
+    "layers": LayersOptions,
     "extract": ExtractOptions,
     "train": TrainOptions,
     "export-logits": ExportLogitsOptions,
@@ -43,6 +45,7 @@ __all__ = [
     "EvaluateOptions",
     "ExportLogitsOptions",
     "ExtractOptions",
+    "LayersOptions",
     "PredictOptions",
     "PushOptions",
     "ReportOptions",

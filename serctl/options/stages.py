@@ -71,6 +71,28 @@ class ExtractOptions:
         return (self.layer,) if isinstance(self.layer, int) else tuple(dict.fromkeys(self.layer))
 
 
+@checked("layers")
+@dataclass(frozen=True)
+class LayersOptions:
+    """Options of `serctl layers`."""
+
+    encoder: str = option(
+        "", "Name, Hugging Face id or path. See: serctl encoders.", argument=True, required=True
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = dtype_option()
+    window: int | None = option(None, "Seconds of Whisper's window.", min=1, max=30, shown="30")
+    device: str = device_option()
+    batch_seconds: float | None = option(
+        None, "Padded seconds in a batch.", above=0, shown="2 on a CPU, else 60"
+    )
+    weights: str | None = weights_option()
+    folds: int = option(5, "Speaker-disjoint folds of the cross-validation.", min=2)
+    resamples: int = option(1000, "Number of bootstrap resamples of speakers.", min=1)
+    seed: int = seed_option()
+    limit: int | None = limit_option()
+    skip_bad: bool = skip_bad_option()
+
+
 @checked("export-logits")
 @dataclass(frozen=True)
 class ExportLogitsOptions:

@@ -15,9 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serctl import __version__
+from serctl.documents.layers import LayersDocument
 from serctl.documents.report import Report, SystemScore
 from serctl.evaluation.published import Beside, compare_note
-from serctl.page.figures import Curve, Exhibit, show_curves, show_importances, show_subsets
+from serctl.page.figures import (
+    Curve,
+    Exhibit,
+    show_curves,
+    show_importances,
+    show_layer_weights,
+    show_layers,
+    show_subsets,
+)
 from serctl.page.system_figures import show_closely, tabulate_groups
 
 if TYPE_CHECKING:
@@ -49,6 +58,8 @@ class Page:
         words_from: Where the words come from, for the reader.
         curves: Trainings of the runs.
         importances: Of the stackers that have them.
+        layers: Comparisons of the layers of the runs' encoders.
+        layer_weights: Learnt weights of summed layers, by run, branch and layer.
         beside: The paper's table, on its corpus.
         notes: What a reader must know beside the report's own notes.
     """
@@ -60,6 +71,8 @@ class Page:
     words_from: str = ""
     curves: Sequence[Curve] = ()
     importances: Sequence[Importances] = ()
+    layers: Sequence[LayersDocument] = ()
+    layer_weights: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     beside: Sequence[Beside] = ()
     notes: Sequence[str] = field(default_factory=tuple)
 
@@ -128,6 +141,10 @@ def make_data(page: Page) -> dict[str, Any]:
     exhibits = {"subsets": show_subsets(report.systems)}
     if page.curves:
         exhibits["curves"] = show_curves(page.curves)
+    if page.layers:
+        exhibits["layers"] = show_layers(page.layers)
+    if page.layer_weights:
+        exhibits["layer-weights"] = show_layer_weights(page.layer_weights)
     for i, found in enumerate(page.importances):
         exhibits[f"importances-{i}"] = show_importances(found.models, found.labels, found.values)
     return {

@@ -13,6 +13,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from serctl.documents.layers import LayersDocument
 from serctl.documents.report import SystemScore
 from serctl.documents.run import EpochRecord
 
@@ -180,6 +181,66 @@ def show_curves(curves: Sequence[Curve]) -> Exhibit:
     summary = f"Training loss and dev macro-F1 of {len(curves)} runs by epoch."
     columns = ("run", "epochs", "kept epoch", "its loss", "its dev macro-F1")
     return make_exhibit(figure, summary, columns, rows)
+
+
+def show_layers(comparisons: Sequence[LayersDocument]) -> Exhibit:
+    """Return macro-F1 by layer of each encoder, with 95 % intervals."""
+    figure = go.Figure()
+    rows: list[Sequence[Cell]] = []
+    for number, found in enumerate(comparisons):
+        names = [str(score.layer) for score in found.scores]
+        figure.add_scatter(
+            x=list(range(len(names))),
+            y=[score.macro_f1 for score in found.scores],
+            error_y={
+                "array": [score.high - score.macro_f1 for score in found.scores],
+                "arrayminus": [score.macro_f1 - score.low for score in found.scores],
+                "thickness": 1,
+            },
+            name=plain(found.encoder),
+            mode="lines+markers",
+            line={"color": LINE_COLOURS[number % len(LINE_COLOURS)], "width": 1.75},
+            customdata=names,
+            hovertemplate="%{fullData.name}<br>layer %{customdata}: %{y:.3f}<extra></extra>",
+        )
+        rows += [
+            [found.encoder, name, f"{it.macro_f1:.3f}", f"{it.low:.3f}", f"{it.high:.3f}"]
+            for name, it in zip(names, found.scores, strict=True)
+        ]
+    figure.update_layout(
+        height=360,
+        xaxis={"title": "layer (the last point is last_hidden_state)"},
+        yaxis={"title": "macro-F1, cross-validated", "tickformat": ".2f"},
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "xanchor": "left"},
+        margin={"t": 12},
+    )
+    summary = " ".join(f"{found.encoder}: {found.verdict()}" for found in comparisons)
+    columns = ("encoder", "layer", "macro-F1", "lower bound", "upper bound")
+    return make_exhibit(figure, summary, columns, rows)
+
+
+def show_layer_weights(weights: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Exhibit:
+    """Return the learnt weights of summed layers, by run, branch and layer."""
+    figure = go.Figure()
+    rows: list[Sequence[Cell]] = []
+    for run, branches in weights.items():
+        for branch, shares in branches.items():
+            name = f"{run}: {branch}" if len(branches) > 1 else run
+            figure.add_bar(
+                x=[f"layer {layer}" for layer in shares],
+                y=list(shares.values()),
+                name=plain(name),
+                hovertemplate="%{fullData.name}<br>%{x}: %{y:.3f}<extra></extra>",
+            )
+            rows += [[run, branch, layer, f"{share:.3f}"] for layer, share in shares.items()]
+    figure.update_layout(
+        height=320,
+        yaxis={"title": "weight", "tickformat": ".2f", "rangemode": "tozero"},
+        colorway=list(LINE_COLOURS),
+        margin={"t": 12},
+    )
+    summary = f"Learnt weights of the layers that {len(weights)} runs sum; they add up to 1."
+    return make_exhibit(figure, summary, ("run", "branch", "layer", "weight"), rows)
 
 
 def _curve_row(curve: Curve) -> list[Cell]:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from serctl.config import Workspace
 from serctl.data.transcripts import read_transcripts
+from serctl.documents.layers import read_comparisons
 from serctl.documents.report import Report, UtteranceColumns
 from serctl.documents.run import RunConfig, RunSummary, read_epochs
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
@@ -163,6 +164,8 @@ def lay_out_page(
         words_from=words_from,
         curves=list(_read_curves(workspace, configs)),
         importances=list(_read_importances(workspace, document)),
+        layers=read_comparisons(workspace.reports / "layers", _list_encoders(configs)),
+        layer_weights=_read_layer_weights(workspace, configs),
         beside=beside,
         notes=notes,
     )
@@ -174,6 +177,21 @@ def _name_stretch(rows: UtteranceColumns, i: int) -> str:
         return ""
     start, end = rows.stretch[i]
     return f"#t={start:.3f}" + ("" if end is None else f",{end:.3f}")
+
+
+def _list_encoders(configs: Mapping[str, RunConfig]) -> set[str]:
+    return {branch.key.encoder for config in configs.values() for branch in config.branches}
+
+
+def _read_layer_weights(
+    workspace: Workspace, configs: Mapping[str, RunConfig]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the learnt weights of the runs that sum layers."""
+    paths = {name: workspace.runs / name / "summary.json" for name in configs}
+    found = {
+        name: RunSummary.read(path).layer_weights for name, path in paths.items() if path.is_file()
+    }
+    return {name: weights for name, weights in found.items() if weights}
 
 
 def link_to(path: Path, folder: Path) -> str:

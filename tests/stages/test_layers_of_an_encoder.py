@@ -76,7 +76,7 @@ def test_the_trained_sum_is_a_numpy_sum_in_front_of_the_network(project: Workspa
         project.runs / SPEECH / "folds" / "0", load_run(project.runs / SPEECH).config
     )
     state = {n: v for n, v in model.state_dict().items() if "layer_sum" not in n}
-    single.load_state_dict(state)
+    single.eval().load_state_dict(state)
     for name in expected.ids[:3]:
         layers = np.stack([store.read(name).astype(np.float64) for store in stores])
         centred = layers - layers.mean(axis=-1, keepdims=True)

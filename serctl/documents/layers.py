@@ -1,0 +1,92 @@
+"""What `serctl layers` found out about the layers of an encoder."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from serctl.cache.key import FeatureKey
+from serctl.documents.base import Document, Section
+from serctl.errors import ReportError
+
+LAYERS_VERSION: Literal[1] = 1
+
+
+class LayerScore(Section):
+    """How well emotions are predicted from one layer."""
+
+    layer: int = Field(description="N of `hidden_states[N]`; -1 is `last_hidden_state`")
+    macro_f1: float = Field(description="macro-F1 of the cross-validated predictions")
+    low: float = Field(description="lower bound of its 95 % interval")
+    high: float = Field(description="upper bound")
+    uar: float = Field(description="unweighted average recall")
+    behind: float = Field(description="macro-F1 of the best layer minus this one's")
+    behind_low: float = Field(description="lower bound of the 95 % interval of the difference")
+    behind_high: float = Field(description="upper bound")
+    p_value: float = Field(description="of the difference: paired randomisation over speakers")
+    is_worse: bool = Field(description="whether test and interval both tell it from the best")
+
+
+class LayersDocument(Document):
+    """A probe of every layer of one encoder on one corpus."""
+
+    noun: ClassVar = "comparison of layers"
+    place: ClassVar = "reports/layers/<encoder>.json"
+    error: ClassVar = ReportError
+    hint: ClassVar = "Run again: serctl layers ENCODER"
+
+    serctl_layers: Literal[1] = Field(description="format version")
+    encoder: str = Field(description="the encoder")
+    key: FeatureKey = Field(description="weights, precision and window; `layer` has no meaning")
+    labels: tuple[str, ...] = Field(description="the emotions")
+    utterances: int = Field(description="labelled utterances of train and dev")
+    speakers: int = Field(description="their speakers")
+    folds: int = Field(description="folds of the cross-validation")
+    data: str = Field(description="hash of everything that the scores depend on")
+    scores: tuple[LayerScore, ...] = Field(description="from the lowest layer to the last")
+    notes: tuple[str, ...] = Field(default=(), description="what a reader should know")
+
+    @property
+    def best(self) -> LayerScore:
+        """The layer with the highest macro-F1."""
+        return max(self.scores, key=lambda score: score.macro_f1)
+
+    @property
+    def last(self) -> LayerScore:
+        """The layer that `serctl extract` takes without ``--layer``."""
+        return self.scores[-1]
+
+    def verdict(self) -> str:
+        """Return what the comparison says, and whether the differences are more than noise."""
+        best, last = self.best, self.last
+        if best is last:
+            return f"The last layer has the highest macro-F1 ({best.macro_f1:.3f})."
+        interval = f"95 % interval {last.behind_low:.3f} to {last.behind_high:.3f}"
+        if not last.is_worse:
+            return (
+                f"The differences are noise: layer {best.layer} has the highest macro-F1 "
+                f"({best.macro_f1:.3f}), {last.behind:.3f} above the last layer ({interval}, "
+                f"p = {last.p_value:.3f})."
+            )
+        alike = [str(it.layer) for it in self.scores if not it.is_worse and it is not best]
+        text = (
+            f"Layer {best.layer} has the highest macro-F1 ({best.macro_f1:.3f}), "
+            f"{last.behind:.3f} above the last layer ({interval}, p = {last.p_value:.3f})."
+        )
+        return f"{text} As good, within noise: {', '.join(alike)}." if alike else text
+
+    def next_command(self, name: str) -> str:
+        """Return the extraction that the comparison asks for."""
+        chosen = self.best.layer if self.last.is_worse else self.last.layer
+        return f"serctl extract --encoder {name}" + ("" if chosen < 0 else f" --layer {chosen}")
+
+
+def read_comparisons(folder: Path, encoders: Collection[str]) -> list[LayersDocument]:
+    """Return the comparisons of some encoders that a project has.
+
+    Raises:
+        ReportError: One of them is damaged.
+    """
+    found = [LayersDocument.read(path) for path in sorted(folder.glob("*.json"))]
+    return [document for document in found if document.encoder in encoders]

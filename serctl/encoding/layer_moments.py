@@ -1,0 +1,72 @@
+"""Mean and deviation over time of every layer of an encoder: what chooses a layer, without frames.
+
+They are kept as a feature store of their own in the folder ``layers`` of the cache, where no
+training looks: an utterance has two rows a layer, its mean and its deviation, in float16. WavLM
+large takes 100 kB an utterance instead of 2.5 MB a second.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.cache.sources import SourceHasher
+from serctl.cache.store import FeatureStore
+from serctl.config import Workspace
+from serctl.encoders.base import Encoder, Frames
+from serctl.encoders.catalog import get_spec
+from serctl.encoders.load import UNLAYERED
+from serctl.encoding.extraction import Extraction
+from serctl.errors import UsageError
+from serctl.options import ExtractOptions
+
+FOLDER = "layers"
+"""Below the cache."""
+
+
+class LayerMoments(Extraction):
+    """One pass of an encoder that keeps the moments of all its layers; see `Extraction`.
+
+    Raises:
+        UsageError: The encoder has no layers to choose from.
+    """
+
+    verb = "layers of"
+
+    def __init__(self, workspace: Workspace, options: ExtractOptions, hasher: SourceHasher) -> None:
+        spec = get_spec(options.encoder, workspace.weights)
+        if spec.family in UNLAYERED:
+            raise UsageError(f"'{spec.name}' has no layers to choose from.")
+        # Layer 0 has the width of all hidden states; that of an adapter on top may be another.
+        super().__init__(workspace, replace(options, layer=0, storage="float16"), hasher)
+        [key] = self.keys
+        self.stores = (workspace.cache / FOLDER / key.store_name,)
+
+    def _make_network(self, encoder: Encoder) -> Callable[[list[Any]], list[Frames]]:
+        layers = encoder.all_layers()
+
+        def measure(contents: list[Any]) -> list[Frames]:
+            return [[stack_moments(frames)] for frames in encoder.encode_layers(contents, layers)]
+
+        return measure
+
+    def _frame_rate(self, encoder: Encoder) -> float | None:
+        return None  # the rows of an utterance are layers and not moments in time
+
+    def _check_disk(self, encoder: Encoder, sizes: Sequence[int]) -> None:
+        """Write on: a hundredth of the frames fits where a project has room to work."""
+
+
+def stack_moments(layers: Frames) -> NDArray[np.float32]:
+    """Return mean and deviation of each layer's frames ``(T, D)``, as rows ``(2·L, D)``."""
+    return np.concatenate([[frames.mean(axis=0), frames.std(axis=0)] for frames in layers])
+
+
+def read_moments(store: FeatureStore, ids: Sequence[str]) -> NDArray[np.float32]:
+    """Return the vectors of every layer, mean beside deviation: ``(L, N, 2·D)``."""
+    rows = np.stack([store.read(name) for name in ids]).astype(np.float32)  # (N, 2L, D)
+    num_utterances, num_rows, dim = rows.shape
+    by_layer = rows.reshape(num_utterances, num_rows // 2, 2 * dim)  # (N, L, 2D)
+    return np.ascontiguousarray(by_layer.transpose(1, 0, 2))

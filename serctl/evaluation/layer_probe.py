@@ -1,0 +1,97 @@
+"""Which layer tells emotions best: one linear classifier a layer, on speakers it has not seen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.documents.layers import LayerScore
+from serctl.metrics.bootstrap import Resamples, interval, score_resamples
+from serctl.metrics.classification import score_predictions
+from serctl.metrics.paired import compare_paired
+from serctl.progress import Advance
+
+REGULARISATION = 0.01
+"""C of scikit-learn on standardised vectors, the same for all layers: they outnumber the utterances
+of most corpora, and a search for every layer would choose among noise."""
+
+
+def predict_folds(
+    vectors: NDArray[np.float32], targets: NDArray[np.intp], fold_of: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Return the class of each utterance, predicted by a classifier without its fold.
+
+    Args:
+        vectors: ``(N, V)`` one vector an utterance.
+        targets: ``(N,)`` label ids.
+        fold_of: ``(N,)`` numbers of the folds.
+    """
+    predicted = np.empty_like(targets)
+    for fold in np.unique(fold_of):
+        asked = fold_of == fold
+        predicted[asked] = _fit_and_predict(vectors[~asked], targets[~asked], vectors[asked])
+    return predicted
+
+
+def _fit_and_predict(
+    train: NDArray[np.float32], targets: NDArray[np.intp], asked: NDArray[np.float32]
+) -> NDArray[np.intp]:
+    from sklearn.linear_model import LogisticRegression
+
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    deviation[deviation == 0] = 1.0
+    train, asked = (train - mean) / deviation, (asked - mean) / deviation
+    if len(train) < train.shape[1]:
+        # The solution lies in the span of the rows: rotated into it, the same fit is smaller.
+        *_, axes = np.linalg.svd(train, full_matrices=False)  # (N, V)
+        train, asked = train @ axes.T, asked @ axes.T
+    classifier = LogisticRegression(C=REGULARISATION, max_iter=500, class_weight="balanced")
+    return classifier.fit(train, targets).predict(asked)
+
+
+def score_layers(
+    moments: NDArray[np.float32],
+    layers: Sequence[int],
+    targets: NDArray[np.intp],
+    fold_of: NDArray[np.intp],
+    resamples: Resamples,
+    advance: Advance = lambda n=1, note="": None,
+) -> list[LayerScore]:
+    """Score every layer, and test each against the best.
+
+    Args:
+        moments: ``(L, N, V)`` vectors of each layer.
+        layers: L numbers.
+        targets: ``(N,)`` label ids from 0 on.
+        fold_of: ``(N,)`` numbers of speaker-disjoint folds.
+        resamples: Of the speakers.
+        advance: Hears of every layer.
+    """
+    num_classes = int(targets.max()) + 1
+    predictions = []
+    for layer, vectors in zip(layers, moments, strict=True):
+        predictions.append(predict_folds(vectors, targets, fold_of))
+        advance(note=f"layer {layer}")
+    scores = [score_predictions(targets, found, num_classes) for found in predictions]
+    best = int(np.argmax([score.macro_f1 for score in scores]))
+    made = []
+    for layer, found, score in zip(layers, predictions, scores, strict=True):
+        test = compare_paired(
+            resamples, targets, ("best", predictions[best]), (str(layer), found), num_classes
+        )
+        low, high = interval(score_resamples(resamples, targets, found, num_classes).macro_f1)
+        made.append(
+            LayerScore(
+                layer=layer,
+                macro_f1=float(score.macro_f1),
+                low=low,
+                high=high,
+                uar=float(score.uar),
+                behind=test.difference,
+                behind_low=test.low,
+                behind_high=test.high,
+                p_value=test.p_value,
+                is_worse=test.is_real,
+            )
+        )
+    return made

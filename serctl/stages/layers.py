@@ -1,0 +1,165 @@
+"""`serctl layers`: which layer of an encoder to store, before any frame is stored."""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from serctl.cache.sources import SourceHasher, hash_bytes
+from serctl.cache.store import FeatureStore
+from serctl.config import Workspace
+from serctl.data.folds import choose_folds
+from serctl.data.manifest import Utterance, read_manifest
+from serctl.documents.layers import LAYERS_VERSION, LayersDocument
+from serctl.encoding.layer_moments import LayerMoments, read_moments
+from serctl.errors import ManifestError, ReportError, count, first_few
+from serctl.evaluation.layer_probe import REGULARISATION, score_layers
+from serctl.files import write_atomic
+from serctl.metrics.bootstrap import draw_resamples
+from serctl.options import ExtractOptions, LayersOptions
+from serctl.page.layer_curve import draw_curve
+from serctl.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class LayersResult:
+    """What a comparison of layers found.
+
+    Attributes:
+        document: The scores.
+        path: Where the document is kept.
+        curve: The same as a picture, SVG.
+        present: Utterances that had been encoded before.
+        encoded: Utterances encoded now.
+        failed: Utterances that could not be read.
+    """
+
+    document: LayersDocument
+    path: Path
+    curve: Path
+    present: int
+    encoded: int = 0
+    failed: int = 0
+
+
+def layers(
+    workspace: Workspace, options: LayersOptions, *, progress: Progress = silent
+) -> LayersResult:
+    """Compare all layers of an encoder on the labelled utterances of train and dev.
+
+    One pass of the encoder keeps mean and deviation of every layer. Then each layer gets a logistic
+    regression, cross-validated over speakers. Both passes and scores are kept: an interrupted
+    comparison continues, and one with more utterances encodes only those.
+
+    Raises:
+        UsageError: The encoder has no layers.
+        ManifestError: There are too few labelled utterances or speakers.
+        SerctlError: An utterance cannot be read (unless ``skip_bad``), or the weights are missing.
+    """
+    manifest = read_manifest(workspace.manifest).limit(options.limit)
+    labelled = manifest.where(lambda row: row.split in ("train", "dev") and bool(row.emotion))
+    rows = sorted(labelled, key=lambda row: row.utterance_id)
+    if not rows:
+        raise ManifestError("No utterance of train or dev has an emotion to compare layers by.")
+    choose_folds(rows, options.folds, options.seed)  # refused before the encoder runs
+    with SourceHasher(workspace.cache) as hasher:
+        moments = LayerMoments(workspace, _extract_options(options), hasher)
+        missing = moments.find_missing(rows)
+        encoded, failed = 0, frozenset[str]()
+        if missing:
+            # Only what is missing: unlike frames, moments need not be the same bits when resumed.
+            left = [row for row in rows if row.utterance_id in missing]
+            done = moments.run(left, missing, progress=progress)
+            encoded, failed = done.encoded, frozenset(done.failures)
+    kept = [row for row in rows if row.utterance_id not in failed]
+    store = FeatureStore.open(moments.stores[0])
+    path = workspace.reports / "layers" / f"{moments.stores[0].stem}.json"
+    curve = path.with_suffix(".svg")
+    data = _hash_data(store, kept, options)
+    document = _read_kept(path, data)
+    if document is None:
+        document = _compare(store, kept, options, failed, data, progress)
+        document.write(path)
+        with write_atomic(curve) as file:
+            file.write(draw_curve(document))
+    return LayersResult(
+        document, path, curve, len(rows) - len(missing), encoded, failed=len(failed)
+    )
+
+
+def _extract_options(options: LayersOptions) -> ExtractOptions:
+    return ExtractOptions(
+        encoder=options.encoder,
+        dtype=options.dtype,
+        window=options.window,
+        device=options.device,
+        batch_seconds=options.batch_seconds,
+        weights=options.weights,
+        skip_bad=options.skip_bad,
+    )
+
+
+def _hash_data(store: FeatureStore, rows: Sequence[Utterance], options: LayersOptions) -> str:
+    """Return a hash of everything that the scores depend on."""
+    facts = [
+        [row.utterance_id, store.source_of(row.utterance_id), row.emotion, row.speaker]
+        for row in rows
+    ]
+    settings = [options.folds, options.resamples, options.seed, REGULARISATION]
+    text = json.dumps([store.key.digest, settings, facts], ensure_ascii=False)
+    return hash_bytes(text.encode())
+
+
+def _read_kept(path: Path, data: str) -> LayersDocument | None:
+    """Return the scores of an earlier call on the same data."""
+    if not path.is_file():
+        return None
+    with suppress(ReportError):  # of another version: computed again
+        document = LayersDocument.read(path)
+        return document if document.data == data else None
+    return None
+
+
+def _compare(
+    store: FeatureStore,
+    rows: Sequence[Utterance],
+    options: LayersOptions,
+    failed: frozenset[str],
+    data: str,
+    progress: Progress,
+) -> LayersDocument:
+    folds = choose_folds(rows, options.folds, options.seed)
+    speakers = [row.speaker or row.utterance_id for row in rows]
+    names = sorted({row.emotion for row in rows})
+    targets = np.array([names.index(row.emotion) for row in rows], dtype=np.intp)
+    fold_of = np.array([folds.fold_of[row.utterance_id] for row in rows], dtype=np.intp)
+    moments = read_moments(store, [row.utterance_id for row in rows])  # (L, N, 2D)
+    numbers = (*range(len(moments) - 1), -1)
+    with progress.task(f"compare the layers of {store.key.encoder}", len(moments)) as advance:
+        scores = score_layers(
+            moments,
+            numbers,
+            targets,
+            fold_of,
+            draw_resamples(speakers, options.resamples, options.seed),
+            advance,
+        )
+    notes = [folds.warning] if folds.warning else []
+    if failed:
+        left = first_few(sorted(failed))
+        notes.append(f"{count(len(failed), 'utterance')} could not be read ({left}).")
+    return LayersDocument(
+        serctl_layers=LAYERS_VERSION,
+        encoder=store.key.encoder,
+        key=store.key,
+        labels=tuple(names),
+        utterances=len(rows),
+        speakers=len(set(speakers)),
+        folds=folds.num_folds,
+        data=data,
+        scores=tuple(scores),
+        notes=tuple(notes),
+    )
