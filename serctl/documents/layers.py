@@ -65,9 +65,9 @@ class LayersDocument(Document):
         interval = f"95 % interval {last.behind_low:.3f} to {last.behind_high:.3f}"
         if not last.is_worse:
             return (
-                f"The differences are noise: layer {best.layer} has the highest macro-F1 "
-                f"({best.macro_f1:.3f}), {last.behind:.3f} above the last layer ({interval}, "
-                f"p = {last.p_value:.3f})."
+                f"No layer can be told from the last one ({last.macro_f1:.3f}): the differences "
+                f"may be noise. Layer {best.layer} has the highest macro-F1 ({best.macro_f1:.3f}), "
+                f"{last.behind:.3f} more ({interval}, p = {last.p_value:.3f})."
             )
         alike = [str(it.layer) for it in self.scores if not it.is_worse and it is not best]
         text = (

@@ -1,9 +1,11 @@
 """The keys of the frames that options ask for, and the inputs they are made from."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from serctl.cache.key import FeatureKey
+from serctl.cache.locate import split_name
 from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
 from serctl.encoders.load import identify_encoder
@@ -45,6 +47,25 @@ def open_inputs(
         for identity in identities
     )
     return tuple(keys), inputs
+
+
+def list_layers(names: Iterable[str], usual: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the layers of each encoder that branches read, encoders in order of first use.
+
+    Args:
+        names: Of branches: ``name``, ``name@9+12``, or ``name@digest``, whose store is there.
+        usual: Layers of a branch that names none.
+
+    Example:
+        >>> list_layers(["wavlm", "roberta", "wavlm@9+12"], [-1])
+        {'wavlm': (-1, 9, 12), 'roberta': (-1,)}
+    """
+    found: dict[str, dict[int, None]] = {}
+    for name in names:
+        encoder, layers, digest = split_name(name)
+        if not digest:
+            found.setdefault(encoder, {}).update(dict.fromkeys(layers or usual))
+    return {encoder: tuple(layers) for encoder, layers in found.items()}
 
 
 def encoder_settings(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest, read_manifest
@@ -12,7 +13,7 @@ from serctl.documents.stacker import STACKER_FILE
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import have_weights
 from serctl.encoding.disk_space import estimate_bytes, estimate_seconds
-from serctl.encoding.keys import make_key
+from serctl.encoding.keys import open_inputs
 from serctl.encoding.recognition import settle_recognition
 from serctl.errors import SerctlError, count
 from serctl.pipeline.recipe import Step
@@ -51,7 +52,7 @@ def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate
             part = manifest.limit(step.options.limit)
             spec = get_spec(step.what, workspace.weights)
             seconds = estimate_seconds(part.utterances)
-            size = estimate_bytes(spec, seconds, step.options.storage)
+            size = estimate_bytes(spec, seconds, step.options.storage) * len(step.options.layers)
             return Estimate(step.stage, step.what, _coverage(workspace, step, part.ids), size)
         if step.stage == "train" and not spent[step.what]:
             state = f"{1 + step.options.folds} x {step.options.epochs} epochs"
@@ -83,11 +84,14 @@ def _coverage(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:
     if not _have_weights(workspace, step):
         return NO_WEIGHTS
     try:
-        store = workspace.cache / make_key(workspace, step.options).store_name
+        keys, _ = open_inputs(workspace, step.options, SourceHasher(workspace.cache))
     except SerctlError:  # no words yet
         return f"0 of {len(ids)} done"
-    stored = set(FeatureStore.open(store).ids) if store.exists() else set()
-    return f"{len(stored & set(ids))} of {len(ids)} done"
+    done = set(ids)
+    for key in keys:
+        store = workspace.cache / key.store_name
+        done &= set(FeatureStore.open(store).ids) if store.exists() else set()
+    return f"{len(done)} of {len(ids)} done"
 
 
 def _say_exported(workspace: Workspace, step: Step, manifest: Manifest) -> str:

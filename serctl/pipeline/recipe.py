@@ -13,6 +13,7 @@ from typing import Any
 from serctl.config import Workspace, lay_over, resolve_options
 from serctl.data.transcripts import FROM_MANIFEST, read_source
 from serctl.documents.recipe import RecipeDocument
+from serctl.encoding.keys import list_layers
 from serctl.errors import UnknownNameError
 from serctl.options import (
     EvaluateOptions,
@@ -48,10 +49,15 @@ class Recipe:
     path: Path
 
     @property
-    def encoders(self) -> tuple[str, ...]:
-        """Every encoder of a model, once, in order of first use."""
+    def branches(self) -> tuple[str, ...]:
+        """Every branch of a model, once, in order of first use: ``wavlm`` or ``wavlm@9+12``."""
         found = [name for m in self.models for name in (*m.speech, *m.text, *m.paralinguistic)]
         return tuple(dict.fromkeys(found))
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Every encoder of a model, once, in order of first use."""
+        return tuple(list_layers(self.branches, ()))
 
     @property
     def needs_words(self) -> bool:
@@ -112,9 +118,10 @@ def plan_steps(
         words = TranscribeOptions(from_manifest=True)
     whose = FROM_MANIFEST if words.from_manifest else words.model
     steps = [Step("transcribe", whose, words)] * recipe.needs_words
+    usual = options(ExtractOptions, "extract").layers
     steps += [
-        Step("extract", name, options(ExtractOptions, "extract", encoder=name, limit=limit))
-        for name in recipe.encoders
+        Step("extract", name, options(ExtractOptions, "extract", **_choose(name, layers, limit)))
+        for name, layers in list_layers(recipe.branches, usual).items()
     ]
     steps += [Step("train", name, model) for name, model in zip(names, models, strict=True)]
     steps += [
@@ -128,6 +135,11 @@ def plan_steps(
     steps += [Step("stack", recipe.name, stack)] * (len(names) > 1)
     steps += [Step("evaluate", recipe.name, evaluate)]
     return [step for step in steps if not only or step.stage in only]
+
+
+def _choose(encoder: str, layers: tuple[int, ...], limit: int | None) -> dict[str, Any]:
+    """Return the options of the extraction that fills all layers of an encoder in one pass."""
+    return {"encoder": encoder, "layer": layers if len(layers) > 1 else layers[0], "limit": limit}
 
 
 def _make_room(workspace: Workspace, recipe: Recipe, model: TrainOptions) -> TrainOptions:

@@ -15,13 +15,15 @@ from typing import Literal
 
 from serctl.cache.locate import list_stores
 from serctl.cache.store import FeatureStore
-from serctl.config import PROJECT_FILE, Workspace, find_workspace
+from serctl.config import PROJECT_FILE, Workspace, find_workspace, resolve_options
 from serctl.data.manifest import read_manifest
 from serctl.data.transcripts import read_transcripts
 from serctl.encoders.catalog import ENCODERS, get_spec
 from serctl.encoders.weights import have_weights
 from serctl.encoding.disk_space import estimate_bytes, estimate_seconds, measure_free_space
+from serctl.encoding.keys import list_layers
 from serctl.errors import SerctlError, first_few
+from serctl.options import ExtractOptions
 from serctl.training.run_folder import CONFIG, SUMMARY
 
 START = "serctl init --corpus NAME --root DIR"
@@ -224,8 +226,10 @@ def _check_disk(workspace: Workspace) -> Iterator[Check]:
     manifest = read_manifest(workspace.manifest)
     seconds = estimate_seconds(manifest.utterances)
     folder, free = measure_free_space(workspace.cache)
-    specs = {name: get_spec(name, workspace.weights) for name in _pending(workspace)}
-    needed = {name: estimate_bytes(spec, seconds) for name, spec in specs.items()}
+    needed = {
+        name: stores * estimate_bytes(get_spec(name, workspace.weights), seconds)
+        for name, stores in _count_pending(workspace).items()
+    }
     total = sum(needed.values())
     shown = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in needed.items())
     found = (
@@ -239,14 +243,19 @@ def _check_disk(workspace: Workspace) -> Iterator[Check]:
         yield Check("disk", "ok", found)
 
 
-def _pending(workspace: Workspace) -> list[str]:
-    """Return the encoders that the project file names and that have no store yet."""
-    train, extract = workspace.tables.get("train", {}), workspace.tables.get("extract", {})
+def _count_pending(workspace: Workspace) -> dict[str, int]:
+    """Return the encoders that the project file names, with the layers that have no store yet."""
+    train = workspace.tables.get("train", {})
+    extract = resolve_options(ExtractOptions, "extract", workspace)
     named = [n for kind in ("speech", "text", "paralinguistic") for n in train.get(kind, ())]
-    named += [extract["encoder"]] if extract.get("encoder") else []
-    names = [get_spec(name.partition("@")[0], workspace.weights).name for name in named]
-    stored = {info.key.encoder for info in list_stores(workspace.cache)}
-    return [name for name in dict.fromkeys(names or [EXAMPLE]) if name not in stored or not names]
+    named += [extract.encoder] if extract.encoder else []
+    stored = {(info.key.encoder, info.key.layer) for info in list_stores(workspace.cache)}
+    pending = {}
+    for name, layers in list_layers(named, extract.layers).items():
+        encoder = get_spec(name, workspace.weights).name
+        if left := sum((encoder, layer) not in stored for layer in layers):
+            pending[encoder] = left
+    return pending if named else {EXAMPLE: 1}
 
 
 def _version(name: str) -> str:

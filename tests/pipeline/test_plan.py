@@ -117,6 +117,26 @@ def test_an_encoder_of_two_names_is_extracted_once(tmp_path: Path) -> None:
     assert read_plan(str(tmp_path / "mine.toml")).encoders == ("whisper-large-v3",)
 
 
+def test_layers_that_models_name_are_extracted_in_one_pass(
+    project: Workspace, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "layers.toml"
+    entries = ["whisper-tiny", "whisper-tiny@1+3", "whisper-tiny@2", "whisper-tiny@0a1b2c"]
+    models = [f"[[models]]\nspeech = ['{name}']" for name in entries]
+    recipe.write_text("\n".join(models))
+    plan = read_plan(str(recipe), project)
+    assert plan.encoders == ("whisper-tiny",)
+    [step] = plan_steps(project, plan, only=["extract"])
+    assert (step.what, step.options.layers) == ("whisper-tiny", (-1, 1, 3, 2))
+    [four] = estimate_steps(project, [step])
+    recipe.write_text(f"[extract]\nlayer = [2, 3]\n{models[0]}\n{models[1]}")
+    [step] = plan_steps(project, read_plan(str(recipe), project), only=["extract"])
+    assert step.options.layers == (2, 3, 1)
+    [three] = estimate_steps(project, [step])
+    assert four.bytes
+    assert three.bytes == pytest.approx(four.bytes * 3 / 4)
+
+
 def test_recipes_share_what_is_the_same_and_keep_apart_what_is_not(project: Workspace) -> None:
     def plan(recipe: str) -> list[str]:
         steps = plan_steps(project, read_plan(recipe, project), only=["train"])

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import shutil
 import socket
 import threading
@@ -108,6 +109,19 @@ def test_a_full_disk_is_broken(project: Path, monkeypatch: pytest.MonkeyPatch) -
         "serctl.encoding.disk_space.shutil.disk_usage", lambda folder: usage(10, 10, 0)
     )
     assert found(examine(project), "disk")[0].status == "broken"
+
+
+def test_disk_is_estimated_for_every_layer_that_the_project_names(project: Path) -> None:
+    def gigabytes(speech: str) -> float:
+        (project / "serctl.toml").write_text(f"[train]\nspeech = ['{speech}']\n")
+        match = re.search(r"wavlm-large (\S+) GB", found(examine(project), "disk")[0].found)
+        assert match
+        return float(match[1])
+
+    for path in (project / "audio").iterdir():
+        soundfile.write(path, np.zeros(16_000 * 60), 16_000)
+    one = gigabytes("wavlm")
+    assert gigabytes("wavlm@9+12+15") == pytest.approx(3 * one, abs=0.011)
 
 
 @pytest.fixture
