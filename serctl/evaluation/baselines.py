@@ -33,7 +33,7 @@ MAJORITY, POOLED = "majority-class", "pooled-logistic-regression"
 
 
 def predict_majority(train: Manifest, ids: Sequence[str], labels: Sequence[str]) -> Logits:
-    """Answer the most frequent class of train; the probabilities are the shares of the classes.
+    """Predict the most frequent class of train; the probabilities are the shares of the classes.
 
     Raises:
         LogitsError: Train has no labelled utterance.
@@ -54,41 +54,41 @@ def predict_pooled(
     split: str,
     progress: Progress = silent,
 ) -> Logits:
-    """Answer with logistic regression on standardised mean+deviation-pooled frames.
+    """Predict with logistic regression on standardised mean+deviation-pooled frames.
 
     scikit-learn's defaults (C = 1), fitted on the labelled utterances of train. Pooled frames and
-    answers are kept in ``folder``; nothing is computed twice.
+    predictions are kept in ``folder``; nothing is computed twice.
 
     Raises:
         MissingFeaturesError: An utterance has no frames in one of the stores.
     """
-    learnt = [row for row in train if row.emotion]
-    key = _key(stores, [row.utterance_id for row in learnt], ids, [row.emotion for row in learnt])
+    fitted = [row for row in train if row.emotion]
+    key = _key(stores, [row.utterance_id for row in fitted], ids, [row.emotion for row in fitted])
     kept = folder / f"{split}-{key[:8]}.csv"
     with suppress(LogitsError):  # not there, or a writer was killed
-        answers = read_logits(kept, POOLED)
-        if answers.provenance.key == key:
-            return answers.select(ids)
+        predicted = read_logits(kept, POOLED)
+        if predicted.provenance.key == key:
+            return predicted.select(ids)
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    everything = [*(row.utterance_id for row in learnt), *ids]
+    everything = [*(row.utterance_id for row in fitted), *ids]
     features = np.hstack(
         [
             pool_frames(store, everything, folder / f"{Path(store.path).stem}.npz", progress)
             for store in stores
         ]
     )
-    targets = np.array([labels.index(row.emotion) for row in learnt])
+    targets = np.array([labels.index(row.emotion) for row in fitted])
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    with progress.task(f"logistic regression on {features.shape[1]} figures", 1) as advance:
-        classifier.fit(features[: len(learnt)], targets)
+    with progress.task(f"logistic regression on {features.shape[1]} values", 1) as advance:
+        classifier.fit(features[: len(fitted)], targets)
         advance()
     probabilities = np.zeros((len(ids), len(labels)))
-    probabilities[:, classifier.classes_] = classifier.predict_proba(features[len(learnt) :])
-    answers = _as_logits(ids, probabilities, labels, POOLED, key=key, split=split)
-    write_logits(kept, answers)
+    probabilities[:, classifier.classes_] = classifier.predict_proba(features[len(fitted) :])
+    predicted = _as_logits(ids, probabilities, labels, POOLED, key=key, split=split)
+    write_logits(kept, predicted)
     return read_logits(kept, POOLED)  # with as many digits as the next time
 
 
@@ -136,17 +136,17 @@ def make_baselines(
     found, notes = [], []
     train = manifest.where(lambda row: row.split == "train" and row.emotion in labels)
 
-    def majority(learnt: Manifest, asked: Sequence[str]) -> Logits:
-        return predict_majority(learnt, asked, labels)
+    def majority(fitted: Manifest, asked: Sequence[str]) -> Logits:
+        return predict_majority(fitted, asked, labels)
 
-    def pooled(learnt: Manifest, asked: Sequence[str]) -> Logits:
+    def pooled(fitted: Manifest, asked: Sequence[str]) -> Logits:
         stores = find_stores(workspace, systems)
         lacking = {name for name in train.ids if any(name not in store for store in stores)}
-        if lacking and (note := _tell_lacking(lacking, len(train))) not in notes:
+        if lacking and (note := _describe_lacking(lacking, len(train))) not in notes:
             notes.append(note)
-        learnt = learnt.where(lambda row: row.utterance_id not in lacking)
+        fitted = fitted.where(lambda row: row.utterance_id not in lacking)
         folder = workspace.reports / "baselines"
-        return predict_pooled(stores, learnt, asked, labels, folder, split, progress)
+        return predict_pooled(stores, fitted, asked, labels, folder, split, progress)
 
     for name, predict in ((MAJORITY, majority), (POOLED, pooled)):
         try:
@@ -158,7 +158,7 @@ def make_baselines(
     return found, notes
 
 
-def _tell_lacking(lacking: Collection[str], size: int) -> str:
+def _describe_lacking(lacking: Collection[str], size: int) -> str:
     return (
         f"'{POOLED}' is not fitted on {len(lacking)} of {size} utterances of train, which have no "
         f"frames ({first_few(sorted(lacking))})."
@@ -168,14 +168,14 @@ def _tell_lacking(lacking: Collection[str], size: int) -> str:
 def _cross_fit(
     predict: Callable[[Manifest, Sequence[str]], Logits], train: Manifest, ids: Sequence[str]
 ) -> Logits:
-    """Predict each fold by what learnt from the others."""
+    """Predict each fold with a model fitted on the others."""
     folds = choose_folds(train, None)
     parts = []
     for fold in range(folds.num_folds):
         left_out = folds.ids(fold)
         asked = sorted(left_out.intersection(ids))
-        learnt = train.where(lambda row, out=left_out: row.utterance_id not in out)  # type: ignore[misc]
-        parts += [predict(learnt, asked)] if asked else []
+        fitted = train.where(lambda row, out=left_out: row.utterance_id not in out)  # type: ignore[misc]
+        parts += [predict(fitted, asked)] if asked else []
     values = np.concatenate([part.values for part in parts])
     whole = tuple(name for part in parts for name in part.ids)
     joined = _as_logits(whole, values, parts[0].labels, parts[0].name, stack_on="oof")
@@ -200,7 +200,7 @@ def _key(
     ids: Sequence[str],
     emotions: Sequence[str],
 ) -> str:
-    """Return a hash of all that the pooled baseline's answers depend on."""
+    """Return a hash of everything that the pooled baseline's predictions depend on."""
     sources = [[store.source_of(name) for name in (*train, *ids)] for store in stores]
     names = [store.key.store_name for store in stores]
     text = json.dumps([names, train, ids, emotions, sources])

@@ -35,13 +35,13 @@ def to_markdown(report: Report) -> str:
     if report.paired:
         parts += ["## Is the difference real?", ""]
         parts += [f"- {verdict}" for verdict in dict.fromkeys(p.verdict for p in report.paired)]
-    figures = ("precision", "recall", "f1")
+    metrics = ("precision", "recall", "f1")
     for system in report.systems:
         parts += ["", f"## {_escape(system.name)}", ""]
         parts += markdown_table(
             ("class", "precision", "recall", "F1", "support"),
             [
-                [row.label, *(f"{getattr(row, x):.3f}" for x in figures), str(row.support)]
+                [row.label, *(f"{getattr(row, x):.3f}" for x in metrics), str(row.support)]
                 for row in system.per_class
             ],
         )
@@ -64,15 +64,15 @@ def to_markdown(report: Report) -> str:
 
 
 def _group_table(by: str, rows: Sequence[GroupScore]) -> list[str]:
-    figures = ("macro_f1", "uar", "accuracy")
+    metrics = ("macro_f1", "uar", "accuracy")
     return markdown_table(
         (by, "utterances", "macro-F1", "UAR", "accuracy"),
-        [[row.name, str(row.count), *(f"{getattr(row, x):.3f}" for x in figures)] for row in rows],
+        [[row.name, str(row.count), *(f"{getattr(row, x):.3f}" for x in metrics)] for row in rows],
     )
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a Markdown table: a name, then figures."""
+    """Return a Markdown table: a name, then numbers."""
     rule = ["---", *["---:"] * (len(columns) - 1)]
     return [f"| {' | '.join(map(_escape, row))} |" for row in (columns, rule, *rows)]
 

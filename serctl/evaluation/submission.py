@@ -17,14 +17,14 @@ CODES = dict(zip(EMOTIONS, "ASHUFDCN", strict=True))
 def write_submission(
     workspace: Workspace, manifest: Manifest, options: EvaluateOptions
 ) -> tuple[str, Path, int]:
-    """Write one system's answers for one split; without names the only stacker and open split.
+    """Write one system's predictions for one split; by default the only stacker and open split.
 
     Returns:
         Split, file and number of utterances.
 
     Raises:
         UsageError: It is not clear which system or split is meant.
-        LogitsError: The system has no answer for an utterance, or labels without a code.
+        LogitsError: The system has no prediction for an utterance, or labels without a code.
     """
     systems = find_systems(workspace, options.systems)
     if not systems:
@@ -41,22 +41,22 @@ def write_submission(
         raise UsageError(f"Name the split of the submission: --split NAME. Unlabelled: {shown}.")
     split = options.split or open_splits[0]
     rows = manifest.select(split)
-    answers = systems[0].load_all(split, rows.ids)
-    if lacking := [name for name in rows.ids if name in answers.unread]:
+    logits = systems[0].load_all(split, rows.ids)
+    if lacking := [name for name in rows.ids if name in logits.unread]:
         raise LogitsError(
-            f"'{answers.name}' has no answer for {len(lacking)} of {len(rows)} utterances "
+            f"'{logits.name}' has no prediction for {len(lacking)} of {len(rows)} utterances "
             f"({first_few(lacking)}): they could not be read, and a submission must hold them all. "
             f"Mend them (see failures.csv), then extract and export again."
         )
-    if strange := sorted(set(answers.labels) - set(CODES)):
+    if strange := sorted(set(logits.labels) - set(CODES)):
         raise LogitsError(
-            f"'{answers.name}' knows {first_few(strange)}; the challenge's csv has codes for "
-            f"{', '.join(CODES)} only. Train it on these."
+            f"'{logits.name}' has the labels {first_few(strange)}; the challenge's csv has codes "
+            f"for {', '.join(CODES)} only. Train it on these."
         )
     path = Path(options.submission)
     with write_atomic(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["FileName", "EmoClass"])
-        for row, label_id in zip(rows, answers.values.argmax(axis=1), strict=True):
-            writer.writerow([row.path.name, CODES[answers.labels[label_id]]])
+        for row, label_id in zip(rows, logits.values.argmax(axis=1), strict=True):
+            writer.writerow([row.path.name, CODES[logits.labels[label_id]]])
     return split, path, len(rows)

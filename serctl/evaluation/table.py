@@ -21,7 +21,7 @@ LATEX_COLUMNS = {"macro_f1": "F1", "uar": "UAR", "accuracy": "Acc.", "bs_f1": "B
 
 
 def make_records(report: Report, beside: Sequence[Beside] = ()) -> list[Record]:
-    """Return one flat record a system; on MSP-Podcast with the paper's figures and all its rows."""
+    """Return one flat record a system; on MSP-Podcast with the paper's metrics and all its rows."""
     records = [_record(system) for system in report.systems]
     by_name = {record["system"]: record for record in records}
     for row in beside:
@@ -34,7 +34,7 @@ def make_records(report: Report, beside: Sequence[Beside] = ()) -> list[Record]:
 
 
 def to_csv(records: Sequence[Record]) -> str:
-    """Return the records as CSV; an absent figure is an empty field."""
+    """Return the records as CSV; an absent metric is an empty field."""
     text = io.StringIO()
     columns = dict.fromkeys(name for record in records for name in record)
     writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
@@ -62,7 +62,7 @@ def to_markdown_beside(beside: Sequence[Beside]) -> str:
 
 
 def to_latex(title: str, records: Sequence[Record]) -> str:
-    """Return the records as a `booktabs` table, the best figure of each column in bold."""
+    """Return the records as a `booktabs` table, the best value of each column in bold."""
     columns = dict(LATEX_COLUMNS)
     if any("paper_bs_f1" in record for record in records):
         columns |= {"paper_macro_f1": "F1 (paper)", "paper_bs_f1": "BS-F1 (paper)"}

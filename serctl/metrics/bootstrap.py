@@ -1,4 +1,4 @@
-"""How sure a figure is: balanced subsets as the paper drew them, and a bootstrap over speakers.
+"""The uncertainty of a metric: balanced subsets as in the paper, a bootstrap over speakers.
 
 BS-F1 draws balanced subsets *without* replacement; its range shrinks with the size of the smallest
 class and is no confidence interval. The bootstrap here resamples whole speakers *with* replacement,
@@ -111,7 +111,7 @@ def score_resamples(
 
 
 def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of resampled figures ``(R,)``."""
+    """Return the percentile interval of resampled metrics ``(R,)``."""
     tail = (1 - level) / 2
     low, high = np.quantile(np.asarray(values), [tail, 1 - tail])
     return float(low), float(high)

@@ -18,7 +18,7 @@ class PairedTest:
     """The difference in macro-F1 of two systems on the same utterances.
 
     ``difference`` is first minus second; ``low`` and ``high`` bound it at 95 % (bootstrap over
-    speakers); ``p_value`` is two-sided, from swapping the two systems' answers speaker by speaker
+    speakers); ``p_value`` is two-sided, from swapping the two systems' predictions by speaker
     (approximate randomisation, exact where there are few speakers).
     """
 
@@ -57,13 +57,13 @@ class PairedTest:
             return f"{self.num_clusters} speakers: differences cannot be tested."
         if self.difference < 0:
             return self.turned().verdict()
-        figures = (
+        numbers = (
             f"by {self.difference:.3f} macro-F1 (95 % interval {self.low:.3f} to {self.high:.3f}, "
             f"p = {self.p_value:.3f})"
         )
         if self.is_real:
-            return f"{self.first} is better than {self.second} {figures}."
-        ahead = f"{self.first} is ahead of {self.second} {figures}"
+            return f"{self.first} is better than {self.second} {numbers}."
+        ahead = f"{self.first} is ahead of {self.second} {numbers}"
         return f"No real difference: {ahead}."
 
 

@@ -27,7 +27,7 @@ from serctl.page.figures import (
     show_layers,
     show_subsets,
 )
-from serctl.page.system_figures import show_closely, tabulate_groups
+from serctl.page.system_figures import draw_system, tabulate_groups
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -37,7 +37,7 @@ STYLE, SCRIPTS = "page.css", ("drawing.js", "figures.js", "tables.js", "browser.
 
 @dataclass(frozen=True)
 class Importances:
-    """What a stacker leans on: shares ``(M, C)`` of its inputs."""
+    """Importance of a stacker's inputs: shares ``(M, C)``."""
 
     stacker: str
     kind: str
@@ -154,7 +154,7 @@ def make_data(page: Page) -> dict[str, Any]:
             {
                 "name": system.name,
                 "kind": system.kind,
-                "exhibits": _plain(show_closely(system, labels)),
+                "exhibits": _plain(draw_system(system, labels)),
                 "groups": tabulate_groups(system),
                 "predicted": _pack(np.array(system.predictions)),
                 "probabilities": _pack(np.array(system.probabilities) * 255),

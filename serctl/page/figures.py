@@ -1,4 +1,4 @@
-"""Figures about all systems: BS-F1 distributions, training curves, what stackers lean on.
+"""Figures about all systems: BS-F1 distributions, training curves, importances of stackers.
 
 A figure's colours are names of the page's palette (``var(--ink)``), which the page resolves when it
 draws, so one figure serves light and dark. Each comes with its numbers as a table, for those who
@@ -34,7 +34,7 @@ Cell = str | int
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A figure, in words, and as a table.
+    """A figure with its summary and its numbers as a table.
 
     Attributes:
         figure: Plotly's JSON, colours by name.
@@ -309,7 +309,7 @@ def show_importances(
     )
     top = max(range(len(models)), key=totals.__getitem__)
     summary = (
-        f"How much the stacker leans on each model's logit of each class, in per cent; most on "
+        f"Importance of each model's logit of each class, in per cent; highest for "
         f"{models[top]} ({100 * totals[top]:.0f} %)."
     )
     rows = [

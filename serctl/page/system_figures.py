@@ -16,7 +16,7 @@ from serctl.page.figures import (
 )
 
 
-def show_closely(system: SystemScore, labels: Sequence[str]) -> dict[str, Exhibit]:
+def draw_system(system: SystemScore, labels: Sequence[str]) -> dict[str, Exhibit]:
     """Return all exhibits about one system, by their place in the page."""
     return {
         "confusion": show_confusion(system, labels),
@@ -41,7 +41,7 @@ def show_confusion(system: SystemScore, labels: Sequence[str]) -> Exhibit:
             showscale=False,
             xgap=2,
             ygap=2,
-            hovertemplate="%{y} taken for %{x}: %{customdata:,} utterances, "
+            hovertemplate="%{y} predicted as %{x}: %{customdata:,} utterances, "
             "%{z:.0f} % of %{y}<extra></extra>",
         )
     )
@@ -62,7 +62,7 @@ def show_confusion(system: SystemScore, labels: Sequence[str]) -> Exhibit:
     summary = f"Confusion matrix of {system.name}."
     if wrong:
         most, i, j = max(wrong)
-        summary += f" Most frequent confusion: {labels[i]} taken for {labels[j]}, {most} times."
+        summary += f" Most frequent confusion: {labels[i]} predicted as {labels[j]}, {most} times."
     rows: list[list[Cell]] = [[label, *row] for label, row in zip(labels, counts, strict=True)]
     return make_exhibit(figure, summary, ("true ＼ predicted", *labels), rows)
 
@@ -114,7 +114,7 @@ def show_classes(system: SystemScore) -> Exhibit:
 
 
 def show_calibration(system: SystemScore) -> Exhibit:
-    """Return the reliability diagram: how often the system is right when it is that sure."""
+    """Return the reliability diagram: accuracy by confidence."""
     bins, ece = system.calibration.bins, system.calibration.ece
     most = max((each.count for each in bins), default=1)
     colour = KIND_COLOURS[system.kind]
@@ -125,7 +125,7 @@ def show_calibration(system: SystemScore) -> Exhibit:
             mode="lines",
             line={"color": "var(--muted)", "width": 1, "dash": "dash"},
             hoverinfo="skip",
-            name="as sure as right",
+            name="accuracy equals confidence",
         )
     )
     figure.add_scatter(
@@ -141,19 +141,20 @@ def show_calibration(system: SystemScore) -> Exhibit:
             "opacity": 0.8,
             "line": {"color": "var(--paper)", "width": 1.5},
         },
-        hovertemplate="sure %{x:.2f}, right %{y:.2f}, %{customdata:,} utterances<extra></extra>",
+        hovertemplate="confidence %{x:.2f}, accuracy %{y:.2f}, %{customdata:,} utterances"
+        "<extra></extra>",
     )
     figure.update_layout(
         height=380,
-        xaxis={"title": "how sure (probability of the answer)", "range": [0, 1.04]},
-        yaxis={"title": "how often right", "range": [0, 1.04]},
+        xaxis={"title": "confidence (probability of the predicted class)", "range": [0, 1.04]},
+        yaxis={"title": "accuracy", "range": [0, 1.04]},
         legend={"x": 0.02, "y": 0.99, "xanchor": "left", "yanchor": "top"},
         margin={"t": 12},
     )
-    lean = sum(each.count * (each.confidence - each.accuracy) for each in bins)
+    excess = sum(each.count * (each.confidence - each.accuracy) for each in bins)
     summary = (
         f"Calibration of {system.name}: expected calibration error {ece:.3f}, "
-        f"{'too sure' if lean > 0 else 'not sure enough'} on the whole."
+        f"{'overconfident' if excess > 0 else 'underconfident'} on the whole."
     )
     rows: list[list[Cell]] = [
         [
@@ -164,7 +165,7 @@ def show_calibration(system: SystemScore) -> Exhibit:
         ]
         for each in bins
     ]
-    return make_exhibit(figure, summary, ("probability", "utterances", "sure", "right"), rows)
+    return make_exhibit(figure, summary, ("range", "utterances", "confidence", "accuracy"), rows)
 
 
 def tabulate_groups(system: SystemScore) -> Mapping[str, Any]:

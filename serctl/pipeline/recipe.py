@@ -27,7 +27,7 @@ from serctl.options.files import find_recipe, read_config
 from serctl.training.run_folder import choose_run_name, holds_other_options, settle_options
 
 STAGES = ("transcribe", "extract", "train", "export-logits", "stack", "evaluate")
-"""In the order of the road."""
+"""In the order in which they run."""
 
 
 @dataclass(frozen=True)

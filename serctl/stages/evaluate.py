@@ -72,18 +72,18 @@ def evaluate(
     notes += missing
     rows, found, left_out = _leave_out_unread(rows, found)
     order = manifest.label_set(workspace.label_order).names
-    labels = _declared_labels([answers for _, answers in found], order, rows)
+    labels = _declared_labels([logits for _, logits in found], order, rows)
     systems = [system for system, _ in found]
-    answers: list[tuple[SystemKind, Logits]] = [(system.kind, logits) for system, logits in found]
+    predicted: list[tuple[SystemKind, Logits]] = [(system.kind, logits) for system, logits in found]
     if options.baselines:
         baselines, missing = make_baselines(
             workspace, manifest, systems, rows.ids, labels, split, progress
         )
-        answers += [("baseline", logits) for logits in baselines]
+        predicted += [("baseline", logits) for logits in baselines]
         notes += missing
     durations = [measure_duration(row) for row in rows]
     trial = lay_out_trial(rows, labels, durations, options)
-    scores = score_systems(trial, answers, progress)
+    scores = score_systems(trial, predicted, progress)
     tests = compare_pairs(trial, scores, has_pair=len(options.systems) == 2)
     dry = [f"A dry run: {options.limit} utterances, not all of {split}."] if options.limit else []
     warnings = (
@@ -138,7 +138,7 @@ def choose_split(manifest: Manifest) -> str:
     if "dev" not in manifest.splits:
         raise ManifestError(
             f"The manifest has no labelled test split and no dev, only "
-            f"{', '.join(manifest.splits)}. For out-of-fold figures of train: "
+            f"{', '.join(manifest.splits)}. For out-of-fold metrics of train: "
             f"serctl evaluate --split train"
         )
     return "dev"
@@ -162,7 +162,7 @@ def _labelled_rows(manifest: Manifest, split: str) -> tuple[Manifest, list[str]]
 def _read_systems(
     workspace: Workspace, names: Sequence[str], split: str, ids: Sequence[str]
 ) -> tuple[list[tuple[System, Logits]], list[str]]:
-    """Return systems with their answers; unnamed ones without the split are noted."""
+    """Return systems with their logits; unnamed ones without the split are noted."""
     if names:
         return [(s, s.load_all(split, ids)) for s in find_systems(workspace, names)], []
     found, notes = [], []
@@ -183,11 +183,11 @@ def _read_systems(
 def _leave_out_unread(
     rows: Manifest, found: list[tuple[System, Logits]]
 ) -> tuple[Manifest, list[tuple[System, Logits]], list[str]]:
-    """Return the utterances that every system could read, its answers to them, and a warning."""
-    unread = {name for _, answers in found for name in answers.unread}.intersection(rows.ids)
+    """Return the utterances that every system could read, the logits of these, and a warning."""
+    unread = {name for _, logits in found for name in logits.unread}.intersection(rows.ids)
     if not unread:
         return rows, found, []
-    names = [system.name for system, answers in found if answers.unread & unread]
+    names = [system.name for system, logits in found if logits.unread & unread]
     warning = (
         f"{len(unread)} of {len(rows)} utterances of {rows.utterances[0].split} are left out "
         f"({first_few(sorted(unread))}): {first_few(names)} could not read them."
@@ -195,21 +195,21 @@ def _leave_out_unread(
     kept = rows.where(lambda row: row.utterance_id not in unread)
     if not len(kept):
         raise LogitsError(warning)
-    return kept, [(system, answers.select(kept.ids)) for system, answers in found], [warning]
+    return kept, [(system, logits.select(kept.ids)) for system, logits in found], [warning]
 
 
 def _declared_labels(
-    answers: Sequence[Logits], order: Sequence[str], rows: Manifest
+    logits: Sequence[Logits], order: Sequence[str], rows: Manifest
 ) -> tuple[str, ...]:
     """Return the labels of the report: those of the systems, which must agree."""
-    labels = answers[0].labels
+    labels = logits[0].labels
     ordered = tuple(name for name in order if name in labels)
     labels = ordered if len(ordered) == len(labels) else labels
     strange = {row.emotion for row in rows} - set(labels)
     if strange:
         raise LogitsError(
             f"The utterances have the emotions {first_few(sorted(strange))}, which "
-            f"'{answers[0].name}' does not know ({', '.join(labels)}). Train it on this manifest."
+            f"'{logits[0].name}' does not know ({', '.join(labels)}). Train it on this manifest."
         )
     return labels
 

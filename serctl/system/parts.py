@@ -133,10 +133,10 @@ def fit_on_dev(workspace: Workspace, system: System, labels: tuple[str, ...]) ->
     """
     dev = read_manifest(workspace.manifest).select("dev").where(lambda row: row.emotion in labels)
     path = system.path / "logits" if system.kind == "run" else system.path
-    answers = System(system.name, system.kind, path).load_all("dev", dev.ids).reorder(labels)
+    logits = System(system.name, system.kind, path).load_all("dev", dev.ids).reorder(labels)
     emotions = {row.utterance_id: row.emotion for row in dev}
-    targets = np.array([labels.index(emotions[name]) for name in answers.ids], dtype=np.intp)
-    return fit_calibration(answers.probabilities(), targets)
+    targets = np.array([labels.index(emotions[name]) for name in logits.ids], dtype=np.intp)
+    return fit_calibration(logits.probabilities(), targets)
 
 
 def _read_bundle(bundle: Bundle) -> Parts:

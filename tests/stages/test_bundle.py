@@ -62,7 +62,7 @@ def test_emotions_beyond_the_eight_are_judged_and_shown_but_not_submitted(
     assert "bored" in judged.markdown.read_text()
     page = report(project, ReportOptions(output=str(tmp_path / "page.html"))).output
     assert "bored" in page.read_text(encoding="utf-8")
-    with pytest.raises(LogitsError, match=r"knows bored; the challenge's csv has codes for angry"):
+    with pytest.raises(LogitsError, match=r"has the labels bored; the challenge's csv has codes"):
         evaluate(project, EvaluateOptions(("linear",), "test", submission=str(tmp_path / "x.csv")))
 
 

@@ -15,7 +15,7 @@ from serctl.cli import app
 from serctl.data.transcripts import Transcript, write_transcripts
 from serctl.errors import ReportError, UnknownNameError
 from serctl.options import ReportOptions
-from serctl.stages import report as stage
+from serctl.page import packages
 from serctl.stages.report import find_evaluation, link_to, report
 
 runner = CliRunner()
@@ -66,7 +66,7 @@ def test_a_suffix_chooses_the_format(tmp_path: Path, output: str, start: str) ->
 
 def test_without_plotly_one_line_names_the_extra(tmp_path: Path, monkeypatch) -> None:
     write_project(tmp_path, make_evaluation(40))
-    monkeypatch.setattr(stage, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     result = runner.invoke(app, ["report", "--project", str(tmp_path)])
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1

@@ -12,7 +12,7 @@ const speakers = utterances.speaker.map((name) => name.toLowerCase());
 const knownSpeakers = new Set(speakers);
 
 const filters = document.getElementById("filters").elements;
-const sorting = { key: "sure", descending: true };
+const sorting = { key: "confidence", descending: true };
 const headers = [...document.querySelectorAll("#rows th[data-key]")];
 const body = document.querySelector("#rows tbody");
 const detail = document.getElementById("detail");
@@ -30,7 +30,7 @@ const columns = {
   id: (row) => utterances.id[row],
   true: (row) => utterances.true[row],
   predicted: (row) => system.predicted[row],
-  sure: (row) => probability(system, row, system.predicted[row]),
+  confidence: (row) => probability(system, row, system.predicted[row]),
   speaker: (row) => utterances.speaker[row],
   seconds: (row) => utterances.seconds[row],
   words: (row) => utterances.words[row],
@@ -86,7 +86,7 @@ function makeRow(row) {
     element("th", "", { scope: "row" }, button),
     element("td", data.labels[utterances.true[row]]),
     element("td", data.labels[system.predicted[row]], { class: isRight ? "right" : "wrong" }),
-    element("td", percent(columns.sure(row)), { class: "number" }),
+    element("td", percent(columns.confidence(row)), { class: "number" }),
     element("td", utterances.speaker[row]),
     element("td", utterances.seconds[row] ? utterances.seconds[row].toFixed(1) : "", { class: "number" }),
     element("td", utterances.words[row], { title: utterances.words[row] }));
