@@ -131,6 +131,16 @@ def test_every_page_is_listed_in_the_index() -> None:
     assert pages == set(LINK.findall(index)) & pages, "list it in docs/index.md"
 
 
+def test_tests_that_the_page_on_the_paper_names_exist() -> None:
+    text = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+/test_\w+\.py)::([\w, ]+)`", text)
+    assert len(named) > 30
+    for path, names in named:
+        source = (ROOT / "tests" / path).read_text(encoding="utf-8")
+        for name in names.split(", "):
+            assert f"def {name}(" in source, f"{path}::{name}"
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
 
