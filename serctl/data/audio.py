@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,14 +109,32 @@ def decode_audio(
     source: bytes | BinaryIO, name: Path | str, start: float = 0.0, end: float | None = None
 ) -> NDArray[np.float32]:
     """Decode the bytes of an audio file, or an open one; see `read_audio`."""
+    heard = False  # on any channel
+
+    def listen(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        nonlocal heard
+        for block in blocks:
+            heard = heard or bool(block.any())
+            yield block
+
     with _open_sound(source, name) as sound:
         first, last = _find_stretch(sound, name, start, end)
-        parts = list(_decode_blocks(sound, name, first, last))
+        blocks = listen(_read_blocks(sound, name, first, last))
+        parts = list(_resample_blocks(blocks, sound.samplerate, name))
     if not any(map(len, parts)):
         raise AudioError(f"Audio file '{name}' holds no samples.")
     if not any(part.any() for part in parts):
-        raise AudioError(f"Audio '{name}' is digitally silent: every sample is zero.")
+        _refuse_silence(name, heard)
     return np.concatenate(parts)
+
+
+def _refuse_silence(name: object, heard: bool) -> NoReturn:
+    if heard:
+        raise AudioError(
+            f"Audio '{name}': its channels cancel out (opposite phase). Keep one of them: "
+            f"ffmpeg -i IN -af 'pan=mono|c0=c0' OUT"
+        )
+    raise AudioError(f"Audio '{name}' is digitally silent: every sample is zero.")
 
 
 def to_mono_16k(samples: NDArray[np.float32], rate: int, name: object) -> NDArray[np.float32]:
@@ -129,7 +147,7 @@ def to_mono_16k(samples: NDArray[np.float32], rate: int, name: object) -> NDArra
         raise AudioError(f"Audio '{name}' holds no samples.")
     mono = _average(samples, name)
     if not mono.any():
-        raise AudioError(f"Audio '{name}' is digitally silent: every sample is zero.")
+        _refuse_silence(name, bool(samples.any()))
     if rate != SAMPLE_RATE:
         import soxr
 
@@ -176,6 +194,15 @@ def _open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFi
     """Open a sound and turn errors of libsndfile into ours."""
     import soundfile
 
+    class Forward(soundfile.SoundFile):
+        """A sound read from front to back.
+
+        soundfile seeks behind every block, which fails at the end of a streamed FLAC.
+        """
+
+        def seekable(self) -> bool:
+            return False
+
     head = source[:64] if isinstance(source, bytes) else source.read(64)
     if not head:
         raise AudioError(f"Audio file '{name}' is empty (0 bytes).")
@@ -186,7 +213,7 @@ def _open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFi
         source.seek(0)
         file = source.fileno()
     try:
-        with soundfile.SoundFile(file, closefd=False) as sound:
+        with Forward(file, closefd=False) as sound:
             yield sound
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
         reason = str(error).rpartition(": ")[2]
@@ -226,16 +253,16 @@ def _find_stretch(
     return first, frames if known else None
 
 
-def _decode_blocks(
-    sound: "SoundFile", name: Path | str, first: int, last: int | None
+def _resample_blocks(
+    blocks: Iterator[NDArray[np.float32]], rate: int, name: Path | str
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the mono samples at 16 kHz, block by block."""
+    """Yield the mono samples at 16 kHz, block by block: the same as of the whole at once."""
     resampler = None
-    if sound.samplerate != SAMPLE_RATE:
+    if rate != SAMPLE_RATE:
         import soxr
 
-        resampler = soxr.ResampleStream(sound.samplerate, SAMPLE_RATE, 1, "float32", "HQ")
-    for block in _read_blocks(sound, name, first, last):
+        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "HQ")
+    for block in blocks:
         mono = _average(block, name)
         yield mono if resampler is None else resampler.resample_chunk(mono)
     if resampler is not None:
