@@ -81,7 +81,7 @@ def plan_steps(num_samples: int, every: float, window: float) -> list[Step]:
     ]
 
 
-def plan_stretches(steps: Sequence[Step], longest: int) -> list[Stretch]:
+def plan_stretches(steps: Sequence[Step], longest: float) -> list[Stretch]:
     """Return stretches of at most ``longest`` samples, each window whole in one of them.
 
     A window that is longer gets a stretch of its own.
