@@ -206,6 +206,9 @@ class TrainOptions:
     overwrite: bool = option(
         False, "Replace a run of this name and other options or data.", panel=RUN
     )
+    log: Literal["", "tensorboard"] = option(
+        "", "Also write every epoch for a tracker: tensorboard.", panel=RUN, shown="metrics.jsonl"
+    )
     profile: bool = option(False, "Measure the time spent in each part of a step.", panel=RUN)
     device: str = device_option()
     limit: int | None = limit_option()

@@ -6,8 +6,7 @@ run its own scripts and play its own audio only.
 
 import base64
 import io
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from serctl.data.audio import SAMPLE_RATE
 from serctl.errors import count
 from serctl.page.document import STYLE, content_policy, open_templates, read_asset
 from serctl.page.figures import Exhibit, make_exhibit, plain
+from serctl.page.painting import paint
 from serctl.timeline.course import Timeline
 
 SCRIPTS = ("drawing.js", "timeline.js")
@@ -205,38 +205,6 @@ def _emotion_at(timeline: Timeline, seconds: float) -> str:
     return next(found, None) or ""
 
 
-def resolve_colours(node: Any, palette: Mapping[str, str]) -> Any:
-    """Replace the palette's names in a figure by colours, for pages that lack the style sheet."""
-    if isinstance(node, str):
-        return palette.get(node, node)
-    if isinstance(node, dict):
-        return {key: resolve_colours(value, palette) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return [resolve_colours(value, palette) for value in node]
-    return node
-
-
 def make_figure(timeline: Timeline, scheme: str) -> go.Figure:
     """Return the figure of a timeline for a page of its own, ``light`` or ``dark``."""
-    figure = go.Figure(show_course(timeline).figure)
-    axis = {"gridcolor": "var(--line)", "linecolor": "var(--line)", "zeroline": False}
-    axis |= {"fixedrange": True, "automargin": True, "title": {"font": {"size": 13}}}
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis)
-    figure.update_layout(
-        template=None,
-        autosize=True,
-        dragmode=False,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "var(--ink)", "size": 13},
-        hoverlabel={"bgcolor": "var(--raised)", "font": {"color": "var(--ink)"}},
-        margin={"l": 56, "r": 16, "b": 48},
-    )
-    return go.Figure(resolve_colours(figure.to_plotly_json(), read_palette(scheme)))
-
-
-def read_palette(scheme: str) -> dict[str, str]:
-    """Return the page's colours by name, from its style sheet."""
-    pairs = re.findall(r"(--[\w-]+): light-dark\(([^,]+), ([^)]+)\);", read_asset(STYLE))
-    return {f"var({name})": dark if scheme == "dark" else light for name, light, dark in pairs}
+    return paint(show_course(timeline), scheme)

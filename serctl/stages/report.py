@@ -240,16 +240,28 @@ def _find_words(workspace: Workspace, rows: UtteranceColumns) -> tuple[list[str]
 
 
 def _read_curves(workspace: Workspace, configs: Mapping[str, RunConfig]) -> Iterable["Curve"]:
+    """Yield the curves of the evaluated runs, and of those that are still in training."""
     from serctl.page.figures import Curve
 
-    for name, config in configs.items():
+    for name, config in {**configs, **_find_unfinished(workspace)}.items():
         training = describe_training(config)
         folder = workspace.runs / name
         if records := read_epochs(folder / "metrics.jsonl"):
             path = folder / "summary.json"
             last = records[-1].epoch
             best = RunSummary.read(path).best_epoch if path.is_file() else last
-            yield Curve(name, training.encoders, training.loss, best, records)
+            title = name if path.is_file() else f"{name} (not finished)"
+            yield Curve(title, training.encoders, training.loss, best, records)
+
+
+def _find_unfinished(workspace: Workspace) -> dict[str, RunConfig]:
+    """Return the runs that have epochs and no summary: they train now, or were interrupted."""
+    folders = (path.parent for path in sorted(workspace.runs.glob("[!.]*/metrics.jsonl")))
+    return {
+        folder.name: RunConfig.read(folder / "config.json")
+        for folder in folders
+        if not (folder / "summary.json").is_file() and (folder / "config.json").is_file()
+    }
 
 
 def _read_importances(workspace: Workspace, document: Report) -> Iterable["Importances"]:

@@ -33,6 +33,7 @@ from serctl.training.run_folder import (
     settle_options,
     write_metrics,
 )
+from serctl.training.tracking import check_tracker, track_epoch
 
 HELD_OUT, HELD_OUT_SEED = 0.1, 0
 """The same part for every seed: a stacker needs it from all its base models."""
@@ -104,6 +105,7 @@ def train(
         KeyboardInterrupt: Ctrl-C; the same call continues.
     """
     _refuse_contradictions(options)
+    check_tracker(options)
     options = settle_options(options)
     corpus = prepare_corpus(workspace, options)
     runs, folds, notes = [], [], corpus.notes
@@ -257,6 +259,8 @@ class _Session:
 
             def report(history: list[dict[str, Any]], line: str) -> None:
                 call_first(lambda: write_metrics(folder, history))
+                if options.log:
+                    call_first(lambda: track_epoch(folder, history[-1]))
                 if self.ranks.rank == 0:
                     self.log_epoch(f"{title}: {line}")
 

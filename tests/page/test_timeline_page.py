@@ -9,12 +9,12 @@ import pytest
 from synthetic_timeline import LABELS, make_page, make_timeline
 
 from serctl.errors import ReportError
+from serctl.page.painting import read_palette
 from serctl.page.picture import take_picture
 from serctl.page.timeline import (
     choose_colours,
     embed_sound,
     make_figure,
-    read_palette,
     render_timeline,
     show_course,
 )

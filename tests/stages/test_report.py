@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -88,6 +89,16 @@ def test_curves_and_importances_come_from_runs_and_stackers(tmp_path: Path) -> N
     data = data_of(report(workspace, ReportOptions()).output)
     assert [row[:3] for row in data["exhibits"]["curves"]["rows"]] == [["a", 20, 9], ["b", 20, 10]]
     assert [row[0] for row in data["exhibits"]["importances-0"]["rows"]] == ["a", "b"]
+
+
+def test_a_training_that_goes_on_has_its_curve_too(tmp_path: Path) -> None:
+    workspace = write_project(tmp_path, make_evaluation(40))
+    running = shutil.copytree(workspace.runs / "a", workspace.runs / "running")
+    (running / "summary.json").unlink()
+    lines = (running / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (running / "metrics.jsonl").write_text("".join(lines[:5]))
+    rows = data_of(report(workspace, ReportOptions()).output)["exhibits"]["curves"]["rows"]
+    assert [row[:2] for row in rows] == [["a", 20], ["b", 20], ["running (not finished)", 5]]
 
 
 def test_an_evaluation_alone_is_enough(tmp_path: Path) -> None:
