@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from serctl.config import PATHS, Workspace
 from serctl.documents.base import Document
 from serctl.documents.bundle import BundleDocument
+from serctl.documents.layers import LayersDocument
 from serctl.documents.logits import LogitsSidecar
 from serctl.documents.recipe import RecipeDocument
 from serctl.documents.report import Report
@@ -28,6 +29,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "Sidecar of logits": LogitsSidecar,
     "Stacker": StackerDocument,
     "Report": Report,
+    "Comparison of layers": LayersDocument,
     "Bundle": BundleDocument,
     "Recipe": RecipeDocument,
 }
