@@ -82,7 +82,7 @@ class FusionBranch(nn.Module):
 
     def fuse(self, own: Tensor, partners: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """Add what this branch finds in each of its partners, given as frames and mask."""
-        attentions = cycle(self.attentions)
+        attentions = cycle(self.attentions)  # one for each partner, or one that all share
         attended = [attend(next(attentions), own, *partner) for partner in partners]
         return sum(attended, own).float()
 
@@ -150,6 +150,7 @@ class FusionModel(nn.Module):
             lengths: Per branch (B,), the number of real frames.
             mix: Manifold MixUp of the pooled vectors (`serctl.models.mixup`), in training only.
         """
+        # T is that of the longest real utterance: buffers that are used again may be longer.
         masks = [make_mask(length, max(1, int(length.max()))) for length in lengths]
         inputs = zip(self.branches, frames, lengths, masks, strict=True)
         read = [branch.read(frame, length, mask) for branch, frame, length, mask in inputs]
@@ -158,12 +159,13 @@ class FusionModel(nn.Module):
             branch.fuse(own, others[:index] + others[index + 1 :])
             for index, (branch, own) in enumerate(zip(self.branches, read, strict=True))
         ]
+        # Softmax and heads in float32: bfloat16 has three digits, and logits are close together.
         with torch.autocast(fused[0].device.type, enabled=False):
             pooled = [
                 branch.pooling(frame, mask)
                 for branch, frame, mask in zip(self.branches, fused, masks, strict=True)
             ]
-            vectors = torch.cat(pooled, dim=-1)
+            vectors = torch.cat(pooled, dim=-1)  # (B, sum of the branches' widths)
             return self._classify(vectors if mix is None else mix(vectors))
 
     def layer_shares(self) -> dict[int, list[float]]:

@@ -2,6 +2,10 @@
 
 Parameters stay in PyTorch's own modules, with PyTorch's names, layout and initialisation; the
 functions here run those modules on padded batches. ``mask`` is (B, T), True for real frames.
+
+Letters of shapes and of einsum: B utterances, T frames in time, D width of a frame, H hidden width,
+L layers of an encoder, N real frames of a whole batch. In attention T is the querying branch, S the
+frames of its partner, E = 2H the width of both, A the heads and W = E/A the width of one.
 """
 
 import math
@@ -24,6 +28,7 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
 
     They sum to 1, or to 0 where nothing is real.
     """
+    # The lowest float and not -inf: a row without any real entry would be NaN.
     scores = scores.float().masked_fill(~mask, torch.finfo(torch.float32).min)
     return scores.softmax(dim=-1).masked_fill(~mask, 0.0)
 
@@ -46,11 +51,12 @@ def run_bidirectional(gru: nn.GRU, frames: Tensor, lengths: Tensor) -> Tensor:
     """
     num_frames = frames.shape[1]
     if frames.is_cuda:
-        sizes = lengths.clamp(min=1).cpu()
+        sizes = lengths.clamp(min=1).cpu()  # packing refuses an utterance of no frames
         packed = pack_padded_sequence(frames, sizes, batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(gru(packed)[0], batch_first=True, total_length=num_frames)[0]
-    time = torch.arange(num_frames, device=frames.device)
-    ends = lengths[:, None]
+    time = torch.arange(num_frames, device=frames.device)  # (T,)
+    ends = lengths[:, None]  # (B, 1)
+    # Real frames from the last to the first, then the padding where it was: its own inverse.
     order = torch.where(time < ends, ends - 1 - time, time)[:, :, None]
     reversed_frames = frames.gather(1, order.expand_as(frames))
     forward = _run_direction(gru, frames, "")
@@ -62,9 +68,19 @@ def _run_direction(gru: nn.GRU, frames: Tensor, suffix: str) -> Tensor:
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     weights = [cast(Tensor, getattr(gru, name + suffix)) for name in names]
     initial = frames.new_zeros(1, frames.shape[0], gru.hidden_size)
-    # Not gru(frames): one direction alone has no module. Nor can torch.gru take keyword arguments
-    # for all of these: in order has_biases, num_layers, dropout, train, bidirectional, batch_first.
-    return torch.gru(frames, initial, weights, True, 1, 0.0, gru.training, False, True)[0]
+    # torch.gru and not the module, which would run both directions over the same order of frames.
+    outputs, _ = torch.gru(
+        frames,
+        initial,
+        weights,
+        has_biases=True,
+        num_layers=1,
+        dropout=0.0,
+        train=gru.training,
+        bidirectional=False,
+        batch_first=True,
+    )
+    return outputs  # (B, T, H)
 
 
 def attend(attention: nn.MultiheadAttention, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
@@ -78,12 +94,12 @@ def attend(attention: nn.MultiheadAttention, query: Tensor, keys: Tensor, mask: 
 
     Args:
         attention: Of width E.
-        query: (B, Tq, E).
-        keys: (B, Tk, E); the padding must be finite.
-        mask: (B, Tk).
+        query: (B, T, E).
+        keys: (B, S, E); the padding must be finite.
+        mask: (B, S).
 
     Returns:
-        (B, Tq, E).
+        (B, T, E).
     """
     few_queries = query.shape[1] < keys.shape[1]
     return (_project_queries if few_queries else _project_keys)(attention, query, keys, mask)
@@ -92,34 +108,38 @@ def attend(attention: nn.MultiheadAttention, query: Tensor, keys: Tensor, mask: 
 def _project_queries(
     attention: nn.MultiheadAttention, query: Tensor, keys: Tensor, mask: Tensor
 ) -> Tensor:
+    """Apply all projections on the side of the T queries; the S keys stay as they are."""
     (to_query, to_key, to_value), (b_query, _, b_value), to_out = _split_heads(attention)
-    queries = torch.einsum("bte,hde->bhtd", query, to_query) + b_query
+    queries = torch.einsum("bte,awe->batw", query, to_query) + b_query  # (B, A, T, W)
     # The bias of the keys adds the same to all scores of a query: the softmax cancels it.
-    scores = torch.einsum("bhte,bse->bhts", torch.einsum("bhtd,hde->bhte", queries, to_key), keys)
+    queries = torch.einsum("batw,awe->bate", queries, to_key)  # (B, A, T, E), as wide as the keys
+    scores = torch.einsum("bate,bse->bats", queries, keys)  # (B, A, T, S)
     weights = _attention_weights(attention, scores, mask)
-    context = torch.einsum(
-        "bhte,hde->bhtd", torch.einsum("bhts,bse->bhte", weights, keys), to_value
-    )
+    context = torch.einsum("bats,bse->bate", weights, keys)  # (B, A, T, E)
+    context = torch.einsum("bate,awe->batw", context, to_value)  # (B, A, T, W)
     # Dropout has changed the sums of the weights, and with them the share of the bias.
     context = context + weights.sum(dim=-1, keepdim=True) * b_value
-    return torch.einsum("bhtd,ohd->bto", context, to_out) + attention.out_proj.bias
+    return torch.einsum("batw,oaw->bto", context, to_out) + attention.out_proj.bias
 
 
 def _project_keys(
     attention: nn.MultiheadAttention, query: Tensor, keys: Tensor, mask: Tensor
 ) -> Tensor:
+    """Apply all projections on the side of the S keys; the T queries stay as they are."""
     (to_query, to_key, to_value), (b_query, b_key, b_value), to_out = _split_heads(attention)
-    keyed = torch.einsum("bse,hde->bhsd", keys, to_key) + b_key
-    scores = torch.einsum("bte,bhse->bhts", query, torch.einsum("bhsd,hde->bhse", keyed, to_query))
-    scores = scores + torch.einsum("bhsd,hxd->bhxs", keyed, b_query)
+    keyed = torch.einsum("bse,awe->basw", keys, to_key) + b_key  # (B, A, S, W)
+    wide = torch.einsum("basw,awe->base", keyed, to_query)  # (B, A, S, E), as wide as the queries
+    scores = torch.einsum("bte,base->bats", query, wide)  # (B, A, T, S)
+    # The bias of the queries: one score a key, the same for every query (the axis x of size 1).
+    scores = scores + torch.einsum("basw,axw->baxs", keyed, b_query)
     weights = _attention_weights(attention, scores, mask)
-    values = torch.einsum("bse,hde->bhsd", keys, to_value) + b_value
-    outputs = torch.einsum("bhsd,ohd->bhso", values, to_out)
-    return torch.einsum("bhts,bhso->bto", weights, outputs) + attention.out_proj.bias
+    values = torch.einsum("bse,awe->basw", keys, to_value) + b_value  # (B, A, S, W)
+    outputs = torch.einsum("basw,oaw->baso", values, to_out)  # (B, A, S, E): heads add up below
+    return torch.einsum("bats,baso->bto", weights, outputs) + attention.out_proj.bias
 
 
 def _split_heads(attention: nn.MultiheadAttention) -> tuple[Tensor, Tensor, Tensor]:
-    """Return weights (3, heads, d, E), biases (3, heads, 1, d) and output weights (E, heads, d)."""
+    """Return weights (3, A, W, E), biases (3, A, 1, W) and output weights (E, A, W)."""
     heads, width = attention.num_heads, attention.head_dim
     weights = cast(Tensor, attention.in_proj_weight).view(3, heads, width, -1)
     biases = cast(Tensor, attention.in_proj_bias).view(3, heads, 1, width)
@@ -127,6 +147,7 @@ def _split_heads(attention: nn.MultiheadAttention) -> tuple[Tensor, Tensor, Tens
 
 
 def _attention_weights(attention: nn.MultiheadAttention, scores: Tensor, mask: Tensor) -> Tensor:
+    """Return (B, A, T, S) weights; in training some are dropped, as the module does."""
     weights = masked_softmax(scores / math.sqrt(attention.head_dim), mask[:, None, None, :])
     return nn.functional.dropout(weights, attention.dropout, attention.training)
 
@@ -172,7 +193,7 @@ class AttentionPooling(nn.Module):
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Pool (B, T, D) to (B, D); zeros where an utterance has no frames."""
-        weights = masked_softmax(self.score(frames).squeeze(-1) * self.scale, mask)
+        weights = masked_softmax(self.score(frames).squeeze(-1) * self.scale, mask)  # (B, T)
         return torch.einsum("bt,btd->bd", weights, frames)
 
 
@@ -190,7 +211,7 @@ class StatisticsPooling(nn.Module):
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Pool (B, T, D) to (B, 2D)."""
-        weights = masked_softmax(self.score(frames).squeeze(-1), mask)
+        weights = masked_softmax(self.score(frames).squeeze(-1), mask)  # (B, T)
         mean = torch.einsum("bt,btd->bd", weights, frames)
         variance = torch.einsum("bt,btd->bd", weights, (frames - mean[:, None]).square())
         return torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=-1)

@@ -22,6 +22,7 @@ def class_weights(counts: Tensor, scheme: ClassWeighting = "N/N_j") -> Tensor:
     Source: equation 3 of the paper (N/N_j); the released code (N/(E·N_j)).
     """
     counts = counts.float()
+    # Counts over counts is 1 for every present class, which is what ``none`` means.
     numerator = {"N/N_j": counts.sum(), "N/(E*N_j)": counts.mean(), "none": counts}[scheme]
     return torch.where(counts > 0, numerator / counts.clamp(min=1), 0.0)
 

@@ -174,6 +174,7 @@ def measure_frames(data: UtteranceSet, branch: int) -> tuple[NDArray, NDArray]:
     for frames in read_each(data, branch):
         total += frames.sum(axis=-2, dtype=np.float64)
         squares += np.square(frames, dtype=np.float64).sum(axis=-2)
+    # E[x²] - E[x]² in float64: one pass over frames that may not fit into memory.
     count = data.lengths[:, branch].sum()
     mean = total / count
     return mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))

@@ -36,6 +36,7 @@ def infer(
 
     ``check`` hears of every batch, and may raise to stop.
     """
+    # Sorted by length: a batch is padded to its longest utterance, and the order is put back below.
     order = np.argsort(data.costs, kind="stable")
     plan = np.array_split(order, -(-len(order) // batch_size)) if len(order) else []
     logits = np.zeros((len(data), model.config.num_classes))

@@ -103,7 +103,7 @@ def load_batches(
                 raise found
             slot, batch = found
             if device.type == "cpu":
-                yield batch
+                yield batch  # the slot is filled again only after the step has used it
             else:
                 batch = _to_device(batch, device)
                 slot.copied = _mark(device)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from serctl.errors import CheckpointError
 from serctl.interrupt import stop_requests
 from serctl.models.fusion import FusionModel
 from serctl.models.mixup import draw_mixup
@@ -128,6 +129,7 @@ class Trainer:
         self.parts = options.accumulate or -(-options.batch_size // rows)
         self.state = TrainState()
         self.seconds = Seconds()
+        # float16 gradients below 6e-8 would vanish; bfloat16 has the range of float32.
         self.scaler = torch.amp.GradScaler(
             self.device.type, enabled=options.precision == "float16" and self.device.type == "cuda"
         )
@@ -143,6 +145,11 @@ class Trainer:
         optimizer = self._make_optimizer()
         if (self.folder / STATE).is_file():
             packed, document = load_tensors(self.folder / STATE)
+            if not isinstance(document, dict) or set(document) != set(asdict(self.state)):
+                raise CheckpointError(
+                    f"'{self.folder / STATE}' is a training of another serctl. Start it anew with: "
+                    f"serctl train --overwrite"
+                )
             unpack_training(packed, self.model, optimizer)
             self.state = TrainState(**document)
             self.scaler.load_state_dict(self.state.scaler)
@@ -165,7 +172,7 @@ class Trainer:
         return self.state
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
-        fused = self.device.type in ("cpu", "cuda")
+        fused = self.device.type in ("cpu", "cuda")  # one kernel a step instead of one a tensor
         decay = self.options.weight_decay
         return torch.optim.AdamW(self.model.parameters(), weight_decay=decay, fused=fused)
 
@@ -184,6 +191,7 @@ class Trainer:
             group["lr"] = cosine(
                 state.epoch, phase.epochs, phase.learning_rate, self.options.final_learning_rate
             )
+        # The second phase draws other batches than the first, however long that was.
         plan = phase.sampler.batches(100_000 * state.phase + state.epoch)[state.step :]
         parts = [self._split(batch) for batch in plan]
         times, started = LoadTimes(), time.perf_counter()
@@ -228,6 +236,8 @@ class Trainer:
     ) -> tuple[float, bool, bool]:
         """Take one step; return the whole batch's loss, whether to stop and whether to save."""
         state, ranks = self.state, self.ranks
+        # Dropout and MixUp of a step depend on its place alone, so that a training that continues
+        # here draws what an uninterrupted one draws.
         place = [self.options.seed, state.phase, state.epoch, state.step, ranks.rank]
         self._rng = np.random.default_rng(place)
         torch.manual_seed(int(self._rng.integers(2**63)))

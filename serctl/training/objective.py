@@ -103,6 +103,7 @@ class Objective:
         """Return the loss of a part of a batch, a share of the loss of the ``whole``."""
         logits = self.adjustment(output.logits) if self.adjustment else output.logits
         weights = self.weights.to(logits.device)
+        # Each term is a sum over this part divided by the denominator of the whole batch.
         loss = weighted_cross_entropy(logits, targets.emotion, weights, whole.class_weight)
         if self.margin and output.neutral is not None:
             margin = soft_margin_loss(output.neutral, targets.neutral, whole.utterances)

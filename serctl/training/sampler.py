@@ -57,7 +57,7 @@ class Sampler:
         if self.balance == "off":
             return rng.permutation(size)
         _, index, counts = np.unique(self.groups, return_inverse=True, return_counts=True)
-        weights = 1 / counts[index]
+        weights = 1 / counts[index]  # (N,): every group is as likely as the others
         return rng.choice(size, size, p=weights / weights.sum())
 
     def _balanced_batches(self, rng: np.random.Generator) -> list[Indices]:
@@ -79,6 +79,7 @@ class Sampler:
     def _sort(self, indices: Indices, rng: np.random.Generator) -> Indices:
         if self.window == 1:
             return indices
+        # Sorted exactly, the same utterances would meet in every epoch.
         blur = rng.uniform(1 - BLUR, 1 + BLUR, len(indices))
         return indices[np.argsort(self.lengths[indices] * blur, kind="stable")]
 

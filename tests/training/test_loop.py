@@ -16,11 +16,13 @@ from synthetic_frames import TINY, make_set, make_utterances
 from serctl.data.labels import LabelSet
 from serctl.errors import ConfigError, SerctlError
 from serctl.models.fusion import FusionModel, FusionOutput
+from serctl.training.checkpoint import save_tensors
 from serctl.training.fit import fit, plan_phases, shape_model
 from serctl.training.inference import infer
 from serctl.training.loader import load_batches
 from serctl.training.loop import Trainer, cosine
 from serctl.training.objective import Objective, Targets
+from serctl.training.run_folder import STATE
 from serctl.training.sampler import split_batch
 
 CPU = torch.device("cpu")
@@ -94,6 +96,12 @@ def test_a_training_stopped_by_ctrl_c_and_continued_equals_an_uninterrupted_one(
     run(tmp_path / "parts", options, report=lambda history, line: seen.append(len(history)))
     assert same(tmp_path / "whole", tmp_path / "parts")
     assert seen[0] == after // 6 + 1  # six steps an epoch, and no epoch is repeated
+
+
+def test_the_state_of_another_serctl_is_refused_in_one_line(tmp_path):
+    save_tensors(tmp_path / STATE, {"x": torch.zeros(1)}, {"stage": 0, "epoch": 1})
+    with pytest.raises(SerctlError, match=r"another serctl.*--overwrite"):
+        run(tmp_path)
 
 
 def test_an_epoch_that_nobody_heard_of_is_done_again(tmp_path):
