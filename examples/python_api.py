@@ -35,7 +35,7 @@ def main() -> None:
     )
     result = serctl.evaluate(workspace, serctl.EvaluateOptions(systems=(run.name, stacker.name)))
     for row in result.table:
-        print(f"{row['name']:<30} {row['macro_f1']:.3f}")
+        print(f"{row.name:<30} {row.macro_f1:.3f}")
 
     options = serctl.BundleOptions(stacker=stacker.name, output="words.bundle", overwrite=True)
     model = serctl.load(serctl.make_bundle(workspace, options).folder)

@@ -1,7 +1,30 @@
 """Speech emotion recognition from frozen encoders: the library behind the `serctl` command.
 
-Every subcommand is a function of the same name: ``serctl.extract(workspace, options)``. Public
-names are imported when first used, so ``import serctl`` stays light.
+A project is a folder with `serctl.toml`. Each stage reads what the stage before it wrote::
+
+    import serctl
+
+    workspace = serctl.open_workspace()                    # here or in a parent folder
+    serctl.extract(workspace, serctl.ExtractOptions(encoder="whisper-tiny"))
+    serctl.train(workspace, serctl.TrainOptions(speech="whisper-tiny", recipe="small"))
+    serctl.run(workspace, "small")                         # or all stages of a recipe
+
+    model = serctl.load("bundle")                          # a trained system
+    model.predict("a.wav").emotion
+
+Stages, each ``stage(workspace, options)`` with options of its own (``help(serctl.TrainOptions)``):
+    transcribe, extract, train, export_logits, stack, evaluate, report, predict, bundle_make
+
+Other commands, named as on the command line:
+    init, run, doctor, manifest_check, manifest_stats, manifest_split, manifest_merge, cache_ls,
+    cache_info, cache_verify, cache_prune, cache_rm, cache_pack, cache_unpack, bundle_check,
+    bundle_show, bundle_push, bundle_space; list_encoders for `serctl encoders`
+
+Objects:
+    Workspace, Source, Manifest, Utterance, FeatureStore, Predictor, Prediction
+
+Paths may be strings. An error that a user can cause is a `serctl.errors.SerctlError`. Names are
+imported when they are first used, so ``import serctl`` is fast.
 """
 
 from importlib import import_module
@@ -21,8 +44,18 @@ _PUBLIC = {
         "ExportLogitsOptions",
         "StackOptions",
         "EvaluateOptions",
+        "ReportOptions",
         "PredictOptions",
         "BundleOptions",
+        "PushOptions",
+        "SpaceOptions",
+    ),
+    "serctl.stages.init": ("Source", "init=init_project"),
+    "serctl.stages.manifest": (
+        "manifest_check=check_audio",
+        "manifest_stats=describe_manifest",
+        "manifest_split=split_manifest",
+        "manifest_merge=merge_manifests",
     ),
     "serctl.stages.transcribe": ("transcribe",),
     "serctl.stages.layers": ("layers",),
@@ -31,21 +64,47 @@ _PUBLIC = {
     "serctl.stages.export_logits": ("export_logits",),
     "serctl.stages.stack": ("stack",),
     "serctl.stages.evaluate": ("evaluate",),
+    "serctl.stages.report": ("report",),
+    "serctl.pipeline.run": ("run",),
     "serctl.stages.predict": ("predict",),
     "serctl.system.predictor": ("load", "Predictor"),
     "serctl.system.prediction": ("Prediction", "predictions_to_frame"),
-    "serctl.stages.bundle": ("make_bundle",),
-    "serctl.stages.doctor": ("examine",),
+    "serctl.stages.bundle": (
+        "make_bundle",
+        "bundle_make=make_bundle",
+        "bundle_check=describe_bundle",
+        "bundle_show=show_bundle",
+    ),
+    "serctl.stages.push": ("bundle_push=push_bundle",),
+    "serctl.serve.space": ("bundle_space=write_space",),
+    "serctl.stages.cache": (
+        "cache_ls",
+        "cache_info",
+        "cache_verify",
+        "cache_prune",
+        "cache_rm",
+        "cache_pack",
+        "cache_unpack",
+    ),
+    "serctl.stages.doctor": ("examine", "doctor=examine"),
+    "serctl.encoders.listing": ("list_encoders",),
 }
-_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
-__all__ = ["__version__", *_HOME]
+"""By module: public names, ``name=function`` where the module has another name for it."""
+_HOME = {
+    entry.partition("=")[0]: (module, entry.rpartition("=")[2])
+    for module, entries in _PUBLIC.items()
+    for entry in entries
+}
+PUBLIC_NAMES = ("__version__", *_HOME)
+"""Every public name. It is not ``__all__``: ``help(serctl)`` would print all their docstrings."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'serctl' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
+    module, function = _HOME[name]
+    return getattr(import_module(module), function)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return list(PUBLIC_NAMES)

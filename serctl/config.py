@@ -44,6 +44,13 @@ class Workspace:
     label_order: tuple[str, ...] = ()
     """Emotions in the order of the logits; () for the default order of `LabelSet.of`."""
 
+    def __post_init__(self) -> None:
+        """Let paths be given as strings."""
+        object.__setattr__(self, "root", Path(self.root))
+        for name in ("paths", "weights"):
+            found = {key: Path(path) for key, path in getattr(self, name).items()}
+            object.__setattr__(self, name, found)
+
     def _path(self, name: str) -> Path:
         return self.paths.get(name, self.root / PATHS[name])
 

@@ -51,7 +51,8 @@ def _one_line_errors(ctx: Any) -> Iterator[None]:
         if os.environ.get("SERCTL_DEBUG"):
             raise
         told = error if isinstance(error, SerctlError) else describe_slip(error, ctx)
-        console.err.print(f"[bold red]Error:[/] {_escape(str(told))}", soft_wrap=True)
+        soft = not console.err.is_terminal
+        console.err.print(f"[bold red]Error:[/] {_escape(str(told))}", soft_wrap=soft)
         raise typer.Exit(told.exit_code) from None
     except KeyboardInterrupt:
         goes_on = ctx.invoked_subcommand in RESUMABLE

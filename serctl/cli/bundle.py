@@ -54,12 +54,12 @@ def check(folder: FolderArg, project: ProjectOpt = None, as_json: JsonOpt = Fals
 @bundle.command()
 def show(folder: FolderArg, as_json: JsonOpt = False) -> None:
     """Print the model card; with --json all of bundle.json."""
-    from serctl.system.bundle_folder import open_bundle
-    from serctl.system.card import write_card
+    from serctl.stages.bundle import describe_bundle, show_bundle
 
-    document = open_bundle(folder).document
-    text = json.dumps(document.to_dict(), indent=2) if as_json else write_card(document)
-    typer.echo(text.rstrip())
+    if as_json:
+        typer.echo(json.dumps(describe_bundle(folder).document.to_dict(), indent=2))
+    else:
+        typer.echo(show_bundle(folder).rstrip())
 
 
 @bundle.command()

@@ -9,13 +9,12 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import JsonOpt, ProjectOpt
 from serctl.cli.signature import take_option
-from serctl.config import Workspace, open_workspace
-from serctl.errors import MissingFeaturesError, UnknownNameError, UsageError, first_few
+from serctl.config import open_workspace
+from serctl.errors import first_few
 from serctl.options import ExtractOptions
 
 if TYPE_CHECKING:
     from serctl.cache.describe import StoreSummary
-    from serctl.cache.locate import StoreInfo
     from serctl.stages.cache import VerifyResult
 
 cache = typer.Typer(no_args_is_help=True, help="Look after the cache of frames.")
@@ -31,11 +30,9 @@ YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 @cache.command("ls")
 def ls(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     """List the stores: size, age, and how much of the manifest they hold."""
-    from serctl.cache.describe import summarise_store
+    from serctl.stages.cache import cache_ls
 
-    workspace = open_workspace(project)
-    splits = _read_splits(workspace)
-    summaries = [summarise_store(info, splits) for info in _find(workspace, None)]
+    summaries = cache_ls(open_workspace(project))
     columns = ["store", "layer", "storage", "utterances", "frames", "size", "written", "manifest"]
     rows = [
         [
@@ -58,11 +55,9 @@ def ls(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
 @cache.command("info")
 def info(name: NameArg, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     """Show what a store holds, what made it, and how to open it in Python."""
-    from serctl.cache.describe import summarise_store
+    from serctl.stages.cache import cache_info
 
-    workspace = open_workspace(project)
-    (found,) = _find(workspace, [name])
-    summary = summarise_store(found, _read_splits(workspace))
+    summary = cache_info(open_workspace(project), name)
     console.show(summary, _describe(summary), as_json=as_json)
 
 
@@ -77,12 +72,11 @@ def verify(
     as_json: JsonOpt = False,
 ) -> None:
     """Read every byte and compare checksums. Exit 3 if anything is damaged and not repaired."""
-    from serctl.stages.cache import verify_cache
+    from serctl.stages.cache import cache_verify
 
-    workspace = open_workspace(project)
-    results = verify_cache(
-        workspace,
-        _find(workspace, names),
+    results = cache_verify(
+        open_workspace(project),
+        names or (),
         repair=repair,
         device=device or "auto",
         progress=console.progress,
@@ -105,27 +99,14 @@ def prune(
     as_json: JsonOpt = False,
 ) -> None:
     """Give back the space of replaced frames and merge small segments."""
-    from serctl.cache.compact import prune_store
-    from serctl.cache.describe import remove_abandoned
-    from serctl.cache.store import FeatureStore
+    from serctl.stages.cache import cache_prune
 
     workspace = open_workspace(project)
-    if not dry_run:
-        remove_abandoned(workspace.cache)
-    found = _find(workspace, names)
-    listed = set(_read_splits(workspace))
-    if unlisted and not listed:
-        raise UsageError("--unlisted needs the manifest, and there is none to read.")
-    drop = {
-        item.path: [name for name in FeatureStore.open(item.path).ids if name not in listed]
-        if unlisted
-        else []
-        for item in found
-    }
-    count = sum(map(len, drop.values()))
-    if count and not dry_run and not yes:
-        typer.confirm(f"Delete the frames of {count:,} utterances?", abort=True)
-    results = [prune_store(path, drop=ids, dry_run=dry_run) for path, ids in drop.items()]
+    if unlisted and not dry_run and not yes:
+        planned = cache_prune(workspace, names or (), unlisted=True, dry_run=True)
+        if count := sum(len(item.dropped) for item in planned):
+            typer.confirm(f"Delete the frames of {count:,} utterances?", abort=True)
+    results = cache_prune(workspace, names or (), unlisted=unlisted, dry_run=dry_run)
     would = "would be " if dry_run else ""
     lines = [
         f"{item.store}: {len(item.segments)} segments {would}rewritten, {len(item.dropped):,} "
@@ -144,23 +125,15 @@ def rm(
     as_json: JsonOpt = False,
 ) -> None:
     """Delete stores, having asked."""
-    from serctl.cache.describe import remove_abandoned, remove_store, summarise_size
+    from serctl.stages.cache import cache_rm
 
     workspace = open_workspace(project)
-    if not dry_run:
-        remove_abandoned(workspace.cache)
-    paths = {name: workspace.cache / f"{name}.zarr" for name in names}  # damaged beyond its name
-    paths = {
-        name: path if path.is_dir() else _find(workspace, [name])[0].path
-        for name, path in paths.items()
-    }
-    sizes = {path.stem: summarise_size(path) for path in paths.values()}
+    sizes = cache_rm(workspace, names, dry_run=True)
     told = ", ".join(f"{name} ({_show_bytes(size)})" for name, size in sizes.items())
     if not dry_run:
         if not yes:
             typer.confirm(f"Delete {told}?", abort=True)
-        for path in paths.values():
-            remove_store(path)
+        cache_rm(workspace, names)
     text = f"{'Would delete' if dry_run else 'Deleted'} {told}"
     console.show({"dry_run": dry_run, "stores": sizes}, text, as_json=as_json)
 
@@ -175,15 +148,14 @@ def pack(
     as_json: JsonOpt = False,
 ) -> None:
     """Write one store to one archive for a colleague."""
-    from serctl.cache.archive import pack_store
+    from serctl.stages.cache import cache_pack
 
-    (found,) = _find(open_workspace(project), [name])
-    output = output or Path(f"{found.path.stem}.tar")
-    size = pack_store(found.path, output, progress=console.progress)
-    document = {"archive": output, "bytes": size}
-    console.show(document, f"{output}: {_show_bytes(size)}", as_json=as_json)
+    path = cache_pack(open_workspace(project), name, output, progress=console.progress)
+    size = path.stat().st_size
+    document = {"archive": path, "bytes": size}
+    console.show(document, f"{path}: {_show_bytes(size)}", as_json=as_json)
     if not as_json:
-        console.hint(f"serctl cache unpack {output}")
+        console.hint(f"serctl cache unpack {path}")
 
 
 @cache.command("unpack")
@@ -193,47 +165,10 @@ def unpack(
     as_json: JsonOpt = False,
 ) -> None:
     """Check an archive and take its store into the cache."""
-    from serctl.cache.archive import unpack_store
+    from serctl.stages.cache import cache_unpack
 
-    workspace = open_workspace(project)
-    workspace.cache.mkdir(parents=True, exist_ok=True)
-    path = unpack_store(archive, workspace.cache, progress=console.progress)
+    path = cache_unpack(open_workspace(project), archive, progress=console.progress)
     console.show({"store": path}, str(path), as_json=as_json)
-
-
-def _find(workspace: Workspace, names: list[str] | None) -> list["StoreInfo"]:
-    """Return the stores of some names, or all of them.
-
-    Raises:
-        UnknownNameError: There is no store of a name.
-    """
-    from serctl.cache.locate import find_store, list_stores
-    from serctl.encoders.catalog import ALIASES, ENCODERS
-
-    by_path = {item.path: item for item in list_stores(workspace.cache)}
-    if not names:
-        return list(by_path.values())
-    parts = [name.partition("@") for name in names]
-    full = [f"{ALIASES.get(encoder, encoder)}{at}{digest}" for encoder, at, digest in parts]
-    found = []
-    for name in full:
-        try:
-            found.append(by_path[find_store(workspace.cache, name)])
-        except MissingFeaturesError:
-            known = {one for item in by_path.values() for one in (item.key.encoder, item.name)}
-            encoder = name if name in ENCODERS else "NAME"
-            make = f"Make one with: serctl extract --encoder {encoder}"
-            raise UnknownNameError("store", name, known, make) from None
-    return found
-
-
-def _read_splits(workspace: Workspace) -> dict[str, str]:
-    """Return the split of every utterance; nothing if the project has no manifest yet."""
-    from serctl.data.manifest import read_manifest
-
-    if not workspace.manifest.exists():
-        return {}
-    return {row.utterance_id: row.split for row in read_manifest(workspace.manifest)}
 
 
 def _describe(item: "StoreSummary") -> str:

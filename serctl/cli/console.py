@@ -80,8 +80,8 @@ progress = RichProgress()
 
 
 def say(text: str) -> None:
-    """Tell something beside the result, on stderr."""
-    err.print(text, markup=False, soft_wrap=True)
+    """Print something beside the result on stderr, wrapped between words on a terminal."""
+    err.print(text, markup=False, soft_wrap=not err.is_terminal)
 
 
 def make_say_once() -> Callable[[str], None]:

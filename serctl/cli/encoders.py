@@ -1,24 +1,16 @@
 """`serctl encoders`."""
 
-from dataclasses import asdict
-
 from serctl.cli import console
 from serctl.cli.options import JsonOpt, ProjectOpt
-from serctl.config import Workspace, open_workspace
-from serctl.errors import ConfigError
+from serctl.config import find_workspace
 
 
 def encoders(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     """List the encoders that have a name, and whether their weights are on this machine."""
-    from serctl.encoders.catalog import ALIASES, ENCODERS
-    from serctl.encoders.weights import have_weights
+    from serctl.encoders.listing import list_encoders
 
-    mapping = _workspace(project).weights
-    names = {row: name for name, row in ALIASES.items()}
-    rows = [
-        {**asdict(spec), "alias": names.get(spec.name, ""), "at_hand": have_weights(spec, mapping)}
-        for spec in ENCODERS.values()
-    ]
+    workspace = find_workspace(project)
+    rows = list_encoders(workspace.weights if workspace else None)
     table = [("encoder (alias)", "modality", "dim", "rate", "here", "weights", "licence")]
     for row in rows:
         name = f"{row['name']} ({row['alias']})" if row["alias"] else row["name"]
@@ -33,15 +25,3 @@ def encoders(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
         "Any Hugging Face id or local folder of a wav2vec2-like, Whisper or text model is one "
         "too. The layer is last_hidden_state; --layer N of `serctl extract` is hidden_states[N]."
     )
-
-
-def _workspace(project: ProjectOpt) -> Workspace:
-    """Return the project if there is one; the catalogue needs none."""
-    try:
-        return open_workspace(project)
-    except ConfigError:
-        if project is not None:
-            raise
-        from pathlib import Path
-
-        return Workspace(Path())

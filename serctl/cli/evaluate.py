@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from serctl.documents.report import SystemSummary
     from serctl.stages.evaluate import EvaluateResult
 
+METHOD = ("BS-F1:", "95 % intervals:")
+"""How notes on the metrics start."""
 KINDS = {"run": "model", "stacker": "stack"}
 """How the terminal names the kinds of systems; the others have the names of the report."""
 
@@ -30,6 +32,9 @@ def evaluate(workspace: Workspace, options: EvaluateOptions, as_json: JsonOpt = 
         return
     for warning in result.warnings:
         console.say(f"Warning: {warning}")
+    for note in result.notes:
+        if not note.startswith(METHOD):  # the report explains the metrics
+            console.say(note)
     console.show(result, describe(result), as_json=as_json)
     for verdict in result.verdicts[:1]:  # the best against the next best; the report has them all
         console.say(verdict)

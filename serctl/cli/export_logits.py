@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from serctl.cli import console
+from serctl.cli.hints import hint_logits
 from serctl.cli.options import JsonOpt
 from serctl.cli.signature import with_options
 from serctl.config import Workspace
@@ -26,7 +27,7 @@ def export_logits(
         console.say(f"Note: {note}")
     console.show(result, describe(result), as_json=as_json)
     if not as_json:
-        console.hint(f"serctl evaluate {result.run}")
+        console.hint(hint_logits(workspace))
 
 
 def describe(result: "ExportLogitsResult") -> "Table":

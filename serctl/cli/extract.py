@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from serctl.cli import console
+from serctl.cli.hints import hint_train
 from serctl.cli.options import JsonOpt
 from serctl.cli.signature import with_options
 from serctl.config import Workspace
@@ -28,8 +29,8 @@ def extract(workspace: Workspace, options: list[ExtractOptions], as_json: JsonOp
     document = results[0] if len(results) == 1 else [asdict(result) for result in results]
     console.show(document, "\n".join(map(describe, results)), as_json=as_json)
     if not as_json:
-        branches = " ".join(f"--{result.modality} {name_branch(result)}" for result in results)
-        console.hint(f"serctl train {branches}")
+        branches = [f"--{result.modality} {name_branch(result)}" for result in results]
+        console.hint(hint_train(workspace, branches))
     if any(result.failed for result in results):
         raise typer.Exit(3)
 

@@ -1,11 +1,13 @@
 """`serctl init`."""
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from serctl.cli import console
+from serctl.cli.hints import choose_recipe
 from serctl.cli.manifest import balance_rows
 from serctl.cli.options import JsonOpt
 from serctl.errors import UsageError
@@ -58,13 +60,14 @@ def init(
         splits = parse_mapping(split or [], "--split")
         columns = _columns(column or [])
         sources = [Source(table=manifest, root=_only(roots), columns=columns, splits=splits)]
-    elif len(roots) != len(corpora):
+    elif len(roots) != len(corpora) and (roots or corpora != ["demo"]):
         raise UsageError(
             f"{len(corpora)} --corpus but {len(roots)} --root: give one for each, as in "
             f"serctl init --corpus {corpora[0]} --root DIR"
         )
     else:
-        sources = [Source(name, folder) for name, folder in zip(corpora, roots, strict=True)]
+        pairs = zip_longest(corpora, roots)
+        sources = [Source(name, folder) for name, folder in pairs]
     result = init_project(
         project,
         sources,
@@ -81,8 +84,11 @@ def init(
     console.show(result, table, as_json=as_json)
     console.say(f"Wrote {result.manifest} and {result.project}.")
     inside = "" if project == Path() else f"cd {project} && "
-    own = "   (the corpus' own words: --from-manifest)" if result.has_words else ""
-    console.hint(f"{inside}serctl transcribe{own}")
+    recipe = "demo" if corpora == ["demo"] else choose_recipe(sum(result.counts["train"].values()))
+    if result.has_words and recipe != "demo":
+        console.hint(f"{inside}serctl transcribe --from-manifest && serctl run {recipe}")
+    else:
+        console.hint(f"{inside}serctl run {recipe}   (or step by step: serctl transcribe)")
 
 
 def _only(roots: list[Path]) -> Path | None:

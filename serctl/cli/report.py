@@ -21,3 +21,5 @@ def report(workspace: Workspace, options: ReportOptions, as_json: JsonOpt = Fals
         f"as {result.format}: {result.output}"
     )
     console.show(result, text, as_json=as_json)
+    if result.format == "html" and not as_json:
+        console.hint_page(result.output)

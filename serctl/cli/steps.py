@@ -1,5 +1,6 @@
 """One line on the terminal for each step of `serctl run`."""
 
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _count(done: int, verb: str, present: int, failed: int) -> str:
 
 
 def _train(result: "TrainResult") -> str:
-    """Return the outcome of the run; its fold models as a list of their dev metrics."""
+    """Return the outcome of the run, and the mean dev metric of its fold models."""
     networks = (*result.runs, *result.folds)
     if all(one.present for one in networks):
         return "was trained"
@@ -46,8 +47,8 @@ def _train(result: "TrainResult") -> str:
     parts = [f"epoch {found.best_epoch} of {found.epochs}"]
     if found.metrics:
         parts.append(f"dev macro-F1 {found.metrics['dev_macro_f1']:.3f}")
-        folds = [f"{fold.summary.metrics['dev_macro_f1']:.3f}" for fold in result.folds]
-        parts += [f"folds {' '.join(folds)}"] if folds else []
+        folds = [fold.summary.metrics["dev_macro_f1"] for fold in result.folds]
+        parts += [f"{len(folds)} folds {fmean(folds):.3f}"] if folds else []
     seconds = sum(one.summary.seconds for one in networks)
     return ", ".join([*parts, f"{seconds:,.0f} s"])
 

@@ -164,7 +164,7 @@ class Manifest:
         return {name: tuple(sorted(found)) for name, found in splits.items() if len(found) > 1}
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path | str) -> Manifest:
     """Read and check a manifest.
 
     Args:
@@ -174,6 +174,7 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: A column is missing or nearly the name of a known one, an id is given twice,
             or a split or number is not one; the message names the first offending rows by line.
     """
+    path = Path(path)
     table = read_manifest_table(path)
     table = table.rename(match_columns(table.header, KNOWN_COLUMNS))
     missing = [name for name in ("utterance_id", "path", "split") if name not in table.header]
@@ -340,12 +341,12 @@ def _is_unprintable(value: str | Path) -> bool:
     return any(unicodedata.category(character) in ("Cc", "Cs") for character in str(value))
 
 
-def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
+def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
     """Write a manifest atomically; paths below its folder are written relative to it.
 
     Without any transcript there is no such column: no words are known, which is not no words.
     """
-    rows = list(utterances)
+    path, rows = Path(path), list(utterances)
     columns = COLUMNS if any(row.transcript is not None for row in rows) else COLUMNS[:-1]
     segment = SEGMENT if any(row.is_segment for row in rows) else ()
     extra = list(dict.fromkeys(name for row in rows for name in row.extra))

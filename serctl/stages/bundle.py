@@ -39,7 +39,7 @@ from serctl.metrics.classification import METRICS, score_predictions
 from serctl.options import BundleOptions
 from serctl.progress import Progress, silent
 from serctl.system.bundle_folder import BUNDLE_FILE, open_bundle, seal_bundle
-from serctl.system.card import write_readme
+from serctl.system.card import write_card, write_readme
 from serctl.system.parts import EncoderKey, Parts, find_parts
 from serctl.training.run_folder import list_model_files
 
@@ -122,12 +122,22 @@ def make_bundle(
     return replace(describe_bundle(output), notes=tuple(_list_notes(encoders, corpora)))
 
 
-def describe_bundle(folder: Path) -> BundleResult:
+def show_bundle(folder: Path | str) -> str:
+    """Return the model card of a bundle as Markdown.
+
+    Raises:
+        CheckpointError: A file is missing, changed or not listed.
+    """
+    return write_card(open_bundle(Path(folder)).document)
+
+
+def describe_bundle(folder: Path | str) -> BundleResult:
     """Check every file of a bundle and return its name, size and ``bundle.json``.
 
     Raises:
         CheckpointError: A file is missing, changed or not listed.
     """
+    folder = Path(folder)
     bundle = open_bundle(folder)
     document = bundle.document
     sizes = [facts.bytes for facts in document.files.values()]

@@ -1,16 +1,34 @@
-"""`serctl cache verify`: every byte of the stores, and the utterances that must be made again."""
+"""`serctl cache`: list, check, repair, prune, delete, pack and unpack the stores of frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serctl.cache.archive import pack_store, unpack_store
 from serctl.cache.check import CheckResult, check_store
-from serctl.cache.compact import mend_store
-from serctl.cache.locate import StoreInfo
+from serctl.cache.compact import PruneResult, mend_store, prune_store
+from serctl.cache.describe import (
+    StoreSummary,
+    remove_abandoned,
+    remove_store,
+    summarise_size,
+    summarise_store,
+)
+from serctl.cache.locate import StoreInfo, find_store, list_stores
 from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
 from serctl.data.manifest import read_manifest
-from serctl.errors import CacheError, UnknownNameError, WeightsError, count, first_few
+from serctl.encoders.catalog import ALIASES, ENCODERS
+from serctl.errors import (
+    CacheError,
+    MissingFeaturesError,
+    UnknownNameError,
+    UsageError,
+    WeightsError,
+    count,
+    first_few,
+)
 from serctl.options import ExtractOptions
 from serctl.progress import Progress, silent
 
@@ -63,6 +81,136 @@ def verify_cache(
             result = _repair(workspace, info, result, device, progress)
         results.append(result)
     return results
+
+
+def cache_ls(workspace: Workspace) -> list[StoreSummary]:
+    """Return a summary of every store: size, age, and how much of the manifest it holds."""
+    splits = _read_splits(workspace)
+    return [summarise_store(info, splits) for info in find_stores(workspace)]
+
+
+def cache_info(workspace: Workspace, name: str) -> StoreSummary:
+    """Return what one store holds and what made it.
+
+    Raises:
+        UnknownNameError: There is no such store.
+    """
+    (found,) = find_stores(workspace, [name])
+    return summarise_store(found, _read_splits(workspace))
+
+
+def cache_verify(
+    workspace: Workspace,
+    names: Sequence[str] = (),
+    *,
+    repair: bool = False,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> list[VerifyResult]:
+    """Read all bytes of some stores, or of all; with ``repair``, mend them; see `verify_cache`."""
+    stores = find_stores(workspace, names)
+    return verify_cache(workspace, stores, repair=repair, device=device, progress=progress)
+
+
+def cache_prune(
+    workspace: Workspace,
+    names: Sequence[str] = (),
+    *,
+    unlisted: bool = False,
+    dry_run: bool = False,
+) -> list[PruneResult]:
+    """Free the space of replaced frames in some stores, or in all, and merge small segments.
+
+    Args:
+        workspace: The project.
+        names: Encoders, or ``encoder@digest``; all if empty.
+        unlisted: Also drop the frames of utterances that the manifest does not list.
+        dry_run: Change nothing.
+
+    Raises:
+        UsageError: ``unlisted`` without a manifest.
+    """
+    from serctl.cache.store import FeatureStore
+
+    if not dry_run:
+        remove_abandoned(workspace.cache)
+    listed = set(_read_splits(workspace))
+    if unlisted and not listed:
+        raise UsageError("--unlisted needs the manifest, and there is none to read.")
+    results = []
+    for item in find_stores(workspace, names):
+        ids = FeatureStore.open(item.path).ids if unlisted else ()
+        drop = [name for name in ids if name not in listed]
+        results.append(prune_store(item.path, drop=drop, dry_run=dry_run))
+    return results
+
+
+def cache_rm(
+    workspace: Workspace, names: Sequence[str], *, dry_run: bool = False
+) -> dict[str, int]:
+    """Delete stores, without asking, and return their sizes in bytes.
+
+    Raises:
+        UnknownNameError: There is no store of a name.
+    """
+    if not dry_run:
+        remove_abandoned(workspace.cache)
+    paths = {name: workspace.cache / f"{name}.zarr" for name in names}
+    for name, path in paths.items():
+        if not path.is_dir():  # else the whole name of a store, which may be unreadable
+            paths[name] = find_stores(workspace, [name])[0].path
+    sizes = {path.stem: summarise_size(path) for path in paths.values()}
+    for path in paths.values() if not dry_run else ():
+        remove_store(path)
+    return sizes
+
+
+def cache_pack(
+    workspace: Workspace,
+    name: str,
+    output: Path | str | None = None,
+    *,
+    progress: Progress = silent,
+) -> Path:
+    """Write one store to one archive, ``STORE.tar`` here by default, and return its path."""
+    (found,) = find_stores(workspace, [name])
+    path = Path(output or f"{found.path.stem}.tar")
+    pack_store(found.path, path, progress=progress)
+    return path
+
+
+def cache_unpack(workspace: Workspace, archive: Path | str, *, progress: Progress = silent) -> Path:
+    """Check an archive, take its store into the cache, and return the folder of the store."""
+    workspace.cache.mkdir(parents=True, exist_ok=True)
+    return unpack_store(Path(archive), workspace.cache, progress=progress)
+
+
+def find_stores(workspace: Workspace, names: Sequence[str] = ()) -> list[StoreInfo]:
+    """Return the stores of some names, or all of them.
+
+    Raises:
+        UnknownNameError: There is no store of a name.
+    """
+    by_path = {item.path: item for item in list_stores(workspace.cache)}
+    parts = [name.partition("@") for name in names]
+    full = [f"{ALIASES.get(encoder, encoder)}{at}{digest}" for encoder, at, digest in parts]
+    found = [] if names else list(by_path.values())
+    for name in full:
+        try:
+            found.append(by_path[find_store(workspace.cache, name)])
+        except MissingFeaturesError:
+            known = {one for item in by_path.values() for one in (item.key.encoder, item.name)}
+            encoder = name if name in ENCODERS else "NAME"
+            make = f"Make one with: serctl extract --encoder {encoder}"
+            raise UnknownNameError("store", name, known, make) from None
+    return found
+
+
+def _read_splits(workspace: Workspace) -> dict[str, str]:
+    """Return the split of every utterance; nothing if the project has no manifest yet."""
+    if not workspace.manifest.exists():
+        return {}
+    return {row.utterance_id: row.split for row in read_manifest(workspace.manifest)}
 
 
 def _repair(

@@ -52,7 +52,7 @@ class Check:
     mend: str = ""
 
 
-def examine(project: Path | None = None) -> tuple[Check, ...]:
+def examine(project: Path | str | None = None) -> tuple[Check, ...]:
     """Look at the machine, and at the project if there is one."""
     checks = [*_check_packages(), _check_device(), _check_codecs(), _check_detector()]
     checks += [_check_hub(os.environ.get("HF_ENDPOINT") or HUB)]

@@ -59,6 +59,12 @@ class Source:
     columns: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Let paths be given as strings."""
+        for name in ("root", "table"):
+            if isinstance(path := getattr(self, name), str):
+                object.__setattr__(self, name, Path(path))
+
 
 @dataclass(frozen=True)
 class InitResult:
@@ -75,7 +81,7 @@ class InitResult:
 
 
 def init_project(
-    folder: Path,
+    folder: Path | str,
     sources: Sequence[Source],
     *,
     mapping: Mapping[str, str] | None = None,
@@ -89,7 +95,8 @@ def init_project(
 
     Args:
         folder: Where `serctl.toml` and `manifest.csv` go.
-        sources: Corpora; with several, ids and speakers get the corpus' name in front.
+        sources: Corpora. The demo corpus is made in ``folder/corpus`` unless it has a root. With
+            several, ids and speakers get the corpus' name in front.
         mapping: Emotions to rename, e.g. ``{"calm": "neutral"}``; to '' makes them unlabelled.
         drop: Emotions whose utterances are left out.
         limit: Keep this many utterances, spread over splits and emotions.
@@ -102,9 +109,14 @@ def init_project(
         CorpusError: A folder does not look like its corpus.
         ManifestError: No utterance has an emotion, ids clash, or splits cannot be made.
     """
+    folder = Path(folder)
     project, manifest = folder / PROJECT_FILE, folder / PATHS["manifest"]
     if not overwrite and (there := [str(path) for path in (project, manifest) if path.exists()]):
         raise UsageError(f"{' and '.join(there)} exist already. Replace with: --overwrite")
+    sources = [
+        replace(it, root=folder / "corpus") if it.name == DEMO and it.root is None else it
+        for it in sources
+    ]
     rows: list[Utterance] = []
     notes: list[str] = []
     corpora = [_read(source, seed, progress) for source in sources]

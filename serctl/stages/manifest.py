@@ -71,14 +71,14 @@ class ManifestStats:
     leaking_transcripts: int
 
 
-def check_audio(manifest: Manifest, *, progress: Progress = silent) -> CheckResult:
+def check_audio(manifest: Manifest | Path | str, *, progress: Progress = silent) -> CheckResult:
     """Decode every file and compare the samples.
 
     Returns:
         Audio that is missing, unreadable, empty, silent or not finite; groups of utterances with
         the same samples, ``leaks`` across splits and ``duplicates`` within one.
     """
-    rows = manifest.utterances
+    rows = _open(manifest).utterances
     found: dict[str, list[Utterance]] = {}
     problems = []
     with (
@@ -114,8 +114,11 @@ def _ids(groups: Iterable[Sequence[Utterance]]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(row.utterance_id for row in group) for group in groups)
 
 
-def describe_manifest(manifest: Manifest, *, progress: Progress = silent) -> ManifestStats:
+def describe_manifest(
+    manifest: Manifest | Path | str, *, progress: Progress = silent
+) -> ManifestStats:
     """Count emotions, speakers, votes and hours; durations come from the files' headers."""
+    manifest = _open(manifest)
     with progress.task("measure audio", len(manifest), "utterances") as advance:
         splits = {
             split: _describe_split(manifest.select(split), advance) for split in manifest.splits
@@ -151,8 +154,8 @@ def _describe_split(rows: Manifest, advance: Advance) -> SplitStats:
 
 
 def split_manifest(
-    source: Path,
-    target: Path,
+    source: Path | str,
+    target: Path | str,
     *,
     seed: int = 0,
     test_folds: Sequence[str] = (),
@@ -177,17 +180,17 @@ def split_manifest(
     """
     if all_train and (test_folds or dev_folds):
         raise UsageError("--all-train leaves nothing to --test-fold and --dev-fold; choose one.")
-    rows: Sequence[Utterance] = read_table(source, {}).utterances
+    rows: Sequence[Utterance] = read_table(Path(source), {}).utterances
     if all_train or test_folds or dev_folds:
         rows = split_by_fold(rows, test_folds, dev_folds)
     else:
         rows, _ = assign_splits(rows, seed)
-    return _write(rows, target, overwrite)
+    return _write(rows, Path(target), overwrite)
 
 
 def merge_manifests(
-    sources: Sequence[Path],
-    target: Path,
+    sources: Sequence[Path | str],
+    target: Path | str,
     *,
     prefixes: Sequence[str] = (),
     overwrite: bool = False,
@@ -199,7 +202,7 @@ def merge_manifests(
     """
     if prefixes and len(prefixes) != len(sources):
         raise UsageError(f"{len(sources)} manifests but {len(prefixes)} --prefix: one for each.")
-    manifests = [read_manifest(source) for source in sources]
+    manifests = [read_manifest(Path(source)) for source in sources]
     rows = [
         replace(
             row,
@@ -215,7 +218,11 @@ def merge_manifests(
             f"{len(clashes)} ids are in several manifests ({first_few(clashes)}). "
             f"Keep them apart with one --prefix for each."
         )
-    return _write(rows, target, overwrite)
+    return _write(rows, Path(target), overwrite)
+
+
+def _open(manifest: Manifest | Path | str) -> Manifest:
+    return manifest if isinstance(manifest, Manifest) else read_manifest(Path(manifest))
 
 
 def _write(rows: Sequence[Utterance], target: Path, overwrite: bool) -> Manifest:

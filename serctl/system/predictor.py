@@ -278,7 +278,7 @@ class Predictor:
 def load(
     model: str | Path,
     *,
-    project: Path | None = None,
+    project: Path | str | None = None,
     device: str = "auto",
     prior: str = "as-trained",
     abstain_below: float = 0.0,

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from serctl.cli import app
 from serctl.config import open_workspace, resolve_options
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest import Utterance, read_manifest
 from serctl.demo import corpus as demo
 from serctl.options import TranscribeOptions
 
@@ -153,3 +153,21 @@ def test_joined_corpora_keep_their_names_apart(test_data: Path, tmp_path: Path) 
     options = resolve_options(TranscribeOptions, "transcribe", open_workspace(tmp_path))
     assert options.language == "auto"
     assert not manifest.leaking_speakers()
+
+
+def test_the_demo_corpus_needs_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def make(folder: Path, seed: int, **_: object) -> tuple[Utterance, ...]:
+        asked.append(folder)
+        return tuple(
+            Utterance(f"u{i}", folder / f"u{i}.wav", split, "happy", f"s{split}")
+            for i, split in enumerate(("train", "dev", "test"))
+        )
+
+    monkeypatch.setattr("serctl.stages.init.make_demo", make)
+    result = init(tmp_path / "project", "--corpus", "demo")
+    assert result.exit_code == 0, result.stderr
+    assert asked == [tmp_path / "project" / "corpus"]
+    assert "Next: " in result.stderr
+    assert "serctl run demo" in result.stderr

@@ -11,6 +11,9 @@ from rich.console import Console
 from serctl.cli import console
 from serctl.cli.console import RichProgress, break_name, table
 from serctl.cli.evaluate import describe
+from serctl.cli.hints import choose_recipe, hint_logits, hint_train
+from serctl.config import Workspace
+from serctl.data.manifest import Utterance, write_manifest
 from serctl.documents.report import SystemSummary
 from serctl.stages.evaluate import EvaluateResult
 
@@ -105,3 +108,36 @@ def test_no_bar_is_drawn_into_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with RichProgress().task("extract", 2, "utterances") as advance:
         advance()
     assert file.getvalue() == ""
+
+
+@pytest.mark.parametrize(("size", "recipe"), [(40, "small"), (5000, "small"), (90_000, "paper")])
+def test_the_recipe_of_a_hint_fits_the_corpus(size: int, recipe: str) -> None:
+    assert choose_recipe(size) == recipe
+
+
+def test_the_hint_after_an_export_follows_the_project(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+
+    def touch(path: str) -> None:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+
+    touch("runs/a/summary.json")
+    touch("runs/a/logits/dev.csv")
+    assert hint_logits(workspace) == "serctl evaluate"
+    touch("runs/b/summary.json")
+    assert hint_logits(workspace) == "serctl export-logits b"
+    touch("runs/b/logits/dev.csv")
+    assert hint_logits(workspace) == "serctl stack"
+    touch("stackers/both/stacker.json")
+    assert hint_logits(workspace) == "serctl evaluate"
+
+
+def test_the_hint_of_a_training_names_the_recipe_unless_the_project_does(tmp_path: Path) -> None:
+    rows = [Utterance("a", tmp_path / "a.wav", "train", "happy")]
+    write_manifest(tmp_path / "manifest.csv", rows)
+    branches = ["--speech whisper-tiny"]
+    told = hint_train(Workspace(tmp_path), branches)
+    assert told == "serctl train --speech whisper-tiny --recipe small"
+    own = Workspace(tmp_path, tables={"train": {"recipe": "small"}})
+    assert hint_train(own, branches) == "serctl train --speech whisper-tiny"
