@@ -166,12 +166,12 @@ def _find_row(name: str) -> EncoderSpec | None:
 
 
 def is_hub_id(name: str) -> bool:
-    """Tell whether a name has the form ``owner/model``."""
+    """Return whether a name has the form ``owner/model``."""
     return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")
 
 
 def is_path(name: str) -> bool:
-    """Tell whether a name can only be a path: ``./x``, ``/x``, ``~/x`` or ``x/y/z``."""
+    """Return whether a name can only be a path: ``./x``, ``/x``, ``~/x`` or ``x/y/z``."""
     return name.startswith((".", "/", "~")) or ("/" in name and not is_hub_id(name))
 
 

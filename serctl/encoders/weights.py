@@ -192,7 +192,7 @@ def _from_cache(repository: str, spec: EncoderSpec, revision: str | None = None)
 
 
 def _is_whole(snapshot: Path, spec: EncoderSpec) -> bool:
-    """Tell whether a snapshot holds a set of weights and no download of it was interrupted."""
+    """Return whether a snapshot holds a set of weights and no download of it was interrupted."""
     names = _list(snapshot)
     chosen, wanted = select_files(names, spec.files), set(spec.files)
     for index in (name for name in chosen if name.endswith(".index.json")):

@@ -116,7 +116,7 @@ def _open_store(workspace: Workspace, plain: str, name: str, recipe: str) -> Fea
         path = find_store(workspace.cache, name)
     except MissingFeaturesError:
         raise
-    except CacheError:  # several: the one that `extract` makes here, if that can be told
+    except CacheError:  # several: take the one that `extract` makes here, if that is known
         usual = _default_key(workspace, plain, recipe)
         _, layers, _ = split_name(name)
         if usual and layers:

@@ -1,4 +1,4 @@
-"""The encoders and the recogniser of a system that judges audio: all held, or one at a time."""
+"""The encoders and the recogniser of a trained system: all in memory, or one at a time."""
 
 import gc
 import os
@@ -90,7 +90,7 @@ class Encoders:
         return self._load(self._parts.encoders[self.passes[digest][0].digest])
 
     def recogniser(self) -> "Recogniser":
-        """Return the recogniser whose words the networks learnt from; see `encoder`."""
+        """Return the recogniser whose transcripts the networks were trained on; see `encoder`."""
         if self._recogniser is not None:
             return self._recogniser
         self._make_room()
@@ -137,7 +137,7 @@ def makes(recogniser: "Recogniser", key: FeatureKey) -> bool:
 
 
 def check_identity(found: EncoderIdentity, key: FeatureKey, contents: Mapping[str, str]) -> None:
-    """Refuse weights that are not those a network learnt from.
+    """Refuse weights that are not those a network was trained with.
 
     Raises:
         WeightsError: Their revision is another one, or they are cut into windows otherwise.
@@ -146,20 +146,20 @@ def check_identity(found: EncoderIdentity, key: FeatureKey, contents: Mapping[st
     if found.revision not in wanted or found.window != key.window:
         raise WeightsError(
             f"The weights of '{key.encoder}' at hand ({found.weights}, {found.revision[:19]}) are "
-            f"not those the networks learnt from ({key.weights}, {key.revision[:19]}). Copy those "
-            f"here and name them in serctl.toml under [weights], or with --weights NAME=DIR."
+            f"not those the networks were trained with ({key.weights}, {key.revision[:19]}). Copy "
+            f"those here and name them in serctl.toml under [weights], or with --weights NAME=DIR."
         )
 
 
 def settle_words(recogniser: RecogniserRecord | None, mapping: Mapping[str, Path]) -> Recognition:
-    """Find the recogniser whose words the networks learnt from.
+    """Find the recogniser whose transcripts the networks were trained on.
 
     Raises:
-        TranscriptsError: They learnt from a corpus' own words, or from another revision's.
+        TranscriptsError: They were trained on transcripts of the corpus, or of another revision.
     """
     if recogniser is None or recogniser.settings is None:
         raise TranscriptsError(
-            "This system learnt from words that came with the corpus. Give the words of these "
+            "This system was trained on transcripts of the corpus. Give the transcripts of these "
             "recordings too: serctl predict AUDIO --model NAME --transcripts words.csv "
             "(columns utterance_id,text), or name a recogniser: --recogniser whisper-large-v3"
         )
@@ -169,7 +169,7 @@ def settle_words(recogniser: RecogniserRecord | None, mapping: Mapping[str, Path
     recognition = settle_recognition(Workspace(Path(), weights=mapping), options)
     if recogniser.source not in ("", recognition.source):
         raise TranscriptsError(
-            f"The networks learnt from words of '{recogniser.source}'; what is at hand would "
-            f"give '{recognition.source}'. Name the same weights in serctl.toml under [weights]."
+            f"The networks were trained on transcripts of '{recogniser.source}'; what is at hand "
+            f"would give '{recognition.source}'. Name the same weights in serctl.toml: [weights]."
         )
     return recognition

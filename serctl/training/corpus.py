@@ -151,7 +151,7 @@ def _describe(
     if absent:
         notes.append(f"No training utterance is {', '.join(absent)}; weight 0.")
     if unvoted := int((train.label_ids == NO_LABEL).sum()):
-        notes.append(f"{unvoted} utterances without a majority are learnt from their votes.")
+        notes.append(f"{unvoted} utterances without a majority are trained on their votes.")
     steps = -(-len(train) // options.batch_size)
     if steps * options.epochs * options.learning_rate < 0.01:
         notes.append(

@@ -9,18 +9,45 @@ seen its speaker. Frames are extracted first, in one pass.
 """
 
 import argparse
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from serctl import ExportLogitsOptions, ExtractOptions, TrainOptions, export_logits, extract, train
-from serctl.config import open_workspace
+from serctl.config import Workspace, open_workspace
+from serctl.data.labels import LabelSet
 from serctl.data.manifest import read_manifest
+from serctl.encoding.features import open_branches
 from serctl.ensemble.logits_file import read_logits
 from serctl.metrics.bootstrap import draw_resamples, interval, score_resamples
 from serctl.metrics.classification import score_predictions
 from serctl.metrics.paired import compare_paired
+from serctl.training.dataset import build_set, make_reader
+from serctl.training.loader import load_batches
+
+
+def time_reading(workspace: Workspace, encoder: str, layers: list[int]) -> None:
+    """Print the seconds that an epoch of batches takes to read, of one layer and of all."""
+    rows = [row for row in read_manifest(workspace.manifest) if row.emotion]
+    labels = LabelSet.of(row.emotion for row in rows)
+    found = {}
+    for name in (f"{encoder}@{layers[0]}", f"{encoder}@{'+'.join(map(str, layers))}"):
+        [branch] = open_branches(workspace, {"speech": [name]})
+        data = build_set(rows, [make_reader(branch.stores)], labels)
+        plan = np.array_split(np.argsort(data.costs), -(-len(data) // 32))
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            for _ in load_batches(data, plan, torch.device("cpu")):
+                pass
+            times.append(time.perf_counter() - started)
+        found[name] = min(times)
+        print(f"{name:32} {found[name]:.3f} s an epoch, the best of five")
+    one, several = found.values()
+    print(f"{len(layers)} layers cost {several / one:.2f} times one")
 
 
 def main() -> None:
@@ -31,12 +58,16 @@ def main() -> None:
     parser.add_argument("layers", type=int, nargs="+")
     parser.add_argument("--window", type=int)
     parser.add_argument("--single", type=int, nargs="*", help="layers trained alone")
+    parser.add_argument("--reading", action="store_true", help="only time reading the layers")
     given = parser.parse_args()
     workspace = open_workspace(given.project)
     options = ExtractOptions(
         encoder=given.encoder, layer=tuple(given.layers), window=given.window, device="cpu"
     )
     extract(workspace, options)
+    if given.reading:
+        time_reading(workspace, given.encoder, given.layers)
+        return
     base = TrainOptions(
         recipe="small", loss="wce", text=(), folds=5, main=False, select_by="last", device="cpu"
     )

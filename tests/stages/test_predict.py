@@ -325,7 +325,7 @@ def test_other_weights_than_it_learnt_from_are_refused(
     (other / "preprocessor_config.json").write_text(
         (other / "preprocessor_config.json").read_text().replace("true", "false", 1)
     )
-    with pytest.raises(WeightsError, match="not those the networks learnt from"):
+    with pytest.raises(WeightsError, match="not those the networks were trained with"):
         run(project, words, model=str(bundle), audio=audio, weights=(f"wavlm-large={other}",))
     with pytest.raises(UsageError, match="NAME=DIR"):
         run(project, words, model=str(bundle), audio=audio, weights=("wavlm-large",))

@@ -1,4 +1,4 @@
-"""Which back-end decodes: told without loading any of them."""
+"""Which back-end decodes, found out without loading any of them."""
 
 from importlib.util import find_spec
 from pathlib import Path
