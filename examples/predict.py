@@ -1,6 +1,6 @@
-"""Judge recordings from Python: `python examples/predict.py BUNDLE AUDIO...`.
+"""Predict recordings from Python: `python examples/predict.py BUNDLE AUDIO...`.
 
-A bundle is what `serctl bundle make` wrote; the name of a run or stacker of a project works too.
+BUNDLE is a folder that `serctl bundle make` wrote, or the name of a run or stacker of a project.
 """
 
 import sys
@@ -11,19 +11,19 @@ import serctl
 
 
 def main(bundle: str, *audio: str) -> None:
-    """Load once; then files, arrays and batches."""
-    # Emotions as frequent as in dev; prior="balanced" or a file of shares are others, and
-    # abstain_below=0.5 names no emotion that is less probable than that.
+    """Load a system once, then predict files and an array."""
+    # The class prior is that of dev; prior="balanced" is uniform. With abstain_below=0.5, a
+    # recording gets no label if the highest probability is below 0.5.
     model = serctl.load(bundle, prior="natural", device="cpu")
-    print(f"{model.parts.name} knows {', '.join(model.labels)}")
+    print(f"{model.parts.name} predicts {', '.join(model.labels)}")
 
-    for found in model.predict_batch(audio):
-        print(f"{found.audio}: {found.emotion} ({found.confidence:.2f})")
+    for prediction in model.predict_batch(audio):
+        print(f"{prediction.audio}: {prediction.emotion} ({prediction.confidence:.2f})")
 
-    # An array, here of both channels at the file's own rate.
+    # An array, here with all channels at the sample rate of the file.
     samples, rate = soundfile.read(audio[0], always_2d=True)
-    found = model.predict(samples, sample_rate=rate)
-    print({name: round(share, 3) for name, share in found.probabilities.items()})
+    prediction = model.predict(samples, sample_rate=rate)
+    print({name: round(value, 3) for name, value in prediction.probabilities.items()})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The road in Python, in a project folder such as the one that examples/quickstart.sh leaves.
+"""The pipeline in Python, in a project folder such as that of examples/quickstart.sh.
 
-Every subcommand is a function of the same name with an options class; nothing is made twice.
+Every stage is a function of the same name with an options class. Finished steps are not repeated.
 """
 
 import serctl
@@ -9,14 +9,14 @@ SPEECH, TEXT = "whisper-tiny", "minilm"
 
 
 def main() -> None:
-    """Encode, train, stack and judge; then look at frames, as any other program could."""
-    workspace = serctl.open_workspace()  # serctl.toml, here or above
+    """Encode, train, stack, evaluate and predict; then read frames from the cache."""
+    workspace = serctl.open_workspace()  # finds serctl.toml here or in a parent folder
     stores = {
         encoder: serctl.extract(workspace, serctl.ExtractOptions(encoder=encoder)).store
         for encoder in (SPEECH, TEXT)
     }
 
-    # As on the command line: defaults < serctl.toml < recipe < what is given here.
+    # Order of precedence, as on the command line: these values, recipe, serctl.toml, defaults.
     options = serctl.resolve_options(
         serctl.TrainOptions,
         "train",
@@ -42,8 +42,9 @@ def main() -> None:
     manifest = serctl.read_manifest(workspace.manifest)
     store = serctl.FeatureStore.open(stores[SPEECH])
     first = manifest.ids[0]
-    found = model.predict(manifest.select("test").utterances[0].path)
-    print(f"{found.audio}: {found.emotion} ({found.confidence:.2f}), words: {found.text!r}")
+    prediction = model.predict(manifest.select("test").utterances[0].path)
+    print(f"{prediction.audio}: {prediction.emotion} ({prediction.confidence:.2f})")
+    print(f"words: {prediction.text!r}")
     print(
         f"{first}: {store.read(first).shape} frames of {store.key.encoder}, {store.frame_rate} Hz"
     )

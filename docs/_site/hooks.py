@@ -22,7 +22,7 @@ def on_files(files: Files, config: Any) -> Files:
     notice = f"# Licences\n\n```text\n{notice}```\n"
     files.append(File.generated(config, "NOTICE.md", content=notice))
     for path in sorted((ROOT / "examples").rglob("*.*")):
-        if path.suffix in {".py", ".sh", ".yml"}:
+        if path.suffix in {".ipynb", ".py", ".sh", ".yml"}:
             name = path.relative_to(ROOT).as_posix()
             files.append(File.generated(config, name, abs_src_path=str(path)))
     return files
