@@ -113,6 +113,7 @@ class SpeakerFrames:
     """
 
     dtype = np.dtype(np.float32)
+    num_layers = 1
 
     def __init__(
         self,
@@ -130,6 +131,18 @@ class SpeakerFrames:
     def num_frames(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the number of frames of each utterance, ``(B,)``."""
         return self.store.num_frames(ids)
+
+    def prefetch(self, ids: Sequence[str]) -> None:
+        """Ask the disk for utterances that will be read soon."""
+        self.store.prefetch(ids)
+
+    def restate_pooled(
+        self, ids: Sequence[str], vectors: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
+        """Return what pooling the restated frames gives, from pooled frames ``(N, 2·D)``."""
+        found = [self._maps.get(self._speaker_of.get(name, "")) for name in ids]
+        rows = [m.pooled(row) if m else row for m, row in zip(found, vectors, strict=True)]
+        return np.stack(rows).astype(np.float32)
 
     def read_batch(self, ids: Sequence[str], out: NDArray[np.float32]) -> None:
         """Fill ``out (B, T, D)`` with restated frames and leave the padding as it is."""

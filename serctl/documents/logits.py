@@ -39,6 +39,9 @@ class LogitsSidecar(Document):
         default="",
         description="run: the mean of the fold models or the main model; absent before serctl 0.2",
     )
+    by_speaker: bool = Field(
+        default=False, description="used unlabelled utterances of the speakers it predicts"
+    )
     cross_fitted: bool = Field(
         default=False, description="stacker: each utterance is predicted by a fold without it"
     )

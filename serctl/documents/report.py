@@ -65,6 +65,7 @@ class SystemFacts(Section):
 
     stacker: str = Field(default="", description="kind of the stacker; empty for a run")
     stack_on: str = Field(default="", description="see the sidecar of logits")
+    by_speaker: bool = Field(default=False, description="see the sidecar of logits")
     cross_fitted: bool = Field(default=False, description="see the sidecar of logits")
     base_models: tuple[str, ...] = Field(default=(), description="base models of a stacker")
     run_hash: str = Field(default="", description="`hash` of the run's config.json")

@@ -44,6 +44,7 @@ class StackingSet:
         unread: Utterances that one of the base models could not read.
         notes: What was left out, and why.
         limit: ``--limit`` of a dry run; None for all utterances.
+        by_speaker: A base model used unlabelled utterances of the speakers it predicts.
     """
 
     joined: JoinedLogits
@@ -55,6 +56,7 @@ class StackingSet:
     unread: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     limit: int | None = None
+    by_speaker: bool = False
 
     @property
     def split(self) -> str:
@@ -142,6 +144,7 @@ def collect_stacking_set(
         predicted_by={part.name: kind for part in parts if (kind := match_kind(part, stack_on))},
         unread=unread,
         notes=tuple(notes),
+        by_speaker=any(part.provenance.by_speaker for part in parts),
         limit=min(filter(None, [limit, *(part.limit for part in parts)]), default=None),
     )
 

@@ -101,6 +101,12 @@ def list_notes(scores: Sequence[SystemScore], trial: Trial) -> list[str]:
     ]
     if absent:
         found.append(f"No utterance of {', '.join(absent)}: their F1 counts as 0.")
+    known = [score.name for score in scores if score.facts.by_speaker]
+    if known:
+        found.append(
+            f"{first_few(known, len(known))}: uses unlabelled utterances of the speaker, those of "
+            f"this split too."
+        )
     for score in scores:
         if score.kind == "stacker":
             how = score.facts.stack_on

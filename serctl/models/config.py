@@ -28,6 +28,9 @@ class ModelConfig:
         standardise: Branches whose frames are standardised with stored mean and deviation (raw
             descriptors such as eGeMAPS); () is none.
         layers: How many layers of its encoder each branch sums; () is one everywhere.
+        kind: A `FusionModel`, or a `PooledModel`, for which most other fields mean nothing.
+        by_speaker: The frames are restated per speaker before the network reads them; it keeps the
+            statistics of the corpus.
         normalise_layers: Give every frame of a summed layer mean 0 and variance 1 first.
     """
 
@@ -42,3 +45,5 @@ class ModelConfig:
     standardise: tuple[bool, ...] = ()
     layers: tuple[int, ...] = ()
     normalise_layers: bool = False
+    kind: Literal["fusion", "pooled"] = "fusion"
+    by_speaker: bool = False

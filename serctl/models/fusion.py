@@ -136,6 +136,10 @@ class FusionModel(nn.Module):
         target.mean.copy_(mean)
         target.deviation.copy_(deviation.masked_fill(deviation == 0, 1.0))
 
+    def frame_statistics(self, branch: int) -> tuple[Tensor, Tensor]:
+        """Return what `set_standardisation` stored."""
+        return self.branches[branch].mean, self.branches[branch].deviation
+
     def forward(
         self,
         frames: Sequence[Tensor],

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from serctl.models.fusion import FusionModel, FusionOutput
+from serctl.models.pooled import PooledModel
 
 
 class MeanModel(nn.Module):
@@ -18,9 +19,9 @@ class MeanModel(nn.Module):
         models: K networks with the same inputs and classes.
     """
 
-    models: Sequence[FusionModel]
+    models: Sequence[FusionModel | PooledModel]
 
-    def __init__(self, models: Iterable[FusionModel]) -> None:
+    def __init__(self, models: Iterable[FusionModel | PooledModel]) -> None:
         super().__init__()
         self.models = nn.ModuleList(models)  # type: ignore[assignment]
         self.config = self.models[0].config

@@ -35,6 +35,19 @@ class TrainOptions:
     class_weights: Literal["N/N_j", "N/(E*N_j)", "none"] = option(
         "N/N_j", "Class weights of the loss.", panel=LOSS, only_in_files=True
     )
+    kind: Literal["fusion", "pooled"] = option(
+        "fusion",
+        "The fusion network, or logistic regression on pooled frames.",
+        panel=NETWORK,
+        flag="model",
+    )
+    pooled_c: float = option(
+        0.0,
+        "C of the logistic regression; 0 chooses it by cross-validation over speakers.",
+        panel=NETWORK,
+        min=0,
+        only_in_files=True,
+    )
     hidden: int = option(
         512, "Width of projections, GRU directions and heads.", panel=NETWORK, min=1
     )
@@ -75,6 +88,12 @@ class TrainOptions:
         "Encoders whose frames are standardised with statistics of train; * is all.",
         panel=NETWORK,
         only_in_files=True,
+    )
+    standardise_by: Literal["corpus", "speaker", "auto"] = option(
+        "corpus",
+        "Standardise frames over the corpus, or per speaker with all utterances of the speaker, "
+        "unlabelled ones too; auto decides by cross-validation on train.",
+        panel=NETWORK,
     )
     normalise_layers: bool = option(
         False, "Layer norm of each layer before layers are summed.", panel=NETWORK

@@ -32,6 +32,7 @@ from serctl.training.run_folder import (
     read_summary,
     usual_model,
 )
+from serctl.training.speakers import make_speaker_readers, read_moments, speaker_sources
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def export_logits(
     folder = find_run(workspace, options.run)
     device = resolve_device(options.device)
     export = _Export(workspace, folder, options, device)
-    manifest = read_manifest(workspace.manifest).limit(export.run.config.options.limit)
+    manifest = export.manifest.limit(export.run.config.options.limit)
     splits = [manifest.select(split) for split in options.splits or manifest.splits]
     rows = [row for part in splits for row in part]
     notes = export.check_folds(rows)
@@ -135,6 +136,13 @@ class _Export:
         )
         self.run = load_run(folder, device, self.predicted_by)
         self.branches = reopen_branches(workspace, self.run.branches)
+        self.manifest = read_manifest(workspace.manifest)
+        self.by_speaker = self.run.config.model.by_speaker
+        self.readers = [make_reader(branch.stores) for branch in self.branches]
+        if self.by_speaker:
+            moments = read_moments(self.run.model, len(self.branches))
+            rows = self.manifest.utterances
+            self.readers = make_speaker_readers(workspace, self.branches, rows, moments)
         self.trained_on = _read_ids(folder)
         self.folds = list_folds(folder, self.run.config)
         self.source = self._choose_source()
@@ -236,8 +244,8 @@ class _Export:
 
     def _infer(self, run: Run, rows: Sequence[Utterance]) -> Outputs:
         """Run one network over rows, given in any order."""
-        readers = [make_reader(branch.stores) for branch in self.branches]
-        data = build_set([replace(row, emotion="") for row in rows], readers, LabelSet(run.labels))
+        unlabelled = [replace(row, emotion="") for row in rows]
+        data = build_set(unlabelled, self.readers, LabelSet(run.labels))
         outputs = infer(run.model, data, self.device, batch_size=self.options.batch_size)
         at = {name: i for i, name in enumerate(data.ids)}
         order = [at[row.utterance_id] for row in rows]
@@ -269,6 +277,8 @@ class _Export:
             [store.source_of(name) for branch in self.branches for store in branch.stores]
             for name in part.ids
         ]
+        if self.by_speaker:
+            sources.append(list(speaker_sources(self.manifest.utterances, self.branches)))
         config = self.run.config
         folds = self.folds if source in ("oof", "folds") else []
         return LogitsSidecar(
@@ -277,6 +287,7 @@ class _Export:
             run_hash=config.hash,
             stack_on=source,
             predicted_by=self.predicted_by,
+            by_speaker=self.by_speaker,
             features_hash=hash_document([part.ids, sources]),
             fold_hashes=tuple(RunConfig.read(fold / CONFIG).hash for fold in folds),
             options=options_to_dict(config.options),

@@ -119,7 +119,7 @@ def stack(
     if probabilities is not None:
         learnt = np.zeros(len(probabilities), dtype=bool)
         answers[rows.split] = rows.joined.ids, probabilities, learnt, rows.unread
-    _write(workspace.stackers / name, name, trained, answers)
+    _write(workspace.stackers / name, name, rows, trained, answers)
     if trained.importances is not None and not trained.importances.any():
         notes += (
             f"'{name}' predicts the same for all utterances: {len(rows.targets)} rows are too few "
@@ -254,6 +254,7 @@ def _check_same_training(part: Logits, rows: StackingSet, split: str) -> None:
 def _write(
     folder: Path,
     name: str,
+    rows: StackingSet,
     trained: TrainedStacker,
     answers: dict[str, Answers],
 ) -> None:
@@ -268,6 +269,7 @@ def _write(
                 model=name,
                 stacker=trained.stacker.kind,
                 stack_on=fitted_on.stack_on,
+                by_speaker=rows.by_speaker,
                 cross_fitted=split == fitted_on.split,
                 base_models=trained.models,
                 fitted_on=fitted_on.ids_hash,

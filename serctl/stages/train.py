@@ -13,12 +13,16 @@ from serctl.data.folds import choose_folds, hold_out
 from serctl.documents.run import RUN_VERSION, PredictedBy, RunConfig, RunSummary
 from serctl.errors import UsageError
 from serctl.files import hold, recover_folder, replace_folder
+from serctl.models.config import ModelConfig
+from serctl.models.pooled import PooledModel
 from serctl.options import TrainOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device, split_threads
 from serctl.training.checkpoint import load_run
 from serctl.training.corpus import TrainingCorpus, prepare_corpus
+from serctl.training.dataset import UtteranceSet
 from serctl.training.fit import fit, score_dev, shape_model, summarise_folds
+from serctl.training.pooled import train_pooled
 from serctl.training.ranks import Ranks
 from serctl.training.run_folder import (
     CONFIG,
@@ -33,6 +37,7 @@ from serctl.training.run_folder import (
     settle_options,
     write_metrics,
 )
+from serctl.training.speakers import pool_readers, stack_moments
 from serctl.training.tracking import check_tracker, track_epoch
 
 HELD_OUT, HELD_OUT_SEED = 0.1, 0
@@ -151,7 +156,7 @@ class _Session:
         progress: Progress,
         log_epoch: Log,
     ) -> None:
-        self.options, self.corpus = options, corpus
+        self.workspace, self.options, self.corpus = workspace, options, corpus
         self.progress, self.log_epoch = progress, log_epoch
         self.name = choose_run_name(workspace.runs, options)
         self.folder = workspace.runs / self.name
@@ -264,22 +269,45 @@ class _Session:
                 if self.ranks.rank == 0:
                     self.log_epoch(f"{title}: {line}")
 
-            with split_threads(self.device) if options.hidden <= SMALL else nullcontext():
-                summary = fit(
-                    data,
-                    corpus.dev,
-                    corpus.labels,
-                    shape,
-                    options,
-                    folder,
-                    device=self.device,
-                    ranks=self.ranks,
-                    advance=lambda n=1, note="": advance(n / len(data), note),
-                    report=report,
-                )
+            threads = split_threads(self.device) if options.hidden <= SMALL else nullcontext()
+            if shape.kind == "pooled":
+                summary = self._fit_pooled(data, shape, folder)
+            else:
+                with threads:
+                    summary = fit(
+                        data,
+                        corpus.dev,
+                        corpus.labels,
+                        shape,
+                        options,
+                        folder,
+                        device=self.device,
+                        moments=corpus.moments,
+                        ranks=self.ranks,
+                        advance=lambda n=1, note="": advance(n / len(data), note),
+                        report=report,
+                    )
         summary = self._add_facts(folder, summary)
         call_first(lambda: close_folder(folder, summary))
         return RunResult(title, folder, False, summary)
+
+    def _fit_pooled(self, data: UtteranceSet, shape: ModelConfig, folder: Path) -> RunSummary:
+        """Fit a pooled model on the frames that the cache has pooled already, or pools now."""
+        corpus = self.corpus
+        model = PooledModel([reader.dim for reader in data.readers], shape)
+        for branch, moments in enumerate(corpus.moments):
+            model.set_standardisation(branch, *stack_moments(moments))
+        vectors = pool_readers(self.workspace, data, corpus.branches)
+        return train_pooled(
+            model,
+            vectors,
+            data,
+            corpus.dev,
+            self.options,
+            folder,
+            device=self.device,
+            ranks=self.ranks,
+        )
 
     def _make_config(self, fold: int | None, ids: frozenset[str]) -> RunConfig:
         corpus, options = self.corpus, self.options
@@ -293,7 +321,13 @@ class _Session:
             options=options,
             labels=corpus.labels.names,
             branches=tuple(branch.record() for branch in corpus.branches),
-            model=shape_model(options, encoders, len(corpus.labels), layers),
+            model=shape_model(
+                options,
+                encoders,
+                len(corpus.labels),
+                layers,
+                by_speaker=bool(corpus.moments),
+            ),
             attributes=corpus.attributes,
             seed=options.seed,
             data=corpus.hash_of(ids),

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from serctl.documents.run import BranchRecord, PredictedBy, RunConfig
 from serctl.errors import CheckpointError
 from serctl.files import write_beside
+from serctl.models.build import Network, build_model
 from serctl.models.fusion import FusionModel
 from serctl.models.mean import MeanModel
+from serctl.models.pooled import PooledModel
 from serctl.training.run_folder import CONFIG, MODEL, list_folds, usual_model
 
 
@@ -93,7 +95,7 @@ class Run:
     """
 
     name: str
-    model: FusionModel | MeanModel
+    model: Network
     config: RunConfig
 
     @property
@@ -138,7 +140,7 @@ def load_run(
                 f"Run '{folder.name}' has fold models and no main model. "
                 f"Train it with: serctl train --main"
             )
-        model: FusionModel | MeanModel = load_model(folder, config)
+        model: Network = load_model(folder, config)
     else:
         folds = list_folds(folder, config)
         if not folds:
@@ -150,13 +152,13 @@ def load_run(
     return Run(folder.name, model, config)
 
 
-def load_model(folder: Path, config: RunConfig) -> FusionModel:
+def load_model(folder: Path, config: RunConfig) -> FusionModel | PooledModel:
     """Load the network of one folder.
 
     Raises:
         CheckpointError: It is missing or damaged.
     """
-    model = FusionModel([branch.dim for branch in config.branches], config.model)
+    model = build_model([branch.dim for branch in config.branches], config.model)
     tensors, _ = load_tensors(folder / MODEL)
     try:
         model.load_state_dict(tensors)

@@ -1,6 +1,6 @@
 """What a training learns from: utterances with targets, their frames, and what was left out."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,8 +13,19 @@ from serctl.encoding.failures import FAILURES
 from serctl.encoding.features import FeatureBranch, check_features, open_branches
 from serctl.errors import ManifestError, MissingFeaturesError, first_few
 from serctl.options import TrainOptions
-from serctl.training.dataset import NO_LABEL, UtteranceSet, build_set, make_reader
+from serctl.training.dataset import NO_LABEL, FrameReader, UtteranceSet, build_set, make_reader
 from serctl.training.run_folder import hash_document
+from serctl.training.speakers import (
+    BY_SPEAKER,
+    Moments,
+    check_speakers,
+    choose_by_speaker,
+    describe_problem,
+    make_speaker_readers,
+    measure_corpus,
+    pool_readers,
+    speaker_sources,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +39,8 @@ class TrainingCorpus:
         labels: The classes of the whole manifest.
         branches: The stores of each branch.
         attributes: Mean and deviation by which arousal, valence, dominance are standardised.
+        moments: Statistics of the frames, where they are restated per speaker; else ().
+        speaker_sources: What those statistics depend on beside the training utterances.
         skipped: Utterances of the training splits without a target or, being unreadable, frames.
         notes: What a user should know.
     """
@@ -38,6 +51,8 @@ class TrainingCorpus:
     labels: LabelSet
     branches: tuple[FeatureBranch, ...]
     attributes: AttributeScale | None
+    moments: tuple[Moments, ...]
+    speaker_sources: tuple[str, ...]
     skipped: int
     notes: tuple[str, ...]
 
@@ -51,7 +66,7 @@ class TrainingCorpus:
                     target = [round(float(share), 6) for share in data.targets[i]]
                     ratings = data.attributes[i].tolist() if self.attributes else []
                     rows.append([name, chosen is None, sources, target, *map(repr, ratings)])
-        return hash_document(rows)
+        return hash_document([rows, self.speaker_sources] if self.moments else rows)
 
 
 def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpus:
@@ -78,7 +93,10 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
     branches = open_branches(workspace, given, options.recipe)
     unread, notes = check_features(workspace, branches, (*utterances, *dev))
     readable, dev = _leave_out(utterances, unread), _leave_out(dev, unread)
-    readers = [make_reader(branch.stores) for branch in branches]
+    plain = [make_reader(branch.stores) for branch in branches]
+    readers, moments, why = _settle_readers(
+        workspace, options.standardise_by, manifest, branches, plain, readable, labels
+    )
     train = build_set(readable, readers, labels, soft_targets=options.soft_targets)
     train, attributes = _standardise_attributes(train, options)
     return TrainingCorpus(
@@ -88,9 +106,44 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
         labels=labels,
         branches=branches,
         attributes=attributes,
+        moments=moments,
+        speaker_sources=speaker_sources(manifest.utterances, branches) if moments else (),
         skipped=len(candidates) - len(readable),
-        notes=(*notes, *_describe(manifest, train, labels, options)),
+        notes=(*notes, *why, *_describe(manifest, train, labels, options)),
     )
+
+
+def _settle_readers(
+    workspace: Workspace,
+    standardise_by: str,
+    manifest: Manifest,
+    branches: Sequence[FeatureBranch],
+    plain: list[FrameReader],
+    rows: Sequence[Utterance],
+    labels: LabelSet,
+) -> tuple[list[FrameReader], tuple[Moments, ...], list[str]]:
+    """Return the readers, the statistics of the corpus if they restate, and what to report.
+
+    Raises:
+        ManifestError: Frames are to be restated per speaker, and the speakers do not allow it.
+    """
+    if standardise_by == "corpus":
+        return plain, (), []
+    if standardise_by == "speaker":
+        check_speakers(rows)
+    rows = [row for row in rows if row.emotion]
+    if standardise_by == "auto" and (problem := describe_problem(rows)):
+        return plain, (), [f"Frames are standardised over the corpus: {problem}"]
+    ids = [row.utterance_id for row in rows]
+    moments = measure_corpus(workspace, branches, ids)
+    readers = make_speaker_readers(workspace, branches, manifest.utterances, moments)
+    if standardise_by == "speaker":
+        return readers, moments, [BY_SPEAKER]
+    tables = [build_set(rows, kind, labels) for kind in (plain, readers)]
+    pooled = [pool_readers(workspace, table, branches) for table in tables]
+    ordered = sorted(rows, key=lambda row: row.utterance_id)
+    chosen, why = choose_by_speaker(ordered, pooled[0], pooled[1], tables[0].label_ids, len(labels))
+    return (readers, moments, [why, BY_SPEAKER]) if chosen else (plain, (), [why])
 
 
 def _has_target(options: TrainOptions, labels: LabelSet) -> Callable[[Utterance], bool]:

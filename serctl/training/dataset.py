@@ -42,22 +42,22 @@ class LayerReader:
     """
 
     def __init__(self, layers: Sequence[FrameReader]) -> None:
-        self._layers = tuple(layers)
+        self.layers = tuple(layers)
         self.num_layers = len(layers)
         self.dim, self.dtype = layers[0].dim, layers[0].dtype
 
     def num_frames(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the number of frames of each utterance ``(B,)``, the same in every layer."""
-        return self._layers[0].num_frames(ids)
+        return self.layers[0].num_frames(ids)
 
     def prefetch(self, ids: Sequence[str]) -> None:
         """Ask the disk for utterances that will be read soon."""
-        for reader in self._layers:
+        for reader in self.layers:
             reader.prefetch(ids)
 
     def read_batch(self, ids: Sequence[str], out: NDArray[Any]) -> None:
         """Fill ``out[b, l, :T_b]``."""
-        for layer, reader in enumerate(self._layers):
+        for layer, reader in enumerate(self.layers):
             reader.read_batch(ids, out[:, layer])
 
 
@@ -84,6 +84,7 @@ class UtteranceSet:
         targets: ``(N, C)`` float32: one-hot, or the raters' distribution; zeros without both.
         neutral: ``(N,)`` bool: the largest target is neutral.
         attributes: ``(N, 3)`` float32 arousal, valence, dominance; NaN where not given.
+        speakers: N names; '' where the speaker is unknown.
     """
 
     ids: tuple[str, ...]
@@ -93,6 +94,7 @@ class UtteranceSet:
     targets: NDArray[np.float32]
     neutral: NDArray[np.bool_]
     attributes: NDArray[np.float32]
+    speakers: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -116,6 +118,7 @@ class UtteranceSet:
             self.targets[rows],
             self.neutral[rows],
             self.attributes[rows],
+            tuple(self.speakers[i] for i in rows) if self.speakers else (),
         )
 
 
@@ -148,6 +151,7 @@ def build_set(
         targets=targets,
         neutral=_most_likely(targets, labels) == labels.neutral,
         attributes=np.array([row.attributes() or (np.nan,) * 3 for row in rows], dtype=np.float32),
+        speakers=tuple(row.speaker for row in rows),
     )
 
 

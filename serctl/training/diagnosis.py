@@ -4,15 +4,12 @@ import numpy as np
 import torch
 
 from serctl.errors import SerctlError, first_few
-from serctl.models.fusion import FusionModel
-from serctl.models.mean import MeanModel
+from serctl.models.build import Network
 from serctl.training.dataset import UtteranceSet, read_each
 from serctl.training.inference import infer
 
 
-def diagnose(
-    model: FusionModel | MeanModel, data: UtteranceSet, device: torch.device, where: str
-) -> SerctlError:
+def diagnose(model: Network, data: UtteranceSet, device: torch.device, where: str) -> SerctlError:
     """Return the error that names the utterances: by their features, else by their logits."""
     bad = find_bad_features(data)
     if bad:

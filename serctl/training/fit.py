@@ -12,9 +12,9 @@ from serctl.documents.run import RunSummary
 from serctl.errors import ConfigError
 from serctl.metrics.bootstrap import draw_subsets, score_subsets
 from serctl.metrics.classification import score_predictions
+from serctl.models.build import Network
 from serctl.models.config import ModelConfig
 from serctl.models.fusion import FusionModel
-from serctl.models.mean import MeanModel
 from serctl.options import TrainOptions
 from serctl.progress import Advance
 from serctl.runtime import seed_everything
@@ -25,6 +25,7 @@ from serctl.training.loop import Phase, Record, Trainer, TrainState
 from serctl.training.objective import Objective
 from serctl.training.ranks import Ranks
 from serctl.training.sampler import Balance, Sampler
+from serctl.training.speakers import Moments, stack_moments
 
 BALANCES: dict[str, Balance] = {"on": "exact", "off": "off", "replacement": "replacement"}
 
@@ -34,6 +35,8 @@ def shape_model(
     encoders: list[tuple[str, str]],
     num_classes: int,
     layers: Sequence[int] = (),
+    *,
+    by_speaker: bool = False,
 ) -> ModelConfig:
     """Return the shape of the network.
 
@@ -42,6 +45,7 @@ def shape_model(
         encoders: Modality and encoder of each branch.
         num_classes: C.
         layers: How many layers each branch sums; () is one everywhere.
+        by_speaker: Frames are restated per speaker.
     """
     heads = tuple(
         options.paralinguistic_heads if modality == "paralinguistic" else options.heads
@@ -61,7 +65,8 @@ def shape_model(
         heads=heads,
         neutral_head=options.loss == "wce+sml",
         num_attributes=3 if options.attribute_weight else 0,
-        standardise=standardise,
+        standardise=standardise if not by_speaker else (True,) * len(encoders),
+        by_speaker=by_speaker,
         layers=tuple(layers) if max(layers, default=1) > 1 else (),
     )
 
@@ -102,7 +107,7 @@ def plan_phases(options: TrainOptions, data: UtteranceSet, labels: LabelSet) -> 
 
 
 def score_dev(
-    model: FusionModel | MeanModel,
+    model: Network,
     dev: UtteranceSet | None,
     options: TrainOptions,
     device: torch.device,
@@ -137,18 +142,24 @@ def fit(
     folder: Path,
     *,
     device: torch.device,
+    moments: Sequence[Moments] = (),
     ranks: Ranks | None = None,
     advance: Advance = lambda n=1, note="": None,
     report: Callable[[list[Record], str], None] = lambda history, line: None,
 ) -> RunSummary:
-    """Train a network, from the start or from where its folder says, and return its summary."""
+    """Train a network, from the start or from where its folder says, and return its summary.
+
+    ``moments`` are the statistics of the corpus, where frames are restated per speaker.
+    """
     ranks = ranks or Ranks()
     if dev is None:
         options = replace(options, select_by="last")
     seed_everything(options.seed)
     model = FusionModel([reader.dim for reader in data.readers], shape)
     for branch, wanted in enumerate(shape.standardise):
-        if wanted:
+        if shape.by_speaker:  # the fold models share them, so that they can share the frames
+            model.set_standardisation(branch, *stack_moments(moments[branch]))
+        elif wanted:
             mean, deviation = measure_frames(data, branch)
             model.set_standardisation(
                 branch, torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from serctl.models.fusion import FusionModel
-from serctl.models.mean import MeanModel
+from serctl.models.build import Network
 from serctl.training.dataset import UtteranceSet
 from serctl.training.loader import Batch, LoadTimes, load_batches
 
@@ -23,7 +22,7 @@ class Outputs:
 
 
 def infer(
-    model: FusionModel | MeanModel,
+    model: Network,
     data: UtteranceSet,
     device: torch.device,
     *,

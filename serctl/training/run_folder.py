@@ -39,9 +39,10 @@ def run_name(options: TrainOptions) -> str:
     if options.name:
         check_name("--name", options.name)
         return options.name if options.seeds == 1 else f"{options.name}-s{options.seed}"
+    kind = "-pooled" if options.kind == "pooled" else ""
     loss = "-sml" if options.loss == "wce+sml" else ""
     seed = f"-s{options.seed}" if options.seed else ""
-    return f"{_join_encoders(options)}{loss}{seed}{_limited(options)}"
+    return f"{_join_encoders(options)}{kind}{loss}{seed}{_limited(options)}"
 
 
 def choose_run_name(runs: Path, options: TrainOptions) -> str:
@@ -166,7 +167,7 @@ def open_folder(folder: Path, config: RunConfig, train_ids: Iterable[str]) -> bo
     """
     if (folder / CONFIG).is_file() and _is_started(folder):
         found = RunConfig.read(folder / CONFIG)
-        if found.hash == config.hash:
+        if hash_config(found) == config.hash:  # of options and fields that did not exist then, too
             return _is_finished(folder)
         raise CheckpointError(
             f"'{folder}' holds a run of other {_difference(found, config)}. "

@@ -1,0 +1,120 @@
+"""Training on frames that are restated per speaker, and pooled models, from train to export."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from synthetic_frames import TINY, make_project, make_utterances
+
+from serctl.cache.pooled import pool as pool_numpy
+from serctl.data.manifest import read_manifest, write_manifest
+from serctl.ensemble.logits_file import read_logits
+from serctl.ensemble.pooled import fit_pooled
+from serctl.errors import ManifestError
+from serctl.models.config import ModelConfig
+from serctl.models.pooled import PooledModel, pool
+from serctl.options import ExportLogitsOptions
+from serctl.stages.export_logits import export_logits
+from serctl.stages.train import train
+from serctl.training.checkpoint import load_run
+from serctl.training.pooled import set_classifier
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    root = tmp_path_factory.mktemp("project")
+    return make_project(root, make_utterances(folder=root / "audio"))
+
+
+def make_vectors(num_rows: int = 90, size: int = 6, num_classes: int = 3):
+    rng = np.random.default_rng(0)
+    targets = rng.integers(num_classes, size=num_rows)
+    vectors = rng.normal(size=(num_rows, size)) + 2 * np.eye(num_classes, size)[targets]
+    return vectors, targets, [f"s{i % 6}" for i in range(num_rows)]
+
+
+def test_the_classifier_is_that_of_scikit_learn():
+    vectors, targets, groups = make_vectors()
+    fitted = fit_pooled(vectors, targets, groups, 3, strength=0.1)
+    scaled = StandardScaler().fit_transform(vectors)
+    expected = LogisticRegression(C=0.1, class_weight="balanced", max_iter=500)
+    expected.fit(scaled, targets)
+    np.testing.assert_allclose(fitted.logits(vectors), expected.decision_function(scaled))
+
+
+def test_two_classes_and_an_absent_one():
+    vectors, targets, groups = make_vectors(num_classes=2)
+    fitted = fit_pooled(vectors, targets, groups, 4, strength=0.1)
+    logits = fitted.logits(vectors)
+    scaled = StandardScaler().fit_transform(vectors)
+    expected = LogisticRegression(C=0.1, class_weight="balanced").fit(scaled, targets)
+    found = np.exp(logits[:, :2]) / np.exp(logits[:, :2]).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected.predict_proba(scaled), atol=1e-4)
+    assert (logits[:, 2:] < logits[:, :2].max(axis=1, keepdims=True) - 10).all()
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_module_pools_as_the_cache_does_whatever_the_padding_holds(layers):
+    rng = np.random.default_rng(0)
+    lengths = [5, 1, 0]
+    frames = torch.full((3, layers, 7, 4), torch.nan)
+    for row, length in enumerate(lengths):
+        frames[row, :, :length] = torch.from_numpy(rng.normal(size=(layers, length, 4)))
+    found = pool(frames if layers > 1 else frames[:, 0], torch.tensor(lengths))
+    for row, length in enumerate(lengths):
+        parts = [pool_numpy(frames[row, k, :length].numpy()) for k in range(layers)]
+        np.testing.assert_allclose(found[row].numpy(), np.concatenate(parts), atol=1e-5)
+
+
+def test_the_module_predicts_as_the_fitted_classifier():
+    vectors, targets, groups = make_vectors()
+    fitted = fit_pooled(vectors, targets, groups, 3)
+    model = PooledModel([3], ModelConfig(num_classes=3, kind="pooled"))
+    set_classifier(model, fitted)
+    frames = torch.randn(4, 9, 3)
+    lengths = torch.tensor([9, 4, 2, 7])
+    pooled = pool(frames, lengths).numpy()
+    np.testing.assert_allclose(
+        model([frames], [lengths]).logits.detach().numpy(), fitted.logits(pooled), atol=1e-4
+    )
+
+
+def test_a_pooled_model_has_folds_and_logits_as_a_network_has(project):
+    options = replace(TINY, kind="pooled", folds=3, name="pooled")
+    run = train(project, options).runs[0]
+    assert "cross-validation" in run.summary.chosen_because
+    result = export_logits(project, ExportLogitsOptions(run="pooled", device="cpu"))
+    sources = {part.split: part.source for part in result.splits}
+    assert sources["train"] == "oof"
+    assert sources["dev"] == "folds"
+    assert train(project, options).runs[0].present
+
+
+def test_speakers_and_shift_are_forgotten_by_a_model_that_restates(project, tmp_path):
+    """The logits of a restating model do not depend on a speaker's own mean and deviation."""
+    options = replace(TINY, standardise_by="speaker", name="restated", epochs=1)
+    run = train(project, options).runs[0]
+    assert load_run(run.folder).config.model.by_speaker
+    assert any("unlabelled utterances of the speaker" in note for note in run.summary.notes)
+    result = export_logits(project, ExportLogitsOptions(run="restated", device="cpu"))
+    written = {part.split: read_logits(part.path) for part in result.splits}
+    assert all(logits.provenance.by_speaker for logits in written.values())
+    plain = train(project, replace(TINY, name="plain", epochs=1)).runs[0]
+    assert plain.summary.metrics != run.summary.metrics
+
+
+def test_speakers_with_one_emotion_are_refused_and_auto_says_why(project, tmp_path):
+    rows = [
+        replace(row, speaker=f"{row.split}-{row.emotion}")
+        for row in read_manifest(project.manifest)
+    ]
+    other = replace(project, paths={"manifest": tmp_path / "m.csv"})
+    write_manifest(other.manifest, rows)
+    with pytest.raises(ManifestError, match="few emotions"):
+        train(other, replace(TINY, standardise_by="speaker", name="refused"))
+    run = train(other, replace(TINY, standardise_by="auto", name="auto", epochs=1)).runs[0]
+    assert not load_run(run.folder).config.model.by_speaker
+    assert any("over the corpus" in note for note in run.summary.notes)
