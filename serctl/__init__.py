@@ -13,7 +13,7 @@ A project is a folder with `serctl.toml`. Each stage reads what the stage before
     model.predict("a.wav").emotion
 
 Stages, each ``stage(workspace, options)`` with options of its own (``help(serctl.TrainOptions)``):
-    transcribe, extract, train, export_logits, stack, evaluate, report, predict, bundle_make
+    transcribe, extract, layers, train, export_logits, stack, evaluate, report, predict, bundle_make
 
 Other commands, named as on the command line:
     init, run, doctor, manifest_check, manifest_stats, manifest_split, manifest_merge, cache_ls,
