@@ -27,7 +27,7 @@ class ErrorHandlingGroup(TyperGroup):
             return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read what stands before the subcommand; nothing at all asks for help."""
+        """Read the flags before the subcommand; without any arguments, print the help."""
         if not args and self.no_args_is_help and not ctx.resilient_parsing:
             typer.echo(ctx.get_help(), err=True)
             raise typer.Exit(2)
@@ -35,7 +35,7 @@ class ErrorHandlingGroup(TyperGroup):
             return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the subcommand; an unknown one is told beside those that there are."""
+        """Find the subcommand; an unknown one is an error that lists the known ones."""
         if not ctx.resilient_parsing and args[0] not in self.commands:
             see = f"See: {ctx.command_path} --help"
             raise UnknownNameError("command", args[0], self.commands, see)
@@ -90,10 +90,10 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Speech emotion recognition from frozen encoders, step by step.
+    """Speech emotion recognition from frozen encoders, in stages.
 
-    A manifest of utterances flows one way: transcribe writes words, extract writes frames, train
-    writes runs, export-logits writes logits, stack writes a stacker, evaluate writes a report.
+    Each stage reads the output of the stage before it: transcribe writes transcripts, extract
+    frames, train runs, export-logits logits, stack a stacker, and evaluate a report.
     """
 
 
@@ -113,7 +113,7 @@ COMMANDS = (
     "serve",
     "doctor",
 )
-"""Subcommands in the order of the road; each is ``serctl.cli.<name>:<name>``."""
+"""Subcommands in the order of the pipeline; each is ``serctl.cli.<name>:<name>``."""
 GROUPS = ("manifest", "cache", "bundle")
 """Subcommands with subcommands of their own: a ``typer.Typer`` each."""
 

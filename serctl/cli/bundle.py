@@ -12,7 +12,9 @@ from serctl.cli.signature import with_options
 from serctl.config import Workspace, find_workspace
 from serctl.options import BundleOptions, PushOptions, SpaceOptions
 
-bundle = typer.Typer(no_args_is_help=True, help="Carry a trained system elsewhere, in one folder.")
+bundle = typer.Typer(
+    no_args_is_help=True, help="Put a trained system into one folder, check it and share it."
+)
 
 FolderArg = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the bundle.")]
 
@@ -33,7 +35,7 @@ def make(workspace: Workspace, options: BundleOptions, as_json: JsonOpt = False)
 
 @bundle.command()
 def check(folder: FolderArg, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
-    """Compare every file with its hash, refuse what should not be there, look for the weights."""
+    """Check every file against its hash, and whether the weights of the encoders are here."""
     from serctl.stages.bundle import describe_bundle, find_missing_weights
 
     result = describe_bundle(folder)
@@ -47,13 +49,13 @@ def check(folder: FolderArg, project: ProjectOpt = None, as_json: JsonOpt = Fals
     )
     for name in missing:
         console.say(
-            f"The weights of '{name}' are not on this machine; predict will ask the hub for them."
+            f"The weights of '{name}' are not on this machine; predict will download them from the hub."
         )
 
 
 @bundle.command()
 def show(folder: FolderArg, as_json: JsonOpt = False) -> None:
-    """Print the model card; with --json all of bundle.json."""
+    """Print the model card, or bundle.json with --json."""
     from serctl.stages.bundle import describe_bundle, show_bundle
 
     if as_json:

@@ -17,19 +17,21 @@ if TYPE_CHECKING:
     from serctl.cache.describe import StoreSummary
     from serctl.stages.cache import VerifyResult
 
-cache = typer.Typer(no_args_is_help=True, help="Look after the cache of frames.")
+cache = typer.Typer(no_args_is_help=True, help="Manage the cache of frames.")
 
 NameArg = Annotated[str, typer.Argument(help="Encoder, or encoder@digest of one store.")]
 NamesArg = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all stores.")
 ]
-DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
-YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRunOpt = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
+]
+YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 @cache.command("ls")
 def ls(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
-    """List the stores: size, age, and how much of the manifest they hold."""
+    """List the stores with size, age and coverage of the manifest."""
     from serctl.stages.cache import cache_ls
 
     summaries = cache_ls(open_workspace(project))
@@ -65,7 +67,10 @@ def info(name: NameArg, project: ProjectOpt = None, as_json: JsonOpt = False) ->
 def verify(
     names: NamesArg = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Restore what can be, extract the rest again.")
+        bool,
+        typer.Option(
+            "--repair", help="Restore files from their copies, and extract lost frames again."
+        ),
     ] = False,
     device: take_option(ExtractOptions, "device") = None,  # type: ignore[valid-type]
     project: ProjectOpt = None,
@@ -91,14 +96,14 @@ def verify(
 def prune(
     names: NamesArg = None,
     unlisted: Annotated[
-        bool, typer.Option("--unlisted", help="Also drop utterances the manifest does not list.")
+        bool, typer.Option("--unlisted", help="Also drop utterances that are not in the manifest.")
     ] = False,
     dry_run: DryRunOpt = False,
     yes: YesOpt = False,
     project: ProjectOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Give back the space of replaced frames and merge small segments."""
+    """Free the space of replaced frames and merge small segments."""
     from serctl.stages.cache import cache_prune
 
     workspace = open_workspace(project)
@@ -110,7 +115,7 @@ def prune(
     would = "would be " if dry_run else ""
     lines = [
         f"{item.store}: {len(item.segments)} segments {would}rewritten, {len(item.dropped):,} "
-        f"utterances {would}dropped, {_show_bytes(item.dead_bytes)} {would}given back"
+        f"utterances {would}dropped, {_show_bytes(item.dead_bytes)} {would}freed"
         for item in results
     ]
     console.show(results, "\n".join(lines), as_json=as_json)
@@ -124,7 +129,7 @@ def rm(
     project: ProjectOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Delete stores, having asked."""
+    """Delete stores after confirmation."""
     from serctl.stages.cache import cache_rm
 
     workspace = open_workspace(project)
@@ -147,7 +152,7 @@ def pack(
     project: ProjectOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Write one store to one archive for a colleague."""
+    """Write one store to one archive file."""
     from serctl.stages.cache import cache_pack
 
     path = cache_pack(open_workspace(project), name, output, progress=console.progress)
@@ -160,11 +165,11 @@ def pack(
 
 @cache.command("unpack")
 def unpack(
-    archive: Annotated[Path, typer.Argument(help="What `serctl cache pack` wrote.")],
+    archive: Annotated[Path, typer.Argument(help="Archive written by `serctl cache pack`.")],
     project: ProjectOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Check an archive and take its store into the cache."""
+    """Check an archive and add its store to the cache."""
     from serctl.stages.cache import cache_unpack
 
     path = cache_unpack(open_workspace(project), archive, progress=console.progress)

@@ -11,14 +11,14 @@ SIGNS = {"ok": "ok    ", "note": "note  ", "broken": "BROKEN"}
 
 
 def doctor(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
-    """Look at machine and project; name what is off and what mends it. Exit 1 if it is broken."""
+    """Check the installation and the project, and suggest fixes. Exit 1 if something is broken."""
     from serctl.stages.doctor import examine
 
     checks = examine(project)
     lines = []
     for check in checks:
         lines.append(f"{SIGNS[check.status]}  {check.name}: {check.found}")
-        lines += [f"          mend: {check.mend}"] if check.mend else []
+        lines += [f"          fix: {check.mend}"] if check.mend else []
     console.show([dataclasses.asdict(check) for check in checks], "\n".join(lines), as_json=as_json)
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)

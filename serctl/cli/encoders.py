@@ -6,7 +6,7 @@ from serctl.config import find_workspace
 
 
 def encoders(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
-    """List the encoders that have a name, and whether their weights are on this machine."""
+    """List the encoders of the catalogue and whether their weights are on this machine."""
     from serctl.encoders.listing import list_encoders
 
     workspace = find_workspace(project)
@@ -22,6 +22,7 @@ def encoders(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
     console.show(rows, "\n".join(lines), as_json=as_json)
     console.say(
-        "Any Hugging Face id or local folder of a wav2vec2-like, Whisper or text model is one "
-        "too. The layer is last_hidden_state; --layer N of `serctl extract` is hidden_states[N]."
+        "Any Hugging Face id or local folder of a wav2vec2-like, Whisper or text model works as "
+        "well. The default layer is last_hidden_state; `serctl extract --layer N` takes "
+        "hidden_states[N]."
     )

@@ -17,39 +17,45 @@ def init(
     corpus: Annotated[
         list[str] | None,
         typer.Option(
-            help="demo, emodb, ravdess, crema-d, iemocap, meld, msp-podcast, ...; repeat to join."
+            help="demo, emodb, ravdess, crema-d, iemocap, meld, msp-podcast, ...; may be repeated."
         ),
     ] = None,
     root: Annotated[
         list[Path] | None, typer.Option(help="Folder of the corpus; one for each --corpus.")
     ] = None,
     manifest: Annotated[
-        Path | None, typer.Option(help="Instead: any table with a header (CSV, TSV, Excel).")
+        Path | None,
+        typer.Option(help="A table with a header (CSV, TSV, Excel), instead of a corpus."),
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(help="Column of that table: utterance_id=FileName; none: emotion=; repeat."),
+        typer.Option(help="Column of that table: utterance_id=FileName; emotion= for none."),
     ] = None,
     split: Annotated[
-        list[str] | None, typer.Option(help="Split of that table: eval=test; repeat.")
+        list[str] | None, typer.Option(help="Split of that table: eval=test. May be repeated.")
     ] = None,
     rename: Annotated[
-        list[str] | None, typer.Option("--map", help="Rename an emotion: calm=neutral; repeat.")
+        list[str] | None,
+        typer.Option("--map", help="Rename an emotion: calm=neutral. May be repeated."),
     ] = None,
     drop: Annotated[
-        list[str] | None, typer.Option(help="Leave out the utterances of an emotion; repeat.")
+        list[str] | None,
+        typer.Option(help="Leave out the utterances of an emotion. May be repeated."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only N utterances, spread over splits and emotions.")
+        int | None,
+        typer.Option(min=1, help="Use only N utterances, balanced over splits and emotions."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of made splits, --limit and the demo corpus.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of generated splits, --limit and the demo corpus.")
+    ] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace serctl.toml and manifest.csv.")] = False,
     project: Annotated[
         Path, typer.Option("--project", "-C", help="Folder to write them to.")
     ] = Path(),
     as_json: JsonOpt = False,
 ) -> None:
-    """Start a project: write serctl.toml and manifest.csv from a corpus or a table."""
+    """Create a project: write serctl.toml and manifest.csv from a corpus or a table."""
     from serctl.data.labels import parse_mapping
     from serctl.stages.init import Source, init_project
 

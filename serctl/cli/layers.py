@@ -21,7 +21,7 @@ BAR = 24
 
 @with_options(LayersOptions, "layers", each="encoder")
 def layers(workspace: Workspace, options: list[LayersOptions], as_json: JsonOpt = False) -> None:
-    """Find the layer of an encoder that tells emotions best, without storing frames."""
+    """Find the layer of an encoder that separates emotions best, without storing frames."""
     if len(options) > 1 and options[0].weights:
         raise UsageError("--weights is for one encoder; give one encoder at a time.")
     from serctl.stages import layers as stage

@@ -10,7 +10,7 @@ from serctl.cli import console
 from serctl.cli.options import JsonOpt, ProjectOpt
 from serctl.config import find_workspace, open_workspace
 
-manifest = typer.Typer(no_args_is_help=True, help="Look at, divide and join manifests.")
+manifest = typer.Typer(no_args_is_help=True, help="Check, describe, split and merge manifests.")
 
 SHOWN = 20
 """Problems listed on a terminal."""
@@ -24,7 +24,7 @@ OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the out
 
 @manifest.command()
 def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
-    """Decode all audio; find what cannot be used and what is in two splits. Exit 1 if any is."""
+    """Decode all audio; find unusable files and audio in two splits. Exit 1 if there is any."""
     from serctl.data.manifest import read_manifest
     from serctl.stages.manifest import check_audio
 
@@ -36,7 +36,7 @@ def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt
         lines[SHOWN:] = [f"... and {len(lines) - SHOWN} more: --json lists all."]
     lines.append(
         f"{result.num_utterances} utterances: {len(result.problems)} unusable, {len(result.leaks)} "
-        f"times the same audio in several splits, {len(result.duplicates)} times within one."
+        f"groups of equal audio across splits, {len(result.duplicates)} within a split."
     )
     console.show(result, "\n".join(lines), as_json=as_json)
     if not result.usable:
@@ -77,16 +77,20 @@ def split(
     seed: Annotated[int, typer.Option(help="Seed of the division.")] = 0,
     test_fold: Annotated[
         list[str] | None,
-        typer.Option(help="Instead: this of the manifest's folds is test, the rest train; repeat."),
+        typer.Option(
+            help="Use this fold of the manifest as test and the rest as train. May be repeated."
+        ),
     ] = None,
-    dev_fold: Annotated[list[str] | None, typer.Option(help="And this one is dev; repeat.")] = None,
+    dev_fold: Annotated[
+        list[str] | None, typer.Option(help="Use this fold as dev. May be repeated.")
+    ] = None,
     all_train: Annotated[
-        bool, typer.Option("--all-train", help="Instead: everything is train, for fold models.")
+        bool, typer.Option("--all-train", help="Put everything into train, for fold models.")
     ] = False,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Make new splits: speaker-disjoint, class-stratified, about 3:1:1 train, dev and test."""
+    """Make speaker-disjoint, class-stratified splits, about 3:1:1 train, dev and test."""
     from serctl.stages.manifest import split_manifest
 
     made = split_manifest(
@@ -110,12 +114,12 @@ def merge(
     paths: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Two or more.")],
     output: OutputOpt,
     prefix: Annotated[
-        list[str] | None, typer.Option(help="Put before ids and speakers; one for each manifest.")
+        list[str] | None, typer.Option(help="Prefix of ids and speakers, one for each manifest.")
     ] = None,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Join manifests, for work across corpora."""
+    """Merge manifests of several corpora."""
     from serctl.stages.manifest import merge_manifests
 
     made = merge_manifests(paths, output, prefixes=prefix or [], overwrite=overwrite)

@@ -10,7 +10,7 @@ from serctl.options import ReportOptions
 
 @with_options(ReportOptions, "report")
 def report(workspace: Workspace, options: ReportOptions, as_json: JsonOpt = False) -> None:
-    """Show an evaluation: one HTML page that opens offline, or a table for a paper."""
+    """Write an evaluation as one HTML page that works offline, or as a table for a paper."""
     from serctl.stages.report import report as run_report
 
     result = run_report(workspace, options, progress=console.progress)

@@ -25,16 +25,20 @@ if TYPE_CHECKING:
 
 def run(
     recipe: Annotated[
-        str, typer.Argument(help="demo, small, paper, released, or a TOML file.")
+        str, typer.Argument(help="Recipe: demo, small, paper, released, or a TOML file.")
     ] = "",
     recipe_flag: Annotated[
-        str, typer.Option("--recipe", help="The recipe as a flag; it overrides the argument.")
+        str, typer.Option("--recipe", help="The recipe as a flag; overrides the argument.")
     ] = "",
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="Only this stage; may be repeated.")
+        list[str] | None, typer.Option("--only", help="Run only this stage. May be repeated.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trainings at a time.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Number of trainings at the same time.")
+    ] = 1,
     dask: Annotated[
         str | None,
         typer.Option("--dask", help="Extract and train on the workers of this Dask scheduler."),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @with_options(StackOptions, "stack")
 def stack(workspace: Workspace, options: StackOptions, as_json: JsonOpt = False) -> None:
-    """Combine the models: fit a second-level classifier on logits they did not train on."""
+    """Combine models: fit a second-level classifier on logits of held-out utterances."""
     from serctl.stages.stack import stack as run_stack
 
     result = run_stack(workspace, options, progress=console.progress)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @with_options(TranscribeOptions, "transcribe")
 def transcribe(workspace: Workspace, options: TranscribeOptions, as_json: JsonOpt = False) -> None:
-    """Find the words of every utterance with Whisper, doubtful ones flagged."""
+    """Transcribe every utterance with Whisper, and flag doubtful transcripts."""
     from serctl.stages import transcribe as stage
 
     result = stage.transcribe(workspace, options, progress=console.progress)
