@@ -146,7 +146,8 @@ def test_no_number_out_of_range_is_ever_accepted(field: Any, value: float) -> No
 
 @pytest.mark.parametrize("stage", STAGE_OPTIONS)
 def test_help_shows_every_flag_with_its_text(stage: str) -> None:
-    command = {"bundle": ["bundle", "make"], "push": ["bundle", "push"]}.get(stage, [stage])
+    groups = {"bundle": ["bundle", "make"], "push": ["bundle", "push"], "space": ["bundle", stage]}
+    command = groups.get(stage, [stage])
     told = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "400"}).stdout
     for field in dataclasses.fields(STAGE_OPTIONS[stage]):
         found = option_of(field)

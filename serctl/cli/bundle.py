@@ -48,9 +48,7 @@ def check(folder: FolderArg, project: ProjectOpt = None, as_json: JsonOpt = Fals
         as_json=as_json,
     )
     for name in missing:
-        console.say(
-            f"The weights of '{name}' are not on this machine; predict will download them from the hub."
-        )
+        console.say(f"The weights of '{name}' are not on this machine; predict will download them.")
 
 
 @bundle.command()
