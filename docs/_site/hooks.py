@@ -37,8 +37,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def list_public_names() -> str:
     """Return a mkdocstrings block for every public name but the options classes."""
     return "\n\n".join(
-        f"::: {module}.{name}"
-        for module, names in serctl._PUBLIC.items()
+        f"::: {module}.{function}\n    options: {{heading: serctl.{name}, toc_label: {name}}}"
+        for name, (module, function) in serctl._HOME.items()
         if module != "serctl.options"
-        for name in names
     )
