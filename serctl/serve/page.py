@@ -108,7 +108,7 @@ def make_page(worker: Worker, limits: Limits, examples: Sequence[Path], address:
                     emotion = gr.Label(label="Emotion", elem_id="emotion")
                     transcript = gr.Markdown(elem_id="transcript", visible=parts.needs_words)
             scheme = gr.Textbox("light", visible=False)
-            course = gr.Plot(label="Emotion over time", elem_id="course")
+            course = gr.Plot(show_label=False, elem_id="course")
         if parts.bundle is not None:
             with gr.Tab("Model card"):
                 gr.Markdown(write_card(parts.bundle.document))

@@ -35,6 +35,8 @@ Item = TypeVar("Item")
 
 STRETCH_SECONDS = 30
 """What Whisper reads at once; the others' memory grows with the square of the length."""
+RELIABLE_SECONDS = 4.0
+"""Shortest windows that were as accurate with shared frames of Whisper as without."""
 GROUP_STRETCHES = 20
 """Stretches whose frames are held at a time: ten minutes, as in `serctl predict`."""
 
@@ -95,6 +97,7 @@ def predict_timeline(
         SerctlError: The recording cannot be encoded.
     """
     steps = plan_steps(len(waveform), settings.every, settings.window)
+    _warn_of_short_windows(predictor, settings)
     speech = find_speech(predictor, waveform, name)
     spoken = [i for i, step in enumerate(steps) if speech.touch(step.start, step.stop)]
     probabilities = np.full((len(steps), len(predictor.labels)), np.nan)
@@ -125,6 +128,16 @@ def predict_timeline(
             if one.text
         ),
     )
+
+
+def _warn_of_short_windows(predictor: Predictor, settings: TimelineSettings) -> None:
+    # Whisper's attention mixes a stretch; the others' frames hardly depend on what is around.
+    whispers = [key.encoder for key in predictor.keys if key.window.endswith("s")]
+    if whispers and not settings.alone and settings.window < RELIABLE_SECONDS:
+        predictor.note(
+            f"--window {settings.window:g}: windows of less than {RELIABLE_SECONDS:g} s that share "
+            f"frames of {whispers[0]} are less accurate. Encode each by itself: --windows-alone"
+        )
 
 
 def find_speech(predictor: Predictor, waveform: NDArray[np.float32], name: str) -> _Speech:

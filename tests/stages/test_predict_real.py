@@ -6,6 +6,7 @@ Six utterances of RAVDESS through whisper-tiny (words and frames) and MiniLM.
 import ast
 import csv
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ from serctl.stages.train import train
 from serctl.stages.transcribe import transcribe
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
+from serctl.system.timeline import TimelineSettings, predict_timeline
 from serctl.system.utterances import LoadedUtterance
+from serctl.timeline.course import find_silence
 
 TOLERANCE = 1e-3
 """Of logits; measured: 3e-6 (float32 of another batch, then rounded to float16 alike)."""
@@ -105,6 +108,28 @@ def test_a_long_recording_is_cut_and_its_segments_timed(
     assert second.start > len(waves[0]) / SAMPLE_RATE
     assert first.text
     assert second.text
+
+
+def test_over_time_every_window_reads_the_transcript_of_the_speech_it_touches(
+    project: Workspace, predictor: Predictor
+) -> None:
+    rows = list(read_manifest(project.manifest).select("test"))[:2]
+    silence = 1e-4 * np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE)
+    waves = [read_audio(row.path) for row in rows]
+    recording = np.concatenate([waves[0], silence, waves[1]]).astype(np.float32)
+    settings = TimelineSettings(window=2, shortest=0)
+    made = predict_timeline(predictor, recording, settings)
+    first, second = made.transcript
+    assert first.text
+    assert first.end < second.start
+    assert find_silence(made.probabilities).any()
+    assert any("--windows-alone" in note for note in predictor.notes)
+    # A step in the middle of the second clip reads that clip's transcript and its own two seconds.
+    step = int((second.start + second.end) / 2)
+    window = recording[round((step - 0.5) * SAMPLE_RATE) : round((step + 1.5) * SAMPLE_RATE)]
+    expected = predictor.predict(window, sample_rate=SAMPLE_RATE, text=second.text).probabilities
+    alone = predict_timeline(predictor, recording, replace(settings, alone=True))
+    np.testing.assert_allclose(alone.probabilities[step], list(expected.values()), atol=1e-4)
 
 
 def test_the_example_runs_on_a_bundle(
