@@ -4,9 +4,13 @@ A message is one line: the value at fault, what was expected, and the next comma
 """
 
 import copyreg
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
+
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, marks that turn the direction of text, and halves of characters."""
 
 
 class SerctlError(Exception):
@@ -102,6 +106,18 @@ def count(number: int, noun: str) -> str:
         ('1 model', '1,200 models')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def escape_controls(text: str) -> str:
+    r"""Return text with the characters that a terminal would obey written as escapes.
+
+    Names of files and words of strangers may hold them. Line feeds and tabs stay.
+
+    Example:
+        >>> print(escape_controls("a\x1b[31m.wav"))
+        a\x1b[31m.wav
+    """
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def first_few(items: Iterable[object], limit: int = 3) -> str:

@@ -20,6 +20,9 @@ WINDOWS = os.name == "nt"
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that Windows keeps for devices."""
 
+TEXT: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+"""How text is written. The name of a file need not be UTF-8; its bytes are written as they are."""
+
 
 @contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
@@ -49,7 +52,7 @@ def write_beside(path: Path) -> Iterator[Path]:
 @contextmanager
 def write_atomic(path: Path) -> Iterator[TextIO]:
     """Open a UTF-8 text file that replaces ``path`` when the block succeeds; see `write_beside`."""
-    with write_beside(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with write_beside(path) as temporary, temporary.open("w", **TEXT) as file:
         yield file
 
 
@@ -75,7 +78,7 @@ def write_lines(path: Path) -> Iterator[Callable[[str], None]]:
 
     def open_file() -> TextIO:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w", encoding="utf-8", newline="")
+        return path.open("w", **TEXT)
 
     def write(line: str) -> None:
         nonlocal file
@@ -354,3 +357,31 @@ def read_json(path: Path, error: type[SerctlError], hint: str = "") -> Any:
         raise error(f"'{path}' does not exist. {hint}".rstrip()) from None
     except (OSError, ValueError) as cause:
         raise error(f"'{path}' is not readable JSON: {cause}. {hint}".rstrip()) from cause
+
+
+def guard_cell(value: object) -> object:
+    """Return a cell of a table for people that no spreadsheet takes for a formula.
+
+    Text that begins like one gets an apostrophe in front, as spreadsheets write it themselves.
+
+    Example:
+        >>> guard_cell("=1+1"), guard_cell("plain"), guard_cell("-0.5")
+        ("'=1+1", 'plain', '-0.5')
+    """
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def guard_path(path: str) -> str:
+    """Return a relative path that no spreadsheet takes for a formula, and no command for a flag.
+
+    Example:
+        >>> guard_path("-rf.wav"), guard_path("a.wav")
+        ('./-rf.wav', 'a.wav')
+    """
+    return f"./{path}" if path.startswith(("=", "+", "-", "@")) else path

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from serctl import __version__
 from serctl.cli import console
 from serctl.cli.usage import CommandLineError, describe_slip
-from serctl.errors import SerctlError, UnknownNameError
+from serctl.errors import SerctlError, UnknownNameError, escape_controls
 from serctl.interrupt import sigterm_as_interrupt
 
 RESUMABLE = ("init", "transcribe", "layers", "extract", "train", "export-logits", "run")
@@ -51,8 +51,9 @@ def _one_line_errors(ctx: Any) -> Iterator[None]:
         if os.environ.get("SERCTL_DEBUG"):
             raise
         told = error if isinstance(error, SerctlError) else describe_slip(error, ctx)
+        text = _escape(escape_controls(str(told)))
         soft = not console.err.is_terminal
-        console.err.print(f"[bold red]Error:[/] {_escape(str(told))}", soft_wrap=soft)
+        console.err.print(f"[bold red]Error:[/] {text}", soft_wrap=soft)
         raise typer.Exit(told.exit_code) from None
     except KeyboardInterrupt:
         goes_on = ctx.invoked_subcommand in RESUMABLE

@@ -59,7 +59,7 @@ def show(folder: FolderArg, as_json: JsonOpt = False) -> None:
     if as_json:
         typer.echo(json.dumps(describe_bundle(folder).document.to_dict(), indent=2))
     else:
-        typer.echo(show_bundle(folder).rstrip())
+        console.write_out(show_bundle(folder).rstrip() + "\n")
 
 
 @bundle.command()

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
+from rich.text import Text
 
+from serctl.errors import escape_controls
 from serctl.progress import Advance
 
 FILE_WIDTH = 120
@@ -30,10 +33,10 @@ class RichProgress:
     def task(self, description: str, total: int | None = None, unit: str = "") -> Iterator[Advance]:
         """Show one bar while the block runs; it is full when the block ends without an error."""
         columns = (
-            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6)),
             TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
         )
         bars = Progress(
@@ -46,7 +49,11 @@ class RichProgress:
         )
         with bars:
             bar = bars.add_task(
-                description, total=total, count=_count(0, total, unit), note="", left=""
+                escape_controls(description),
+                total=total,
+                count=_count(0, total, unit),
+                note="",
+                left="",
             )
 
             def advance(n: float = 1, note: str = "") -> None:
@@ -55,7 +62,7 @@ class RichProgress:
                 bars.update(
                     bar,
                     advance=n,
-                    note=note or task.fields["note"],
+                    note=escape_controls(note) or task.fields["note"],
                     count=_count(task.completed + n, total, unit),
                     left="" if seconds is None else f"{_clock(seconds)} left",
                 )
@@ -81,7 +88,7 @@ progress = RichProgress()
 
 def say(text: str) -> None:
     """Print something beside the result on stderr, wrapped between words on a terminal."""
-    err.print(text, markup=False, soft_wrap=not err.is_terminal)
+    err.print(escape_controls(text), markup=False, soft_wrap=not err.is_terminal)
 
 
 def make_say_once() -> Callable[[str], None]:
@@ -104,7 +111,16 @@ def hint_page(path: Path) -> None:
 
 def hint(command: str) -> None:
     """Name the next command, on stderr."""
-    err.print(f"[dim]Next:[/dim] {command}", soft_wrap=True)
+    err.print(f"[dim]Next:[/dim] {escape(escape_controls(command))}", soft_wrap=True)
+
+
+def write_out(text: str, file: TextIO | None = None) -> None:
+    """Write text to stdout (or ``file``), escaped where a terminal would obey it."""
+    file = file or sys.stdout
+    if file.isatty():
+        text = escape_controls(text)
+    encoding = file.encoding or "utf-8"  # a name need not be text, nor a terminal UTF-8
+    file.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def show(result: Any, text: str | Table, *, as_json: bool = False) -> None:
@@ -113,7 +129,7 @@ def show(result: Any, text: str | Table, *, as_json: bool = False) -> None:
         document = dataclasses.asdict(result) if dataclasses.is_dataclass(result) else result  # type: ignore[arg-type]
         sys.stdout.write(json.dumps(document, default=_plain) + "\n")
     else:
-        out.print(text, markup=False) if isinstance(text, str) else out.print(text)
+        out.print(escape_controls(text) if isinstance(text, str) else text, markup=False)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
@@ -121,14 +137,20 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
 
     A name too long for its column continues on the next line after a ``+`` or ``-``.
     """
-    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    made = Table(
+        title=Text(escape_controls(title)) if title else None,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     names = columns.index("what") if "what" in columns else 0
     room = out.width - sum(widths) + widths[names] - 2 * (len(widths) - 1)
     for i, name in enumerate(columns):
         made.add_column(name, justify="left" if i == 0 or name in WORDS else "right", no_wrap=True)
     for row in rows:
-        made.add_row(*row[:names], break_name(row[names], room), *row[names + 1 :])
+        cells = [*row[:names], break_name(row[names], room), *row[names + 1 :]]
+        made.add_row(*(Text(escape_controls(cell)) for cell in cells))
     return made
 
 

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serctl.cli import console
 from serctl.data.audio import SAMPLE_RATE, measure_samples
 from serctl.data.textgrid import Interval, format_textgrid
 from serctl.errors import UsageError
-from serctl.files import write_atomic, write_lines
+from serctl.files import guard_cell, guard_path, write_atomic, write_lines
 
 if TYPE_CHECKING:
     from serctl.system.prediction import Prediction
@@ -86,7 +87,7 @@ def _csv_lines(write_line: Callable[[str], None], paths: Sequence[Path], per_mod
 def to_row(found: "Prediction", per_model: bool) -> dict[str, Any]:
     """Return a prediction as the fields of a CSV row."""
     row: dict[str, Any] = {
-        "audio": found.audio,
+        "audio": guard_path(found.audio),
         "start": f"{found.start:.3f}",
         "end": f"{found.end:.3f}",
         "emotion": found.emotion or "",
@@ -101,7 +102,7 @@ def to_row(found: "Prediction", per_model: bool) -> dict[str, Any]:
 
 def _join_csv(fields: Sequence[Any]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(fields)
+    csv.writer(line, lineterminator="").writerow(map(guard_cell, fields))
     return line.getvalue()
 
 
@@ -165,7 +166,7 @@ def _open_textgrids(output: Path | None, per_model: bool) -> Iterator[Write]:
             return
         text = _to_textgrid(held[0].audio, held, per_model)
         if output is None:
-            sys.stdout.write(text)
+            console.write_out(text)
         else:
             with write_atomic(output / f"{Path(held[0].audio).stem}.TextGrid") as file:
                 file.write(text)
@@ -200,7 +201,7 @@ def _open_stdout() -> Iterator[Callable[[str], None]]:
     out = sys.stdout  # of now: a progress bar puts something else in its place
 
     def write_line(line: str) -> None:
-        out.write(f"{line}\n")
+        console.write_out(f"{line}\n", out)
         out.flush()
 
     yield write_line

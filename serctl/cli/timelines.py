@@ -1,6 +1,5 @@
 """How `serctl predict --every` writes timelines: a table, files of several formats, a page."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +68,7 @@ def format_timelines(result: "TimelinesResult", form: str) -> str:
 def write_text(text: str, output: Path | None) -> None:
     """Write to a file, or to stdout."""
     if output is None:
-        sys.stdout.write(text)
+        console.write_out(text)
         return
     with write_atomic(output) as file:
         file.write(text)

@@ -29,13 +29,20 @@ DAMAGE = (
 
 
 def load_network(
-    path: Path, dtype: str, device: torch.device, kind: Any = AutoModel, **loading: Any
+    path: Path,
+    dtype: str,
+    device: torch.device,
+    kind: Any = AutoModel,
+    *,
+    needed: str = "",
+    **loading: Any,
 ) -> Any:
     """Return the bare encoder of a checkpoint folder, frozen, without heads.
 
     Pickled checkpoints are opened with ``weights_only=True``; code that comes with a checkpoint
     is never run. ``kind`` is the transformers class to fill, ``loading`` goes to its
-    ``from_pretrained``.
+    ``from_pretrained``, and ``needed`` is a part that may not be missing though no frame depends
+    on it, such as ``decoder``.
 
     Raises:
         WeightsError: The checkpoint is damaged, incomplete or of another architecture.
@@ -58,6 +65,11 @@ def load_network(
             f"The checkpoint '{path}' cannot be loaded: {reason} Copy or download it again."
         ) from error
     check_report(report, path)
+    if needed and any(f".{needed}." in f".{name}" for name in report["missing_keys"]):
+        raise WeightsError(
+            f"The checkpoint '{path}' has no {needed}: it can encode, not transcribe. Transcribe "
+            f"with a whole Whisper checkpoint: serctl transcribe --model whisper-small"
+        )
     for module in network.modules():
         if parametrize.is_parametrized(module):  # weight norm: the same weights, computed once
             for name in list(module.parametrizations):

@@ -203,7 +203,9 @@ def load_whisper(folder: Path, dtype: str, device: torch.device, *, decoder: boo
         network: Any = load_ctranslate2(folder, getattr(torch, dtype))
         return (network if decoder else network.model.encoder).to(device)
     if decoder:
-        return load_network(folder, dtype, device, WhisperForConditionalGeneration)
+        return load_network(
+            folder, dtype, device, WhisperForConditionalGeneration, needed="decoder"
+        )
     # The decoder is more than half of large-v3; without it its tensors are not even read.
     mapping = {r"^(model\.)?encoder\.": ""}
     return load_network(folder, dtype, device, EncoderNetwork, key_mapping=mapping)

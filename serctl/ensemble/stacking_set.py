@@ -7,6 +7,7 @@
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -75,7 +76,8 @@ class StackingSet:
             limit=self.limit,
             hashes=dict(self.hashes),
             predicted_by=dict(self.predicted_by),
-            notes=self.notes,
+            # Without the ids in brackets: a stacker goes into bundles, which name no utterance.
+            notes=tuple(re.sub(r" \([^()]*\)", "", note) for note in self.notes),
         )
 
 

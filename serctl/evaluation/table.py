@@ -8,6 +8,7 @@ from typing import Any
 from serctl.documents.report import Report, SystemSummary
 from serctl.evaluation.markdown import markdown_table
 from serctl.evaluation.published import Beside, compare_note
+from serctl.files import guard_cell
 
 Record = dict[str, str | float | None]
 PAPER = tuple(
@@ -39,7 +40,7 @@ def to_csv(records: Sequence[Record]) -> str:
     columns = dict.fromkeys(name for record in records for name in record)
     writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows({name: guard_cell(value) for name, value in row.items()} for row in records)
     return text.getvalue()
 
 

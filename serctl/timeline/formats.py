@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serctl.data.textgrid import format_textgrid
+from serctl.files import guard_cell
 from serctl.timeline.course import Timeline
 
 NO_EMOTION = "-"
@@ -30,7 +31,7 @@ def to_csv(timelines: Sequence[Timeline]) -> str:
         if writer is None:
             writer = csv.DictWriter(file, list(flat), lineterminator="\n")
             writer.writeheader()
-        writer.writerow(flat)
+        writer.writerow({name: guard_cell(value) for name, value in flat.items()})
     return file.getvalue()
 
 

@@ -1,6 +1,7 @@
 """Words from encoded windows: back-ends against each other and against transformers' own way."""
 
 import csv
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from tiny_whisper import write_speaking_whisper
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
@@ -299,3 +301,21 @@ def test_a_checkpoint_without_tokenizer_is_one_line(
     (tmp_path / "tokenizer.json").write_text((checkpoint / "tokenizer.json").read_text()[:1000])
     with pytest.raises(WeightsError, match="not readable JSON"):
         load(tmp_path, "transformers")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_encoder_alone_is_refused(checkpoint: Path, tmp_path: Path, backend: str) -> None:
+    shutil.copytree(checkpoint, tmp_path / "alone")
+    weights = load_file(tmp_path / "alone" / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if ".decoder." not in name}
+    save_file(kept, tmp_path / "alone" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match="has no decoder: it can encode, not transcribe"):
+        load_recogniser(
+            tmp_path / "alone",
+            EncoderIdentity("whisper-tiny", "speech", "x", "", -1, "float32", "30"),
+            CPU,
+            backend=backend,
+            language="en",
+            seed=0,
+            converted=tmp_path / "converted",
+        )

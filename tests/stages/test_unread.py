@@ -66,13 +66,16 @@ def test_what_was_skipped_is_left_out_and_counted_up_to_the_report(
     assert "u0034" not in test.ids
     fitted = stack(project, StackOptions(stacker="linear", balance="weights", name="two"))
     assert "Not fitted on 1 of 48" in fitted.notes[0]
+    recorded = (fitted.folder / "stacker.json").read_text()  # goes into bundles, without ids
+    assert "Not fitted on 1 of 48 utterances" in recorded
+    assert "u0026" not in recorded
     result = evaluate(project, EvaluateOptions(split="test", resamples=20, subsets=5))
     assert result.num_utterances == 15
     assert "1 of 16 utterances of test are left out" in result.warnings[0]
     assert "is not fitted on 1 of 48 utterances of train" in " ".join(result.notes)
-    assert {row["name"] for row in result.table} >= {run.name, "two", "pooled-logistic-regression"}
+    assert {row.name for row in result.table} >= {run.name, "two", "pooled-logistic-regression"}
     options = EvaluateOptions(systems=(run.name,), split="test", submission=str(project.root / "s"))
-    with pytest.raises(LogitsError, match=r"no answer for 1 of 16 utterances \(u0034\)"):
+    with pytest.raises(LogitsError, match=r"no prediction for 1 of 16 utterances \(u0034\)"):
         evaluate(project, options)
     assert not (project.root / "s").exists()
 

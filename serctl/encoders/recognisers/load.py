@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from serctl.encoders.base import EncoderIdentity
+from serctl.encoders.recognisers.backends import is_ctranslate2
 from serctl.encoders.recognisers.base import Decoder, Recogniser
 from serctl.encoders.recognisers.faster_whisper import FasterWhisperDecoder, prepare_ctranslate2
 from serctl.encoders.recognisers.huggingface import HuggingFaceDecoder
@@ -47,6 +48,8 @@ def load_recogniser(
         network = whole.model.encoder
         decoder = HuggingFaceDecoder(whole, checkpoint)
     else:
+        if not is_ctranslate2(checkpoint) and not is_ctranslate2(converted):
+            load(decoder=True)  # refuses an encoder alone, which would get a random decoder
         network = load(decoder=False)
         folder = prepare_ctranslate2(checkpoint, converted)
         decoder = FasterWhisperDecoder(

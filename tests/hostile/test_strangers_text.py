@@ -1,0 +1,85 @@
+"""Names and words of strangers: shown, never obeyed by a terminal, a spreadsheet or rich."""
+
+import csv
+import io
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from serctl.cli import console
+from serctl.cli.predictions import to_row
+from serctl.errors import escape_controls
+from serctl.files import guard_cell, guard_path
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07 [red]bold[/red] [/nothing] \x9b31m \u202etxt.wav \udcff"
+
+
+@given(st.text())
+def test_what_is_shown_holds_nothing_that_a_terminal_obeys(text: str) -> None:
+    shown = escape_controls(text)
+    shown.encode()
+    assert all(c in "\n\t" or c.isprintable() or not c.isascii() for c in shown)
+    assert not set(shown) & {"\x1b", "\x9b", "\u202e"}
+    if text.isprintable() and not set(text) & set("\u202a\u202b\u202c\u202d\u202e"):
+        assert shown == text
+
+
+def test_messages_hints_and_tables_show_hostile_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    terminal = Console(file=file, force_terminal=True, color_system=None, width=300)
+    monkeypatch.setattr(console, "err", terminal)
+    monkeypatch.setattr(console, "out", terminal)
+    console.say(HOSTILE)
+    console.hint(f"serctl predict {HOSTILE}")
+    console.show(None, console.table(HOSTILE, ["what", "n"], [[HOSTILE, "1"]]))
+    console.show(None, HOSTILE)
+    with console.progress.task(HOSTILE, 1) as advance:
+        advance(1, HOSTILE)
+    shown = file.getvalue()
+    assert shown.count(r"\x1b[2J\x1b]0;owned\x07") >= 5
+    assert shown.count("[red]bold[/red] [/nothing]") >= 5
+    assert "\x1b]0" not in shown
+    assert "\x9b" not in shown
+
+
+def test_stdout_that_is_a_pipe_gets_the_text_and_a_terminal_the_escapes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.write_out("a\x1b[31m \udcff\n")
+    assert capsys.readouterr().out == "a\x1b[31m \\udcff\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    console.write_out("a\x1b[31m\n")
+    assert capsys.readouterr().out == "a\\x1b[31m\n"
+
+
+@given(st.text(max_size=9))
+def test_no_cell_is_a_formula(text: str) -> None:
+    cell = str(guard_cell(text))
+    try:
+        float(cell)
+    except ValueError:
+        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert cell in (text, f"'{text}")
+    assert not guard_path(text).startswith(("=", "+", "-", "@"))
+
+
+def test_a_predicted_transcript_is_no_formula() -> None:
+    from serctl.cli.predictions import _join_csv
+    from serctl.system.prediction import Prediction
+
+    found = Prediction(
+        audio="=cmd|' /C calc'!A0.wav",
+        start=0.0,
+        end=1.0,
+        emotion="sad",
+        probabilities={"sad": 0.9, "happy": 0.1},
+        per_model={},
+        text='=HYPERLINK("http://x")',
+        suspect="",
+    )
+    (row,) = csv.reader([_join_csv(list(to_row(found, False).values()))])
+    assert row[0].startswith("./=cmd")
+    assert '\'=HYPERLINK("http://x")' in row
