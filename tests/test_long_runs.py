@@ -50,15 +50,15 @@ class Resources:
 
 
 def check_flat(measured: list[Resources], megabytes: float) -> None:
-    """Compare the end with a moment after the start, when everything has been used once."""
-    first, last = measured[len(measured) // 5], measured[-1]
-    print(
-        f"\nRssAnon {first.memory / MEGABYTE:.1f} MB, at the end {last.memory / MEGABYTE:.1f} MB;"
-    )
-    print(f"files {first.files}, {last.files}; temporary files {first.temporary}, {last.temporary}")
-    assert last.memory - first.memory < megabytes * MEGABYTE
-    assert last.files <= first.files
-    assert last.temporary <= 1  # the segment that is being written
+    """Compare all later moments with one after the start, when everything has been used once."""
+    first, *later = measured[len(measured) // 5 :]
+    memory = max(one.memory for one in later)
+    files = max(one.files for one in later)
+    print(f"\nRssAnon {first.memory / MEGABYTE:.1f} MB, then at most {memory / MEGABYTE:.1f} MB")
+    print(f"files {first.files}, then at most {files}; temporary at the end {later[-1].temporary}")
+    assert memory - first.memory < megabytes * MEGABYTE
+    assert files <= first.files + 2  # one segment may be open just then
+    assert later[-1].temporary == 0
 
 
 def read_epochs(root: Path, utterances: int, epochs: int) -> list[Resources]:

@@ -1,4 +1,4 @@
-"""Reading every byte of a store, and telling which utterances a damaged one belongs to."""
+"""Checks of a whole store: every byte is read, and damage is assigned to utterances."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 
 import google_crc32c
 
-from serctl.cache.checksummed import unseal
+from serctl.cache.checksummed import load_checksummed
 from serctl.cache.header import GROUP_FILE, StoreHeader, parse_header
 from serctl.cache.segment import (
     CHUNK_ROWS,
@@ -44,7 +44,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check of a whole store read and found."""
+    """The result of a check of a whole store."""
 
     store: str
     utterances: int
@@ -79,7 +79,7 @@ def check_store(path: Path, *, progress: Progress = silent) -> CheckResult:
 
 
 def find_header(path: Path) -> tuple[StoreHeader, list[Damage]]:
-    """Return the head of a store, from a segment where the store's own is damaged.
+    """Return the header of a store, from a segment if the store's own is damaged.
 
     Raises:
         CacheError: None is whole.
@@ -90,7 +90,7 @@ def find_header(path: Path) -> tuple[StoreHeader, list[Damage]]:
         problem = error
     for folder in segment_folders(path) if path.is_dir() else []:
         for data in read_segment_files(folder).values():
-            document = _try_unseal(data)
+            document = _load_or_none(data)
             if document is not None:
                 header = StoreHeader.from_dict(document["store"], path)
                 return header, [Damage(GROUP_FILE, "damaged; every segment repeats it")]
@@ -102,7 +102,7 @@ def find_header(path: Path) -> tuple[StoreHeader, list[Damage]]:
 
 def find_index(folder: Path) -> tuple[SegmentIndex | None, list[Damage]]:
     """Return the index of a segment from whichever of its two documents is whole."""
-    documents = {name: _try_unseal(data) for name, data in read_segment_files(folder).items()}
+    documents = {name: _load_or_none(data) for name, data in read_segment_files(folder).items()}
     whole = [document for document in documents.values() if document is not None]
     index = parse_index(whole[0]) if whole else None
     names = tuple(index.utterance_id) if index else ()
@@ -128,10 +128,10 @@ def load_index(folder: Path) -> SegmentIndex:
     return index
 
 
-def _try_unseal(data: bytes) -> dict[str, Any] | None:
+def _load_or_none(data: bytes) -> dict[str, Any] | None:
     """Return the index document in one of a segment's files; None if it is damaged."""
     try:
-        document = unseal(data, "segment")
+        document = load_checksummed(data, "segment")
     except CacheError:
         return None
     attributes: dict[str, Any] = document.get("attributes", document)

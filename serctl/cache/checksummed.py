@@ -9,18 +9,18 @@ import google_crc32c
 
 from serctl.errors import CacheError
 
-SEAL = "document_crc32c"
+CHECKSUM = "document_crc32c"
 _FIELD = re.compile(rb'"document_crc32c": "([^"]{8})"')
 _BLANK = b"0" * 8
 
 
-def seal(document: Mapping[str, Any], *, indent: int | None = None) -> bytes:
+def dump_checksummed(document: Mapping[str, Any], *, indent: int | None = None) -> bytes:
     """Return a document as JSON bytes with their CRC-32C in its field ``document_crc32c``.
 
     The checksum is taken with eight zeros in its own place. The field stands in ``attributes``
     where the document has them (Zarr allows no other foreign field), else on top.
     """
-    blank = {SEAL: _BLANK.decode()}
+    blank = {CHECKSUM: _BLANK.decode()}
     if "attributes" in document:
         document = {**document, "attributes": {**blank, **document["attributes"]}}
     else:
@@ -30,22 +30,26 @@ def seal(document: Mapping[str, Any], *, indent: int | None = None) -> bytes:
     return _FIELD.sub(b'"document_crc32c": "%08x"' % google_crc32c.value(data), data, count=1)
 
 
-def unseal(data: bytes, name: object) -> dict[str, Any]:
-    """Return the document of sealed bytes; ``name`` is what an error calls them.
+def load_checksummed(data: bytes, name: object) -> dict[str, Any]:
+    """Return the document in the bytes that `dump_checksummed` made.
+
+    Args:
+        data: The bytes.
+        name: What an error message calls them.
 
     Raises:
-        CacheError: A byte differs from what was sealed.
+        CacheError: A byte has changed.
     """
-    check_seal(data, name)
+    verify_checksum(data, name)
     document: dict[str, Any] = json.loads(data)
     return document
 
 
-def check_seal(data: bytes, name: object) -> None:
-    """Check sealed bytes without reading them as JSON (which takes 20 times as long).
+def verify_checksum(data: bytes, name: object) -> None:
+    """Check bytes against their checksum without parsing them, which takes 20 times as long.
 
     Raises:
-        CacheError: A byte differs from what was sealed.
+        CacheError: A byte has changed.
     """
     field = _FIELD.search(data)
     if field:

@@ -1,4 +1,4 @@
-"""Rewriting segments: to drop damaged or dead frames, to merge small ones, to mend documents."""
+"""Rewriting segments: removal of damaged or replaced frames, merging of small ones, repair."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from serctl.files import sync, write_binary
 
 @dataclass(frozen=True)
 class PruneResult:
-    """What pruning did, or would do: segments rewritten into fewer, and bytes given back."""
+    """What pruning did, or would do: segments that were rewritten, utterances, and bytes freed."""
 
     store: str
     segments: tuple[str, ...]
@@ -31,13 +31,13 @@ class PruneResult:
 def prune_store(
     path: Path, *, drop: Collection[str] = (), small: int = COMMIT_BYTES // 2, dry_run: bool = False
 ) -> PruneResult:
-    """Rewrite segments that hold frames nobody can read any more, and merge small ones.
+    """Rewrite segments that hold replaced or dropped frames, and merge small ones.
 
     Args:
         path: A local store.
         drop: Utterances to remove, such as those that the manifest no longer lists.
         small: Segments below this size, in bytes, are merged.
-        dry_run: Only tell.
+        dry_run: Change nothing; only return what would be done.
 
     Raises:
         CacheError: The store is being written, or is damaged.
@@ -63,8 +63,8 @@ def prune_store(
     return PruneResult(path.name, tuple(sorted(chosen)), dropped, sum(dead.values()))
 
 
-def mend_store(path: Path, result: CheckResult) -> None:
-    """Restore what can be restored from its twin and remove the frames that are lost.
+def repair_store(path: Path, result: CheckResult) -> None:
+    """Restore documents from their second copy and remove the frames that are lost.
 
     Afterwards the store opens, and the next `serctl extract` encodes exactly ``result.lost``.
 
@@ -78,13 +78,13 @@ def mend_store(path: Path, result: CheckResult) -> None:
             _replace(path / GROUP_FILE, group_document(header))
         for folder in segment_folders(path):
             if any(file.startswith(f"{folder.name}/") for file in damaged):
-                _mend_segment(folder, header)
+                _repair_segment(folder, header)
         segments = {damage.file.split("/")[0] for damage in result.damages if damage.lost}
         rewrite_segments(path, segments, result.lost)
 
 
-def _mend_segment(folder: Path, header: StoreHeader) -> None:
-    """Write documents and the end of the shard anew; without any index the segment is no more."""
+def _repair_segment(folder: Path, header: StoreHeader) -> None:
+    """Write documents and the end of the shard again; remove a segment without any index."""
     index, _ = find_index(folder)
     if index is None:
         return _remove_segment(folder)

@@ -16,7 +16,7 @@ from serctl.files import remove_folder
 
 @dataclass(frozen=True)
 class StoreSummary:
-    """One store in figures.
+    """Size, age and coverage of one store.
 
     Attributes:
         name: ``encoder@digest``, which chooses it.
@@ -50,7 +50,7 @@ class StoreSummary:
 
 
 def summarise_store(info: StoreInfo, splits: Mapping[str, str]) -> StoreSummary:
-    """Return the figures of a store; ``splits`` maps utterance ids to their split.
+    """Return size, age and coverage of a store; ``splits`` maps utterance ids to their split.
 
     Raises:
         CacheError: It is damaged.
@@ -76,7 +76,7 @@ def summarise_store(info: StoreInfo, splits: Mapping[str, str]) -> StoreSummary:
     )
 
 
-def summarise_size(path: Path) -> int:
+def measure_size(path: Path) -> int:
     """Return the bytes of all files of a store."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 

@@ -1,4 +1,4 @@
-"""The head of a store, its key and shape: kept in the group's ``zarr.json`` and in segments."""
+"""The header of a store, its key and shape: in the group's ``zarr.json`` and in each segment."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from serctl import __version__
-from serctl.cache.checksummed import seal, unseal
+from serctl.cache.checksummed import dump_checksummed, load_checksummed
 from serctl.cache.key import FORMAT_VERSION, FeatureKey
 from serctl.cache.storage import get_storage
 from serctl.errors import CacheError
@@ -23,7 +23,7 @@ GROUP_FILE = "zarr.json"
 
 @dataclass(frozen=True)
 class StoreHeader:
-    """What is true of every frame in a store.
+    """What all frames of a store have in common.
 
     ``frame_rate`` is in Hz, None for text; ``created`` is UTC; ``versions`` are those that encoded.
     """
@@ -84,7 +84,7 @@ def new_header(
 def group_document(header: StoreHeader) -> bytes:
     """Return the bytes of the group's ``zarr.json``."""
     document = {"zarr_format": 3, "node_type": "group", "attributes": header.to_dict()}
-    return seal(document, indent=2)
+    return dump_checksummed(document, indent=2)
 
 
 def parse_header(data: bytes, name: object) -> StoreHeader:
@@ -99,7 +99,7 @@ def parse_header(data: bytes, name: object) -> StoreHeader:
         attributes = {}
     if attributes and "serctl_format" not in attributes and "document_crc32c" not in attributes:
         raise CacheError(f"'{name}' is a Zarr group, but no feature store of serctl.")
-    return StoreHeader.from_dict(unseal(data, f"{name}/{GROUP_FILE}")["attributes"], name)
+    return StoreHeader.from_dict(load_checksummed(data, f"{name}/{GROUP_FILE}")["attributes"], name)
 
 
 def read_header(path: Path) -> StoreHeader:

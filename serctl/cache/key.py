@@ -1,4 +1,4 @@
-"""What makes two sets of frames the same: everything that changes a number, in one key."""
+"""The key of a store: everything that changes the numbers of its frames."""
 
 import dataclasses
 import hashlib

@@ -31,7 +31,7 @@ class StoreInfo:
 
 
 def list_stores(cache_dir: Path) -> list[StoreInfo]:
-    """Return the stores of a cache folder by name, also those that a check has to mend.
+    """Return the stores of a cache folder by name, also damaged ones.
 
     Raises:
         CacheError: A store is of another format, or nothing in it says what it holds.

@@ -2,8 +2,8 @@
 
 Layout of the folder ``000000/`` (a Zarr v3 array of shape ``(rows, D)``)::
 
-    zarr.json    array metadata, sealed; its attributes repeat the index document
-    index.json   the index document, sealed: what opening a store reads
+    zarr.json    array metadata, checksummed; its attributes repeat the index document
+    index.json   the index document, checksummed: read when a store is opened
     c/0/0        the one shard: inner chunks of 256 rows in order, then the shard index
 
 Without a compressor the rows lie in the file one after another, so an utterance is one range of
@@ -19,7 +19,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
-from serctl.cache.checksummed import check_seal, seal, unseal
+from serctl.cache.checksummed import dump_checksummed, load_checksummed, verify_checksum
 from serctl.cache.storage import Storage
 from serctl.errors import CacheError
 
@@ -95,12 +95,12 @@ def split_shard(data: bytes, rows: int) -> list[bytes]:
 def index_files(
     index: SegmentIndex, header: dict[str, Any], dim: int, storage: Storage
 ) -> dict[str, bytes]:
-    """Return the two sealed documents of a segment by file name."""
+    """Return the two checksummed documents of a segment by file name."""
     metadata = array_metadata(index.rows, dim, storage)
     document = {"store": header, **{name: list(getattr(index, name)) for name in COLUMNS}}
     return {
-        "zarr.json": seal({**metadata, "attributes": document}),
-        "index.json": seal(document),
+        "zarr.json": dump_checksummed({**metadata, "attributes": document}),
+        "index.json": dump_checksummed(document),
     }
 
 
@@ -113,8 +113,8 @@ def read_index(files: dict[str, bytes], name: object) -> SegmentIndex:
     for file in ("zarr.json", "index.json"):
         if file not in files:
             raise CacheError(f"'{name}' has no {file}. Run: serctl cache verify")
-    check_seal(files["zarr.json"], f"{name}/zarr.json")
-    return parse_index(unseal(files["index.json"], f"{name}/index.json"))
+    verify_checksum(files["zarr.json"], f"{name}/zarr.json")
+    return parse_index(load_checksummed(files["index.json"], f"{name}/index.json"))
 
 
 def parse_index(document: dict[str, Any]) -> SegmentIndex:

@@ -1,4 +1,4 @@
-"""A segment on its way to the disk: streamed to a hidden folder, made visible by one rename."""
+"""Writing one segment: rows go to a hidden folder, and one rename makes it visible."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ from serctl.files import sync
 
 
 class SegmentStream:
-    """A segment on its way: rows go straight to the disk, the index follows at the end."""
+    """A segment that is being written: rows go to the disk at once, the index at the end."""
 
     def __init__(self, store: Path, header: StoreHeader) -> None:
         self._store = store
@@ -58,7 +58,7 @@ class SegmentStream:
         return self.size, len(self._chunks), list(self._pending), len(self._columns[0])
 
     def rewind(self, mark: tuple[Any, ...]) -> None:
-        """Forget what was added since ``mark``, and give its space back."""
+        """Remove the rows that were added since ``mark``."""
         self.size, chunks, self._pending, rows = mark
         os.ftruncate(self._file, self.size)
         os.lseek(self._file, self.size, os.SEEK_SET)

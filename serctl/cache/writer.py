@@ -1,4 +1,4 @@
-"""Adding frames to a store, so that a process killed at any instant loses only its last seconds."""
+"""Adding frames to a store; a process killed at any instant loses only its last seconds."""
 
 import shutil
 import time
@@ -172,6 +172,6 @@ class StoreWriter:
 
 
 def remove_stale(path: Path) -> None:
-    """Remove what killed writers left beside a store; the caller has its exclusive lock."""
+    """Remove the temporary folders of killed writers; the caller has the exclusive lock."""
     for stale in path.parent.glob(f".{path.name}.*.tmp"):
         shutil.rmtree(stale, ignore_errors=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from serctl.cache.archive import pack_store, unpack_store
 from serctl.cache.check import CheckResult, check_store
-from serctl.cache.compact import PruneResult, mend_store, prune_store
+from serctl.cache.compact import PruneResult, prune_store, repair_store
 from serctl.cache.describe import (
     StoreSummary,
+    measure_size,
     remove_abandoned,
     remove_store,
-    summarise_size,
     summarise_store,
 )
 from serctl.cache.locate import StoreInfo, find_store, list_stores
@@ -69,7 +69,7 @@ def verify_cache(
     device: str = "auto",
     progress: Progress = silent,
 ) -> list[VerifyResult]:
-    """Read all bytes of some stores; with ``repair``, mend them and extract what was lost.
+    """Read all bytes of some stores; with ``repair``, restore them and extract what was lost.
 
     Raises:
         CacheError: A store is being written, or its encoder cannot be run from here.
@@ -159,7 +159,7 @@ def cache_rm(
     for name, path in paths.items():
         if not path.is_dir():  # else the whole name of a store, which may be unreadable
             paths[name] = find_stores(workspace, [name])[0].path
-    sizes = {path.stem: summarise_size(path) for path in paths.values()}
+    sizes = {path.stem: measure_size(path) for path in paths.values()}
     for path in paths.values() if not dry_run else ():
         remove_store(path)
     return sizes
@@ -220,7 +220,7 @@ def _repair(
     found, path = result.found, info.path
     restored = tuple(damage.file for damage in found.damages if not damage.lost)
     if not found.lost:
-        mend_store(path, found)
+        repair_store(path, found)
         return replace(result, restored=restored)
     # Late: without damage, nothing here needs an encoder.
     from serctl.cache.store import FeatureStore
@@ -229,7 +229,7 @@ def _repair(
     rows = sorted(manifest, key=lambda row: row.utterance_id)
     with SourceHasher(workspace.cache) as hasher:
         extraction = _find_encoder(workspace, info, found.lost, device, hasher)
-        mend_store(path, found)
+        repair_store(path, found)
         listed = {row.utterance_id for row in rows}
         extraction.run(rows, listed.intersection(found.lost), progress=progress)
     store = FeatureStore.open(path)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serctl.cache.check import check_store
-from serctl.cache.compact import mend_store, prune_store
+from serctl.cache.compact import prune_store, repair_store
 from serctl.cache.key import FeatureKey
 from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.errors import CacheError
@@ -105,7 +105,7 @@ def test_a_flipped_bit_in_any_file_is_found_named_and_mended(
                 read.read(name)
     else:
         assert damage.lost
-    mend_store(store, result)
+    repair_store(store, result)
     assert_mended(store, result.lost)
     shutil.rmtree(store.parent)
 
@@ -134,7 +134,7 @@ def test_a_missing_file_is_found_and_mended(tmp_path: Path, file: str, storage: 
     result = check_store(store)
     assert [damage.file for damage in result.damages] == [file]
     assert result.lost == (("utterance 0", "utterance 1", "utterance 2") if "c/" in file else ())
-    mend_store(store, result)
+    repair_store(store, result)
     assert_mended(store, result.lost)
 
 
@@ -159,7 +159,7 @@ def test_a_file_cut_short_is_found_and_mended(tmp_path: Path, size: int, storage
     result = check_store(store)
     assert {damage.file for damage in result.damages} == {"000001/c/0/0"}
     assert "utterance 5" in result.lost
-    mend_store(store, result)
+    repair_store(store, result)
     assert_mended(store, result.lost)
 
 
@@ -169,7 +169,7 @@ def test_a_segment_without_any_index_is_dropped_whole(tmp_path: Path) -> None:
         flip(store / "000000" / name, 300, 1)
     result = check_store(store)
     assert len(result.damages) == 2
-    mend_store(store, result)
+    repair_store(store, result)
     assert_mended(store, ("utterance 0", "utterance 1", "utterance 2"))
 
 
@@ -179,7 +179,7 @@ def test_damage_in_frames_that_are_dead_costs_no_utterance(tmp_path: Path) -> No
     flip(store / "000000/c/0/0", 10, 3)
     result = check_store(store)
     assert [damage.file for damage in result.damages] == ["000000/c/0/0"]
-    mend_store(store, result)
+    repair_store(store, result)
     assert_mended(store, ())
 
 
