@@ -1,5 +1,6 @@
 """`serctl train`."""
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ from serctl.cli.options import JsonOpt
 from serctl.cli.signature import with_options
 from serctl.config import Workspace
 from serctl.options import TrainOptions
+from serctl.progress import silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,14 +34,17 @@ def train(
     """Train a fusion network on cached frames. More options in recipes: docs/training.md."""
     from serctl.stages import train as stage
 
+    first = os.environ.get("RANK", "0") == "0"  # torchrun sets it
     say_once = console.make_say_once()
     result = stage.train(
         workspace,
         options,
-        progress=console.progress,
+        progress=console.progress if first else silent,
         log=say_once,
         log_epoch=console.say if verbose else lambda line: None,
     )
+    if not first:
+        return
     for note in result.notes:
         say_once(f"Note: {note}")
     console.show(result, describe(result), as_json=as_json)

@@ -114,17 +114,18 @@ def train(
     options = settle_options(options)
     corpus = prepare_corpus(workspace, options)
     runs, folds, notes = [], [], corpus.notes
-    for seed in range(options.seed, options.seed + options.seeds):
-        name = f"{options.name}-s{seed}" if options.name and options.seeds > 1 else options.name
-        one = replace(options, seed=seed, seeds=1, name=name)
-        session = _Session(workspace, one, corpus, progress, log_epoch)
-        if seed == options.seed and session.ranks.rank == 0:  # in time to think again
+    with Ranks.join(resolve_device(options.device)) as ranks:
+        if ranks.rank == 0:  # before the first epoch: in time to think again
             for note in notes:
                 log(f"Note: {note}")
-        main, parts = session.run()
-        runs.append(main)
-        folds += parts
-        notes = tuple(dict.fromkeys((*notes, session.warning)))
+        for seed in range(options.seed, options.seed + options.seeds):
+            name = f"{options.name}-s{seed}" if options.name and options.seeds > 1 else options.name
+            one = replace(options, seed=seed, seeds=1, name=name)
+            session = _Session(workspace, one, corpus, ranks, progress, log_epoch)
+            main, parts = session.run()
+            runs.append(main)
+            folds += parts
+            notes = tuple(dict.fromkeys((*notes, session.warning)))
     mean, deviation = _aggregate([run.summary.metrics for run in runs])
     return TrainResult(tuple(runs), tuple(folds), mean, deviation, tuple(filter(None, notes)))
 
@@ -153,6 +154,7 @@ class _Session:
         workspace: Workspace,
         options: TrainOptions,
         corpus: TrainingCorpus,
+        ranks: Ranks,
         progress: Progress,
         log_epoch: Log,
     ) -> None:
@@ -160,8 +162,7 @@ class _Session:
         self.progress, self.log_epoch = progress, log_epoch
         self.name = choose_run_name(workspace.runs, options)
         self.folder = workspace.runs / self.name
-        self.device = resolve_device(options.device)
-        self.ranks = Ranks.join(self.device)
+        self.ranks, self.device = ranks, ranks.device
         self.warning = ""
 
     def run(self) -> tuple[RunResult, list[RunResult]]:

@@ -1,7 +1,7 @@
 """What a trained network says of utterances; their order and companions change nothing."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,8 +41,9 @@ def infer(
     logits = np.zeros((len(data), model.config.num_classes))
     attributes = np.zeros((len(data), model.config.num_attributes))
     model.eval()
-    with torch.inference_mode(), autocast(device, precision):
-        for batch in load_batches(data, plan, device, times):
+    loading = closing(load_batches(data, plan, device, times))
+    with torch.inference_mode(), autocast(device, precision), loading as batches:
+        for batch in batches:
             output = model(batch.frames, batch.lengths)
             logits[batch.rows] = output.logits.double().cpu().numpy()
             if output.attributes is not None:

@@ -152,7 +152,8 @@ class Trainer:
                 )
             unpack_training(packed, self.model, optimizer)
             self.state = TrainState(**document)
-            self.scaler.load_state_dict(self.state.scaler)
+            if self.state.scaler:  # empty where the training ran without one, as on a CPU
+                self.scaler.load_state_dict(self.state.scaler)
             done = len(self.state.history) * len(self.train) + self.state.drawn
             self.advance(done, "resumed")
         with stop_requests() as stop:

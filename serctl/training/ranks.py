@@ -1,9 +1,13 @@
-"""Several processes that train one network: each computes a share of every batch (``torchrun``)."""
+"""Several processes that train one network: each computes a share of every batch (``torchrun``).
 
-import atexit
+``torchrun`` tells every process its place in the environment: RANK among WORLD_SIZE, and LOCAL_RANK
+among those of its machine.
+"""
+
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -12,28 +16,46 @@ from numpy.typing import NDArray
 from torch import distributed as dist
 from torch import nn
 
-from serctl.errors import SerctlError
+from serctl.errors import ConfigError, SerctlError, UsageError, count
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among ``size``; rank 0 writes the files."""
+    """This process among ``size``, and its device; rank 0 writes the files."""
 
     rank: int = 0
     size: int = 1
-    device: torch.device | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @classmethod
-    def join(cls, device: torch.device) -> "Ranks":
-        """Join the processes that ``torchrun`` started; alone without it."""
+    @contextmanager
+    def join(cls, device: torch.device) -> Iterator["Ranks"]:
+        """Be one of the processes that ``torchrun`` started; alone without it.
+
+        Args:
+            device: Of all processes; each takes its own of that kind, see `bind_device`.
+
+        Raises:
+            SerctlError: This machine has fewer devices than processes.
+        """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return cls()
-        if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-            atexit.register(dist.destroy_process_group)
-        return cls(dist.get_rank(), dist.get_world_size(), device)
+            yield cls(device=device)
+            return
+        own = bind_device(device)
+        if own.type == "cuda":
+            torch.cuda.set_device(own)  # NCCL takes the current one
+        dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+        failed = True
+        try:
+            yield cls(dist.get_rank(), dist.get_world_size(), own)
+            failed = False
+        finally:
+            # Here and not at exit: threads of the group that outlive the interpreter abort the
+            # process. NCCL waits for the other ranks, which do not come after an error.
+            if own.type != "cuda" or not failed:
+                dist.destroy_process_group()
 
     def sum_gradients(self, model: nn.Module, beside: Sequence[float]) -> list[float]:
         """Add up the gradients of all processes, and a few numbers beside them."""
@@ -76,3 +98,26 @@ class Ranks:
         if isinstance(found[0], SerctlError):
             raise found[0]
         return cast(T, found[0])
+
+
+def bind_device(device: torch.device) -> torch.device:
+    """Return this process' own device: of several GPUs the one of its LOCAL_RANK.
+
+    Raises:
+        UsageError: The device names one GPU, which the processes of a machine cannot share.
+        ConfigError: This machine has fewer GPUs than processes.
+    """
+    if device.type != "cuda":
+        return device
+    place, beside = (int(os.environ.get(name, 0)) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    if device.index is not None and beside > 1:
+        raise UsageError(
+            f"--device {device} is one GPU, and torchrun started {beside} processes here. "
+            f"Let each take its own: --device cuda"
+        )
+    if place >= (found := torch.cuda.device_count()):
+        raise ConfigError(
+            f"torchrun started {max(beside, place + 1)} processes on a machine of "
+            f"{count(found, 'GPU')}. Use: torchrun --nproc-per-node {found}"
+        )
+    return torch.device("cuda", place if device.index is None else device.index)

@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from synthetic_frames import make_set, make_utterances
+from ranks import read_losses, run_ranks
+from synthetic_frames import TINY, make_project, make_set, make_utterances
 
 from serctl.data.labels import LabelSet
 from serctl.models.fusion import FusionModel
 from serctl.options import TrainOptions
+from serctl.stages.train import train
 from serctl.training.fit import fit, shape_model
 from serctl.training.inference import infer
 from serctl.training.loader import load_batches
@@ -55,3 +57,17 @@ def test_training_runs_and_says_how_long_it_waits_for_data(data, precision, tmp_
     assert np.isfinite(summary.loss)
     shares = {name: f"{value / sum(parts.values()):.1%}" for name, value in parts.items()}
     print(f"\n{precision}: {1024 / seconds:,.0f} utterances/s, {shares}")
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices")
+def test_two_ranks_on_two_cards_train_what_one_trains(tmp_path):
+    project = make_project(tmp_path, encoders=["whisper-tiny", "minilm"])
+    (tmp_path / "serctl.toml").touch()
+    options = replace(TINY, device="cuda", dropout=0.0)
+    one = train(project, replace(options, name="one")).runs[0]
+    flags = [f"--{name}={getattr(options, name)}" for name in ("hidden", "epochs", "device")]
+    flags += ["--speech=whisper-tiny", "--text=minilm", "--dropout=0", "--name=two"]
+    done = run_ranks(project, *flags, "--learning-rate=2e-2", "--batch-size=16")
+    assert done.returncode == 0, done.stderr
+    both = read_losses(tmp_path / "runs" / "two")
+    assert both == pytest.approx(read_losses(one.folder), rel=1e-2)

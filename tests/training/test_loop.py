@@ -3,6 +3,7 @@
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,20 @@ def test_the_state_of_another_serctl_is_refused_in_one_line(tmp_path):
     save_tensors(tmp_path / STATE, {"x": torch.zeros(1)}, {"stage": 0, "epoch": 1})
     with pytest.raises(SerctlError, match=r"another serctl.*--overwrite"):
         run(tmp_path)
+
+
+def test_a_float16_training_begun_without_a_gradient_scaler_continues_with_one(
+    tmp_path, monkeypatch
+):
+    def die(history, line):
+        if len(history) == 2:
+            raise SerctlError("the disk is full")
+
+    with pytest.raises(SerctlError, match="full"):  # on a CPU: its state holds no scaler
+        run(tmp_path, report=die)
+    on_card = partial(torch.amp.GradScaler, "cpu", init_scale=2.0**4)
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda *device, enabled: on_card())
+    assert run(tmp_path).epochs == TINY.epochs
 
 
 def test_an_epoch_that_nobody_heard_of_is_done_again(tmp_path):
