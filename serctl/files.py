@@ -235,15 +235,17 @@ def open_locked(path: Path, *, shared: bool = False, wait: bool = True) -> Binar
 
 
 @contextmanager
-def hold(path: Path, *, wait: bool = False) -> Iterator[None]:
+def hold(path: Path, *, wait: bool = False, shared: bool = False) -> Iterator[None]:
     """Keep other processes from a block that writes ``path``, by the file ``.<name>.lock``.
+
+    ``shared`` keeps away only those that do not share it.
 
     Raises:
         SerctlError: Another process holds it (unless ``wait``), or the lock cannot be written.
     """
     name = path.with_name(f".{path.name}.lock")
     try:
-        file = open_locked(name, wait=wait)
+        file = open_locked(name, shared=shared, wait=wait)
     except OSError as error:
         raise SerctlError(f"Cannot write beside '{path}': {error.strerror or error}.") from error
     if file is None:
@@ -252,8 +254,9 @@ def hold(path: Path, *, wait: bool = False) -> Iterator[None]:
         try:
             yield
         finally:
-            with suppress(OSError):  # Windows deletes no open file
-                name.unlink()
+            if not shared:  # or a newcomer would lock a new file beside the others that share it
+                with suppress(OSError):  # Windows deletes no open file
+                    name.unlink()
 
 
 def _beside(path: Path, suffix: str) -> Path:

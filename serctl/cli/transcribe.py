@@ -21,7 +21,7 @@ def transcribe(workspace: Workspace, options: TranscribeOptions, as_json: JsonOp
 
     result = stage.transcribe(workspace, options, progress=console.progress)
     console.show(result, describe(result), as_json=as_json)
-    if not as_json:
+    if not as_json and not result.left:
         console.hint("serctl extract --encoder NAME   (speech or text; see: serctl encoders)")
     if result.failed:
         raise typer.Exit(3)
@@ -29,9 +29,11 @@ def transcribe(workspace: Workspace, options: TranscribeOptions, as_json: JsonOp
 
 def describe(result: "TranscribeResult") -> str:
     """Return what a transcription did, a line each for what there is to say."""
+    part = f"{result.utterances:,} in part {result.shard}" if result.shard else ""
+    part = part or console.name_part(result.utterances, result.whole)
     lines = [
         f"{result.source}: {result.transcribed:,} utterances transcribed, {result.present:,} were "
-        f"there ({console.name_part(result.utterances, result.whole)})"
+        f"there ({part})"
     ]
     if result.seconds:
         lines.append(
@@ -46,5 +48,10 @@ def describe(result: "TranscribeResult") -> str:
     if result.failed:
         lines.append(f"  {result.failed:,} could not be read; see {result.failures}")
     lines += [f"  {note}" for note in result.notes]
-    lines += [f"  {path}" for path in (result.transcripts, result.store) if path]
+    if result.left:
+        lines.append(
+            f"  {result.left:,} are left to other parts; the last one writes {result.transcripts}"
+        )
+    places = (None if result.left else result.transcripts, result.store)
+    lines += [f"  {path}" for path in places if path]
     return "\n".join(lines)

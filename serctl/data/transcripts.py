@@ -1,24 +1,21 @@
 """The words of each utterance: one CSV row each, and a JSON file beside it that says whose words.
 
-While `serctl transcribe` runs, finished rows stand in a journal (JSON lines) beside the CSV, which
-appears when all are there.
+While `serctl transcribe` runs, finished rows stand in a journal beside the CSV, see
+`serctl.data.journal`. The CSV appears when all rows are there.
 """
 
 import csv
 import io
-import json
-import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 from serctl.errors import TranscriptsError
-from serctl.files import hold, read_json, write_atomic, write_binary, write_json
+from serctl.files import read_json, write_atomic, write_binary, write_json
 
 TRANSCRIPTS_VERSION = 1
 FROM_MANIFEST = "manifest"
@@ -150,7 +147,7 @@ def read_finished(path: Path, source: str) -> list[Transcript]:
 
     A damaged row is left out: it is made again, and the others are not.
     """
-    for place in (path, _beside(path, source)):
+    for place in (path, name_beside(path, source)):
         with suppress(TranscriptsError):
             if _read_document(place)["source"] == source:
                 return list(_parse_whole(place))
@@ -178,7 +175,7 @@ def _copy_other_source(path: Path, source: str, content: str) -> tuple[str, Path
         found = source if present == content.encode() else f"unknown-{zlib.crc32(present):08x}"
     if found == source:
         return None
-    other = _beside(path, found)
+    other = name_beside(path, found)
     for old, new in ((path, other), (path.with_suffix(".json"), other.with_suffix(".json"))):
         if old.exists():
             with write_binary(new) as file:
@@ -186,88 +183,10 @@ def _copy_other_source(path: Path, source: str, content: str) -> tuple[str, Path
     return found, other
 
 
-def _beside(path: Path, source: str) -> Path:
+def name_beside(path: Path, source: str) -> Path:
+    """Return the CSV of another source beside the one at ``path``."""
     slug = re.sub(r"[^a-zA-Z0-9._=]+", "-", source)
     return path.with_name(f"{path.stem}.{slug}.csv")
-
-
-class Journal:
-    """Rows finished so far, appended batch by batch; a kill loses only the batch at work.
-
-    One process at a time writes a journal: `hold` keeps it.
-
-    Args:
-        path: Of the CSV that will be written when all rows are there.
-        source: Of the words; every source has a journal of its own.
-    """
-
-    def __init__(self, path: Path, source: str) -> None:
-        self.path = _beside(path, source).with_suffix(".journal")
-        self._source = source
-        self._file: TextIO | None = None
-
-    def read(self) -> list[Transcript]:
-        """Return the rows of an interrupted run; a damaged or cut line drops only itself."""
-        if not self.path.exists():
-            return []
-        first, *lines = self.path.read_bytes().split(b"\n")
-        if (_parse_line(first) or {}).get("source", self._source) != self._source:
-            return []  # another source, whose name makes the same file name
-        parsed = [_parse_line(line) for line in lines]
-        rows = [Transcript(**row) for row in parsed if row and _is_transcript(row)]
-        return list({row.utterance_id: row for row in rows}.values())
-
-    def hold(self) -> AbstractContextManager[None]:
-        """Keep other processes from transcribing with the same source during a block.
-
-        Raises:
-            SerctlError: Another process is at it.
-        """
-        return hold(self.path)
-
-    def __enter__(self) -> "Journal":
-        rows = self.read()
-        with write_atomic(self.path) as file:
-            file.write(json.dumps({"source": self._source}) + "\n")
-            file.writelines(json.dumps(asdict(row)) + "\n" for row in rows)
-        self._file = self.path.open("a", encoding="utf-8")
-        return self
-
-    def append(self, rows: Sequence[Transcript]) -> None:
-        """Add the rows of a batch and wait until the disk has them."""
-        assert self._file is not None
-        self._file.write("".join(json.dumps(asdict(row)) + "\n" for row in rows))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._file is not None
-        self._file.close()
-
-    def remove(self) -> None:
-        """Forget the rows: they stand in the CSV now."""
-        self.path.unlink(missing_ok=True)
-
-
-def _is_transcript(row: dict[str, Any]) -> bool:
-    """Return whether a line of the journal holds a whole row."""
-    kinds: dict[str, Any] = {name: (float, int, type(None)) for name in NUMBERS}
-    return row.keys() == set(COLUMNS) and all(
-        isinstance(value, kinds.get(name, str)) for name, value in row.items()
-    )
-
-
-def _parse_line(line: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _read_document(path: Path) -> dict[str, Any]:

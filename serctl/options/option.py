@@ -109,6 +109,16 @@ def weights_option() -> Any:
     return option(None, "Checkpoint folder or Hugging Face id to use instead of the default.")
 
 
+def shard_option() -> Any:
+    """Return the part of the work that a process does."""
+    return option(
+        "",
+        "Process part i of n; n processes share the work. auto: the place of this task in its job "
+        "array; auto/n: its index.",
+        metavar="I/N",
+    )
+
+
 def skip_bad_option() -> Any:
     """Return whether unreadable audio ends a stage."""
     return option(False, "List unreadable audio in failures.csv instead of stopping.")

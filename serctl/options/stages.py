@@ -11,6 +11,7 @@ from serctl.options.option import (
     limit_option,
     option,
     seed_option,
+    shard_option,
     skip_bad_option,
     storage_option,
     weights_option,
@@ -36,6 +37,7 @@ class TranscribeOptions:
     batch_seconds: float = option(240.0, "Seconds of 30 s windows in a batch.", above=0)
     weights: str | None = weights_option()
     seed: int = seed_option()
+    shard: str = shard_option()
     limit: int | None = limit_option()
     skip_bad: bool = skip_bad_option()
 
@@ -61,7 +63,7 @@ class ExtractOptions:
     )
     storage: str = storage_option()
     weights: str | None = weights_option()
-    shard: str = option("", "Process part i of n; n processes share the work.", metavar="I/N")
+    shard: str = shard_option()
     limit: int | None = limit_option()
     skip_bad: bool = skip_bad_option()
 

@@ -12,7 +12,7 @@ from serctl.data.audio import SAMPLE_RATE
 from serctl.data.manifest import Manifest, Utterance, read_manifest
 from serctl.encoding.extraction import Extraction
 from serctl.encoding.failures import FAILURES, Failures, list_failures
-from serctl.errors import UsageError
+from serctl.encoding.shards import parse_shard
 from serctl.options import ExtractOptions
 from serctl.progress import Progress, silent
 
@@ -111,7 +111,7 @@ def extract(
             seconds=done.seconds,
             notes=done.notes,
             failures=list_failed([r for r in rows if r.utterance_id in done.seen], done.failures),
-            shard=options.shard,
+            shard="{}/{}".format(*part) if options.shard else "",
         )
 
 
@@ -136,15 +136,3 @@ def _list_failures(
         for key in extraction.keys
     ]
     return listed[0]
-
-
-def parse_shard(shard: str) -> tuple[int, int]:
-    """Return i and n of ``i/n``; 1 and 1 of ''.
-
-    Raises:
-        UsageError: It is not of that form.
-    """
-    part, _, parts = (shard or "1/1").partition("/")
-    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise UsageError(f"--shard {shard}: expected i/n with i from 1 to n, such as 2/8.")
-    return int(part), int(parts)

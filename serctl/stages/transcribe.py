@@ -14,21 +14,31 @@ from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.config import Workspace, options_to_dict
 from serctl.data.audio import SAMPLE_RATE
+from serctl.data.journal import WHOLE, Journal, read_journals, remove_journals
 from serctl.data.manifest import Manifest, Utterance, read_manifest
 from serctl.data.transcripts import (
     FROM_MANIFEST,
-    Journal,
     Transcript,
     read_finished,
     write_transcripts,
 )
 from serctl.encoding.disk_space import check_disk
 from serctl.encoding.extraction import append_new
-from serctl.encoding.failures import FAILURES, Failures, capture, check_failures, list_failures
+from serctl.encoding.failures import (
+    FAILURES,
+    Failures,
+    capture,
+    check_failures,
+    find_source,
+    list_failures,
+    read_failures,
+)
 from serctl.encoding.inputs import AudioInputs
 from serctl.encoding.pipeline import measure_sizes, plan_rows, run_batches
 from serctl.encoding.recognition import Recognition, make_row, settle_recognition
+from serctl.encoding.shards import parse_shard
 from serctl.errors import SerctlError, TranscriptsError, UsageError
+from serctl.files import hold
 from serctl.options import TranscribeOptions
 from serctl.progress import Progress, silent
 
@@ -60,6 +70,8 @@ class TranscribeResult:
         store: Folder of the kept frames, if they are kept.
         failures: List of the failed utterances, None if all went well.
         notes: What a user should know.
+        shard: The part of the work that this was, '' for all of it.
+        left: Utterances that other parts have still to do; the CSV is written when none is left.
     """
 
     transcripts: Path
@@ -78,6 +90,8 @@ class TranscribeResult:
     failures: Path | None = None
     whole: int = 0
     notes: tuple[str, ...] = ()
+    shard: str = ""
+    left: int = 0
 
 
 def transcribe(
@@ -86,20 +100,23 @@ def transcribe(
     """Transcribe the utterances of the manifest that have no words of this source yet.
 
     Finished batches stand in a journal (and their frames in the cache): an interrupted run,
-    called again, continues. The CSV is written when all utterances are done.
+    called again, continues. The CSV is written when all utterances are done. Parts (``shard``) may
+    run at once; the one that finds all utterances done writes the CSV.
 
     Raises:
+        UsageError: ``shard`` is no part.
         SerctlError: An utterance cannot be read (unless ``skip_bad``), the weights are not at
             hand or not Whisper's, or the back-end is not installed.
     """
+    part = parse_shard(options.shard)
     manifest = read_manifest(workspace.manifest)
     if options.from_manifest:
-        return _take_manifest(workspace, manifest, options)
+        with hold(workspace.transcripts, wait=True):  # the tasks of an array all come here
+            return _take_manifest(workspace, manifest, options)
     recognition = settle_recognition(workspace, options)
     with SourceHasher(workspace.cache) as hasher:
-        run = _Transcription(workspace, recognition, AudioInputs(hasher))
-        with run.journal.hold():
-            return run.over(manifest, progress)
+        run = _Transcription(workspace, recognition, AudioInputs(hasher), part)
+        return run.over(manifest, progress)
 
 
 def _take_manifest(
@@ -141,53 +158,82 @@ def _tell_aside(aside: tuple[str, Path] | None) -> tuple[str, ...]:
 class _Transcription:
     """One run over a manifest: what is done, what is missing, and where both are written."""
 
-    def __init__(self, workspace: Workspace, recognition: Recognition, inputs: AudioInputs) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        recognition: Recognition,
+        inputs: AudioInputs,
+        part: tuple[int, int],
+    ) -> None:
         self.workspace = workspace
         self.recognition = recognition
         self.options = recognition.options
         self.inputs = inputs
         self.store = workspace.cache / recognition.key.store_name
-        self.journal = Journal(workspace.transcripts, recognition.source)
+        self.part = part
+        self.journal = Journal(workspace.transcripts, recognition.source, part)
         self.failures: Failures = {}
 
     def over(self, manifest: Manifest, progress: Progress) -> TranscribeResult:
-        """Transcribe what is missing and write the CSV in the order of the manifest."""
+        """Transcribe what is missing of this part; the last part writes the CSV."""
         rows = sorted(manifest.limit(self.options.limit), key=lambda row: row.utterance_id)
+        with self.journal.hold():
+            done = self._find_done(rows, self._read_known())
+            missing = self._find_missing(rows, done)
+            result = TranscribeResult(
+                self.workspace.transcripts,
+                self.recognition.source,
+                len(rows),
+                present=len(rows) - len(missing),
+                store=self.store if self.options.keep_frames else None,
+                whole=len(manifest),
+            )
+            seen = rows
+            if missing:
+                result, seen = self._recognise(rows, missing, done, result, progress)
+        listed = list_failures(
+            self.workspace.root / FAILURES,
+            f"{self.recognition.name} (words)",
+            self.recognition.source,
+            seen,
+            self.failures,
+            self.inputs.hash_of,
+            manifest.ids,
+        )
+        # Two parts that end at once: the second of them sees what both have done.
+        with hold(self.workspace.transcripts, wait=True):
+            result = self._write(manifest, rows, result)
+        own = [done[row.utterance_id] for row in seen if row.utterance_id in done]
+        return _summarise(result, own, len(self.failures), listed)
+
+    def _write(
+        self, manifest: Manifest, rows: Sequence[Utterance], result: TranscribeResult
+    ) -> TranscribeResult:
+        """Write the CSV in the order of the manifest, unless other parts have utterances left."""
         known = self._read_known()
         done = self._find_done(rows, known)
-        missing = self._find_missing(rows, done)
-        result = TranscribeResult(
-            self.workspace.transcripts,
-            self.recognition.source,
-            len(rows),
-            present=len(rows) - len(missing),
-            store=self.store if self.options.keep_frames else None,
-            whole=len(manifest),
-        )
-        if missing:
-            result = self._recognise(rows, missing, done, result, progress)
+        failed = read_failures(self.workspace.root / FAILURES, self.recognition.source)
+        left = [
+            row
+            for row in rows
+            if row.utterance_id not in done
+            and failed.get(row.utterance_id) != find_source(self.inputs.hash_of, row)
+        ]
+        if left and self.part != WHOLE:
+            return dataclasses.replace(result, left=len(left))
         # A dry run of a few does not forget the words of the others.
         others = set(manifest.ids) - {row.utterance_id for row in rows}
         words = {name: known[name] for name in others & known.keys()} | done
         ordered = [words[name] for name in manifest.ids if name in words]
         aside = write_transcripts(self.workspace.transcripts, ordered, self._describe())
-        result = dataclasses.replace(result, notes=_tell_aside(aside))
-        self.journal.remove()
-        listed = list_failures(
-            self.workspace.root / FAILURES,
-            f"{self.recognition.name} (words)",
-            self.recognition.source,
-            rows,
-            self.failures,
-            self.inputs.hash_of,
-            manifest.ids,
-        )
-        return _summarise(result, list(done.values()), len(self.failures), listed)
+        remove_journals(self.workspace.transcripts, self.recognition.source)
+        return dataclasses.replace(result, notes=_tell_aside(aside))
 
     def _read_known(self) -> dict[str, Transcript]:
         """Return the words of this source, finished or from an interrupted run."""
-        finished = read_finished(self.workspace.transcripts, self.recognition.source)
-        return {row.utterance_id: row for row in [*finished, *self.journal.read()]}
+        path, source = self.workspace.transcripts, self.recognition.source
+        rows = [*read_finished(path, source), *read_journals(path, source)]
+        return {row.utterance_id: row for row in rows}
 
     def _find_done(
         self, rows: Sequence[Utterance], known: Mapping[str, Transcript]
@@ -219,8 +265,11 @@ class _Transcription:
         done: dict[str, Transcript],
         result: TranscribeResult,
         progress: Progress,
-    ) -> TranscribeResult:
-        """Run Whisper over every batch of which anything is missing; adds to ``done``."""
+    ) -> tuple[TranscribeResult, list[Utterance]]:
+        """Run Whisper over every batch of this part of which anything is missing.
+
+        Adds to ``done``; returns also the utterances of this part.
+        """
         # Late: torch takes seconds to import, and what is finished need not wait for it.
         from serctl.runtime import resolve_device, split_threads
 
@@ -233,7 +282,10 @@ class _Transcription:
             by_id = dict(zip((row.utterance_id for row in rows), sizes, strict=True))
             self.failures = {n: it for n, it in by_id.items() if isinstance(it, SerctlError)}
             check_failures(self.failures, options.skip_bad)
-            batches = plan_rows(rows, sizes, encoder, options.batch_seconds)
+            first, step = self.part
+            batches = plan_rows(rows, sizes, encoder, options.batch_seconds)[first - 1 :: step]
+            own = {row.utterance_id for batch in batches for row in batch} | self.failures.keys()
+            missing = missing & own
             pending = [b for b in batches if not missing.isdisjoint(row.utterance_id for row in b)]
             left = {n: it for n in missing if isinstance(it := by_id[n], int)}
             started = time.monotonic()
@@ -254,13 +306,17 @@ class _Transcription:
                     journal.append(list(new.values()))
                     done |= new
                     advance(len(new))
-        return dataclasses.replace(
+        result = dataclasses.replace(
             result,
+            utterances=len(own),
+            present=len(own - missing),
+            shard="" if self.part == WHOLE else "{}/{}".format(*self.part),
             transcribed=len(missing & done.keys()),
             windowed=encoder.windowed,
             audio_seconds=sum(left.values()) / SAMPLE_RATE,
             seconds=time.monotonic() - started,
         )
+        return result, [row for row in rows if row.utterance_id in own]
 
     def _open_store(
         self, encoder: "WhisperEncoder", sizes: Sequence[int]
@@ -271,7 +327,14 @@ class _Transcription:
 
         key, rate = self.recognition.key, encoder.frame_rate
         check_disk(self.store.parent, [key], encoder, sizes)
-        return StoreWriter(self.store, key, encoder.dim, rate, versions=environment())
+        return StoreWriter(
+            self.store,
+            key,
+            encoder.dim,
+            rate,
+            versions=environment(),
+            shared=self.part != WHOLE,
+        )
 
     def _describe(self) -> dict[str, Any]:
         """Return what stands beside the CSV."""

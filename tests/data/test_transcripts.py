@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serctl.data.journal import Journal, read_journals, remove_journals
 from serctl.data.transcripts import (
-    Journal,
     Transcript,
     read_finished,
     read_rows,
@@ -133,7 +133,13 @@ def test_a_journal_gives_back_whole_rows_of_its_own_source(tmp_path: Path) -> No
     with Journal(path, "s") as journal:  # the cut line is gone, the next one is whole
         journal.append([Transcript("d", "again")])
     assert Journal(path, "s").read() == [*ROWS, Transcript("d", "again")]
-    journal.remove()
+    with Journal(path, "s", (2, 3)) as part:
+        part.append([Transcript("e", "of a part")])
+    with part.hold():  # what another process writes is read and stays
+        remove_journals(path, "s")
+        assert len(read_journals(path, "s")) == len(ROWS) + 2
+    remove_journals(path, "s")
+    assert read_journals(path, "s") == []
     assert Journal(path, "s").read() == []
 
 
@@ -165,6 +171,17 @@ def test_a_damaged_line_of_a_journal_drops_only_itself(
     assert {row.utterance_id for row in Journal(path, "s").read()} == {"a"} | {
         row.utterance_id for row in kept
     }
+
+
+def test_parts_run_at_once_and_nothing_beside_the_whole(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    again, whole = Journal(path, "s", (1, 2)), Journal(path, "s")
+    with Journal(path, "s", (1, 2)).hold(), Journal(path, "s", (2, 2)).hold():
+        for journal in (again, whole):
+            with pytest.raises(SerctlError, match="Another process"), journal.hold():
+                pass
+    with whole.hold(), pytest.raises(SerctlError, match="Another process"), again.hold():
+        pass
 
 
 def test_two_processes_do_not_write_one_journal(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from serctl.cli import app
 from serctl.cli.transcribe import describe
 from serctl.config import Workspace, open_workspace
 from serctl.data.audio import read_audio
+from serctl.data.journal import Journal
 from serctl.data.manifest import Utterance, write_manifest
-from serctl.data.transcripts import Journal, read_rows, read_transcripts
+from serctl.data.transcripts import read_rows, read_transcripts
 from serctl.encoders.recognisers import backends, huggingface
 from serctl.encoders.recognisers.base import Recogniser
 from serctl.encoding.keys import make_key
@@ -257,3 +258,41 @@ def test_the_real_whisper_in_one_pass_and_in_two(
     for name, frames in read_frames(made.store).items():
         np.testing.assert_array_equal(read_frames(done.store)[name], frames)
         assert frames.shape == (-(-len(waves[name]) // 320), 384)
+
+
+def test_the_last_of_the_parts_writes_what_one_process_writes(
+    make_project: Callable[[str], Workspace],
+) -> None:
+    whole, project = make_project("whole"), make_project("parts")
+    options = replace(OPTIONS, keep_frames=True)
+    wanted = transcribe(whole, options)
+    parts = [transcribe(project, replace(options, shard=f"{i}/3")) for i in (3, 1)]
+    assert min(part.transcribed for part in parts) > 0
+    assert min(part.left for part in parts) > 0
+    assert not project.transcripts.exists()
+    parts.append(transcribe(project, replace(options, shard="2/3")))
+    assert sum(part.transcribed for part in parts) == wanted.transcribed
+    assert project.transcripts.read_bytes() == whole.transcripts.read_bytes()
+    assert not list(project.root.glob("*.journal"))
+    assert wanted.store
+    assert parts[0].store
+    ours, theirs = read_frames(parts[0].store), read_frames(wanted.store)
+    assert ours.keys() == theirs.keys()
+    for name, frames in ours.items():
+        np.testing.assert_array_equal(frames, theirs[name])
+
+
+def test_a_whole_run_takes_over_what_parts_have_done(project: Workspace) -> None:
+    part = transcribe(project, replace(OPTIONS, shard="1/2"))
+    done = transcribe(project, OPTIONS)
+    assert (done.present, done.transcribed) == (part.transcribed, part.left)
+    assert not list(project.root.glob("*.journal"))
+
+
+def test_a_file_that_no_part_can_read_does_not_hold_up_the_last_part(project: Workspace) -> None:
+    (project.root / "u0.wav").write_bytes(b"no audio")
+    for shard in ("1/2", "2/2"):
+        part = transcribe(project, replace(OPTIONS, shard=shard, skip_bad=True))
+        assert part.failed == 1
+    assert part.left == 0
+    assert len(read_rows(project.transcripts)) == len(SIZES) - 1
