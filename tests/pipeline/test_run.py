@@ -108,7 +108,7 @@ def test_the_paper_runs_through_and_a_second_run_does_nothing(project: Path) -> 
     ]  # fmt: skip
     assert told.count("extract") == 6
     assert told.count("train") == 12
-    systems = [row["name"] for row in result.table]
+    systems = [row.name for row in result.table]
     assert len(systems) == 15  # twelve models, the stacker, two baselines
     assert "paper" in systems
 
@@ -131,7 +131,7 @@ def test_an_interrupted_run_goes_on_where_it_was(project: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_steps(workspace, steps, tell=interrupt)
     result = run_steps(workspace, steps)
-    assert "released" in [row["name"] for row in result.table]
+    assert "released" in [row.name for row in result.table]
 
 
 def test_trainings_in_processes_and_on_dask_equal_those_one_by_one(
