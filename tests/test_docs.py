@@ -23,7 +23,12 @@ from serctl.options import check
 from serctl.options.files import find_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 WRITTEN = [page for page in PAGES if page.name not in {"cli.md", "options.md"}]
 SCRIPTS = [ROOT / "examples" / "quickstart.sh"]
 WORKFLOW = ROOT / "examples" / "ci" / "serctl.yml"

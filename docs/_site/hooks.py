@@ -8,7 +8,7 @@ from mkdocs.structure.files import File, Files
 import serctl
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("CHANGELOG.md", "CONTRIBUTING.md")
+PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 """Files at the root of the repository that become pages."""
 PUBLIC_NAMES = "<!-- public names -->"
 
