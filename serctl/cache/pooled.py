@@ -14,20 +14,23 @@ from serctl.progress import Progress, silent
 
 
 def pool_frames(
-    store: FeatureStore, ids: Sequence[str], kept: Path, progress: Progress = silent
+    store: FeatureStore, ids: Sequence[str], progress: Progress = silent
 ) -> NDArray[np.float32]:
     """Return mean and deviation over time of each utterance's frames, ``(N, 2·D)``.
+
+    They are kept in ``pooled/`` beside the store, in a file that grows by what is new. A row whose
+    audio or text has changed since is computed again.
 
     Args:
         store: The frames.
         ids: N utterances of the store.
-        kept: An ``.npz`` file that grows by what is new; a row whose audio or text has changed
-            since is computed again.
         progress: Where to report to.
 
     Raises:
         MissingFeaturesError: An utterance has no frames.
     """
+    folder = Path(store.path)
+    kept = folder.parent / "pooled" / f"{folder.stem}.npz"
     known = _read(kept)
     wanted = [(name, store.source_of(name)) for name in ids]
     missing = [pair for pair in wanted if pair not in known]

@@ -121,6 +121,8 @@ def _tell(step: "Step", result: Any, say_once: "Callable[[str], None]") -> None:
     """Say in a line on stderr what a step did, and once what a user should know."""
     if line := describe_step(step, result):
         console.say(line)
+    if verdict := getattr(result, "verdict", ""):
+        console.say(verdict)
     for warning in getattr(result, "warnings", ()):
         say_once(f"Warning: {warning}")
     if step.stage in ("train", "export-logits", "stack"):

@@ -32,6 +32,7 @@ def stack(workspace: Workspace, options: StackOptions, as_json: JsonOpt = False)
         console.say(f"Recommended: {found.recommended}. {found.reason}")
         console.hint(f"serctl stack --stacker {found.recommended} --stack-on {result.stack_on}")
     else:
+        console.say(result.verdict)
         console.hint("serctl evaluate")
 
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from serctl.data.manifest import FOLD, Utterance
 from serctl.errors import ManifestError, first_few
 
+NUM_TRIES = 10
+"""Divisions, from seeds far apart, of which the one that keeps most emotions is taken."""
+
 
 @dataclass(frozen=True)
 class Folds:
@@ -57,11 +60,11 @@ def choose_folds(utterances: Iterable[Utterance], num_folds: int | None, seed: i
 def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> Folds:
     """Divide utterances into K folds that share no speaker and have like class proportions.
 
+    Of ten divisions the first is taken that leaves the fewest emotions to a single fold.
+
     Raises:
         ManifestError: There are fewer speakers (or utterances) than folds.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     rows = sorted(utterances, key=lambda row: row.utterance_id)
     groups = group_by_speaker(rows)
     if num_folds < 2 or len(set(groups)) < num_folds:
@@ -69,13 +72,46 @@ def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> 
             f"{len(rows)} utterances of {len(set(groups))} speakers cannot make {num_folds} "
             f"speaker-disjoint folds. Use between 2 and {max(2, len(set(groups)))} folds."
         )
+    tried = [_divide(rows, groups, num_folds, seed + NUM_TRIES * k) for k in range(NUM_TRIES)]
+    fold_of = min(tried, key=lambda fold_of: len(_find_lost(rows, fold_of)))  # the first of equals
+    warning = " ".join(filter(None, (_warning(rows), _warn_of_lost(rows, fold_of))))
+    return Folds(fold_of, num_folds, warning)
+
+
+def _divide(
+    rows: Sequence[Utterance], groups: Sequence[str], num_folds: int, seed: int
+) -> dict[str, int]:
+    """Return the fold of each utterance, by scikit-learn's stratified groups."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
     fold_of: dict[str, int] = {}
     splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():  # a class with fewer members than folds misses some of them
         warnings.simplefilter("ignore", UserWarning)
         for fold, (_, members) in enumerate(splitter.split(rows, _strata(rows, num_folds), groups)):
             fold_of |= {rows[i].utterance_id: fold for i in members}
-    return Folds(fold_of, num_folds, _warning(rows))
+    return fold_of
+
+
+def _find_lost(rows: Sequence[Utterance], fold_of: dict[str, int]) -> dict[str, set[int]]:
+    """Return the emotions that are all in one fold, so that its model is trained without them."""
+    folds: dict[str, set[int]] = {}
+    for row in rows:
+        if row.emotion:
+            folds.setdefault(row.emotion, set()).add(fold_of[row.utterance_id])
+    return {emotion: found for emotion, found in folds.items() if len(found) == 1}
+
+
+def _warn_of_lost(rows: Sequence[Utterance], fold_of: dict[str, int]) -> str:
+    lost = sorted(_find_lost(rows, fold_of))
+    if not lost:
+        return ""
+    speakers = sorted({row.speaker for row in rows if row.emotion in lost} - {""})
+    whose = f" (speakers: {first_few(speakers)})" if speakers else ""
+    return (
+        f"One fold holds all utterances of {', '.join(lost)}{whose}: its model is trained without "
+        f"them, and their out-of-fold predictions are wrong. Add speakers, or use fewer folds."
+    )
 
 
 def hold_out(utterances: Iterable[Utterance], fraction: float, seed: int) -> Folds:

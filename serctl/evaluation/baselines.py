@@ -3,14 +3,22 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from serctl.cache.key import FeatureKey
 from serctl.cache.pooled import pool_frames
+from serctl.cache.speakers import (
+    SpeakerFrames,
+    combine_moments,
+    measure_speakers,
+    restate_speaker,
+)
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
 from serctl.data.folds import choose_folds
@@ -18,8 +26,9 @@ from serctl.data.manifest import Manifest
 from serctl.documents.logits import LogitsSidecar
 from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
-from serctl.ensemble.logits import Logits
+from serctl.ensemble.logits import Logits, softmax
 from serctl.ensemble.logits_file import read_logits, write_logits
+from serctl.ensemble.pooled import STRENGTHS, fit_pooled
 from serctl.ensemble.systems import System
 from serctl.errors import (
     LogitsError,
@@ -30,6 +39,7 @@ from serctl.errors import (
 from serctl.progress import Progress, silent
 
 MAJORITY, POOLED = "majority-class", "pooled-logistic-regression"
+POOLED_BY_SPEAKER = f"{POOLED}-by-speaker"
 
 
 def predict_majority(train: Manifest, ids: Sequence[str], labels: Sequence[str]) -> Logits:
@@ -52,44 +62,67 @@ def predict_pooled(
     labels: Sequence[str],
     folder: Path,
     split: str,
+    speaker_of: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Logits:
     """Predict with logistic regression on standardised mean+deviation-pooled frames.
 
-    scikit-learn's defaults (C = 1), fitted on the labelled utterances of train. Pooled frames and
-    predictions are kept in ``folder``; nothing is computed twice.
+    It is fitted on the labelled utterances of train, as a pooled model is (`fit_pooled`).
+    Predictions are kept in ``folder``; nothing is computed twice.
+
+    Args:
+        stores: Frames, side by side.
+        train: Utterances to fit on.
+        ids: Utterances to predict.
+        labels: Emotions in the order of the probabilities.
+        folder: Where predictions are kept.
+        split: Of ``ids``.
+        speaker_of: Speaker of every utterance, to restate the frames per speaker; None does not.
+        progress: Where to report to.
 
     Raises:
         MissingFeaturesError: An utterance has no frames in one of the stores.
     """
     fitted = [row for row in train if row.emotion]
-    key = _key(stores, [row.utterance_id for row in fitted], ids, [row.emotion for row in fitted])
+    everything = [*(row.utterance_id for row in fitted), *ids]
+    name = POOLED_BY_SPEAKER if speaker_of else POOLED
+    key = _key(stores, everything, [row.emotion for row in fitted], speaker_of)
     kept = folder / f"{split}-{key[:8]}.csv"
     with suppress(LogitsError):  # not there, or a writer was killed
-        predicted = read_logits(kept, POOLED)
+        predicted = read_logits(kept, name)
         if predicted.provenance.key == key:
             return predicted.select(ids)
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    everything = [*(row.utterance_id for row in fitted), *ids]
-    features = np.hstack(
-        [
-            pool_frames(store, everything, folder / f"{Path(store.path).stem}.npz", progress)
-            for store in stores
-        ]
+    vectors = np.hstack(
+        [_pool(store, everything, len(fitted), speaker_of, progress) for store in stores]
     )
     targets = np.array([labels.index(row.emotion) for row in fitted])
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    with progress.task(f"logistic regression on {features.shape[1]} values", 1) as advance:
-        classifier.fit(features[: len(fitted)], targets)
+    groups = [row.speaker or row.utterance_id for row in fitted]
+    with progress.task(f"logistic regression on {vectors.shape[1]} values", 1) as advance:
+        classifier = fit_pooled(vectors[: len(fitted)], targets, groups, len(labels))
         advance()
-    probabilities = np.zeros((len(ids), len(labels)))
-    probabilities[:, classifier.classes_] = classifier.predict_proba(features[len(fitted) :])
-    predicted = _as_logits(ids, probabilities, labels, POOLED, key=key, split=split)
-    write_logits(kept, predicted)
-    return read_logits(kept, POOLED)  # with as many digits as the next time
+    probabilities = softmax(classifier.logits(vectors[len(fitted) :]))
+    facts = {"key": key, "split": split, "by_speaker": bool(speaker_of)}
+    write_logits(kept, _as_logits(ids, probabilities, labels, name, **facts))
+    return read_logits(kept, name)  # with as many digits as the next time
+
+
+def _pool(
+    store: FeatureStore,
+    ids: Sequence[str],
+    num_fitted: int,
+    speaker_of: Mapping[str, str] | None,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """Return pooled frames ``(N, 2·D)``; the corpus is the first ``num_fitted`` utterances."""
+    vectors = pool_frames(store, ids, progress)
+    if not speaker_of:
+        return vectors
+    corpus = combine_moments(vectors[:num_fitted], store.num_frames(ids[:num_fitted]))
+    known = [name for name in speaker_of if name in store]
+    pooled, lengths = pool_frames(store, known, progress), store.num_frames(known)
+    found = measure_speakers(pooled, lengths, [speaker_of[name] for name in known])
+    maps = {name: restate_speaker(moments, corpus) for name, moments in found.items()}
+    return SpeakerFrames(store, speaker_of, maps).restate_pooled(ids, vectors)
 
 
 def find_stores(workspace: Workspace, systems: Iterable[System]) -> list[FeatureStore]:
@@ -98,18 +131,8 @@ def find_stores(workspace: Workspace, systems: Iterable[System]) -> list[Feature
     Raises:
         MissingFeaturesError: There is none, or one is gone.
     """
-    runs: dict[str, None] = {}
-    for system in systems:
-        if system.kind == "run":
-            runs[system.name] = None
-        elif system.kind == "stacker":
-            runs |= dict.fromkeys(StackerDocument.read(system.path / STACKER_FILE).models)
-    keys: dict[str, FeatureKey] = {}
-    for name in runs:
-        path = workspace.runs / name / "config.json"
-        if path.is_file():
-            branches = RunConfig.read(path).branches
-            keys |= {key.store_name: key for branch in branches for key in branch.keys}
+    branches = [branch for run in _read_runs(workspace, systems) for branch in run.branches]
+    keys = {key.store_name: key for branch in branches for key in branch.keys}
     gone = [key.encoder for name, key in keys.items() if not (workspace.cache / name).is_dir()]
     if gone or not keys:
         raise MissingFeaturesError(
@@ -118,6 +141,18 @@ def find_stores(workspace: Workspace, systems: Iterable[System]) -> list[Feature
             else "None of these systems says which frames it read."
         )
     return [FeatureStore.open(workspace.cache / name) for name in sorted(keys)]
+
+
+def _read_runs(workspace: Workspace, systems: Iterable[System]) -> list[RunConfig]:
+    """Return the runs among these systems and among the base models of the stackers."""
+    names: dict[str, None] = {}
+    for system in systems:
+        if system.kind == "run":
+            names[system.name] = None
+        elif system.kind == "stacker":
+            names |= dict.fromkeys(StackerDocument.read(system.path / STACKER_FILE).models)
+    paths = [workspace.runs / name / "config.json" for name in names]
+    return [RunConfig.read(path) for path in paths if path.is_file()]
 
 
 def make_baselines(
@@ -139,16 +174,22 @@ def make_baselines(
     def majority(fitted: Manifest, asked: Sequence[str]) -> Logits:
         return predict_majority(fitted, asked, labels)
 
-    def pooled(fitted: Manifest, asked: Sequence[str]) -> Logits:
+    def pooled(
+        fitted: Manifest, asked: Sequence[str], speaker_of: Mapping[str, str] | None = None
+    ) -> Logits:
         stores = find_stores(workspace, systems)
         lacking = {name for name in train.ids if any(name not in store for store in stores)}
         if lacking and (note := _describe_lacking(lacking, len(train))) not in notes:
             notes.append(note)
         fitted = fitted.where(lambda row: row.utterance_id not in lacking)
         folder = workspace.reports / "baselines"
-        return predict_pooled(stores, fitted, asked, labels, folder, split, progress)
+        return predict_pooled(stores, fitted, asked, labels, folder, split, speaker_of, progress)
 
-    for name, predict in ((MAJORITY, majority), (POOLED, pooled)):
+    kinds = {MAJORITY: majority, POOLED: pooled}
+    if any(run.model.by_speaker for run in _read_runs(workspace, systems)):  # the same advantage
+        speaker_of = {row.utterance_id: row.speaker for row in manifest if row.speaker}
+        kinds[POOLED_BY_SPEAKER] = partial(pooled, speaker_of=speaker_of)
+    for name, predict in kinds.items():
         try:
             found.append(
                 _cross_fit(predict, train, ids) if split == "train" else predict(train, ids)
@@ -187,7 +228,7 @@ def _as_logits(
     probabilities: np.ndarray,
     labels: Sequence[str],
     name: str,
-    **facts: str,
+    **facts: Any,
 ) -> Logits:
     in_sample = np.zeros(len(ids), dtype=bool)
     sidecar = LogitsSidecar.model_validate({"kind": "probabilities", "model": name, **facts})
@@ -196,12 +237,14 @@ def _as_logits(
 
 def _key(
     stores: Sequence[FeatureStore],
-    train: Sequence[str],
     ids: Sequence[str],
     emotions: Sequence[str],
+    speaker_of: Mapping[str, str] | None,
 ) -> str:
-    """Return a hash of everything that the pooled baseline's predictions depend on."""
-    sources = [[store.source_of(name) for name in (*train, *ids)] for store in stores]
+    """Return a hash of everything that the predictions of the pooled baseline depend on."""
+    asked = [*ids, *sorted(speaker_of or ())]
+    sources = [[store.source_of(name) for name in asked if name in store] for store in stores]
     names = [store.key.store_name for store in stores]
-    text = json.dumps([names, train, ids, emotions, sources])
+    speakers = sorted(speaker_of.items()) if speaker_of else []
+    text = json.dumps([STRENGTHS, names, ids, emotions, sources, speakers])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -131,9 +131,7 @@ class _Export:
     ) -> None:
         self.folder, self.options, self.device = folder, options, device
         wanted = options.predicted_by
-        self.predicted_by = (
-            usual_model(RunConfig.read(folder / CONFIG)) if wanted == "auto" else wanted
-        )
+        self.predicted_by = usual_model(folder) if wanted == "auto" else wanted
         self.run = load_run(folder, device, self.predicted_by)
         self.branches = reopen_branches(workspace, self.run.branches)
         self.manifest = read_manifest(workspace.manifest)
@@ -142,7 +140,7 @@ class _Export:
         if self.by_speaker:
             moments = read_moments(self.run.model, len(self.branches))
             rows = self.manifest.utterances
-            self.readers = make_speaker_readers(workspace, self.branches, rows, moments)
+            self.readers = make_speaker_readers(self.branches, rows, moments)
         self.trained_on = _read_ids(folder)
         self.folds = list_folds(folder, self.run.config)
         self.source = self._choose_source()

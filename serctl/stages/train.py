@@ -121,7 +121,7 @@ def train(
         for seed in range(options.seed, options.seed + options.seeds):
             name = f"{options.name}-s{seed}" if options.name and options.seeds > 1 else options.name
             one = replace(options, seed=seed, seeds=1, name=name)
-            session = _Session(workspace, one, corpus, ranks, progress, log_epoch)
+            session = _Session(workspace, one, corpus, ranks, progress, log, log_epoch)
             main, parts = session.run()
             runs.append(main)
             folds += parts
@@ -156,10 +156,11 @@ class _Session:
         corpus: TrainingCorpus,
         ranks: Ranks,
         progress: Progress,
+        log: Log,
         log_epoch: Log,
     ) -> None:
-        self.workspace, self.options, self.corpus = workspace, options, corpus
-        self.progress, self.log_epoch = progress, log_epoch
+        self.options, self.corpus = options, corpus
+        self.progress, self.log, self.log_epoch = progress, log, log_epoch
         self.name = choose_run_name(workspace.runs, options)
         self.folder = workspace.runs / self.name
         self.ranks, self.device = ranks, ranks.device
@@ -176,6 +177,8 @@ class _Session:
         if options.folds:  # before hours of training: they may be refused
             folds = choose_folds(corpus.utterances, options.folds, options.seed)
             self.warning = folds.warning
+            if folds.warning and self.ranks.rank == 0:
+                self.log(f"Note: {folds.warning}")
             kept = {str(k): frozenset(chosen - folds.ids(k)) for k in range(options.folds)}
         with ExitStack() as stack:
             # Two processes in one folder would each undo what the other saves.
@@ -298,7 +301,7 @@ class _Session:
         model = PooledModel([reader.dim for reader in data.readers], shape)
         for branch, moments in enumerate(corpus.moments):
             model.set_standardisation(branch, *stack_moments(moments))
-        vectors = pool_readers(self.workspace, data, corpus.branches)
+        vectors = pool_readers(data, corpus.branches)
         return train_pooled(
             model,
             vectors,

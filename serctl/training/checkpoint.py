@@ -134,7 +134,7 @@ def load_run(
             such model.
     """
     config = RunConfig.read(folder / CONFIG)
-    if (predicted_by or usual_model(config)) == "main":
+    if (predicted_by or usual_model(folder)) == "main":
         if not (folder / MODEL).is_file() and list_folds(folder, config):
             raise CheckpointError(
                 f"Run '{folder.name}' has fold models and no main model. "

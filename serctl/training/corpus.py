@@ -95,7 +95,7 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
     readable, dev = _leave_out(utterances, unread), _leave_out(dev, unread)
     plain = [make_reader(branch.stores) for branch in branches]
     readers, moments, why = _settle_readers(
-        workspace, options.standardise_by, manifest, branches, plain, readable, labels
+        options.standardise_by, manifest, branches, plain, readable, labels
     )
     train = build_set(readable, readers, labels, soft_targets=options.soft_targets)
     train, attributes = _standardise_attributes(train, options)
@@ -114,7 +114,6 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
 
 
 def _settle_readers(
-    workspace: Workspace,
     standardise_by: str,
     manifest: Manifest,
     branches: Sequence[FeatureBranch],
@@ -135,12 +134,12 @@ def _settle_readers(
     if standardise_by == "auto" and (problem := describe_problem(rows)):
         return plain, (), [f"Frames are standardised over the corpus: {problem}"]
     ids = [row.utterance_id for row in rows]
-    moments = measure_corpus(workspace, branches, ids)
-    readers = make_speaker_readers(workspace, branches, manifest.utterances, moments)
+    moments = measure_corpus(branches, ids)
+    readers = make_speaker_readers(branches, manifest.utterances, moments)
     if standardise_by == "speaker":
         return readers, moments, [BY_SPEAKER]
     tables = [build_set(rows, kind, labels) for kind in (plain, readers)]
-    pooled = [pool_readers(workspace, table, branches) for table in tables]
+    pooled = [pool_readers(table, branches) for table in tables]
     ordered = sorted(rows, key=lambda row: row.utterance_id)
     chosen, why = choose_by_speaker(ordered, pooled[0], pooled[1], tables[0].label_ids, len(labels))
     return (readers, moments, [why, BY_SPEAKER]) if chosen else (plain, (), [why])

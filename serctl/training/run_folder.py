@@ -89,14 +89,13 @@ def hash_document(document: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def usual_model(config: RunConfig) -> PredictedBy:
-    """Return which model of a run predicts: its folds, unless a main model was asked for.
+def usual_model(folder: Path) -> PredictedBy:
+    """Return which model of a run predicts: the main model where there is one, else its folds.
 
-    The main model would do as well for a run that stands alone. It does not for one that is
-    stacked, because the stacker is fitted on predictions of the folds.
+    The main model would do for every run that stands alone. It does not for one that is stacked,
+    because the stacker is fitted on predictions of the folds.
     """
-    trained_as_folds = config.fold is None and config.options.folds and not config.options.main
-    return "folds" if trained_as_folds else "main"
+    return "folds" if not (folder / MODEL).is_file() and (folder / "folds").is_dir() else "main"
 
 
 def list_folds(folder: Path, config: RunConfig) -> list[Path]:
@@ -109,7 +108,7 @@ def list_folds(folder: Path, config: RunConfig) -> list[Path]:
 def list_model_files(folder: Path, predicted_by: PredictedBy | None = None) -> list[str]:
     """Return the files, below the folder of a run, that its predicting model is loaded from."""
     config = RunConfig.read(folder / CONFIG)
-    if (predicted_by or usual_model(config)) == "main":
+    if (predicted_by or usual_model(folder)) == "main":
         return [CONFIG, MODEL]
     folds = [fold.relative_to(folder).as_posix() for fold in list_folds(folder, config)]
     return [CONFIG, *(f"{fold}/{name}" for fold in folds for name in (CONFIG, MODEL))]
@@ -118,7 +117,8 @@ def list_model_files(folder: Path, predicted_by: PredictedBy | None = None) -> l
 def hash_config(config: RunConfig) -> str:
     """Return the hash of everything in a run's config that changes its numbers."""
     given = options_to_dict(config.options).items()
-    indifferent = INDIFFERENT - {"folds"} if usual_model(config) == "folds" else INDIFFERENT
+    as_folds = config.fold is None and config.options.folds and not config.options.main
+    indifferent = INDIFFERENT - {"folds"} if as_folds else INDIFFERENT
     options = {name: value for name, value in given if name not in indifferent}
     kept = config.model_dump(include={"labels", "model", "data", "seed"})
     keys = [key.to_dict() for branch in config.branches for key in branch.keys]

@@ -7,7 +7,6 @@ speaker is read as it is.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,14 +16,12 @@ from serctl.cache.pooled import pool_frames
 from serctl.cache.speakers import SpeakerFrames, SpeakerMoments, combine_moments, measure_speakers
 from serctl.cache.speakers import restate_speaker as restate
 from serctl.cache.store import FeatureStore
-from serctl.config import Workspace
 from serctl.data.manifest import Utterance
 from serctl.encoding.features import FeatureBranch
 from serctl.ensemble.pooled import score_cross_validated
 from serctl.errors import ManifestError
 from serctl.models.build import Network
 from serctl.models.mean import MeanModel
-from serctl.progress import Progress, silent
 from serctl.training.dataset import FrameReader, UtteranceSet, make_reader
 
 LEAST_VARIETY = 0.8
@@ -45,21 +42,11 @@ Moments = tuple[SpeakerMoments, ...]
 """Statistics of the frames of one branch, one for each of its layers."""
 
 
-def pool_store(
-    workspace: Workspace, store: FeatureStore, ids: Sequence[str], progress: Progress = silent
-) -> NDArray[np.float32]:
-    """Return mean and deviation ``(N, 2·D)`` of utterances' frames, kept beside the stores."""
-    kept = workspace.cache / "pooled" / f"{Path(store.path).stem}.npz"
-    return pool_frames(store, ids, kept, progress)
-
-
-def measure_corpus(
-    workspace: Workspace, branches: Iterable[FeatureBranch], ids: Sequence[str]
-) -> tuple[Moments, ...]:
+def measure_corpus(branches: Iterable[FeatureBranch], ids: Sequence[str]) -> tuple[Moments, ...]:
     """Return the statistics of the frames of these utterances, for each branch."""
     return tuple(
         tuple(
-            combine_moments(pool_store(workspace, store, ids), store.num_frames(ids))
+            combine_moments(pool_frames(store, ids), store.num_frames(ids))
             for store in branch.stores
         )
         for branch in branches
@@ -87,7 +74,6 @@ def stack_moments(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def make_speaker_readers(
-    workspace: Workspace,
     branches: Sequence[FeatureBranch],
     utterances: Sequence[Utterance],
     moments: Sequence[Moments],
@@ -95,7 +81,6 @@ def make_speaker_readers(
     """Return readers that restate the frames of every speaker.
 
     Args:
-        workspace: The project.
         branches: The stores of each branch.
         utterances: All of the manifest: every utterance counts for its speaker's statistics.
         moments: Of the corpus, for each branch and layer.
@@ -104,7 +89,7 @@ def make_speaker_readers(
 
     def read(store: FeatureStore, corpus: SpeakerMoments) -> SpeakerFrames:
         ids = [name for name in speaker_of if name in store]
-        pooled, lengths = pool_store(workspace, store, ids), store.num_frames(ids)
+        pooled, lengths = pool_frames(store, ids), store.num_frames(ids)
         found = measure_speakers(pooled, lengths, [speaker_of[name] for name in ids])
         maps = {name: restate(speaker, corpus) for name, speaker in found.items()}
         return SpeakerFrames(store, speaker_of, maps)
@@ -115,15 +100,13 @@ def make_speaker_readers(
     ]
 
 
-def pool_readers(
-    workspace: Workspace, data: UtteranceSet, branches: Sequence[FeatureBranch]
-) -> NDArray[np.float32]:
+def pool_readers(data: UtteranceSet, branches: Sequence[FeatureBranch]) -> NDArray[np.float32]:
     """Return the pooled frames ``(N, F)`` of a table as its readers give them, from the cache."""
     vectors = []
     for branch, reader in zip(branches, data.readers, strict=True):
         layers = getattr(reader, "layers", (reader,))
         for store, layer in zip(branch.stores, layers, strict=True):
-            raw = pool_store(workspace, store, data.ids)
+            raw = pool_frames(store, data.ids)
             restated = isinstance(layer, SpeakerFrames)
             vectors.append(layer.restate_pooled(data.ids, raw) if restated else raw)
     return np.hstack(vectors)

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic_frames as frames
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from synthetic_logits import COUNTS, LABELS, make_project, make_run, make_utterances
 from synthetic_run import record_branch, write_run
@@ -23,6 +25,7 @@ from serctl.config import Workspace
 from serctl.data.manifest import Utterance, read_manifest, write_manifest
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits, write_logits
+from serctl.ensemble.pooled import STRENGTHS
 from serctl.errors import LogitsError, ManifestError, UnknownNameError, UsageError
 from serctl.evaluation.baselines import MAJORITY, POOLED
 from serctl.options import EvaluateOptions, ExportLogitsOptions, StackOptions, TrainOptions
@@ -238,6 +241,21 @@ def add_store(workspace: Workspace, rows: list[Utterance], runs: list[str]) -> F
     return FeatureStore.open(workspace.cache / key.store_name)
 
 
+def make_classifier(x: np.ndarray, y: np.ndarray, speakers: list[str]) -> Pipeline:
+    """Fit scikit-learn's classifier with the C that a search over its speakers' folds chooses."""
+    model = LogisticRegression(max_iter=500, class_weight="balanced")
+    pipeline = make_pipeline(StandardScaler(), model)
+    folds = list(GroupKFold(4).split(x, y, speakers))
+    scores = []
+    for strength in STRENGTHS:
+        predicted = cross_val_predict(
+            clone(pipeline).set_params(logisticregression__C=strength), x, y, cv=folds
+        )
+        scores.append(f1_score(y, predicted, average="macro"))
+    best = STRENGTHS[int(np.argmax(scores))]
+    return pipeline.set_params(logisticregression__C=best).fit(x, y)
+
+
 def test_the_pooled_baseline_is_logistic_regression_on_mean_and_deviation(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,8 +270,8 @@ def test_the_pooled_baseline_is_logistic_regression_on_mean_and_deviation(
         pooled = [np.r_[f.mean(axis=0), f.std(axis=0)] for f in frames]
         return np.array(pooled), np.array([LABELS.index(row.emotion) for row in chosen])
 
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    classifier.fit(*features("train"))
+    speakers = [row.speaker for row in rows if row.split == "train"]
+    classifier = make_classifier(*features("train"), speakers)
     x, y = features("test")
     assert np.allclose(system["probabilities"], classifier.predict_proba(x), atol=1e-3)
     assert system["accuracy"] == pytest.approx((classifier.predict(x) == y).mean())
@@ -284,8 +302,9 @@ def test_baselines_of_train_are_predicted_by_the_other_sessions(project: Workspa
     first = np.array([row.extra["fold"] == "A" for row in chosen])
     expected = np.empty((len(y), len(LABELS)))
     for inside in (first, ~first):
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        expected[inside] = classifier.fit(x[~inside], y[~inside]).predict_proba(x[inside])
+        others = [row.speaker for row, out in zip(chosen, inside, strict=True) if not out]
+        classifier = make_classifier(x[~inside], y[~inside], others)
+        expected[inside] = classifier.predict_proba(x[inside])
     report = report_of(evaluate(project, EvaluateOptions(split="train")))
     assert np.allclose(report["systems"][-1]["probabilities"], expected, atol=1e-3)
 
