@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from serctl.config import Workspace
-from serctl.data.folds import choose_folds, hold_out
+from serctl.data.folds import FOLD, choose_folds, group_by_speaker, hold_out
 from serctl.documents.run import RUN_VERSION, PredictedBy, RunConfig, RunSummary
 from serctl.errors import UsageError
 from serctl.files import hold, recover_folder, replace_folder
@@ -113,7 +113,8 @@ def train(
     check_tracker(options)
     options = settle_options(options)
     corpus = prepare_corpus(workspace, options)
-    runs, folds, notes = [], [], corpus.notes
+    options, few = _limit_folds(options, corpus)
+    runs, folds, notes = [], [], (*corpus.notes, *few)
     with Ranks.join(resolve_device(options.device)) as ranks:
         if ranks.rank == 0:  # before the first epoch: in time to think again
             for note in notes:
@@ -135,6 +136,19 @@ def _refuse_contradictions(options: TrainOptions) -> None:
         raise UsageError("--folds and --heldout are two ways to the same end; choose one.")
     if options.fit_on == "train+dev" and options.patience:
         raise UsageError("With --fit-on train+dev no dev is left for --patience; set it to 0.")
+
+
+def _limit_folds(options: TrainOptions, corpus: TrainingCorpus) -> tuple[TrainOptions, list[str]]:
+    """Return the options with as many folds as there are speakers, and a note if these are fewer.
+
+    A recipe asks for one number of folds, whatever the corpus.
+    """
+    named = any(row.extra.get(FOLD) for row in corpus.utterances)
+    speakers = len(set(group_by_speaker(corpus.utterances)))
+    if named or not 2 <= speakers < options.folds:
+        return options, []
+    note = f"{speakers} folds instead of {options.folds}: train has {speakers} speakers."
+    return replace(options, folds=speakers), [note]
 
 
 def _aggregate(found: list[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
