@@ -164,7 +164,7 @@ def test_overwrite_that_is_refused_leaves_the_old_run(project):
     old = train(project, replace(TINY, name="safe")).runs[0]
     before = contents(old.folder)
     with pytest.raises(SerctlError):
-        train(project, replace(TINY, name="safe", overwrite=True, folds=99))
+        train(project, replace(TINY, name="safe", overwrite=True, loss="wce+sml", batch_size=15))
     assert contents(old.folder) == before
 
 
