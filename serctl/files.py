@@ -161,6 +161,18 @@ def recover_folder(folder: Path) -> None:
             raise SerctlError(f"Cannot write '{folder}': {error.strerror or error}.") from error
 
 
+def remove_file(path: Path) -> None:
+    """Delete a file if it is there.
+
+    Raises:
+        SerctlError: It cannot be deleted (read-only disk).
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise SerctlError(f"Cannot delete '{path}': {error.strerror or error}.") from error
+
+
 def remove_folder(folder: Path) -> None:
     """Delete a folder: it leaves its name in one rename, and then its files go."""
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")

@@ -15,6 +15,7 @@ from serctl.files import (
     hold,
     lock,
     recover_folder,
+    remove_file,
     replace_folder,
     write_atomic,
     write_beside,
@@ -206,3 +207,16 @@ def test_a_read_only_folder_is_an_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(SerctlError, match="Permission denied"), write_atomic(tmp_path / "f"):
         pass
+
+
+def test_a_file_that_cannot_be_deleted_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove_file(tmp_path / "absent")
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(SerctlError, match=r"Cannot delete '.*f': Read-only file system\."):
+        remove_file(tmp_path / "f")

@@ -130,9 +130,12 @@ def rm(
     as_json: JsonOpt = False,
 ) -> None:
     """Delete stores after confirmation."""
+    from serctl.cache.describe import remove_abandoned
     from serctl.stages.cache import cache_rm
 
     workspace = open_workspace(project)
+    if not dry_run:  # also where a killed `rm` has left nothing but its files
+        remove_abandoned(workspace.cache)
     sizes = cache_rm(workspace, names, dry_run=True)
     told = ", ".join(f"{name} ({_show_bytes(size)})" for name, size in sizes.items())
     if not dry_run:

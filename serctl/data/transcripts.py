@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from serctl.errors import TranscriptsError
-from serctl.files import read_json, write_atomic, write_binary, write_json
+from serctl.files import read_json, remove_file, write_atomic, write_binary, write_json
 
 TRANSCRIPTS_VERSION = 1
 FROM_MANIFEST = "manifest"
@@ -119,9 +119,9 @@ def write_transcripts(
     aside = _copy_other_source(path, document["source"], content)
     # The words of one source never stand beside the name of another, wherever a kill comes.
     if aside:
-        path.unlink()
+        remove_file(path)
     if not path.exists():
-        sidecar.unlink(missing_ok=True)
+        remove_file(sidecar)
     with write_atomic(path) as file:
         file.write(content)
     write_json(sidecar, {"serctl_transcripts": TRANSCRIPTS_VERSION, **document})

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from serctl.data.manifest import Utterance
 from serctl.errors import SerctlError
-from serctl.files import hold, write_atomic
+from serctl.files import hold, remove_file, write_atomic
 
 FAILURES = "failures.csv"
 """Beside serctl.toml: what the last run of each encoder and key had to leave out."""
@@ -86,7 +86,7 @@ def list_failures(
             if row.utterance_id in failures
         ]
         if not listed:
-            path.unlink(missing_ok=True)
+            remove_file(path)
         elif listed != before:
             with write_atomic(path) as file:
                 writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")

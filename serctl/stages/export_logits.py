@@ -17,6 +17,7 @@ from serctl.encoding.features import check_features, reopen_branches
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_sidecar, write_logits
 from serctl.errors import CheckpointError, LogitsError, UnknownNameError, first_few
+from serctl.files import remove_file
 from serctl.options import ExportLogitsOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device
@@ -177,7 +178,7 @@ class _Export:
         path = self.folder / "logits" / f"{split}.csv"
         if not len(part):
             for stale in (path, path.with_suffix(".json")):
-                stale.unlink(missing_ok=True)
+                remove_file(stale)
             return None
         marks = [source == "in-sample" and name in self.trained_on for name in part.ids]
         in_sample = np.array(marks, dtype=bool)

@@ -16,7 +16,7 @@ from serctl.config import options_to_dict
 from serctl.documents.run import PredictedBy, RunConfig, RunSummary
 from serctl.encoders.catalog import is_path, settle_name
 from serctl.errors import CheckpointError, first_few
-from serctl.files import check_name, write_atomic
+from serctl.files import check_name, remove_file, write_atomic
 from serctl.options import TrainOptions
 
 CONFIG, MODEL, STATE = "config.json", "model.safetensors", "state.safetensors"
@@ -204,7 +204,7 @@ def close_folder(folder: Path, summary: RunSummary) -> None:
 def _is_finished(folder: Path) -> bool:
     """Whether a run is finished; a finished one keeps no state, wherever it was killed."""
     if finished := (folder / SUMMARY).is_file():
-        (folder / STATE).unlink(missing_ok=True)
+        remove_file(folder / STATE)
     return finished
 
 
