@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from serctl.data.transcripts import COLUMNS, NUMBERS, Transcript, name_beside
 from serctl.errors import SerctlError
-from serctl.files import hold, write_atomic
+from serctl.files import hold, remove_file, write_atomic
 
 WHOLE = (1, 1)
 """The part that is everything."""
@@ -101,7 +101,7 @@ def remove_journals(path: Path, source: str) -> None:
     for journal in list_journals(path, source):
         try:
             with hold(journal):
-                journal.unlink(missing_ok=True)
+                remove_file(journal)
         except SerctlError:  # the next transcription removes it
             continue
 
