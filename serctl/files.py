@@ -370,7 +370,7 @@ def read_json(path: Path, error: type[SerctlError], hint: str = "") -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(f"'{path}' does not exist. {hint}".rstrip()) from None
-    except (OSError, ValueError) as cause:
+    except (OSError, ValueError, RecursionError) as cause:
         raise error(f"'{path}' is not readable JSON: {cause}. {hint}".rstrip()) from cause
 
 

@@ -63,13 +63,17 @@ class StoreHeader:
                 f"'{name}' has store format {found!r}; this serctl reads {FORMAT_VERSION}. "
                 f"Extract again, or use the serctl that wrote it."
             )
-        return cls(
-            key=FeatureKey.from_dict(values["key"]),
-            dim=int(values["dim"]),
-            frame_rate=values["frame_rate"],
-            created=values["created"],
-            versions=values["versions"],
-        )
+        try:
+            rate = values["frame_rate"]
+            return cls(
+                key=FeatureKey.from_dict(values["key"]),
+                dim=int(values["dim"]),
+                frame_rate=None if rate is None else float(rate),
+                created=str(values["created"]),
+                versions=dict(values["versions"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise CacheError(f"'{name}' is no whole header of a store: {error}.") from error
 
 
 def new_header(
@@ -95,11 +99,13 @@ def parse_header(data: bytes, name: object) -> StoreHeader:
     """
     try:
         attributes = json.loads(data)["attributes"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         attributes = {}
-    if attributes and "serctl_format" not in attributes and "document_crc32c" not in attributes:
+    known = {"serctl_format", "document_crc32c"}
+    if isinstance(attributes, dict) and attributes and not known & attributes.keys():
         raise CacheError(f"'{name}' is a Zarr group, but no feature store of serctl.")
-    return StoreHeader.from_dict(load_checksummed(data, f"{name}/{GROUP_FILE}")["attributes"], name)
+    document = load_checksummed(data, f"{name}/{GROUP_FILE}").get("attributes")
+    return StoreHeader.from_dict(document if isinstance(document, dict) else {}, name)
 
 
 def read_header(path: Path) -> StoreHeader:

@@ -84,6 +84,11 @@ def open_audio(path: Path) -> Iterator[BinaryIO]:
         raise AudioError(f"Audio file '{path}' cannot be read: {reason}.") from error
 
 
+def is_audio_file(path: Path) -> bool:
+    """Whether a file is there; False also for a name that no file can have."""
+    return os.path.isfile(path)  # noqa: PTH113  (Path.is_file raises for a name too long)
+
+
 def mark_file(path: Path) -> tuple[int, int]:
     """Return size and time of change of an audio file, by which a change is noticed.
 

@@ -128,6 +128,6 @@ def _is_transcript(row: dict[str, Any]) -> bool:
 def _parse_line(line: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

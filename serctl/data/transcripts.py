@@ -191,9 +191,12 @@ def name_beside(path: Path, source: str) -> Path:
 
 def _read_document(path: Path) -> dict[str, Any]:
     document = read_json(path.with_suffix(".json"), TranscriptsError, HINT)
-    if document.get("serctl_transcripts") != TRANSCRIPTS_VERSION or not document.get("source"):
+    found = document if isinstance(document, dict) else {}
+    source = found.get("source")
+    known = found.get("serctl_transcripts") == TRANSCRIPTS_VERSION
+    if not known or not source or not isinstance(source, str):
         raise TranscriptsError(f"'{path.with_suffix('.json')}' names no source of words. {HINT}")
-    return document
+    return found
 
 
 def _parse(row: dict[str, Any], path: Path, line: int) -> Transcript:

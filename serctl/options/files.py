@@ -23,9 +23,12 @@ def read_config(path: Path, stage: str) -> dict[str, Any]:
     if path.suffix == ".json":
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"'{path}' is not a readable JSON file: {error}.") from error
-        return dict(document.get("options", {}))
+        options = document.get("options", {}) if isinstance(document, dict) else None
+        if not isinstance(options, dict):
+            raise ConfigError(f"'{path}' is not the config.json of a run: it has no 'options'.")
+        return options
     table = read_toml(path).get(stage, {})
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: '{stage}' is {table!r}, expected a table: [{stage}].")
@@ -43,5 +46,5 @@ def read_toml(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"'{path}' cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"'{path}' is not TOML: {error}.") from error

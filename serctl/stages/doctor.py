@@ -16,6 +16,7 @@ from typing import Literal
 from serctl.cache.locate import list_stores
 from serctl.cache.store import FeatureStore
 from serctl.config import PROJECT_FILE, Workspace, find_workspace, resolve_options
+from serctl.data.audio import is_audio_file
 from serctl.data.manifest import read_manifest
 from serctl.data.transcripts import read_transcripts
 from serctl.encoders.catalog import ENCODERS, get_spec
@@ -176,7 +177,7 @@ def _check_weights(workspace: Workspace | None) -> Iterator[Check]:
 
 def _check_manifest(workspace: Workspace) -> Iterator[Check]:
     manifest = read_manifest(workspace.manifest)
-    absent = [str(row.path) for row in manifest if not row.path.is_file()]
+    absent = [str(row.path) for row in manifest if not is_audio_file(row.path)]
     if absent:
         found = f"{len(absent)} of {len(manifest)} audio files are not there: {first_few(absent)}"
         yield Check("manifest", "broken", found, AGAIN)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from serctl.data.audio import is_audio_file
 from serctl.data.manifest import Utterance, parse_split, read_manifest_table
 from serctl.errors import CorpusError, first_few
 
@@ -37,7 +38,7 @@ def present_only(rows: Sequence[Utterance], root: Path) -> tuple[list[Utterance]
     Raises:
         CorpusError: None exists: half a corpus, most likely labels without audio.
     """
-    kept = [row for row in rows if row.path.is_file()]
+    kept = [row for row in rows if is_audio_file(row.path)]
     present = {row.utterance_id for row in kept}
     absent = [row.path.name for row in rows if row.utterance_id not in present]
     if rows and not kept:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from serctl.data.audio import explain_absence
+from serctl.data.audio import explain_absence, is_audio_file
 from serctl.data.corpora.scan import AUDIO, Corpus, name_utterances, tell
 from serctl.data.manifest import (
     KNOWN_COLUMNS,
@@ -63,7 +63,7 @@ def read_table(
     ]
     if "utterance_id" not in table.header:
         utterances = name_utterances(utterances, folder)
-    absent = [row.path for row in utterances if not row.path.is_file()]
+    absent = [row.path for row in utterances if not is_audio_file(row.path)]
     if utterances and len(absent) == len(utterances):
         raise CorpusError(
             f"'{path}' names {len(absent)} utterances, but none of their audio files is there, "
@@ -94,11 +94,11 @@ def find_audio_file(path: Path) -> Path:
     text = str(path)
     for slashed in dict.fromkeys((text, text.replace("\\", "/"))):
         for form in (slashed, *(unicodedata.normalize(name, slashed) for name in ("NFC", "NFD"))):
-            if Path(form).is_file():
+            if is_audio_file(Path(form)):
                 return Path(form)
     endings = AUDIO if path.suffix.lower() not in AUDIO else ()
     named = (path.with_name(path.name + ending) for ending in endings if path.name)
-    return next((file for file in named if file.is_file()), path)
+    return next((file for file in named if is_audio_file(file)), path)
 
 
 def _map_columns(table: Table, columns: Mapping[str, str]) -> tuple[Table, bool]:
