@@ -74,7 +74,7 @@ def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> 
         )
     tried = [_divide(rows, groups, num_folds, seed + NUM_TRIES * k) for k in range(NUM_TRIES)]
     fold_of = min(tried, key=lambda fold_of: len(_find_lost(rows, fold_of)))  # the first of equals
-    warning = " ".join(filter(None, (_warning(rows), _warn_of_lost(rows, fold_of))))
+    warning = " ".join(filter(None, (warn_of_unknown(rows), _warn_of_lost(rows, fold_of))))
     return Folds(fold_of, num_folds, warning)
 
 
@@ -158,7 +158,8 @@ def _warn_of_shared(rows: Sequence[Utterance], fold_of: dict[str, int]) -> str:
     )
 
 
-def _warning(rows: Sequence[Utterance]) -> str:
+def warn_of_unknown(rows: Sequence[Utterance]) -> str:
+    """Return a warning if utterances have no speaker, by whom they would be divided; else ''."""
     unknown = sum(not row.speaker for row in rows)
     if not unknown:
         return ""

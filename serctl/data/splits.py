@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from serctl.data.folds import assign_folds
+from serctl.data.folds import assign_folds, warn_of_unknown
 from serctl.data.manifest import FOLD, Manifest, Utterance
 from serctl.errors import ManifestError, first_few
 
@@ -32,7 +32,9 @@ def assign_splits(utterances: Iterable[Utterance], seed: int = 0) -> tuple[list[
     made = [replace(row, split=names.get(folds.fold_of[row.utterance_id], "train")) for row in rows]
     if leaks := Manifest(tuple(made)).leaking_speakers():
         raise ManifestError(f"The made splits share speakers: {first_few(leaks)}.")
-    return made, folds.warning
+    lost = {row.emotion for row in made} - {row.emotion for row in made if row.split == "train"}
+    absent = f"No utterance of {', '.join(sorted(lost))} is in train: add speakers." if lost else ""
+    return made, " ".join(filter(None, (warn_of_unknown(rows), absent)))
 
 
 def split_by_fold(
