@@ -32,7 +32,8 @@ def assign_splits(utterances: Iterable[Utterance], seed: int = 0) -> tuple[list[
     made = [replace(row, split=names.get(folds.fold_of[row.utterance_id], "train")) for row in rows]
     if leaks := Manifest(tuple(made)).leaking_speakers():
         raise ManifestError(f"The made splits share speakers: {first_few(leaks)}.")
-    lost = {row.emotion for row in made} - {row.emotion for row in made if row.split == "train"}
+    trained = {row.emotion for row in made if row.split == "train"}
+    lost = {row.emotion for row in made} - trained - {""}
     absent = f"No utterance of {', '.join(sorted(lost))} is in train: add speakers." if lost else ""
     return made, " ".join(filter(None, (warn_of_unknown(rows), absent)))
 

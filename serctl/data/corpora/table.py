@@ -118,7 +118,9 @@ def _map_columns(table: Table, columns: Mapping[str, str]) -> tuple[Table, bool]
     table = table.rename(names)
     table = table.rename(match_columns(table.header, set(KNOWN_COLUMNS) - set(columns)))
     absent = replace(table, header=(*table.header, *(name for name in columns)))
-    check_column_names(absent, "Say so with --column {known}={name}, or that it is not: {known}=")
+    check_column_names(
+        absent, "Is it that column? --column {known}={name} says yes, --column {known}= says no."
+    )
     return table, codes
 
 
