@@ -28,7 +28,12 @@ A value of the wrong type or out of range is an error in all three. [Training](t
 gives the order of precedence. [Commands](cli.md) also lists the flags that are no options of a
 stage, such as `--json`.
 """
-COMMANDS = {"bundle": "bundle make", "push": "bundle push", "space": "bundle space"}
+COMMANDS = {
+    "bundle": "bundle make",
+    "push": "bundle push",
+    "space": "bundle space",
+    "slurm": "run --slurm",
+}
 """Subcommands whose name is not that of their table."""
 TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 

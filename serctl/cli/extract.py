@@ -50,7 +50,8 @@ def describe(result: "ExtractResult") -> str:
         f"({part})"
     ]
     if result.encoded:
-        rate = f"{result.frames / result.seconds:,.0f} frames/s"
+        rate = f"{result.encoded / result.seconds:,.1f} utterances/s, "
+        rate += f"{result.frames / result.seconds:,.0f} frames/s"
         if result.audio_seconds:
             rate += f", {result.audio_seconds / result.seconds:,.1f} s of audio a second"
         lines.append(f"  {result.frames:,} frames in {result.seconds:,.1f} s: {rate}")

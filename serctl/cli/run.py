@@ -1,6 +1,7 @@
 """`serctl run`."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,9 +11,9 @@ from serctl.cli.options import JsonOpt, ProjectOpt
 from serctl.cli.signature import take_option
 from serctl.cli.steps import describe_step
 from serctl.cli.train import VerboseOpt
-from serctl.config import open_workspace
+from serctl.config import open_workspace, resolve_options
 from serctl.errors import UsageError, count
-from serctl.options import TrainOptions
+from serctl.options import ExtractOptions, SlurmOptions, TrainOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from serctl.pipeline import Step
     from serctl.pipeline.estimate import Estimate
+    from serctl.pipeline.slurm import Job
 
 
 def run(
@@ -43,6 +45,14 @@ def run(
         str | None,
         typer.Option("--dask", help="Extract and train on the workers of this Dask scheduler."),
     ] = None,
+    shard: take_option(ExtractOptions, "shard") = None,  # type: ignore[valid-type]
+    slurm: Annotated[
+        Path | None,
+        typer.Option(help="Write Slurm job files into this folder, and tell what is missing."),
+    ] = None,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Submit the missing tasks of --slurm.")
+    ] = False,
     project: ProjectOpt = None,
     limit: take_option(TrainOptions, "limit") = None,  # type: ignore[valid-type]
     device: take_option(TrainOptions, "device") = None,  # type: ignore[valid-type]
@@ -58,6 +68,20 @@ def run(
     workspace = open_workspace(project)
     plan = read_plan(recipe, workspace, limit=limit, device=device, seed=seed)
     console.say(plan.title)
+    if slurm:
+        from serctl.pipeline.slurm import write_jobs
+
+        steps = plan_steps(workspace, plan, only=only or (), limit=limit)
+        given = {"limit": limit, "device": device, "seed": seed}
+        flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        table = resolve_options(SlurmOptions, "slurm", workspace)
+        written = write_jobs(workspace, recipe, steps, slurm, table, flags, submit=submit)
+        console.show(written, show_jobs(written), as_json=as_json)
+        if not submit and any(job.indexes("new", "failed") for job in written):
+            console.hint(f"serctl run {recipe} --slurm {slurm} --submit")
+        return
+    if submit:
+        raise UsageError("--submit needs --slurm DIR, the folder of the job files.")
     if dry_run:
         from serctl.pipeline.estimate import estimate_steps
 
@@ -75,6 +99,7 @@ def run(
         limit=limit,
         device=device,
         seed=seed,
+        shard=shard or "",
         jobs=jobs,
         scheduler=dask or "",
         tell=lambda step, result: _tell(step, result, say_once),
@@ -84,6 +109,9 @@ def run(
     )
     if plan.note:
         console.say(" ".join(plan.note.split()))
+    if not done.steps:
+        console.say("This part has nothing to do.")
+        return
     last, result = done.steps[-1]
     command = import_module(f"serctl.cli.{last.stage.replace('-', '_')}")
     console.show(result, command.describe(result), as_json=as_json)
@@ -93,6 +121,19 @@ def run(
             console.hint_page(done.report)
     if any(getattr(result, "failed", 0) for _, result in done.steps):
         raise typer.Exit(3)
+
+
+def show_jobs(jobs: "Sequence[Job]") -> "Table":
+    """Return the state of each array, and the logs of the tasks that failed."""
+    states = ("done", "queued", "failed", "new")
+    rows = []
+    for job in jobs:
+        logs = [str(task.log) for task in job.tasks if task.state == "failed"]
+        told = [str(len(job.indexes(state))) for state in states]
+        rows.append([job.name, *told, job.submitted])
+        for log in logs:
+            console.say(f"Failed: {log}")
+    return console.table("", ["job", *states, "submitted as"], rows)
 
 
 def show_plan(estimates: "Sequence[Estimate]") -> "Table":

@@ -1,7 +1,8 @@
 """`serctl train`."""
 
 import os
-from typing import TYPE_CHECKING, Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -44,7 +45,7 @@ def train(
         log_epoch=console.say if verbose else lambda line: None,
     )
     if not first:
-        return
+        _end_rank()
     for note in result.notes:
         say_once(f"Note: {note}")
     console.show(result, describe(result), as_json=as_json)
@@ -54,6 +55,18 @@ def train(
         if options.profile:
             console.out.print(show_profile(result))
         console.hint(f"serctl export-logits {result.runs[0].name}")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        _end_rank()
+
+
+def _end_rank() -> NoReturn:
+    """End a rank of torchrun without the interpreter's end.
+
+    Threads of gloo outlive its group and abort that end now and then. All files are written.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def describe(result: "TrainResult") -> "Table":

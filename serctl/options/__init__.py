@@ -6,6 +6,7 @@ fields.
 
 from serctl.options.check import check_options, read_recipe, restore_options
 from serctl.options.serving import ServeOptions, SpaceOptions
+from serctl.options.slurm import SlurmOptions
 from serctl.options.stages import (
     OVER_TIME,
     BundleOptions,
@@ -35,6 +36,7 @@ STAGE_OPTIONS: dict[str, type] = {
     "push": PushOptions,
     "space": SpaceOptions,
     "serve": ServeOptions,
+    "slurm": SlurmOptions,
 }
 """Tables of serctl.toml and of recipe files."""
 
@@ -50,6 +52,7 @@ __all__ = [
     "PushOptions",
     "ReportOptions",
     "ServeOptions",
+    "SlurmOptions",
     "SpaceOptions",
     "StackOptions",
     "TrainOptions",

@@ -14,7 +14,7 @@ from serctl.config import Workspace, lay_over, resolve_options
 from serctl.data.transcripts import FROM_MANIFEST, read_source
 from serctl.documents.recipe import RecipeDocument
 from serctl.encoding.keys import list_layers
-from serctl.errors import UnknownNameError
+from serctl.errors import UnknownNameError, UsageError
 from serctl.options import (
     EvaluateOptions,
     ExportLogitsOptions,
@@ -135,6 +135,30 @@ def plan_steps(
     steps += [Step("stack", recipe.name, stack)] * (len(names) > 1)
     steps += [Step("evaluate", recipe.name, evaluate)]
     return [step for step in steps if not only or step.stage in only]
+
+
+def take_part(steps: Sequence[Step], part: tuple[int, int]) -> list[Step]:
+    """Return part i of n of some steps: of the utterances, and every n-th of other steps.
+
+    Raises:
+        UsageError: A step cannot be cut, because it reads what all others have made.
+    """
+    found: list[Step] = []
+    whole: dict[str, list[Step]] = {}
+    for step in steps:
+        if step.stage in ("transcribe", "extract"):
+            cut = replace(step.options, shard=f"{part[0]}/{part[1]}")
+            found.append(replace(step, options=cut))
+        elif step.stage in ("train", "export-logits"):
+            whole.setdefault(step.stage, []).append(step)
+        elif part[1] > 1:
+            raise UsageError(
+                f"--shard cuts transcribe, extract, train and export-logits, not {step.stage}. "
+                f"Name the stage, such as: --only extract"
+            )
+        else:
+            found.append(step)
+    return found + [step for own in whole.values() for step in own[part[0] - 1 :: part[1]]]
 
 
 def _choose(encoder: str, layers: tuple[int, ...], limit: int | None) -> dict[str, Any]:

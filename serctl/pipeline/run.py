@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from serctl.config import Workspace
+from serctl.encoding.shards import parse_shard
 from serctl.options import ReportOptions
 from serctl.pipeline.execute import Log, Tell, run_steps
-from serctl.pipeline.recipe import Recipe, Step, plan_steps, read_plan
+from serctl.pipeline.recipe import Recipe, Step, plan_steps, read_plan, take_part
 from serctl.progress import Progress, silent
 from serctl.stages.report import report
 
@@ -36,6 +37,7 @@ def run(
     limit: int | None = None,
     device: str | None = None,
     seed: int | None = None,
+    shard: str = "",
     jobs: int = 1,
     scheduler: str = "",
     tell: Tell = lambda step, result: None,
@@ -52,6 +54,7 @@ def run(
         limit: Use only this many utterances, balanced over splits and emotions.
         device: Device of every training; None leaves it to the recipe.
         seed: Seed of every training; None leaves it to the recipe.
+        shard: Part i/n of the stages that ``only`` names, or ``auto``: see `parse_shard`.
         jobs: Number of trainings at the same time.
         scheduler: Address of a Dask scheduler whose workers extract and train.
         tell: Called with each finished step and its result.
@@ -71,6 +74,8 @@ def run(
         tell(step, result)
 
     steps = plan_steps(workspace, plan, only=only, limit=limit)
+    if shard:
+        steps = take_part(steps, parse_shard(shard))
     run_steps(
         workspace,
         steps,

@@ -52,8 +52,7 @@ class Ranks:
             yield cls(dist.get_rank(), dist.get_world_size(), own)
             failed = False
         finally:
-            # Here and not at exit: threads of the group that outlive the interpreter abort the
-            # process. NCCL waits for the other ranks, which do not come after an error.
+            # NCCL waits here for the other ranks, which do not come after an error.
             if own.type != "cuda" or not failed:
                 dist.destroy_process_group()
 

@@ -1,0 +1,253 @@
+"""Job files for Slurm: an array for each stage of a recipe, and what is missing of them.
+
+Every task runs ``serctl run RECIPE --only STAGE --shard auto/n`` and leaves its exit code in a file
+of its own beside the job file. Slurm is asked only which tasks it still has.
+"""
+
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serctl.config import PROJECT_FILE, Workspace
+from serctl.errors import ConfigError, SerctlError
+from serctl.files import write_atomic
+from serctl.options import SlurmOptions
+from serctl.options.files import find_recipe
+from serctl.pipeline.recipe import Step
+
+JOBS = (
+    ("transcribe", ("transcribe",)),
+    ("extract", ("extract",)),
+    ("train", ("train",)),
+    ("export-logits", ("export-logits",)),
+    ("evaluate", ("stack", "evaluate")),
+)
+"""Each job with the stages that its tasks run, in the order of their dependence."""
+UNDER_WAY = "running"
+"""State of a task that has not ended; of one that Slurm no longer has, it was killed."""
+
+SCRIPT = """\
+#!/bin/bash
+{directives}
+# Manifest, recipe and serctl.toml: {inputs}
+cd {root} || exit 1
+{setup}
+state={stem}.$SLURM_ARRAY_TASK_ID.state
+echo {under_way} > "$state"
+{command}
+code=$?
+# 3: finished, and failures.csv lists utterances that cannot be read.
+[ $code -eq 3 ] && code=0
+echo $code > "$state"
+exit $code
+"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of an array.
+
+    Attributes:
+        index: From 1.
+        state: ``done``, ``queued``, ``failed`` or ``new``.
+        log: What it printed.
+    """
+
+    index: int
+    state: str
+    log: Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """An array and its tasks.
+
+    Attributes:
+        name: Of the job: its first stage, or evaluate.
+        script: The sbatch file.
+        tasks: All of them.
+        submitted: Job id of the tasks submitted now; '' for none.
+    """
+
+    name: str
+    script: Path
+    tasks: tuple[Task, ...]
+    submitted: str = ""
+
+    def indexes(self, *states: str) -> list[int]:
+        """Return the indexes of the tasks in some states."""
+        return [task.index for task in self.tasks if task.state in states]
+
+
+def write_jobs(
+    workspace: Workspace,
+    recipe: str,
+    steps: Sequence[Step],
+    folder: Path,
+    options: SlurmOptions,
+    flags: Sequence[str] = (),
+    *,
+    submit: bool = False,
+) -> list[Job]:
+    """Write the job files of a plan, and with ``submit`` submit the tasks that are missing.
+
+    Args:
+        workspace: The project, on a file system that all nodes share.
+        recipe: Its name or path.
+        steps: From `plan_steps`.
+        folder: Of the job files, their logs and the states of their tasks.
+        options: Table ``[slurm]`` of serctl.toml.
+        flags: Of `serctl run`, for every task.
+        submit: Call sbatch.
+
+    Raises:
+        SerctlError: The folder cannot be written, or Slurm refuses a job.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    queued = list_queued() if submit or any(folder.glob("*.jobs")) else set()
+    jobs: list[Job] = []
+    before: list[str] = []
+    for name, stages in JOBS:
+        own = [step for step in steps if step.stage in stages]
+        if not own:
+            continue
+        size = _count_tasks(name, own, options)
+        command = _make_command(workspace, recipe, stages, size, flags)
+        script = _write_script(workspace, recipe, folder, name, command, size, options)
+        there = _read_jobs(folder / f"{name}.jobs", queued)
+        tasks = tuple(_find_task(folder, name, i, there) for i in range(1, size + 1))
+        job = Job(name, script, tasks)
+        wanted = job.indexes("new", "failed")
+        after = [f"{number}_{i}" for i, number in sorted(there.items())]
+        if submit and wanted:
+            number = _submit(job, wanted, before)
+            job = Job(name, script, tasks, number)
+            after.append(number)
+        jobs.append(job)
+        before = after or before
+    return jobs
+
+
+def _count_tasks(name: str, steps: Sequence[Step], options: SlurmOptions) -> int:
+    """Return one task for each part of the manifest, for each training, or one for all."""
+    if name in ("transcribe", "extract"):
+        free = name == "transcribe" and steps[0].options.from_manifest
+        return 1 if free else options.parts
+    return len(steps) if name in ("train", "export-logits") else 1
+
+
+def _make_command(
+    workspace: Workspace, recipe: str, stages: Sequence[str], size: int, flags: Sequence[str]
+) -> str:
+    found = Path(recipe)
+    named = str(found.resolve()) if found.is_file() else recipe  # tasks start in the project
+    only = [word for stage in stages for word in ("--only", stage)]
+    shard = ["--shard", f"auto/{size}"] if size > 1 else []
+    place = ["-C", str(workspace.root.resolve())]
+    words = [sys.executable, "-m", "serctl", "run", named, *only, *shard, *place, *flags]
+    return shlex.join(words)
+
+
+def _write_script(
+    workspace: Workspace,
+    recipe: str,
+    folder: Path,
+    name: str,
+    command: str,
+    size: int,
+    options: SlurmOptions,
+) -> Path:
+    """Write a job file; one that has changed forgets the states of its tasks."""
+    given = {
+        "job-name": f"serctl-{name}",
+        "array": f"1-{size}",
+        "output": folder / f"{name}.%a.log",
+        "open-mode": "append",
+        "partition": options.partition,
+        "account": options.account,
+        "time": options.time,
+        "mem": options.memory,
+        "cpus-per-task": options.cpus,
+        "gres": f"gpu:{options.gpus}" if options.gpus and name != "evaluate" else "",
+    }
+    text = SCRIPT.format(
+        inputs=_hash_inputs(workspace, recipe),
+        directives="\n".join(f"#SBATCH --{key}={value}" for key, value in given.items() if value),
+        root=shlex.quote(str(workspace.root.resolve())),
+        setup=options.setup,
+        stem=shlex.quote(str(folder / name)),
+        under_way=UNDER_WAY,
+        command=command,
+    )
+    script = folder / f"{name}.sbatch"
+    if script.is_file() and script.read_text() != text:
+        for state in folder.glob(f"{name}.*.state"):
+            state.unlink()
+    with write_atomic(script) as file:
+        file.write(text)
+    return script
+
+
+def _hash_inputs(workspace: Workspace, recipe: str) -> str:
+    """Return a hash of what the work is made from, so that a change makes another job file."""
+    files = (workspace.manifest, find_recipe(recipe), workspace.root / PROJECT_FILE)
+    return hashlib.sha256(b"".join(it.read_bytes() for it in files if it.is_file())).hexdigest()[
+        :12
+    ]
+
+
+def _find_task(folder: Path, name: str, index: int, queued: dict[int, str]) -> Task:
+    log, state = folder / f"{name}.{index}.log", folder / f"{name}.{index}.state"
+    if index in queued:
+        return Task(index, "queued", log)
+    found = state.read_text().strip() if state.is_file() else ""
+    return Task(index, {"0": "done", "": "new"}.get(found, "failed"), log)
+
+
+def _read_jobs(path: Path, queued: set[str]) -> dict[int, str]:
+    """Return the tasks of earlier submissions that Slurm still has: index and job id."""
+    numbers = path.read_text().split() if path.is_file() else []
+    tasks = [task.partition("_") for task in queued]
+    return {
+        int(index): number for number, _, index in tasks if number in numbers and index.isdecimal()
+    }
+
+
+def _submit(job: Job, indexes: Sequence[int], before: Sequence[str]) -> str:
+    """Submit some tasks, to run when the tasks ``before`` have succeeded; return the job id."""
+    after = [f"--dependency=afterok:{':'.join(before)}", "--kill-on-invalid-dep=yes"]
+    array = f"--array={','.join(map(str, indexes))}"
+    words = ["sbatch", "--parsable", array, *(after if before else []), str(job.script)]
+    number = _call(words).strip().partition(";")[0]
+    with (job.script.with_suffix(".jobs")).open("a") as file:
+        file.write(f"{number}\n")
+    return number
+
+
+def list_queued() -> set[str]:
+    """Return the tasks of this user that Slurm has, each as ``job_index``.
+
+    Raises:
+        SerctlError: Slurm is not there or does not answer.
+    """
+    user = os.environ.get("USER", str(os.getuid()))
+    return set(_call(["squeue", "--noheader", "--array", "--format=%F_%K", "-u", user]).split())
+
+
+def _call(words: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"'{words[0]}' is not on this machine. Run the command where jobs are submitted, or "
+            f"leave out --submit."
+        ) from None
+    if done.returncode:
+        raise SerctlError(f"{words[0]} refused: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout

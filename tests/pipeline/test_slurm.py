@@ -1,0 +1,175 @@
+"""Job files of a recipe, run by bash under an sbatch that runs each task at once."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from trained_project import write_project
+from typer.testing import CliRunner
+
+from serctl.cache.locate import list_stores
+from serctl.cache.store import FeatureStore
+from serctl.cli import app
+from serctl.config import Workspace
+from serctl.data.manifest import read_manifest, write_manifest
+from serctl.errors import UsageError
+from serctl.options import ExtractOptions, TrainOptions
+from serctl.pipeline.recipe import Step, take_part
+
+PYTHON = sys.executable
+RECIPE = """
+[transcribe]
+from_manifest = true
+[train]
+hidden = 4
+epochs = 1
+[stack]
+stacker = "mean-logits"
+stack_on = "dev"
+[[models]]
+speech = ["wavlm-large"]
+[[models]]
+speech = ["wavlm-large"]
+text = ["roberta-large"]
+"""
+SBATCH = """#!{python}
+import os, re, subprocess, sys
+flags = dict(re.findall(r"--([a-z-]+)=(\\S+)", " ".join(sys.argv)))
+here = {here!r}
+number = str(len(open(here + "/calls").readlines()) + 1)
+open(here + "/calls", "a").write(" ".join(sys.argv[1:]) + "\\n")
+for index in flags["array"].split(","):
+    log = sys.argv[-1].replace(".sbatch", f".{{index}}.log")
+    told = os.environ | {{"SLURM_ARRAY_TASK_ID": index}}
+    out = open(log, "a")
+    subprocess.run(["bash", sys.argv[-1]], env=told, stdout=out, stderr=subprocess.STDOUT)
+print(number)
+"""
+SERCTL = """#!/bin/bash
+echo "$@" >> {here}/serctl
+[[ "$*" == *"--only extract"* && $SLURM_ARRAY_TASK_ID == 2 && ! -e {here}/mended ]] && exit 1
+[[ "$*" == *"--only train"* ]] && exit 3
+exit 0
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project, and a cluster whose second task of extract fails until it is mended."""
+    (tmp_path / "serctl.toml").write_text(
+        "[slurm]\nparts = 3\npartition = 'short'\ntime = '4:00'\n"
+    )
+    write_manifest(tmp_path / "manifest.csv", [])
+    (tmp_path / "two.toml").write_text(RECIPE)
+    programs = {"sbatch": SBATCH, "squeue": "#!/bin/sh\ncat {here}/queue\n", "serctl": SERCTL}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text.format(python=sys.executable, here=str(tmp_path)))
+        (tmp_path / name).chmod(0o755)
+    for name in ("calls", "queue"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "serctl"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*flags: str) -> tuple[list[str], str]:
+    """Return the row of each job, and what is told beside them."""
+    done = CliRunner().invoke(app, ["run", "two.toml", "--slurm", "jobs", *flags])
+    assert done.exit_code == 0, done.output
+    return [" ".join(line.split()) for line in done.stdout.splitlines()[1:]], done.stderr
+
+
+def test_failed_parts_are_named_and_submitted_alone(cluster: Path) -> None:
+    assert run()[0] == [
+        "transcribe 0 0 0 1", "extract 0 0 0 3", "train 0 0 0 2",
+        "export-logits 0 0 0 2", "evaluate 0 0 0 1",
+    ]  # fmt: skip
+    assert not (cluster / "calls").read_text()
+    run("--submit")
+    first = (cluster / "calls").read_text().splitlines()
+    assert [line.split()[1] for line in first] == [
+        "--array=1", "--array=1,2,3", "--array=1,2", "--array=1,2", "--array=1",
+    ]  # fmt: skip
+    assert ["afterok:" in line for line in first] == [False, True, True, True, True]
+    rows, told = run()
+    assert rows[1:3] == ["extract 2 0 1 0", "train 2 0 0 0"]  # 3 is an end of its own kind
+    assert f"Failed: {cluster / 'jobs' / 'extract.2.log'}" in told
+    (cluster / "mended").touch()
+    run("--submit")
+    assert len((cluster / "calls").read_text().splitlines()) == 6
+    assert (cluster / "serctl").read_text().count("--shard auto/3") == 4
+    assert run()[0][1] == "extract 3 0 0 0"
+
+
+def test_what_slurm_still_has_is_not_submitted_again_and_what_it_lost_is(cluster: Path) -> None:
+    run()
+    (cluster / "jobs" / "extract.jobs").write_text("77\n")
+    (cluster / "queue").write_text("77_1\n77_3\n8_2\n")
+    (cluster / "jobs" / "extract.1.state").write_text("running")
+    (cluster / "jobs" / "extract.2.state").write_text("running")  # killed with its node
+    assert run()[0][1] == "extract 0 2 1 0"
+    run("--submit", "--only", "extract", "--only", "train")
+    extract, train = (cluster / "calls").read_text().splitlines()
+    assert "--array=2 " in extract
+    assert "--dependency=afterok:77_1:77_3:1 " in train
+
+
+def test_other_flags_or_another_recipe_forget_what_was_done(cluster: Path) -> None:
+    run("--submit")
+    assert run()[0][0] == "transcribe 1 0 0 0"
+    assert run("--seed", "1")[0][0] == "transcribe 0 0 0 1"
+    run("--seed", "1", "--submit")
+    (cluster / "two.toml").write_text(RECIPE.replace("hidden = 4", "hidden = 8"))
+    assert run("--seed", "1")[0][0] == "transcribe 0 0 0 1"
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+def test_the_job_files_are_bash(cluster: Path) -> None:
+    run()
+    for script in (cluster / "jobs").glob("*.sbatch"):
+        subprocess.run(["bash", "-n", script], check=True)
+        lines = script.read_text().splitlines()
+        assert "#SBATCH --partition=short" in lines
+        assert ("#SBATCH --gres=gpu:1" in lines) == (script.stem != "evaluate")
+
+
+def test_a_part_of_a_plan() -> None:
+    steps = [Step("extract", "a", ExtractOptions(encoder="a"))]
+    steps += [Step("train", name, TrainOptions()) for name in "bcd"]
+    first, second = take_part(steps, (1, 2)), take_part(steps, (2, 2))
+    assert [step.what for step in first] == ["a", "b", "d"]
+    assert [step.what for step in second] == ["a", "c"]
+    assert second[0].options.shard == "2/2"
+    with pytest.raises(UsageError, match="not evaluate"):
+        take_part([Step("evaluate", "x", None)], (1, 2))
+
+
+def read_stores(workspace: Workspace) -> dict[str, bytes]:
+    stores = [FeatureStore.open(it.path, verify="always") for it in list_stores(workspace.cache)]
+    return {f"{it.key.encoder} {name}": it.read(name).tobytes() for it in stores for name in it.ids}
+
+
+@pytest.mark.slow
+def test_the_jobs_of_a_project_leave_the_stores_and_the_report_of_one_process(
+    cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cluster / "serctl").write_text(f'#!/bin/bash\nexec {PYTHON} "$@"\n')
+    ends = []
+    for name in ("one", "jobs"):
+        workspace = write_project(cluster / name)
+        rows = [replace(row, transcript="I am happy") for row in read_manifest(workspace.manifest)]
+        write_manifest(workspace.manifest, rows)
+        monkeypatch.chdir(workspace.root)
+        flags = ["--slurm", "jobs", "--submit"] if name == "jobs" else []
+        recipe = str(cluster / "two.toml")
+        done = CliRunner().invoke(app, ["run", recipe, "--device", "cpu", *flags])
+        assert done.exit_code == 0, done.output
+        ends.append(read_stores(workspace))
+        assert (workspace.reports / "two.json").is_file()
+    assert ends[0] == ends[1]
+    assert len(ends[0]) == 72
