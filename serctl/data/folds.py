@@ -47,14 +47,16 @@ def choose_folds(utterances: Iterable[Utterance], num_folds: int | None, seed: i
     if "" in names:
         made = assign_folds(rows, num_folds, seed)
         ignored = f"Column '{FOLD}' not used: some utterances have none." * (len(names) > 1)
-        return replace(made, warning=" ".join(filter(None, (made.warning, ignored))))
+        lost = _warn_of_lost(rows, made.fold_of)
+        return replace(made, warning=" ".join(filter(None, (made.warning, lost, ignored))))
     if len(names) != num_folds:
         raise ManifestError(
             f"--folds {num_folds}, but the manifest's column '{FOLD}' names {len(names)} among "
             f"these utterances ({first_few(names)}). Use as many (2 or more), or empty the column."
         )
     fold_of = {row.utterance_id: names.index(row.extra[FOLD]) for row in rows}
-    return Folds(fold_of, num_folds, _warn_of_shared(rows, fold_of))
+    found = (_warn_of_shared(rows, fold_of), _warn_of_lost(rows, fold_of))
+    return Folds(fold_of, num_folds, " ".join(filter(None, found)))
 
 
 def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> Folds:

@@ -59,7 +59,7 @@ def fit_pooled(
         strength: Inverse strength of the regularisation; 0 chooses one of `STRENGTHS`.
     """
     strength = strength or choose_strength(vectors, targets, groups, num_classes)
-    return _fit(vectors, targets, num_classes, strength)
+    return _Space.of(vectors).fit(targets, num_classes, strength)
 
 
 def choose_strength(
@@ -69,46 +69,65 @@ def choose_strength(
     num_classes: int,
 ) -> float:
     """Return the strength with the highest cross-validated macro-F1; of equals the smallest."""
-    scores = [
-        score_cross_validated(vectors, targets, groups, num_classes, strength)
-        for strength in STRENGTHS
-    ]
+    scores = cross_validate(vectors, targets, groups, num_classes, STRENGTHS)
     return STRENGTHS[int(np.argmax(scores))]
 
 
-def score_cross_validated(
+def cross_validate(
     vectors: NDArray[np.floating],
     targets: NDArray[np.integer],
     groups: Sequence[str],
     num_classes: int,
-    strength: float,
-) -> float:
-    """Return the macro-F1 of a classifier by cross-validation over groups; 0 with one group."""
+    strengths: Sequence[float],
+) -> list[float]:
+    """Return the macro-F1 of each strength by cross-validation over groups; 0 with one group."""
     from sklearn.model_selection import GroupKFold
 
     num_folds = min(NUM_FOLDS, len(set(groups)))
     if num_folds < 2:
-        return 0.0
-    predicted = np.zeros(len(targets), dtype=np.intp)
+        return [0.0] * len(strengths)
+    predicted = np.zeros((len(strengths), len(targets)), dtype=np.intp)
     for kept, left in GroupKFold(num_folds).split(vectors, targets, groups):
         if len(np.unique(targets[kept])) > 1:
-            fitted = _fit(vectors[kept], targets[kept], num_classes, strength)
-            predicted[left] = fitted.logits(vectors[left]).argmax(axis=1)
-    return float(score_predictions(targets, predicted, num_classes).macro_f1)
+            space = _Space.of(vectors[kept])
+            for row, strength in enumerate(strengths):
+                fitted = space.fit(targets[kept], num_classes, strength)
+                predicted[row, left] = fitted.logits(vectors[left]).argmax(axis=1)
+    return [float(score_predictions(targets, row, num_classes).macro_f1) for row in predicted]
 
 
-def _fit(
-    vectors: NDArray[np.floating], targets: NDArray[np.integer], num_classes: int, strength: float
-) -> PooledClassifier:
-    from sklearn.linear_model import LogisticRegression
+@dataclass(frozen=True, eq=False)
+class _Space:
+    """Standardised vectors ``(N, F)`` as coordinates ``(N, R)``, R ≤ N, in the rows of a basis.
 
-    mean, deviation = vectors.mean(axis=0, dtype=np.float64), vectors.std(axis=0, dtype=np.float64)
-    deviation[deviation == 0] = 1.0
-    model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500)
-    model.fit((vectors - mean) / deviation, targets)
-    weight, bias = np.zeros((num_classes, vectors.shape[1])), np.full(num_classes, ABSENT)
-    # Of two classes scikit-learn keeps the difference alone.
-    weight[model.classes_[-len(model.coef_) :]] = model.coef_
-    bias[model.classes_] = 0.0
-    bias[model.classes_[-len(model.coef_) :]] = model.intercept_
-    return PooledClassifier(mean, deviation, weight, bias, strength)
+    The weights of a regularised linear model lie in the span of its training rows. With hundreds of
+    rows and thousands of features this gives the same model in a tenth of the time.
+    """
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    coordinates: NDArray[np.float64]
+    basis: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.floating]) -> "_Space":
+        mean = vectors.mean(axis=0, dtype=np.float64)
+        deviation = vectors.std(axis=0, dtype=np.float64)
+        deviation[deviation == 0] = 1.0
+        left, values, basis = np.linalg.svd((vectors - mean) / deviation, full_matrices=False)
+        return cls(mean, deviation, left * values, basis)
+
+    def fit(
+        self, targets: NDArray[np.integer], num_classes: int, strength: float
+    ) -> PooledClassifier:
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500)
+        model.fit(self.coordinates, targets)
+        weight = np.zeros((num_classes, self.basis.shape[1]))
+        bias = np.full(num_classes, ABSENT)
+        bias[model.classes_] = 0.0
+        # Of two classes scikit-learn keeps the difference alone.
+        fitted = model.classes_[-len(model.coef_) :]
+        weight[fitted], bias[fitted] = model.coef_ @ self.basis, model.intercept_
+        return PooledClassifier(self.mean, self.deviation, weight, bias, strength)

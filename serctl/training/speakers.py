@@ -18,7 +18,7 @@ from serctl.cache.speakers import restate_speaker as restate
 from serctl.cache.store import FeatureStore
 from serctl.data.manifest import Utterance
 from serctl.encoding.features import FeatureBranch
-from serctl.ensemble.pooled import score_cross_validated
+from serctl.ensemble.pooled import cross_validate
 from serctl.errors import ManifestError
 from serctl.models.build import Network
 from serctl.models.mean import MeanModel
@@ -174,7 +174,7 @@ def choose_by_speaker(
         return False, f"Frames are standardised over the corpus: {problem}"
     groups = [row.speaker for row in utterances]
     corpus, speaker = (
-        score_cross_validated(vectors, targets, groups, num_classes, STRENGTH)
+        cross_validate(vectors, targets, groups, num_classes, [STRENGTH])[0]
         for vectors in (plain, restated)
     )
     how = "per speaker" if speaker > corpus else "over the corpus"

@@ -143,5 +143,5 @@ def test_an_emotion_of_one_speaker_is_named_with_the_speaker() -> None:
         for emotion in ("angry", "sad", *(["fear"] if k == 2 else []))
         for i in range(3)
     ]
-    warning = assign_folds(rows, 4, 0).warning
+    warning = choose_folds(rows, 4, 0).warning
     assert "all utterances of fear (speakers: s2)" in warning

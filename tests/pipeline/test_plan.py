@@ -50,7 +50,7 @@ def test_a_dry_run_imports_nothing_heavy(project: Workspace) -> None:
         f"print('heavy:', [name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "4 models" in done.stdout
+    assert "5 models" in done.stdout
     assert done.stdout.splitlines()[-1] == "heavy: []"
 
 
@@ -144,8 +144,8 @@ def test_recipes_share_what_is_the_same_and_keep_apart_what_is_not(project: Work
 
     usual = plan("small")
     demo = read_plan("demo", project).models[0]
-    for options, kept in ((demo, False), (read_plan("small", project).models[1], True)):
-        assert run_name(options) == usual[1]
-        write_run(project.runs / usual[1], options)
-        name = usual[1] if kept else f"small-{usual[1]}"
-        assert plan("small") == [usual[0], name, *usual[2:]]
+    for options, kept in ((demo, False), (read_plan("small", project).models[0], True)):
+        assert run_name(options) == usual[0]
+        write_run(project.runs / usual[0], options)
+        name = usual[0] if kept else f"small-{usual[0]}"
+        assert plan("small") == [name, *usual[1:]]

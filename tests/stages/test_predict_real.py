@@ -141,6 +141,6 @@ def test_the_example_runs_on_a_bundle(
     example = Path(__file__).parents[2] / "examples" / "predict.py"
     runpy.run_path(str(example))["main"](str(bundle), *audio)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "real knows angry, neutral"
+    assert lines[0] == "real predicts angry, neutral"
     assert [line.split(":")[0] for line in lines[1:2]] == audio
     assert set(ast.literal_eval(lines[2])) == set(EMOTIONS)

@@ -42,7 +42,18 @@ def test_the_classifier_is_that_of_scikit_learn():
     scaled = StandardScaler().fit_transform(vectors)
     expected = LogisticRegression(C=0.1, class_weight="balanced", max_iter=500)
     expected.fit(scaled, targets)
-    np.testing.assert_allclose(fitted.logits(vectors), expected.decision_function(scaled))
+    found = fitted.logits(vectors)
+    np.testing.assert_allclose(found, expected.decision_function(scaled), atol=1e-2)
+
+
+def test_more_features_than_rows_give_the_model_of_scikit_learn():
+    vectors, targets, groups = make_vectors(num_rows=30, size=200)
+    fitted = fit_pooled(vectors, targets, groups, 3, strength=0.01)
+    scaled = StandardScaler().fit_transform(vectors)
+    expected = LogisticRegression(C=0.01, class_weight="balanced", max_iter=500, tol=1e-8)
+    expected.fit(scaled, targets)
+    found = fitted.logits(vectors)
+    np.testing.assert_allclose(found, expected.decision_function(scaled), atol=1e-2)
 
 
 def test_two_classes_and_an_absent_one():
