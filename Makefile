@@ -23,7 +23,7 @@ $(VENV)/.installed: $(HERE)/pyproject.toml $(HERE)/constraints.txt
 	@touch $@
 	@echo "setup: done"
 
-demo: setup  ## every step on synthetic speech, about nine minutes; resumable
+demo: setup  ## every step on synthetic speech; resumable
 	@mkdir -p demo
 	@cd demo && { test -f serctl.toml || $(SERCTL) init --corpus demo --root corpus; } && $(SERCTL) run demo
 
