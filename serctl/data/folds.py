@@ -76,8 +76,7 @@ def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> 
         )
     tried = [_divide(rows, groups, num_folds, seed + NUM_TRIES * k) for k in range(NUM_TRIES)]
     fold_of = min(tried, key=lambda fold_of: len(_find_lost(rows, fold_of)))  # the first of equals
-    warning = " ".join(filter(None, (warn_of_unknown(rows), _warn_of_lost(rows, fold_of))))
-    return Folds(fold_of, num_folds, warning)
+    return Folds(fold_of, num_folds, warn_of_unknown(rows))
 
 
 def _divide(
