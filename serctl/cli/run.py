@@ -43,7 +43,9 @@ def run(
     ] = 1,
     dask: Annotated[
         str | None,
-        typer.Option("--dask", help="Extract and train on the workers of this Dask scheduler."),
+        typer.Option(
+            "--dask", help="Extract and train on the workers of this Dask scheduler; local: here."
+        ),
     ] = None,
     shard: take_option(ExtractOptions, "shard") = None,  # type: ignore[valid-type]
     slurm: Annotated[

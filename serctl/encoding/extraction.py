@@ -28,6 +28,9 @@ from serctl.progress import Advance, Progress, silent
 BATCH_SECONDS = {True: 2.0, False: 60.0}
 """Padded seconds of a batch on a CPU, where larger ones only add padding, and elsewhere."""
 
+_KEPT: dict[Any, Encoder] = {}
+"""The encoder of the last part."""
+
 
 @dataclass(frozen=True)
 class Extracted:
@@ -118,9 +121,8 @@ class Extraction:
         options = self._options
         device = resolve_device(options.device)
         with split_threads(device) as workers:
-            encoder = load_encoder(
-                options.encoder, device=device, **encoder_settings(self._workspace, options)
-            )
+            encoder = self._load(device, keep=part[1] > 1)
+            windowed = encoder.windowed
             sizes = measure_sizes(rows, self.inputs, encoder)
             by_id = dict(zip((row.utterance_id for row in rows), sizes, strict=True))
             failures = {name: it for name, it in by_id.items() if isinstance(it, SerctlError)}
@@ -145,10 +147,22 @@ class Extraction:
             frames=counts["frames"],
             size=counts["size"],
             failures=failures | unread,
-            windowed=encoder.windowed,
+            windowed=encoder.windowed - windowed,
             seconds=time.monotonic() - started,
             notes=encoder.notes,
         )
+
+    def _load(self, device: Any, *, keep: bool) -> Encoder:
+        """Load the encoder; a process that does part after part keeps the last one."""
+        place = (load_encoder, self.keys, device)
+        if place not in _KEPT:
+            _KEPT.clear()  # first: two large encoders may not fit into the memory of a GPU
+            settings = encoder_settings(self._workspace, self._options)
+            encoder = load_encoder(self._options.encoder, device=device, **settings)
+            if not keep:
+                return encoder
+            _KEPT[place] = encoder
+        return _KEPT[place]
 
     def _make_network(self, encoder: Encoder) -> Callable[[list[Any]], list[Frames]]:
         """Return what makes the rows of each store, for every content of a batch."""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from importlib import import_module
 from itertools import groupby
 from multiprocessing import get_context
@@ -11,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from serctl.config import Workspace
-from serctl.errors import ConfigError
+from serctl.errors import ConfigError, SerctlError
 from serctl.pipeline.recipe import Step
 from serctl.progress import Progress, silent
 
@@ -19,8 +20,10 @@ Tell = Callable[[Step, Any], None]
 Log = Callable[[str], None]
 DASK_SECONDS = 5
 """Seconds that a scheduler has to respond."""
-_TRAINING = Lock()
-"""A process has one global random generator, so threads of a Dask worker train in turn."""
+PARTS = 4
+"""Parts of an encoder's work for each thread of the workers: a killed worker costs one."""
+_ALONE = Lock()
+"""A process has one random generator and one number of threads: threads of a worker take turns."""
 
 
 def run_steps(
@@ -40,7 +43,7 @@ def run_steps(
         workspace: The project; with a ``scheduler``, on a file system that all workers share.
         steps: From `plan_steps`.
         jobs: Trainings at a time, each in a process of its own with its share of the cores.
-        scheduler: Address of a Dask scheduler whose workers extract and train.
+        scheduler: Address of a Dask scheduler whose workers extract and train; or ``local``.
         tell: Called with each finished step and its result.
         log: Receives notes of trainings, and the error of one while others are under way.
         log_epoch: Receives a line for every epoch.
@@ -51,9 +54,14 @@ def run_steps(
             of the same plan continues from there.
     """
     result: Any = None
-    with _open_pool(jobs, scheduler) as pool:
+    with _open_pool(jobs, scheduler, log) as pool:
         for stage, group in groupby(steps, key=lambda step: step.stage):
-            if pool and stage in (("extract", "train") if scheduler else ("train",)):
+            if scheduler and pool and stage == "extract":
+                for step in group:
+                    result = _extract_in_parts(pool, workspace, step, log, progress)
+                    tell(step, result)
+                continue
+            if pool and stage == "train":
                 result = _call_together(pool, workspace, list(group), tell, log, progress)
                 continue
             more = {"log": log, "log_epoch": log_epoch} if stage == "train" else {}
@@ -67,7 +75,7 @@ def call_stage(workspace: Workspace, step: Step, **more: Any) -> Any:
     """Call the stage function of a step."""
     name = step.stage.replace("-", "_")
     stage = getattr(import_module(f"serctl.stages.{name}"), name)
-    with _TRAINING if name == "train" else nullcontext():
+    with _ALONE if name in ("train", "extract") else nullcontext():
         return stage(workspace, step.options, **more)
 
 
@@ -101,11 +109,62 @@ def _call_together(
     return result
 
 
+def _extract_in_parts(
+    pool: Executor, workspace: Workspace, step: Step, log: Log, progress: Progress
+) -> Any:
+    """Extract one encoder on all workers; a part that fails twice is told and the others go on.
+
+    Parts are strides of the batches, which are sorted by length: all take about as long.
+    """
+    size = PARTS * max(1, sum(pool._client.nthreads().values()))  # type: ignore[attr-defined]
+    parts = [
+        replace(step, options=replace(step.options, shard=f"{i}/{size}"))
+        for i in range(1, size + 1)
+    ]
+    errors: list[SerctlError] = []
+    results: list[Any] = []
+    with progress.task(f"extract {step.what}", size, "parts") as advance:
+        waiting = {pool.submit(call_stage, workspace, part): part for part in parts}
+        for finished in as_completed(waiting):
+            error, where = finished.exception(), waiting[finished].options.shard
+            if error is None:
+                results.append(finished.result())
+            elif isinstance(error, SerctlError):
+                errors.append(error)
+            elif type(error).__name__ == "KilledWorker":  # Dask gives up after four workers
+                errors.append(SerctlError("the workers that were at it were killed."))
+            else:
+                raise error
+            if error:
+                log(f"Error in {step.what}, part {where} (failed twice): {errors[-1]}")
+            advance(1)
+    if errors:
+        raise errors[0]
+    return _add_up(results)
+
+
+def _add_up(parts: Sequence[Any]) -> Any:
+    """Return the result of an extraction from those of its parts."""
+    encoded, failed = sum(part.encoded for part in parts), max(part.failed for part in parts)
+    whole = [part.utterances for part in parts if not part.shard]  # of a part with nothing to do
+    seen = max(whole) if whole else sum(part.utterances for part in parts)
+    return replace(
+        parts[0],
+        utterances=seen,
+        present=max(0, seen - encoded - failed),
+        encoded=encoded,
+        failed=failed,
+        frames=sum(part.frames for part in parts),
+        shard="",
+    )
+
+
 @contextmanager
-def _open_pool(jobs: int, scheduler: str) -> Iterator[Executor | None]:
+def _open_pool(jobs: int, scheduler: str, log: Log) -> Iterator[Executor | None]:
     if scheduler:
         with _connect(scheduler) as client:
-            yield client.get_executor()
+            log(f"Dask: {client.dashboard_link}")
+            yield client.get_executor(retries=1)
     elif jobs > 1:
         threads = max(1, (os.cpu_count() or 1) // jobs)
         context = get_context("spawn")
@@ -123,6 +182,8 @@ def _connect(scheduler: str) -> Any:
             "--dask needs Dask. Install it with: pip install 'serctl[dask]'"
         ) from None
     try:
+        if scheduler == "local":  # a worker for each core, in this machine
+            return Client(threads_per_worker=1, set_as_default=False)
         return Client(scheduler, timeout=DASK_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(

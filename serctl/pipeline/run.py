@@ -56,7 +56,7 @@ def run(
         seed: Seed of every training; None leaves it to the recipe.
         shard: Part i/n of the stages that ``only`` names, or ``auto``: see `parse_shard`.
         jobs: Number of trainings at the same time.
-        scheduler: Address of a Dask scheduler whose workers extract and train.
+        scheduler: Address of a Dask scheduler whose workers extract and train; or ``local``.
         tell: Called with each finished step and its result.
         log: Receives notes and errors of steps under way.
         log_epoch: Receives a line for every epoch.

@@ -13,7 +13,11 @@ from trained_project import write_project
 
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace, open_workspace
+from serctl.encoders.load import load_encoder
+from serctl.errors import CacheError, SerctlError
 from serctl.options import ExtractOptions
+from serctl.pipeline import Step
+from serctl.pipeline.execute import run_steps
 from serctl.stages.extract import extract
 
 PRELOAD = ("serctl.stages.extract", "transformers.models.wavlm")
@@ -74,3 +78,71 @@ def test_four_tasks_at_once_of_which_one_is_killed_and_submitted_again(
     assert len(read_store(workspace)) < len(wanted)
     assert run_parts(workspace.root, [2]) == [0]
     assert read_store(workspace) == wanted
+
+
+def kill_once(dask_worker: Any) -> None:
+    """Let a worker's second batch kill it; the process that takes its place is not told."""
+    from serctl.encoding import extraction
+
+    append, seen = extraction.append_new, []
+
+    def append_some(*arguments: Any) -> Any:
+        if seen:
+            os.kill(os.getpid(), signal.SIGKILL)
+        seen.append(arguments)
+        return append(*arguments)
+
+    extraction.append_new = append_some
+
+
+def test_two_dask_workers_of_which_one_is_killed(wanted: dict[str, bytes], tmp_path: Path) -> None:
+    from distributed import Client, LocalCluster
+
+    workspace = write_project(tmp_path / "project")
+    told: list[str] = []
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        with Client(cluster, set_as_default=False) as client:
+            client.run(kill_once, workers=list(client.nthreads())[:1])
+            before = set(client.run(os.getpid).values())
+        step = Step("extract", "wavlm-large", OPTIONS)
+        result = run_steps(workspace, [step], scheduler=cluster.scheduler_address, log=told.append)
+        with Client(cluster, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+            assert len(before & set(client.run(os.getpid).values())) == 1  # one was killed
+    assert result.encoded + result.present == len(wanted)
+    assert read_store(workspace) == wanted
+    assert not any("failed" in line for line in told)
+
+
+def test_a_part_that_fails_twice_is_told_and_the_others_go_on(
+    wanted: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import LocalCluster
+
+    from serctl.encoding import extraction
+
+    append, loads, told = extraction.append_new, [], []
+
+    def refuse(writer: Any, done: Any, frames: Any) -> Any:
+        if any(one.row.utterance_id == "u07" for one in done):
+            raise CacheError("no room for u07")
+        return append(writer, done, frames)
+
+    def load(*arguments: Any, **settings: Any) -> Any:
+        loads.append(arguments)
+        return load_encoder(*arguments, **settings)
+
+    monkeypatch.setattr(extraction, "append_new", refuse)
+    monkeypatch.setattr(extraction, "load_encoder", load)
+    workspace = write_project(tmp_path / "project")
+    step = Step("extract", "wavlm-large", OPTIONS)
+    cluster = LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    )
+    with cluster, pytest.raises(SerctlError, match="no room for u07"):
+        run_steps(workspace, [step], scheduler=cluster.scheduler_address, log=told.append)
+    assert sum("failed twice" in line for line in told) == 1
+    assert len(loads) == 1  # for eight parts
+    stored = read_store(workspace)
+    assert len(stored) > len(wanted) / 2
+    assert all(wanted[name] == frames for name, frames in stored.items())
