@@ -25,6 +25,8 @@ AUTO = "auto"
 CANDIDATES = ("mean-probabilities", "best-single", "greedy", "logistic-regression")
 """From the simplest to the most flexible."""
 AVERAGE = CANDIDATES[0]
+NUM_REPEATS = 3
+"""Cross-validations with other folds, so that the choice does not hang on one division."""
 WIDTH_95 = 2 * 1.96
 """A 95 % interval of a normal distribution, in standard errors."""
 
@@ -99,25 +101,34 @@ def choose_kind(
     Raises:
         ManifestError: There are fewer than two speakers.
     """
-    predicted: dict[str, NDArray[np.float64]] = {}
+    repeats = range(seed, seed + NUM_REPEATS)
+    predicted: dict[str, list[NDArray[np.float64]]] = {}
     for kind in CANDIDATES:
         make = partial(make_stacker, kind, rows.joined.labels, balance="weights", seed=seed)
         try:
-            predicted[kind] = cross_predict(rows, make, num_folds, seed, progress)
+            found = [cross_predict(rows, make, num_folds, one, progress) for one in repeats]
         except LogitsError:  # too few rows of a class for this one
             continue
-    scores = {kind: _score(rows, found) for kind, found in predicted.items()}
+        predicted[kind] = found
+    scores = {
+        kind: float(np.mean([_score(rows, one) for one in found]))
+        for kind, found in predicted.items()
+    }
     best = max(scores, key=lambda kind: scores[kind])
     resamples = draw_resamples(group_by_speaker(rows.utterances), seed=seed)
     for kind in predicted:
-        test = compare_paired(
-            resamples,
-            rows.targets,
-            (best, predicted[best].argmax(axis=1)),
-            (kind, predicted[kind].argmax(axis=1)),
-            len(rows.joined.labels),
-        )
-        if test.difference <= (test.high - test.low) / WIDTH_95:
+        tests = [
+            compare_paired(
+                resamples,
+                rows.targets,
+                (best, first.argmax(axis=1)),
+                (kind, second.argmax(axis=1)),
+                len(rows.joined.labels),
+            )
+            for first, second in zip(predicted[best], predicted[kind], strict=True)
+        ]
+        error = float(np.mean([(test.high - test.low) / WIDTH_95 for test in tests]))
+        if scores[best] - scores[kind] <= error:
             break
     shown = ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
     return kind, f"auto chose {kind}: the simplest within one standard error of the best ({shown})."

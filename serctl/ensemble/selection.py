@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from serctl.ensemble.logits import SMALLEST_PROBABILITY, softmax
 from serctl.metrics.classification import score_predictions
 
-NUM_STEPS, NUM_BAGS = 25, 20
+NUM_STEPS, NUM_BAGS = 25, 100
 """Models that one selection takes at most, and selections on bootstrap samples of the speakers."""
 
 

@@ -136,7 +136,7 @@ class StackOptions:
     balance: Literal["subset", "weights", "none"] = option(
         "subset", "Balancing of classes: draw a balanced subset, weight classes, or none."
     )
-    draws: int = option(5, "Balanced subsets to draw; the stacker is the mean over them.", min=1)
+    draws: int = option(10, "Balanced subsets to draw; the stacker is the mean over them.", min=1)
     fold: int | None = option(None, "Use one of the five forests alone (paper: 4).", min=0, max=4)
     name: str = option("", "Name of the stacker.", shown="kind of the stacker")
     compare: bool = option(False, "Cross-validate all stackers instead of fitting one.")

@@ -122,7 +122,7 @@ def test_dev_is_predicted_by_stackers_that_did_not_see_the_speaker(project: Work
     y = np.array([LABELS.index(name.split("-")[1]) for name in ids])
     for fold in range(4):
         inside = np.array([folds.fold_of[name] == fold for name in ids])
-        alone = make_stacker(QUICK, LABELS, draws=5)
+        alone = make_stacker(QUICK, LABELS, draws=10)
         alone.fit(x[~inside], y[~inside])
         names = [name for name, good in zip(ids, inside, strict=True) if good]
         assert np.allclose(written.select(names).values, alone.predict_proba(x[inside]), atol=1e-8)
