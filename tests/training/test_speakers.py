@@ -104,8 +104,7 @@ def test_a_pooled_model_has_folds_and_logits_as_a_network_has(project):
     assert train(project, options).runs[0].present
 
 
-def test_speakers_and_shift_are_forgotten_by_a_model_that_restates(project, tmp_path):
-    """The logits of a restating model do not depend on a speaker's own mean and deviation."""
+def test_a_model_that_restates_frames_says_so_in_its_notes_and_logits(project):
     options = replace(TINY, standardise_by="speaker", name="restated", epochs=1)
     run = train(project, options).runs[0]
     assert load_run(run.folder).config.model.by_speaker
