@@ -1,7 +1,6 @@
 """`serctl bundle make | check | show | push | space`."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +15,9 @@ bundle = typer.Typer(
     no_args_is_help=True, help="Put a trained system into one folder, check it and share it."
 )
 
-FolderArg = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the bundle.")]
+BundleArg = Annotated[
+    str, typer.Argument(metavar="DIR|hf:OWNER/NAME", help="Folder of the bundle, or its hub name.")
+]
 
 
 @bundle.command()
@@ -34,32 +35,34 @@ def make(workspace: Workspace, options: BundleOptions, as_json: JsonOpt = False)
 
 
 @bundle.command()
-def check(folder: FolderArg, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
+def check(name: BundleArg, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     """Check every file against its hash, and whether the weights of the encoders are here."""
     from serctl.stages.bundle import describe_bundle, find_missing_weights
 
-    result = describe_bundle(folder)
+    result = describe_bundle(name)
+    for note in result.notes:
+        console.say(note)
     workspace = find_workspace(project)
     missing = find_missing_weights(result.document, workspace.weights if workspace else {})
-    text = f"'{folder}' is whole: {result.files} files, {result.size / 1e6:,.1f} MB\n"
+    text = f"'{name}' is whole: {result.files} files, {result.size / 1e6:,.1f} MB\n"
     console.show(
         {"digest": result.digest, "files": result.files, "missing_weights": missing},
         f"{text}  sha256 {result.digest}",
         as_json=as_json,
     )
-    for name in missing:
-        console.say(f"The weights of '{name}' are not on this machine; predict will download them.")
+    for encoder in missing:
+        console.say(f"The weights of '{encoder}' are not here; predict will download them.")
 
 
 @bundle.command()
-def show(folder: FolderArg, as_json: JsonOpt = False) -> None:
+def show(name: BundleArg, as_json: JsonOpt = False) -> None:
     """Print the model card, or bundle.json with --json."""
     from serctl.stages.bundle import describe_bundle, show_bundle
 
     if as_json:
-        typer.echo(json.dumps(describe_bundle(folder).document.to_dict(), indent=2))
+        typer.echo(json.dumps(describe_bundle(name).document.to_dict(), indent=2))
     else:
-        console.write_out(show_bundle(folder).rstrip() + "\n")
+        console.write_out(show_bundle(name).rstrip() + "\n")
 
 
 @bundle.command()

@@ -68,7 +68,7 @@ class SplitMetrics(Section):
 
 
 class CorpusRecord(Section):
-    """A corpus that the networks were trained on."""
+    """A corpus that the networks were trained on, or that they were evaluated on."""
 
     name: str = Field(description="name of the corpus")
     terms: str = Field(description="its licence or terms")
@@ -104,4 +104,10 @@ class BundleDocument(Document):
     calibration: CalibrationRecord = Field(description="fitted on dev")
     metrics: dict[str, SplitMetrics] = Field(description="by split; labelled splits but train")
     corpora: tuple[CorpusRecord, ...] = Field(description="the training data")
+    base: str = Field(
+        default="", description="bundle that networks and stacker were taken from, with its commit"
+    )
+    measured_on: tuple[CorpusRecord, ...] = Field(
+        default=(), description="data of calibration and metrics, where it is not the training data"
+    )
     files: dict[str, FileRecord] = Field(description="path in the bundle → size and hash")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import TimeoutError as NoAnswer
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TypeVar
@@ -210,32 +211,42 @@ def _from_hub(repository: str, spec: EncoderSpec, revision: str | None = None) -
     return Weights(Path(_ask_hub(repository, download)), repository, str(info.sha))
 
 
+def ask_within(question: Callable[[], Answer], seconds: float | None) -> Answer:
+    """Ask in a daemon thread: a name server that never answers must not hold the process.
+
+    Raises:
+        TimeoutError: There is no answer after so many seconds.
+    """
+    pool = ThreadPool(1)
+    try:
+        return pool.apply_async(question).get(seconds)
+    except NoAnswer:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    finally:
+        pool.terminate()
+
+
 def _ask_hub(
     repository: str, question: Callable[[], Answer], seconds: float | None = None
 ) -> Answer:
-    """Ask in a daemon thread: a name server that never answers must not hold the process."""
-    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub import errors
 
-    failures: list[BaseException] = []
-    pool = ThreadPool(1)
-    answer = pool.apply_async(question, error_callback=failures.append)
-    answer.wait(seconds)
-    pool.terminate()
-    if answer.ready() and not failures:
-        return answer.get()
-    failure = failures[0] if failures else f"no answer within {seconds:g} s"
-    if isinstance(failure, GatedRepoError):
+    try:
+        return ask_within(question, seconds)
+    except errors.GatedRepoError:
         raise WeightsError(
             f"'{repository}' asks for consent on its page. Give it there, then run: hf auth login"
-        )
-    if isinstance(failure, RepositoryNotFoundError):
+        ) from None
+    except errors.RepositoryNotFoundError:
         raise WeightsError(
             f"There is no model '{repository}' on the Hugging Face hub (or it is private: hf auth "
             f"login). See: serctl encoders{name_folder(repository)}"
-        )
-    reason = "offline mode" if isinstance(failure, OfflineModeIsEnabled) else str(failure)
-    raise WeightsError(
-        f"'{repository}' is not on this machine and the Hugging Face hub cannot be reached "
-        f"({reason.partition(chr(10))[0]}). Copy the checkpoint here, then give --weights DIR or "
-        f"name it in serctl.toml under [weights].{name_folder(repository)}"
-    )
+        ) from None
+    except (errors.HTTPError, OSError, ValueError) as error:
+        offline = isinstance(error, errors.OfflineModeIsEnabled)
+        reason = "offline mode" if offline else str(error).partition("\n")[0]
+        raise WeightsError(
+            f"'{repository}' is not on this machine and the Hugging Face hub cannot be reached "
+            f"({reason}). Copy the checkpoint here, then give --weights DIR or "
+            f"name it in serctl.toml under [weights].{name_folder(repository)}"
+        ) from error

@@ -240,6 +240,11 @@ class BundleOptions:
     )
     stacker: str = option("", "Stacker of the project, with its networks.")
     run: str = option("", "Run of the project, for a bundle of one network.")
+    base: str = option(
+        "",
+        "Bundle whose networks and stacker are taken; calibrated and evaluated on this project.",
+        metavar="DIR|hf:OWNER/NAME",
+    )
     output: str = option("", "Folder to write.", short="-o", metavar="DIR")
     data: tuple[str, ...] = option(
         (),
@@ -249,6 +254,7 @@ class BundleOptions:
     license: str = option(
         "other", "Licence of the weights in the hub's spelling, such as cc-by-nc-4.0."
     )
+    device: str = device_option()
     overwrite: bool = option(False, "Replace an existing bundle.")
 
 

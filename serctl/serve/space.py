@@ -9,8 +9,7 @@ from serctl import __version__
 from serctl.errors import UsageError
 from serctl.files import write_atomic, write_folder
 from serctl.options import SpaceOptions
-from serctl.system.bundle_folder import open_bundle
-from serctl.system.hub import fetch_bundle, is_hub_name, parse_hub_name
+from serctl.system.hub import find_bundle, is_hub_name, parse_hub_name
 
 APP, BUNDLE = "app.py", "bundle"
 GRADIO = "6.31.0"
@@ -46,8 +45,7 @@ def write_space(options: SpaceOptions) -> SpaceResult:
     output = Path(options.output).expanduser()
     check_output(output, options.overwrite)
     on_hub = is_hub_name(options.bundle)
-    source = Path(options.bundle).expanduser()
-    bundle = fetch_bundle(options.bundle)[0] if on_hub else open_bundle(source)
+    bundle, _ = find_bundle(options.bundle)
     title = options.title or bundle.document.name
     model = options.bundle if on_hub else BUNDLE
     license_id = bundle.document.license
@@ -61,7 +59,7 @@ def write_space(options: SpaceOptions) -> SpaceResult:
             with write_atomic(new / name) as file:
                 file.write(text)
         if not on_hub:
-            shutil.copytree(source, new / BUNDLE)
+            shutil.copytree(bundle.folder, new / BUNDLE)
     return SpaceResult(output, title, model)
 
 

@@ -16,6 +16,7 @@ from serctl.data.corpora import CORPORA
 from serctl.data.manifest import Manifest, read_manifest
 from serctl.documents.bundle import (
     BUNDLE_VERSION,
+    OTHER_LICENSE,
     BundleDocument,
     CorpusRecord,
     EncoderRecord,
@@ -26,6 +27,7 @@ from serctl.documents.bundle import (
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import hash_content, have_weights, resolve_weights
+from serctl.ensemble.logits import Logits
 from serctl.ensemble.systems import System
 from serctl.errors import (
     CheckpointError,
@@ -38,12 +40,15 @@ from serctl.files import write_atomic, write_folder
 from serctl.metrics.classification import METRICS, score_predictions
 from serctl.options import BundleOptions
 from serctl.progress import Progress, silent
-from serctl.system.bundle_folder import BUNDLE_FILE, open_bundle, seal_bundle
+from serctl.system.base import predict_base
+from serctl.system.bundle_folder import BUNDLE_FILE, seal_bundle
 from serctl.system.card import write_card, write_readme
+from serctl.system.hub import find_bundle
 from serctl.system.parts import EncoderKey, Parts, find_parts
 from serctl.training.run_folder import list_model_files
 
 NOT_STATED = "not stated"
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ def make_bundle(
         LogitsError: It says nothing of dev, on which temperature and prior are fitted.
     """
     output = _check_output(options)
+    if options.base:
+        return _make_from_base(workspace, options, output, progress)
     chosen = options.stacker or options.run or options.name
     folder = workspace.stackers if options.stacker else workspace.runs if options.run else None
     parts = find_parts(str(folder / chosen) if folder else chosen, workspace)
@@ -93,7 +100,7 @@ def make_bundle(
             serctl_bundle=BUNDLE_VERSION,
             name=options.name or parts.name,
             serctl=__version__,
-            made=datetime.now(UTC).strftime("%Y-%m-%d"),
+            made=_today(),
             license=options.license,
             labels=parts.labels,
             networks=tuple(parts.networks),
@@ -101,7 +108,7 @@ def make_bundle(
             encoders=tuple(encoders),
             recogniser=parts.recogniser and _without_paths(parts.recogniser),
             calibration=parts.calibrate().record(parts.labels),
-            metrics=measure(workspace, parts, manifest),
+            metrics=measure(parts, manifest),
             corpora=tuple(corpora),
             files={},
         )
@@ -116,32 +123,60 @@ def make_bundle(
                 advance(note=name)
             if parts.stacker and stacker:
                 _copy(parts.stacker, new / "stacker", (STACKER_FILE, *stacker.files))
-            with write_atomic(new / "README.md") as file:
-                file.write(write_readme(document))
-            seal_bundle(new, document)
+            _write_card(new, document)
     return replace(describe_bundle(output), notes=tuple(_list_notes(encoders, corpora)))
 
 
-def show_bundle(folder: Path | str) -> str:
-    """Return the model card of a bundle as Markdown.
+def _make_from_base(
+    workspace: Workspace, options: BundleOptions, output: Path, progress: Progress
+) -> BundleResult:
+    """Write a bundle of another's networks, calibrated and evaluated on this project."""
+    manifest = read_manifest(workspace.manifest)
+    corpora = list_corpora(workspace, manifest, options.data)
+    base = predict_base(workspace, options, manifest, progress)
+    old = base.document
+    document = old.model_copy(
+        update={
+            "name": options.name or old.name,
+            "serctl": __version__,
+            "made": _today(),
+            "license": old.license if options.license == OTHER_LICENSE else options.license,
+            "calibration": base.calibrate(manifest).record(old.labels),
+            "metrics": {
+                split: _score(found, manifest, old.labels)
+                for split, found in base.predictions.items()
+            },
+            "base": base.name,
+            "measured_on": tuple(corpora),
+        }
+    )
+    with write_folder(output) as new:
+        _copy(base.bundle.folder, new, [name for name in old.files if name != CARD])
+        _write_card(new, document)
+    return replace(describe_bundle(output), notes=(*base.notes, *_list_notes((), corpora)))
 
-    Raises:
-        CheckpointError: A file is missing, changed or not listed.
-    """
-    return write_card(open_bundle(Path(folder)).document)
+
+def show_bundle(bundle: Path | str) -> str:
+    """Return the model card of a bundle as Markdown; see `describe_bundle`."""
+    return write_card(find_bundle(bundle)[0].document)
 
 
-def describe_bundle(folder: Path | str) -> BundleResult:
+def describe_bundle(bundle: Path | str) -> BundleResult:
     """Check every file of a bundle and return its name, size and ``bundle.json``.
 
+    Args:
+        bundle: Its folder, or its place on the hub, ``hf:OWNER/NAME@COMMIT``.
+
     Raises:
         CheckpointError: A file is missing, changed or not listed.
+        HubError: The hub does not give it.
     """
-    folder = Path(folder)
-    bundle = open_bundle(folder)
-    document = bundle.document
+    found, notes = find_bundle(bundle)
+    document = found.document
     sizes = [facts.bytes for facts in document.files.values()]
-    return BundleResult(folder, document.name, bundle.digest, len(sizes), sum(sizes), document)
+    return BundleResult(
+        found.folder, document.name, found.digest, len(sizes), sum(sizes), document, notes
+    )
 
 
 def find_missing_weights(document: BundleDocument, mapping: Mapping[str, Path]) -> list[str]:
@@ -155,7 +190,7 @@ def find_missing_weights(document: BundleDocument, mapping: Mapping[str, Path]) 
     return [row.encoder for row in document.encoders if not is_here(row.encoder)]
 
 
-def measure(workspace: Workspace, parts: Parts, manifest: Manifest) -> dict[str, SplitMetrics]:
+def measure(parts: Parts, manifest: Manifest) -> dict[str, SplitMetrics]:
     """Return the metrics of every split but train that has labels and predictions."""
     folder = parts.stacker or next(iter(parts.networks.values())) / "logits"
     system = System(parts.name, "stacker" if parts.stacker else "run", folder)
@@ -165,13 +200,16 @@ def measure(workspace: Workspace, parts: Parts, manifest: Manifest) -> dict[str,
         logits = system.load(split, rows.ids) if split != "train" else None
         if logits is None:
             continue
-        emotion = {row.utterance_id: row.emotion for row in rows}
-        true = np.array([parts.labels.index(emotion[name]) for name in logits.ids])
-        predicted = logits.reorder(parts.labels).probabilities().argmax(axis=1)
-        scores = score_predictions(true, predicted, len(parts.labels))
-        metrics = {name: round(float(getattr(scores, name)), 6) for name in METRICS}
-        found[split] = SplitMetrics(num_utterances=len(true), **metrics)
+        found[split] = _score(logits.reorder(parts.labels), manifest, parts.labels)
     return found
+
+
+def _score(logits: Logits, manifest: Manifest, labels: Sequence[str]) -> SplitMetrics:
+    emotion = {row.utterance_id: row.emotion for row in manifest}
+    true = np.array([labels.index(emotion[name]) for name in logits.ids])
+    scores = score_predictions(true, logits.probabilities().argmax(axis=1), len(labels))
+    metrics = {name: round(float(getattr(scores, name)), 6) for name in METRICS}
+    return SplitMetrics(num_utterances=len(true), **metrics)
 
 
 def list_corpora(
@@ -199,10 +237,12 @@ def list_corpora(
 
 
 def _check_output(options: BundleOptions) -> Path:
-    if options.stacker and options.run:
-        raise UsageError("--stacker and --run name two systems; a bundle holds one.")
-    if not (options.name or options.stacker or options.run):
-        raise UsageError("Name the bundle, or its system with --stacker or --run.")
+    systems = {"--stacker": options.stacker, "--run": options.run, "--base": options.base}
+    given = [flag for flag, name in systems.items() if name]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} name several systems; a bundle holds one.")
+    if not (options.name or given):
+        raise UsageError("Name the bundle, or its system with --stacker, --run or --base.")
     if not options.output:
         raise UsageError("Name the folder of the bundle: --output DIR")
     output = Path(options.output).expanduser()
@@ -234,6 +274,17 @@ def _without_paths(recogniser: RecogniserRecord) -> RecogniserRecord:
     kept = ("model", "language", "dtype", "layer", "storage", "seed")
     settings = {name: recogniser.settings[name] for name in kept}
     return recogniser.model_copy(update={"settings": settings})
+
+
+def _today() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d")
+
+
+def _write_card(folder: Path, document: BundleDocument) -> None:
+    """Write the model card and then, with the hashes of all files, ``bundle.json``."""
+    with write_atomic(folder / CARD) as file:
+        file.write(write_readme(document))
+    seal_bundle(folder, document)
 
 
 def _copy(source: Path, target: Path, names: Sequence[str]) -> None:

@@ -1,19 +1,23 @@
 """`serctl bundle push`: a bundle on the Hugging Face hub, in one commit."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serctl.encoders.weights import ask_within
 from serctl.errors import HubError, UsageError
 from serctl.options import PushOptions
 from serctl.progress import Progress, silent
 from serctl.system.bundle_folder import BUNDLE_FILE, Bundle, open_bundle
-from serctl.system.hub import NEWEST, HubName, hub_errors, parse_hub_name
+from serctl.system.hub import HUB_SECONDS, NEWEST, HubName, hub_errors, parse_hub_name
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 CARD = "README.md"
+MAKE_SECONDS = 3 * HUB_SECONDS
+"""How long up to three questions, which precede the upload, may take."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def push_bundle(options: PushOptions, *, progress: Progress = silent) -> PushRes
         )
     api = HfApi()
     with progress.task(f"push {name.repository}", 2) as advance, hub_errors(name.repository):
-        _make_repository(api, name.repository, options)
+        ask_within(partial(_make_repository, api, name.repository, options), MAKE_SECONDS)
         advance(note="repository")
         commit = api.upload_folder(
             repo_id=name.repository,

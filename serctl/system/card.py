@@ -86,7 +86,7 @@ def list_results(document: BundleDocument) -> "list[EvalResult]":
     """Return the metrics of every split but dev, in the form of the hub's model index."""
     from huggingface_hub import EvalResult
 
-    corpora = ", ".join(row.name for row in document.corpora)
+    corpora = ", ".join(row.name for row in document.measured_on or document.corpora)
     return [
         EvalResult(
             task_type="audio-classification",
@@ -146,9 +146,20 @@ def write_card(document: BundleDocument) -> str:
         "## Data",
         _tabulate(("name", "terms"), document.corpora),
         "The networks were trained on these recordings. Their terms may bind the weights too.",
+        *_describe_base(document),
         f"Made by serctl {document.serctl} on {document.made}.",
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _describe_base(document: BundleDocument) -> list[str]:
+    if not document.base:
+        return []
+    return [
+        f"Networks and stacker are those of `{document.base}`. Temperature, priors and metrics are "
+        f"of these recordings, on which nothing was trained:",
+        _tabulate(("name", "terms"), document.measured_on),
+    ]
 
 
 def _recogniser_of(document: BundleDocument) -> str:

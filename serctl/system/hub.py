@@ -11,9 +11,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from serctl.encoders.weights import ask_within
 from serctl.errors import CheckpointError, HubError, UsageError, first_few
 from serctl.files import read_json, write_json
 from serctl.system.bundle_folder import (
@@ -38,7 +40,7 @@ LARGEST_LISTING = 10_000_000
 NOT_FETCHED = frozenset({".gitattributes"})
 """Files that the hub itself puts into a repository."""
 HUB_SECONDS = 10.0
-"""How long the hub may take to answer a question about a repository."""
+"""How long the hub, and the name server before it, may take to answer a question."""
 
 
 class UnreachableError(HubError):
@@ -88,6 +90,23 @@ def parse_hub_name(model: str) -> HubName:
     return HubName(match[1], match[2] or NEWEST)
 
 
+def find_bundle(model: str | Path) -> tuple[Bundle, tuple[str, ...]]:
+    """Return a bundle by its folder or its place on the hub, and what to report about it.
+
+    Raises:
+        CheckpointError: It is no bundle, or not whole.
+        HubError: The hub does not give it.
+    """
+    if is_hub_name(str(model)):
+        return fetch_bundle(str(model))
+    return open_bundle(Path(model).expanduser()), ()
+
+
+def pin(model: str, bundle: Bundle) -> str:
+    """Return the name by which a fetched bundle is the same for good."""
+    return str(_pin(parse_hub_name(model), bundle.folder.name))
+
+
 def fetch_bundle(model: str) -> tuple[Bundle, tuple[str, ...]]:
     """Return a bundle of the hub, downloaded if it is not here yet, and what to report about it.
 
@@ -122,7 +141,7 @@ def _settle_commit(name: HubName, place: Path) -> tuple[str, tuple[str, ...]]:
             raise
         return commit, (f"{error} Used the commit fetched before: {_pin(name, commit)}",)
     write_json(refs, known | {name.revision: commit})
-    return commit, (f"'{name}' is at commit {commit}. Pin it: --model {_pin(name, commit)}",)
+    return commit, (f"'{name}' is at commit {commit}. Pin it: {_pin(name, commit)}",)
 
 
 def _pin(name: HubName, commit: str) -> HubName:
@@ -197,10 +216,9 @@ def _check_listing(name: HubName, sizes: Mapping[str, int], listed: Mapping[str,
 def _ask_repository(name: HubName) -> "ModelInfo":
     from huggingface_hub import HfApi
 
+    ask = partial(HfApi().model_info, name.repository, revision=name.revision, files_metadata=True)
     with hub_errors(name.repository):
-        return HfApi().model_info(
-            name.repository, revision=name.revision, files_metadata=True, timeout=HUB_SECONDS
-        )
+        return ask_within(partial(ask, timeout=HUB_SECONDS), HUB_SECONDS)
 
 
 @contextmanager

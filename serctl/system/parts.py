@@ -91,10 +91,10 @@ def find_parts(model: str, workspace: Workspace | None) -> Parts:
     """
     if is_hub_name(model):
         bundle, notes = fetch_bundle(model)
-        return replace(_read_bundle(bundle), notes=notes)
+        return replace(read_bundle(bundle), notes=notes)
     folder = Path(model).expanduser()
     if is_bundle(folder):
-        return _read_bundle(open_bundle(folder))
+        return read_bundle(open_bundle(folder))
     if workspace is None:
         raise CheckpointError(
             f"'{model}' is no bundle, and there is no project here whose run or stacker it could "
@@ -139,7 +139,8 @@ def fit_on_dev(workspace: Workspace, system: System, labels: tuple[str, ...]) ->
     return fit_calibration(logits.probabilities(), targets)
 
 
-def _read_bundle(bundle: Bundle) -> Parts:
+def read_bundle(bundle: Bundle) -> Parts:
+    """Return the parts of a bundle."""
     document = bundle.document
     return Parts(
         name=document.name,

@@ -4,7 +4,9 @@ The frames of a window are cut out of a stretch of up to 30 s, what Whisper read
 not those of the window encoded alone: the encoder saw more context, and Whisper counts positions
 from the beginning of the stretch. ``docs/timeline.md`` says how much predictions differ by that.
 
-A text branch reads, for every window, the transcript of the stretches of speech that it touches.
+A text branch reads, for every window, the transcript of the parts of the recording in which
+somebody speaks and which the window touches. If the encoder of the recogniser is one of the
+system's, it runs over each of these parts once, and the window's frames of it are cut out of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +31,7 @@ from serctl.timeline.course import (
     settle_course,
     smooth,
 )
-from serctl.timeline.windows import Step, Stretch, plan_steps, plan_stretches
+from serctl.timeline.windows import Step, plan_steps, plan_stretches
 
 Item = TypeVar("Item")
 
@@ -66,13 +68,26 @@ class TimelineSettings:
 
 @dataclass(frozen=True)
 class _Speech:
-    """Where somebody speaks, in samples, and what is said there."""
+    """Where somebody speaks, and, where a branch reads text, what is said there."""
 
     parts: Sequence[LoadedUtterance]
 
     def touch(self, start: int, stop: int) -> list[LoadedUtterance]:
         """Return the parts that lie at least partly between two samples."""
         return [one for one in self.parts if _start(one) < stop and start < _stop(one)]
+
+    def recognise(self, predictor: Predictor, start: int, stop: int) -> None:
+        """Transcribe the parts between two samples; free the frames of those before them.
+
+        A recogniser whose encoder the networks read leaves its frames in the parts.
+        """
+        for one in self.parts:
+            if _stop(one) <= start:
+                one.frames.clear()
+        if predictor.parts.needs_words:
+            parts = [one for one in self.touch(start, stop) if one.text is None]
+            predictor.encode(parts, keys=())
+            _raise_first_error(parts)
 
 
 def predict_timeline(
@@ -141,9 +156,9 @@ def _warn_of_short_windows(predictor: Predictor, settings: TimelineSettings) -> 
 
 
 def find_speech(predictor: Predictor, waveform: NDArray[np.float32], name: str) -> _Speech:
-    """Return the stretches of speech, with their transcript where a branch reads text.
+    """Return the parts of a recording in which somebody speaks.
 
-    Without the speech detector, a system that reads no text takes the recording as one stretch.
+    Without the speech detector, a system that reads no text takes the recording as one part.
     """
     try:
         found = cut_at_pauses(waveform, predictor.options.segment_seconds)
@@ -155,31 +170,38 @@ def find_speech(predictor: Predictor, waveform: NDArray[np.float32], name: str) 
             "pip install 'serctl[faster-whisper]'."
         )
         return _Speech([LoadedUtterance(name, waveform)])
-    parts = [
-        LoadedUtterance(name, waveform[part.start : part.stop], part.start / SAMPLE_RATE)
-        for part in found
-    ]
-    if predictor.parts.needs_words:
-        predictor.encode(parts, keys=())
-        _raise_first_error(parts)
-    return _Speech(parts)
+    return _Speech(
+        [
+            LoadedUtterance(name, waveform[part.start : part.stop], part.start / SAMPLE_RATE)
+            for part in found
+        ]
+    )
 
 
 def _predict_shared(
     predictor: Predictor, waveform: NDArray[np.float32], steps: Sequence[Step], speech: _Speech
 ) -> Iterator[Prediction]:
-    """Yield the prediction of each step, frames cut out of the stretch that its window lies in."""
+    """Yield the prediction of each step, frames cut out of what was encoded around its window."""
     keys = [key for key in predictor.keys if key.modality != "text"]
     stretches = plan_stretches(steps, STRETCH_SECONDS * SAMPLE_RATE)
     for group in _group(stretches, GROUP_STRETCHES):
-        encoded = [LoadedUtterance("", waveform[s.start : s.stop], text="") for s in group]
-        predictor.encode(encoded, keys=keys)
+        speech.recognise(predictor, group[0].start, group[-1].stop)
+        parts = speech.touch(group[0].start, group[-1].stop)
+        heard = [key for key in keys if all(key.digest in one.frames for one in parts)]
+        others = [key for key in keys if key not in heard]
+        encoded = [
+            LoadedUtterance("", waveform[s.start : s.stop], s.start / SAMPLE_RATE, text="")
+            for s in group
+        ]
+        predictor.encode(encoded, keys=others)
         _raise_first_error(encoded)
         windows = []
         for stretch, made in zip(group, encoded, strict=True):
             for step in (steps[i] for i in stretch.steps):
                 window = _take_window(waveform, step, speech)
-                window.frames |= cut_frames(made, keys, stretch, step)
+                touched = speech.touch(step.window_start, step.window_stop)
+                window.frames |= cut_frames(touched, heard, step)
+                window.frames |= cut_frames([made], others, step)
                 windows.append(window)
         yield from _predict(predictor, windows)
 
@@ -189,6 +211,7 @@ def _predict_alone(
 ) -> Iterator[Prediction]:
     """Yield the prediction of each step, its window encoded by itself."""
     for group in _group(steps, GROUP_STRETCHES * STRETCH_SECONDS):
+        speech.recognise(predictor, group[0].window_start, group[-1].window_stop)
         yield from _predict(predictor, [_take_window(waveform, step, speech) for step in group])
 
 
@@ -203,17 +226,23 @@ def _take_window(waveform: NDArray[np.float32], step: Step, speech: _Speech) -> 
 
 
 def cut_frames(
-    made: LoadedUtterance, keys: Sequence[FeatureKey], stretch: Stretch, step: Step
+    encoded: Sequence[LoadedUtterance], keys: Sequence[FeatureKey], step: Step
 ) -> dict[str, NDArray[np.generic]]:
-    """Return a window's part of the frames of its stretch, a view of them, at least one frame."""
+    """Return a window's part of the frames of what it touches, at least one frame.
+
+    The frames of one utterance are a view; those of several are joined.
+    """
     cut = {}
     for key in keys:
-        frames = made.frames[key.digest]
-        rate = len(frames) / (stretch.stop - stretch.start)
-        first = min(round((step.window_start - stretch.start) * rate), len(frames) - 1)
-        last = max(first + 1, round((step.window_stop - stretch.start) * rate))
-        cut[key.digest] = frames[first:last]
+        pieces = [_cut(one, one.frames[key.digest], step) for one in encoded]
+        cut[key.digest] = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     return cut
+
+
+def _cut(one: LoadedUtterance, frames: NDArray[np.generic], step: Step) -> NDArray[np.generic]:
+    rate = len(frames) / len(one.waveform)
+    first = min(round(max(0, step.window_start - _start(one)) * rate), len(frames) - 1)
+    return frames[first : max(first + 1, round((step.window_stop - _start(one)) * rate))]
 
 
 def _predict(predictor: Predictor, windows: Sequence[LoadedUtterance]) -> Iterator[Prediction]:

@@ -116,6 +116,33 @@ def test_terms_that_are_given_go_before_those_that_init_noted(
         make_bundle(project, replace(options, data=("own",), overwrite=True))
 
 
+def test_a_base_is_calibrated_and_evaluated_anew(project: Workspace, tmp_path: Path) -> None:
+    first = make_bundle(
+        project,
+        BundleOptions(run=SPEECH, name="first", output=str(tmp_path / "a"), license="mit"),
+    )
+    options = BundleOptions(
+        base=str(first.folder), output=str(tmp_path / "b"), data=("new: mine",), device="cpu"
+    )
+    made = make_bundle(project, options)
+    old, new = first.document, made.document
+    # The same recordings, predicted from their audio: the metrics of the exported logits.
+    assert new.metrics == old.metrics
+    assert new.calibration.temperature == pytest.approx(old.calibration.temperature, rel=1e-2)
+    assert new.calibration.natural_prior == old.calibration.natural_prior
+    assert {k: v for k, v in new.files.items() if k != "README.md"} == {
+        k: v for k, v in old.files.items() if k != "README.md"
+    }
+    assert (new.license, new.corpora) == ("mit", old.corpora)
+    assert new.base == f"first (sha256 {first.digest[:12]})"
+    card = (made.folder / "README.md").read_text()
+    assert new.base in card
+    assert "| new | mine |" in card
+    assert "name: new (test)" in card
+    with pytest.raises(UsageError, match="--run and --base name several systems"):
+        make_bundle(project, replace(options, run=SPEECH, overwrite=True))
+
+
 def test_nothing_is_replaced_unasked(
     project: Workspace, bundle: BundleResult, tmp_path: Path
 ) -> None:
@@ -138,7 +165,7 @@ def test_what_is_missing_is_told(project: Workspace, tmp_path: Path) -> None:
         make_bundle(project, BundleOptions(name="lienar", output=output))
     with pytest.raises(UsageError, match="--output"):
         make_bundle(project, BundleOptions(name="linear"))
-    with pytest.raises(UsageError, match="holds one"):
+    with pytest.raises(UsageError, match="a bundle holds one"):
         make_bundle(project, BundleOptions(stacker="linear", run=SPEECH, output=output))
     copy = open_workspace(shutil.copytree(project.root, tmp_path / "copy"))
     (copy.runs / SPEECH / "logits" / "dev.csv").unlink()

@@ -132,6 +132,23 @@ def test_over_time_every_window_reads_the_transcript_of_the_speech_it_touches(
     np.testing.assert_allclose(alone.probabilities[step], list(expected.values()), atol=1e-4)
 
 
+def test_over_time_the_recogniser_and_the_networks_share_one_pass_of_whisper(
+    project: Workspace, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(iter(read_manifest(project.manifest).select("test")))
+    silence = 1e-4 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
+    recording = np.concatenate([silence, read_audio(row.path), silence]).astype(np.float32)
+    (expected,) = predictor.predict_segments(recording, sample_rate=SAMPLE_RATE)
+    whisper = predictor._encoders.recogniser().encoder
+    monkeypatch.setattr(whisper, "encode_layers", lambda *_, **__: pytest.fail("a second pass"))
+    made = predict_timeline(predictor, recording, TimelineSettings(window=30))
+    spoken = made.probabilities[~find_silence(made.probabilities)]
+    np.testing.assert_allclose(
+        spoken, [list(expected.probabilities.values())] * len(spoken), atol=1e-5
+    )
+    assert [one.text for one in made.transcript] == [expected.text]
+
+
 def test_the_example_runs_on_a_bundle(
     project: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

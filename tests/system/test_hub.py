@@ -4,15 +4,19 @@ import json
 import os
 import pickle
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard, constants
 from local_hub import LocalHub, Repository, serve_hub
+from typer.testing import CliRunner
 
+from serctl.cli import app
 from serctl.documents.bundle import BundleDocument
 from serctl.errors import CheckpointError, HubError, UsageError
 from serctl.options import PushOptions
@@ -128,6 +132,17 @@ def test_without_a_commit_the_one_that_was_used_is_reported(hub: LocalHub, folde
     assert model in notes[0]
 
 
+def test_check_and_show_take_a_name_of_the_hub(hub: LocalHub, folder: Path) -> None:
+    model = push(folder)
+    checked = CliRunner().invoke(app, ["bundle", "check", model, "--json"])
+    assert json.loads(checked.stdout)["digest"] == open_bundle(folder).digest
+    shown = CliRunner().invoke(app, ["bundle", "show", f"hf:{NAME}"])
+    assert "## Intended use" in shown.stdout
+    assert model in CliRunner().invoke(app, ["bundle", "check", f"hf:{NAME}"]).stderr
+    missing = CliRunner().invoke(app, ["bundle", "show", "hf:me/none"])
+    assert missing.exit_code == 1
+
+
 def test_offline_the_commit_fetched_before_is_used_and_reported(
     hub: LocalHub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +155,24 @@ def test_offline_the_commit_fetched_before_is_used_and_reported(
     point_at("http://127.0.0.1:9", monkeypatch)
     _, notes = fetch_bundle(f"hf:{NAME}")
     assert f"fetched before: {model}" in notes[0]
+
+
+def test_a_name_server_that_never_answers_is_given_up(
+    hub: LocalHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = push(folder)
+    given_up = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: given_up.wait(60))
+    monkeypatch.setattr("serctl.system.hub.HUB_SECONDS", 0.2)
+    monkeypatch.setattr("serctl.stages.push.MAKE_SECONDS", 0.2)
+    asked = len(hub.asked)
+    point_at("http://hub.example.org", monkeypatch)
+    with pytest.raises(HubError, match=r"no answer within 0\.2 s.*Check the connection"):
+        fetch_bundle(model)
+    with pytest.raises(HubError, match=r"no answer within 0\.2 s"):
+        push(folder)
+    given_up.set()
+    assert len(hub.asked) == asked
 
 
 def test_a_second_push_replaces_the_files_in_one_commit(hub: LocalHub, folder: Path) -> None:
