@@ -13,22 +13,24 @@ A project is a folder with `serctl.toml`. Each stage reads what the stage before
     model.predict("a.wav").emotion
 
 Stages, each ``stage(workspace, options)`` with options of its own (``help(serctl.TrainOptions)``):
-    transcribe, extract, layers, train, export_logits, stack, evaluate, report, predict, bundle_make
+    transcribe, extract, layers, train, export_logits, stack, evaluate, report, predict, serve,
+    bundle_make
 
 Other commands, named as on the command line:
     init, run, doctor, manifest_check, manifest_stats, manifest_split, manifest_merge, cache_ls,
     cache_info, cache_verify, cache_prune, cache_rm, cache_pack, cache_unpack, bundle_check,
-    bundle_show, bundle_push, bundle_space; list_encoders for `serctl encoders`
+    bundle_show, bundle_push, bundle_space; list_encoders for `serctl encoders`, because
+    `serctl.encoders` is the package of the encoders
 
 Objects:
     Workspace, Source, Manifest, Utterance, FeatureStore, Predictor, Prediction
 
 Paths may be strings. An error that a user can cause is a `serctl.errors.SerctlError`. Names are
-imported when they are first used, so ``import serctl`` is fast.
+imported when they are first used, so ``import serctl`` is fast and ``from serctl import *`` gives
+nothing: write ``from serctl import load``.
 """
 
-from importlib import import_module
-from typing import Any
+from importlib import import_module as _import_module
 
 __version__ = "0.1.0"
 
@@ -48,6 +50,7 @@ _PUBLIC = {
         "PredictOptions",
         "BundleOptions",
         "PushOptions",
+        "ServeOptions",
         "SpaceOptions",
     ),
     "serctl.stages.init": ("Source", "init=init_project"),
@@ -76,7 +79,8 @@ _PUBLIC = {
         "bundle_show=show_bundle",
     ),
     "serctl.stages.push": ("bundle_push=push_bundle",),
-    "serctl.serve.space": ("bundle_space=write_space",),
+    "serctl.web.server": ("serve",),
+    "serctl.web.space": ("bundle_space=write_space",),
     "serctl.stages.cache": (
         "cache_ls",
         "cache_info",
@@ -99,11 +103,11 @@ PUBLIC_NAMES = ("__version__", *_HOME)
 """Every public name. It is not ``__all__``: ``help(serctl)`` would print all their docstrings."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'serctl' has no attribute '{name}'")
     module, function = _HOME[name]
-    return getattr(import_module(module), function)
+    return getattr(_import_module(module), function)
 
 
 def __dir__() -> list[str]:

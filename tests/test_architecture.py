@@ -14,7 +14,7 @@ FLOORS = {
     "cli": 8,
     "pipeline": 7,
     "stages": 6,
-    "serve": 6,
+    "web": 6,
     "system": 5,
     "page": 5,
     "training": 4,

@@ -1,5 +1,6 @@
 """``import serctl``: a function for every subcommand, names that exist, one page of help."""
 
+import ast
 import inspect
 import io
 import pydoc
@@ -14,8 +15,8 @@ import typer
 import serctl
 from serctl.cli import app
 
-OTHERWISE = {"encoders": "list_encoders", "serve": ""}
-"""Packages have these names: the function has another, or is not exported."""
+OTHERWISE = {"encoders": "list_encoders"}
+"""A package has this name, so the function has another."""
 
 
 def list_commands() -> list[str]:
@@ -29,11 +30,13 @@ def list_commands() -> list[str]:
 
 @pytest.mark.parametrize("command", list_commands())
 def test_every_subcommand_is_a_function_of_the_same_name(command: str) -> None:
-    if name := OTHERWISE.get(command, command):
-        assert name in serctl.PUBLIC_NAMES
-        function = getattr(serctl, name)
-        assert inspect.isfunction(function)
-        assert function.__doc__
+    name = OTHERWISE.get(command, command)
+    assert name in serctl.PUBLIC_NAMES
+    function = getattr(serctl, name)
+    assert inspect.isfunction(function)
+    assert function.__doc__
+    package = Path(serctl.__file__).with_name(name) / "__init__.py"
+    assert not package.exists()  # importing it would hide the function
 
 
 def test_every_public_name_exists_and_stands_in_the_docstring() -> None:
@@ -58,9 +61,12 @@ def test_help_is_a_page() -> None:
 
 
 def test_importing_serctl_imports_nothing_of_it() -> None:
-    code = "import sys, serctl; print([n for n in sys.modules if n.startswith('serctl.')])"
+    listed = "[n for n in sys.modules if n.startswith('serctl.')]"
+    code = f"import sys, serctl; print({listed}); from serctl import *; print(dir())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    modules, names = map(ast.literal_eval, done.stdout.splitlines())
+    assert modules == []
+    assert {name for name in names if not name.startswith("_")} == {"serctl", "sys", "PUBLIC_NAMES"}
 
 
 def test_paths_may_be_strings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def push(workspace: Workspace | None, options: PushOptions, as_json: JsonOpt = F
 @with_options(SpaceOptions, "space", needs_project=False)
 def space(workspace: Workspace | None, options: SpaceOptions, as_json: JsonOpt = False) -> None:
     """Write the folder of a Hugging Face Space that shows the page of `serctl serve`."""
-    from serctl.serve.space import write_space
+    from serctl.web.space import write_space
 
     result = write_space(options)
     text = f"Space '{result.title}' in {result.folder}"

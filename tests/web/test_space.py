@@ -8,10 +8,10 @@ from huggingface_hub import SpaceCard
 
 from serctl.errors import CheckpointError, UsageError
 from serctl.options import SpaceOptions
-from serctl.serve import server
-from serctl.serve.space import write_space
 from serctl.system.bundle_folder import open_bundle
 from serctl.system.parts import find_parts
+from serctl.web import server
+from serctl.web.space import write_space
 
 
 def test_it_serves_the_bundle_that_lies_in_it(served, tmp_path: Path, monkeypatch) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from serctl import __version__
 from serctl.data.audio import SAMPLE_RATE
 from serctl.errors import AudioError, SerctlError, UsageError
-from serctl.serve.limits import Limits, TooLargeError
-from serctl.serve.worker import BusyError, Worker
 from serctl.system.timeline import TimelineSettings, predict_timeline
 from serctl.system.utterances import LoadedUtterance
 from serctl.timeline.formats import to_dict
+from serctl.web.limits import Limits, TooLargeError
+from serctl.web.worker import BusyError, Worker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

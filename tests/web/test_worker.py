@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 
 from serctl.errors import AudioError
-from serctl.serve.worker import BusyError, Worker
+from serctl.web.worker import BusyError, Worker
 
 
 class Slow:

@@ -12,8 +12,8 @@ from trained_project import SPEECH
 from serctl.config import open_workspace
 from serctl.errors import ConfigError, UsageError
 from serctl.options import PredictOptions
-from serctl.serve.server import find_examples, listen
 from serctl.stages.predict import predict
+from serctl.web.server import find_examples, listen
 
 BAD = list_bad_uploads()
 

@@ -47,9 +47,9 @@ def served(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     from trained_project import SPEECH
 
     from serctl.config import open_workspace
-    from serctl.serve.server import listen, load_predictor, make_server
-    from serctl.serve.worker import Worker
     from serctl.stages.bundle import make_bundle
+    from serctl.web.server import listen, load_predictor, make_server
+    from serctl.web.worker import Worker
 
     workspace = open_workspace(trained)
     folder = tmp_path_factory.mktemp("serve")

@@ -17,10 +17,10 @@ GRADIO = "6.31.0"
 CODE = '''\
 """The page of a serctl bundle; see https://huggingface.co/docs/hub/spaces-sdks-gradio."""
 
-from serctl.options import ServeOptions
-from serctl.serve.server import serve
+import serctl
 
-serve(None, ServeOptions(model="{model}", host="0.0.0.0", port=7860), tell=print)
+options = serctl.ServeOptions(model="{model}", host="0.0.0.0", port=7860)
+serctl.serve(None, options, tell=print)
 '''
 REQUIREMENTS = "serctl[serve,faster-whisper]=={version}\n"
 

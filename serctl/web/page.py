@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from serctl.errors import SerctlError
 from serctl.page.timeline import make_figure
-from serctl.serve.api import split_recording
-from serctl.serve.limits import Limits
-from serctl.serve.worker import Worker
 from serctl.system.card import write_card
 from serctl.system.prediction import Prediction
 from serctl.system.timeline import TimelineSettings, predict_timeline
+from serctl.web.api import split_recording
+from serctl.web.limits import Limits
+from serctl.web.worker import Worker
 
 if TYPE_CHECKING:
     import gradio

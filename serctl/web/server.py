@@ -12,11 +12,11 @@ from serctl.config import Workspace
 from serctl.data.recordings import find_recordings
 from serctl.errors import ConfigError, UsageError
 from serctl.options import PredictOptions, ServeOptions
-from serctl.serve.api import make_api
-from serctl.serve.limits import Limits, SizeLimit
-from serctl.serve.worker import Worker
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
+from serctl.web.api import make_api
+from serctl.web.limits import Limits, SizeLimit
+from serctl.web.worker import Worker
 
 if TYPE_CHECKING:
     import uvicorn
@@ -64,7 +64,7 @@ def make_server(worker: Worker, options: ServeOptions, address: str) -> "uvicorn
     """Return the server of page and API over a worker."""
     import uvicorn
 
-    from serctl.serve.page import make_page, mount_page
+    from serctl.web.page import make_page, mount_page
 
     limits = Limits(options.max_megabytes, options.max_seconds)
     page = make_page(worker, limits, find_examples(options.examples), address)
