@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_facodec import lowpass, write_facodec
+from tiny_facodec import TINY, lowpass, write_facodec
 
 from serctl.encoders.base import EncoderIdentity
 from serctl.encoders.facodec.encoder import FacodecEncoder
@@ -84,10 +84,12 @@ def test_prosody_takes_few_values_and_timbre_changes_every_frame(encoder: Facode
     assert len(np.unique(frames[:, 16:], axis=0)) == len(frames)
 
 
-def test_lower_precision_stays_close(folders: dict[str, Path], encoder: FacodecEncoder) -> None:
+def test_lower_precision_stays_close(tmp_path: Path) -> None:
+    # 8, not 4: torch 2.13 convolves 8 bfloat16 channels at stride 4 wrongly on CPUs with AMX.
+    folder = write_facodec(tmp_path, sizes=TINY | {"channels": 8})
     wave = noise(8000)
-    (exact,) = encoder.encode([wave])
-    (rough,) = load(folders["v2"], dtype="bfloat16").encode([wave])
+    (exact,) = load(folder).encode([wave])
+    (rough,) = load(folder, dtype="bfloat16").encode([wave])
     assert rough.dtype == np.float32
     assert not np.array_equal(rough, exact)
     assert np.abs(rough - exact)[:, 16:].mean() < 0.1
