@@ -1,28 +1,51 @@
-"""The figures of `docs/results.md` on EmoDB and RAVDESS (`make results`): resumable, slow.
+"""The tables of `docs/results.md` (`make results`): resumable, hours on two cores.
 
-Every step is the command of the same name; trainings that exist are not done again. Prints the
-table as Markdown with date, commit and command.
+Every step is a command of serctl. EmoDB and RAVDESS are cross-validated over all their speakers:
+each outer fold is a project whose test split is that fold and whose train split is the rest. The
+demo corpus keeps its splits and repeats its trainings with other seeds. The last line of the output
+is one JSON object.
 """
 
 import argparse
+import csv
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-SPEECH, WORDS = ("--speech", "whisper-tiny"), ("--text", "minilm")
-ENCODERS = ("whisper-tiny", "minilm", "egemaps")
-SYSTEMS = {
-    "speech": SPEECH,
-    "speech + text": (*SPEECH, *WORDS),
-    "speech + text + egemaps": (*SPEECH, *WORDS, "--paralinguistic", "egemaps"),
+import numpy as np
+from sklearn.metrics import f1_score
+from sklearn.model_selection import StratifiedGroupKFold
+
+from serctl.metrics.bootstrap import draw_resamples
+from serctl.metrics.paired import compare_paired
+
+ROOT = Path(__file__).resolve().parents[2]
+CORPORA: dict[str, tuple[int, tuple[str, ...]]] = {
+    "emodb": (5, ()),
+    "ravdess": (6, ("--drop", "calm")),
 }
-LOSSES = ("wce", "wce+sml")
-CORPORA: dict[str, tuple[str, ...]] = {"emodb": (), "ravdess": ("--drop", "calm")}
-FIGURES = ("macro_f1", "uar", "bs_f1")
+"""Outer folds and the flags of `serctl init`."""
+
+STACKERS = (
+    "best-single",
+    "mean-probabilities",
+    "greedy",
+    "logistic-regression",
+    "random-forest",
+)
+SHIPPED = "shipped stack"
+BASELINES = {
+    "pooled-logistic-regression": "baseline: pooled logistic regression, all frames",
+    "pooled-logistic-regression-by-speaker": "the same, per speaker",
+}
+
+Row = dict[str, Any]
 
 
 def call(project: Path, *words: str) -> Any:
@@ -36,63 +59,187 @@ def call(project: Path, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def prepare(corpus: str, data: Path, folder: Path) -> Path:
-    """Make the project of a corpus with its own words and the frames of three encoders."""
-    project = folder / corpus
-    if not project.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+def list_utterances(corpus: str, data: Path, folder: Path) -> list[dict[str, str]]:
+    """Return the manifest of a corpus, made by `serctl init`."""
+    base = folder / "all"
+    if not (base / "manifest.csv").exists():
+        base.mkdir(parents=True, exist_ok=True)
         root = str((data / corpus).resolve())
-        call(folder, "init", "--corpus", corpus, "--root", root, *CORPORA[corpus], "-C", corpus)
-        head, _, tail = (project / "serctl.toml").read_text().partition("[transcribe]")
-        own_words = f"{head}[transcribe]\nfrom_manifest = true{tail}\n"
-        (project / "serctl.toml").write_text(own_words)
-    call(project, "transcribe")
-    call(project, "extract", *(f"--encoder={name}" for name in ENCODERS))
-    return project
+        call(base, "init", "--corpus", corpus, "--root", root, *CORPORA[corpus][1], "-C", ".")
+    with (base / "manifest.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
-def measure(project: Path, seeds: int) -> list[list[str]]:
-    """Train and judge every system; return the rows of the corpus' table."""
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for title, branches in SYSTEMS.items():
-        names: dict[str, list[str]] = {}
-        for loss in LOSSES:
-            words = ("train", "--recipe", "small", *branches, "--loss", loss, "--seeds", str(seeds))
-            names[loss] = [Path(run["folder"]).name for run in call(project, *words)["runs"]]
-        flat = [name for found in names.values() for name in found]
-        for name in flat:
-            call(project, "export-logits", name)
-        report = call(project, "evaluate", *flat, "--name", title.replace(" + ", "-"))
-        table = {system["name"]: system for system in report["table"]}
-        rows["majority class"] = [table["majority-class"]]
-        rows[f"logistic regression, {title}"] = [table["pooled-logistic-regression"]]
-        for loss, found in names.items():
-            rows[f"network, {title}, {loss}"] = [table[name] for name in found]
-    stacked = [s for s in call(project, "run", "small")["table"] if s["kind"] == "stacker"]
-    rows["stack of `serctl run small`, one seed"] = stacked
-    return [[title, *(show(found, figure) for figure in FIGURES)] for title, found in rows.items()]
+def make_fold(
+    project: Path, rows: Sequence[Mapping[str, str]], test: set[int], weights: Mapping[str, str]
+) -> None:
+    """Write a project whose test split is ``test``; all folds of a corpus share one cache."""
+    project.mkdir(parents=True, exist_ok=True)
+    with (project / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        for i, row in enumerate(rows):
+            writer.writerow({**row, "split": "test" if i in test else "train"})
+    lines = ["[paths]", 'cache = "../cache"', "", "[weights]"]
+    lines += [f'{name} = "{path}"' for name, path in weights.items()]
+    lines += ["", "[transcribe]", "from_manifest = true", ""]
+    (project / "serctl.toml").write_text("\n".join(lines))
 
 
-def show(systems: list[dict[str, Any]], figure: str) -> str:
-    """Return mean and deviation over seeds."""
-    values = [s[figure]["mean"] if figure == "bs_f1" else s[figure] for s in systems]
-    return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+def measure_fold(project: Path, recipe: str) -> list[Row]:
+    """Run a recipe in a project and every stacker beside it; return the systems of the report."""
+    report = project / "reports" / "all.json"
+    if not report.exists():
+        begun = time.perf_counter()
+        call(project, "run", recipe)
+        seconds = project / "seconds.json"
+        if not seconds.exists():  # a run that was interrupted counts from its last start
+            seconds.write_text(json.dumps(time.perf_counter() - begun))
+        for kind in STACKERS:
+            call(project, "stack", "--stacker", kind, "--name", kind)
+        call(project, "evaluate", "--name", "all")
+    document = json.loads(report.read_text())
+    cost = {p.parent.name: json.loads(p.read_text()) for p in project.glob("runs/*/summary.json")}
+    own = Path(recipe).stem
+    rows = []
+    for system in document["systems"]:
+        name = SHIPPED if system["name"] == own else system["name"]
+        summary = cost.get(name, {})
+        rows.append(
+            {
+                "name": BASELINES.get(name, name),
+                "kind": system["kind"],
+                "macro_f1": system["macro_f1"],
+                "predicted": system["predictions"],
+                "true": document["utterances"]["true"],
+                "speaker": document["utterances"]["speaker"],
+                "seconds": summary.get("seconds"),
+            }
+        )
+    return rows
+
+
+def cross_validate(
+    corpus: str, encoder: str, weights: Mapping[str, str], data: Path, folder: Path
+) -> dict[str, Any]:
+    """Cross-validate the shipped recipe over all speakers of a corpus and print its table."""
+    base = folder / corpus
+    rows = list_utterances(corpus, data, base)
+    emotions, speakers = [row["emotion"] for row in rows], [row["speaker"] for row in rows]
+    outer = StratifiedGroupKFold(CORPORA[corpus][0], shuffle=True, random_state=0)
+    found: dict[str, list[Row]] = {}
+    seconds = []
+    for k, (_, test) in enumerate(outer.split(emotions, emotions, speakers)):
+        project = base / f"{encoder}-{k}"
+        if not (project / "serctl.toml").exists():
+            make_fold(project, rows, set(test.tolist()), weights)
+        for system in measure_fold(project, write_recipe(project, encoder)):
+            found.setdefault(system["name"], []).append(system)
+        seconds.append(json.loads((project / "seconds.json").read_text()))
+        print(f"{corpus}, {encoder}: fold {k} done in {seconds[-1]:.0f} s", file=sys.stderr)
+    print(f"\n### {corpus}, {encoder}: {len(rows)} utterances, {len(set(speakers))} speakers\n")
+    print("| System | mean over folds | lowest fold | all rows | shipped stack minus it | p |")
+    print("|---|---:|---:|---:|---:|---:|")
+    table = summarise(found)
+    for name, entry in sorted(table.items(), key=lambda item: -item[1]["mean"]):
+        test_cells = f"{entry['difference']:+.3f} | {entry['p']:.3f}" if "p" in entry else " | "
+        print(
+            f"| {name} | {entry['mean']:.3f} | {entry['lowest']:.3f} | {entry['joined']:.3f} "
+            f"| {test_cells} |"
+        )
+    print(f"\nSeconds of `serctl run`, by fold: {', '.join(f'{s:.0f}' for s in seconds)}.")
+    return {"table": table, "seconds": seconds}
+
+
+def write_recipe(project: Path, encoder: str) -> str:
+    """Return the recipe's name, or a copy of it in the project that reads another encoder."""
+    if encoder == "whisper-tiny":
+        return "small"
+    text = (ROOT / "serctl" / "recipes" / "small.toml").read_text()
+    (project / "recipe.toml").write_text(text.replace("whisper-tiny", encoder))
+    return "recipe.toml"
+
+
+def summarise(found: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, float]]:
+    """Return the metrics of each system over the outer folds, and its paired test."""
+
+    def join(name: str, column: str) -> list[Any]:
+        return [value for system in found[name] for value in system[column]]
+
+    true, speakers = join(SHIPPED, "true"), join(SHIPPED, "speaker")
+    resamples = draw_resamples(speakers, 10_000)
+    table: dict[str, dict[str, float]] = {}
+    for name, systems in found.items():
+        folds = [system["macro_f1"] for system in systems]
+        joined = join(name, "predicted")
+        table[name] = {
+            "mean": mean(folds),
+            "lowest": min(folds),
+            "joined": float(f1_score(true, joined, average="macro")),
+        }
+        if name != SHIPPED:
+            stack = (SHIPPED, join(SHIPPED, "predicted"))
+            test = compare_paired(resamples, true, stack, (name, joined), int(np.max(true)) + 1)
+            table[name] |= {"difference": test.difference, "p": test.p_value}
+    return table
+
+
+def repeat_demo(seeds: int, folder: Path) -> dict[str, Any]:
+    """Repeat the trainings of `make demo` with several seeds and print the table."""
+    base = folder / "demo"
+    if not (base / "manifest.csv").exists():
+        base.mkdir(parents=True, exist_ok=True)
+        call(base, "init", "--corpus", "demo", "--root", "corpus", "-C", ".")
+    found: dict[str, list[float]] = {}
+    for seed in range(seeds):
+        project = base / f"seed-{seed}"
+        project.mkdir(exist_ok=True)
+        shared = {"manifest": "manifest.csv", "transcripts": "transcripts.csv", "cache": "cache"}
+        lines = ["[paths]", *(f'{key} = "../{name}"' for key, name in shared.items())]
+        (project / "serctl.toml").write_text("\n".join(lines) + "\n")
+        report = project / "reports" / "all.json"
+        if not report.exists():
+            call(project, "run", "demo", "--seed", str(seed))
+            for kind in STACKERS:
+                call(project, "stack", "--stacker", kind, "--name", kind)
+            call(project, "evaluate", "--name", "all")
+        for system in json.loads(report.read_text())["systems"]:
+            name = system["name"].replace(f"-seed{seed}", "")
+            name = SHIPPED if name == "demo" else BASELINES.get(name, name)
+            found.setdefault(name, []).append(system["macro_f1"])
+        print(f"demo: seed {seed} done", file=sys.stderr)
+    print(f"\n### The demo corpus, {seeds} seeds\n\n| System | mean | lowest | highest |")
+    print("|---|---:|---:|---:|")
+    for name, values in sorted(found.items(), key=lambda item: -mean(item[1])):
+        print(f"| {name} | {mean(values):.3f} | {min(values):.3f} | {max(values):.3f} |")
+    return found
 
 
 def main() -> None:
-    """Measure the corpora named on the command line."""
+    """Measure what is named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("corpora", nargs="*", default=[*CORPORA])
+    parser.add_argument("corpora", nargs="*", default=[*CORPORA, "demo"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--folder", type=Path, default=Path("results"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5, help="of the demo corpus")
+    parser.add_argument("--encoder", default="whisper-tiny", help="in place of whisper-tiny")
+    parser.add_argument("--weights", help="its checkpoint")
     options = parser.parse_args()
-    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
+    folder = options.folder.resolve()
+    commit = subprocess.check_output(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True
+    ).strip()
     print(f"{date.today()}, commit {commit}, {' '.join(sys.argv)}", flush=True)
+    weights = {options.encoder: options.weights} if options.weights else {}
+    document: dict[str, Any] = {"commit": commit}
     for corpus in options.corpora:
-        rows = measure(prepare(corpus, options.data, options.folder), options.seeds)
-        print(f"\n{corpus}\n\n| system | {' | '.join(FIGURES)} |\n|---|---|---|---|")
-        print("\n".join(f"| {' | '.join(row)} |" for row in rows), flush=True)
+        document[corpus] = (
+            repeat_demo(options.seeds, folder)
+            if corpus == "demo"
+            else cross_validate(corpus, options.encoder, weights, options.data, folder)
+        )
+        sys.stdout.flush()
+    print(json.dumps(document))
 
 
 if __name__ == "__main__":
