@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.ensemble.logits import SMALLEST_PROBABILITY, softmax
-from serctl.metrics.classification import score_predictions
+from serctl.metrics.classification import score_confusion
 
 NUM_STEPS, NUM_BAGS = 25, 100
 """Models that one selection takes at most, and selections on bootstrap samples of the speakers."""
@@ -67,8 +67,8 @@ class Selection:
 
 
 def find_best_model(probabilities: NDArray[np.float64], y: NDArray[np.intp]) -> int:
-    """Return which of M models is best on ``(N, M, C)``; see `measure`."""
-    return max(range(probabilities.shape[1]), key=lambda m: measure(probabilities[:, m], y))
+    """Return which of M models is best on ``(N, M, C)``; see `measure_all`."""
+    return max(range(probabilities.shape[1]), key=measure_all(probabilities, y).__getitem__)
 
 
 def select_greedily(
@@ -81,31 +81,41 @@ def select_greedily(
     """
     num_models = probabilities.shape[1]
     counts = np.zeros(num_models)
-    total = np.zeros((len(y), probabilities.shape[2]))
+    total = np.zeros((len(y), 1, probabilities.shape[2]))
     best_quality, best = (-np.inf, -np.inf), counts
     for _ in range(num_steps):
-        candidates = [measure(total + probabilities[:, m], y) for m in range(num_models)]
+        candidates = measure_all(total + probabilities, y)
         chosen = max(range(num_models), key=candidates.__getitem__)
         counts = counts + np.eye(num_models)[chosen]
-        total = total + probabilities[:, chosen]
+        total = total + probabilities[:, [chosen]]
         if candidates[chosen] > best_quality:
             best_quality, best = candidates[chosen], counts
     return best / best.sum()
 
 
 def measure(scores: NDArray[np.float64], y: NDArray[np.intp]) -> tuple[float, float]:
-    """Return how good class scores ``(N, C)`` are: macro-F1, then the balanced log-likelihood.
+    """Return how good class scores ``(N, C)`` are; see `measure_all`."""
+    return measure_all(scores[:, None], y)[0]
 
-    Macro-F1 is a step function, and on few rows many ensembles share its best step. The
-    log-likelihood, of which every class has the same share, decides between those.
+
+def measure_all(scores: NDArray[np.float64], y: NDArray[np.intp]) -> list[tuple[float, float]]:
+    """Return how good each of M models' class scores ``(N, M, C)`` is.
+
+    The criterion is macro-F1, then the balanced log-likelihood. Macro-F1 is a step function, and
+    on few rows many ensembles share its best step. The log-likelihood, of which every class has
+    the same share, decides between those.
     """
-    num_classes = scores.shape[1]
-    present = np.unique(y)
-    of_true = scores[np.arange(len(y)), y] / scores.sum(axis=1)
-    log_likelihood = np.log(np.maximum(of_true, SMALLEST_PROBABILITY))
-    balanced = float(np.mean([log_likelihood[y == label].mean() for label in present]))
-    macro_f1 = score_predictions(y, scores.argmax(axis=1), num_classes).macro_f1
-    return float(macro_f1), balanced
+    num_models, num_classes = scores.shape[1:]
+    model = np.arange(num_models)
+    cells = (model * num_classes + y[:, None]) * num_classes + scores.argmax(axis=2)  # (N, M)
+    counts = np.bincount(cells.ravel(), minlength=num_models * num_classes**2)
+    macro_f1 = score_confusion(counts.reshape(-1, num_classes, num_classes)).macro_f1
+    of_true = scores[np.arange(len(y))[:, None], model, y[:, None]] / scores.sum(axis=2)
+    log_likelihood = np.log(np.maximum(of_true, SMALLEST_PROBABILITY))  # (N, M)
+    support = np.bincount(y, minlength=num_classes)
+    share = 1 / (support[y] * np.count_nonzero(support))
+    balanced = (share[:, None] * log_likelihood).sum(axis=0)
+    return list(zip(macro_f1.tolist(), balanced.tolist(), strict=True))
 
 
 def draw_bags(groups: Sequence[Hashable], num_bags: int, seed: int) -> Iterator[NDArray[np.intp]]:
