@@ -49,7 +49,11 @@ def _train(result: "TrainResult") -> str:
         parts.append(f"dev macro-F1 {found.metrics['dev_macro_f1']:.3f}")
         folds = [fold.summary.metrics["dev_macro_f1"] for fold in result.folds]
         parts += [f"{len(folds)} folds {fmean(folds):.3f}"] if folds else []
-    seconds = sum(one.summary.seconds for one in networks)
+    from serctl.training.run_folder import MODEL
+
+    has_main = (result.runs[0].folder / MODEL).is_file()  # else its seconds are those of its folds
+    counted = networks if has_main else result.runs
+    seconds = sum(one.summary.seconds for one in counted)
     return ", ".join([*parts, f"{seconds:,.0f} s"])
 
 

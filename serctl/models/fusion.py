@@ -68,13 +68,19 @@ class FusionBranch(nn.Module):
         anything, and a third of a batch of speech is padding.
         """
         batch, time = mask.nonzero(as_tuple=True)
-        rows = frames[batch, time] if frames.ndim == 3 else frames[batch, :, time]
-        rows = rows.float()  # (N, D) or (N, L, D)
-        if self.standardise:
-            rows = (rows - self.mean) / self.deviation
+        if self.layer_sum is None:
+            rows = frames[batch, time]  # (N, D)
+        else:
+            rows = torch.stack([layer[batch, time] for layer in frames.unbind(dim=1)])  # (L, N, D)
+        rows = rows.float()
+        if self.standardise:  # (D,), or (L, 1, D)
+            mean, deviation = (
+                x if x.ndim == 1 else x[:, None] for x in (self.mean, self.deviation)
+            )
+            rows = (rows - mean) / deviation
         if self.layer_sum is not None:
             with torch.autocast(rows.device.type, enabled=False):
-                rows = self.layer_sum(rows)  # (N, L, D) → (N, D)
+                rows = self.layer_sum(rows)  # (L, N, D) → (N, D)
         rows = self.norm(self.projection(rows).float())  # (N, H)
         padded = rows.new_zeros(*mask.shape, rows.shape[-1])  # (B, T, H)
         padded[batch, time] = rows

@@ -172,11 +172,11 @@ class LayerSum(nn.Module):
         return self.scores.softmax(dim=0)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Sum frames (N, L, D) of L layers to (N, D)."""
+        """Sum frames (L, N, D) of L layers to (N, D)."""
         rows = rows.float()
         if self.normalise:
             rows = nn.functional.layer_norm(rows, rows.shape[-1:])
-        return torch.einsum("nld,l->nd", rows, self.shares)
+        return torch.tensordot(self.shares, rows, dims=1)
 
 
 class AttentionPooling(nn.Module):

@@ -28,7 +28,7 @@ from serctl.metrics.paired import compare_paired
 ROOT = Path(__file__).resolve().parents[2]
 CORPORA: dict[str, tuple[int, tuple[str, ...]]] = {
     "emodb": (5, ()),
-    "ravdess": (6, ("--drop", "calm")),
+    "ravdess": (3, ("--drop", "calm")),
 }
 """Outer folds and the flags of `serctl init`."""
 
@@ -204,7 +204,7 @@ def repeat_demo(seeds: int, folder: Path) -> dict[str, Any]:
                 call(project, "stack", "--stacker", kind, "--name", kind)
             call(project, "evaluate", "--name", "all")
         for system in json.loads(report.read_text())["systems"]:
-            name = system["name"].replace(f"-seed{seed}", "")
+            name = system["name"].replace(f"-s{seed}", "") if seed else system["name"]
             name = SHIPPED if name == "demo" else BASELINES.get(name, name)
             found.setdefault(name, []).append(system["macro_f1"])
         print(f"demo: seed {seed} done", file=sys.stderr)
