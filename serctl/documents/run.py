@@ -1,7 +1,9 @@
 """A run on disk: what it trains (``config.json``), its epochs, its end (``summary.json``)."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator
@@ -150,3 +152,20 @@ def read_epochs(path: Path) -> list[EpochRecord]:
     """
     lines = path.read_bytes().splitlines() if path.is_file() else []
     return [EpochRecord.parse(line, f"{path}:{i}") for i, line in enumerate(lines, 1)]
+
+
+def average_epochs(trainings: Sequence[Sequence[EpochRecord]]) -> list[EpochRecord]:
+    """Return loss and macro-F1 on dev by epoch, the mean over those trainings that got so far."""
+    longest = max(trainings, key=len)
+    averaged = []
+    for i, record in enumerate(longest):
+        rows = [records[i] for records in trainings if i < len(records)]
+        scores = [row.dev_macro_f1 for row in rows if row.dev_macro_f1 is not None]
+        averaged.append(
+            EpochRecord(
+                epoch=record.epoch,
+                loss=fmean(row.loss for row in rows),
+                dev_macro_f1=fmean(scores) if scores else None,
+            )
+        )
+    return averaged

@@ -305,7 +305,8 @@ def _list_notes(encoders: Sequence[EncoderRecord], corpora: Sequence[CorpusRecor
         )
     if unstated := [row.name for row in corpora if row.terms == NOT_STATED]:
         notes.append(
-            f"The terms of the corpus ({first_few(unstated)}) are not stated. "
+            f"The terms of the training data are not stated"
+            f"{'' if unstated == [NOT_STATED] else f' ({first_few(unstated)})'}. "
             f"State them: --data 'NAME: TERMS'"
         )
     return notes

@@ -19,6 +19,7 @@ from serctl.files import write_atomic
 from serctl.progress import Progress, silent
 
 DEMO = "demo"
+DEMO_TERMS = "synthetic speech by espeak-ng, made on the user's machine; nobody was recorded"
 NO_CONSENSUS = frozenset({"o", "x", "xxx"})
 """Codes of MSP-Podcast (other, no agreement) and IEMOCAP, which are no labels."""
 MANY = 20
@@ -144,9 +145,10 @@ def project_text(sources: Sequence[Source]) -> str:
     """Return the contents of a new project file."""
     shown = ", ".join(f"{_name_of(source)} ({source.root or source.table})" for source in sources)
     specs = {source.name: CORPORA[source.name] for source in sources if source.name in CORPORA}
-    terms = "".join(
-        f"# Terms of {name}: {spec.terms}; {spec.page}\n" for name, spec in specs.items()
-    )
+    noted = {name: f"{spec.terms}; {spec.page}" for name, spec in specs.items()}
+    if any(source.name == DEMO for source in sources):
+        noted[DEMO] = DEMO_TERMS
+    terms = "".join(f"# Terms of {name}: {text}\n" for name, text in noted.items())
     text = PROJECT_TEXT.format(
         version=__version__, sources=shown, terms=terms, manifest=PATHS["manifest"]
     )

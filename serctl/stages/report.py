@@ -12,7 +12,7 @@ from serctl.config import Workspace
 from serctl.data.transcripts import read_transcripts
 from serctl.documents.layers import read_comparisons
 from serctl.documents.report import Report, UtteranceColumns
-from serctl.documents.run import RunConfig, RunSummary, read_epochs
+from serctl.documents.run import RunConfig, RunSummary, average_epochs, read_epochs
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.errors import ReportError, SerctlError, UnknownNameError
 from serctl.evaluation.markdown import to_markdown
@@ -22,6 +22,7 @@ from serctl.files import write_atomic
 from serctl.options import ReportOptions
 from serctl.page.packages import check_packages
 from serctl.progress import Progress, silent
+from serctl.training.run_folder import CONFIG, METRICS, SUMMARY
 
 if TYPE_CHECKING:
     from serctl.page.document import Importances, Page
@@ -187,7 +188,7 @@ def _read_layer_weights(
     workspace: Workspace, configs: Mapping[str, RunConfig]
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Return the learnt weights of the runs that sum layers."""
-    paths = {name: workspace.runs / name / "summary.json" for name in configs}
+    paths = {name: workspace.runs / name / SUMMARY for name in configs}
     found = {
         name: RunSummary.read(path).layer_weights for name, path in paths.items() if path.is_file()
     }
@@ -219,7 +220,7 @@ def _read_configs(workspace: Workspace, document: Report) -> dict[str, RunConfig
     for system in document.systems:
         own = [system.name] if system.kind == "run" else []
         names |= dict.fromkeys([*own, *system.facts.base_models])
-    paths = {name: workspace.runs / name / "config.json" for name in names}
+    paths = {name: workspace.runs / name / CONFIG for name in names}
     return {name: RunConfig.read(path) for name, path in paths.items() if path.is_file()}
 
 
@@ -240,28 +241,39 @@ def _find_words(workspace: Workspace, rows: UtteranceColumns) -> tuple[list[str]
 
 
 def _read_curves(workspace: Workspace, configs: Mapping[str, RunConfig]) -> Iterable["Curve"]:
-    """Yield the curves of the evaluated runs, and of those that are still in training."""
+    """Yield the curves of the evaluated runs, and of those that are still in training.
+
+    A run of fold models alone has their mean; while it trains, each of them has a curve.
+    """
     from serctl.page.figures import Curve
 
-    for name, config in {**configs, **_find_unfinished(workspace)}.items():
-        training = describe_training(config)
+    for name in dict.fromkeys([*configs, *_find_unfinished(workspace)]):
         folder = workspace.runs / name
-        if records := read_epochs(folder / "metrics.jsonl"):
-            path = folder / "summary.json"
-            last = records[-1].epoch
-            best = RunSummary.read(path).best_epoch if path.is_file() else last
-            title = name if path.is_file() else f"{name} (not finished)"
-            yield Curve(title, training.encoders, training.loss, best, records)
+        folds = {
+            f"{name}, fold {int(path.parent.name) + 1}": path.parent
+            for path in sorted(folder.glob("folds/*/metrics.jsonl"))
+        }
+        if (folder / SUMMARY).is_file():
+            records, title = read_epochs(folder / METRICS), name
+            if not records and folds:
+                records = average_epochs([read_epochs(fold / METRICS) for fold in folds.values()])
+                title = f"{name} (mean of {len(folds)} folds)"
+            if records:
+                found = describe_training(configs[name])
+                best = RunSummary.read(folder / SUMMARY).best_epoch
+                yield Curve(title, found.encoders, found.loss, best, records)
+            continue
+        for title, place in ({name: folder} | folds).items():
+            if (records := read_epochs(place / METRICS)) and (place / CONFIG).is_file():
+                found = describe_training(RunConfig.read(place / CONFIG))
+                title += "" if (place / SUMMARY).is_file() else " (not finished)"
+                yield Curve(title, found.encoders, found.loss, records[-1].epoch, records)
 
 
-def _find_unfinished(workspace: Workspace) -> dict[str, RunConfig]:
-    """Return the runs that have epochs and no summary: they train now, or were interrupted."""
-    folders = (path.parent for path in sorted(workspace.runs.glob("[!.]*/metrics.jsonl")))
-    return {
-        folder.name: RunConfig.read(folder / "config.json")
-        for folder in folders
-        if not (folder / "summary.json").is_file() and (folder / "config.json").is_file()
-    }
+def _find_unfinished(workspace: Workspace) -> list[str]:
+    """Return the runs without a summary: they train now, or were interrupted."""
+    folders = sorted(path for path in workspace.runs.glob("[!.]*") if path.is_dir())
+    return [folder.name for folder in folders if not (folder / SUMMARY).is_file()]
 
 
 def _read_importances(workspace: Workspace, document: Report) -> Iterable["Importances"]:

@@ -112,8 +112,8 @@ def write_card(document: BundleDocument) -> str:
     natural, implied = calibration.natural_prior, calibration.implied_prior
     parts = [
         f"# {document.name}",
-        f"Speech emotion recognition: {system}{count} fusion network{'s' * (count > 1)} on frames "
-        f"of frozen encoders. Emotions: {', '.join(document.labels)}.",
+        f"Speech emotion recognition: {system}{count} model{'s' * (count > 1)} on frames of frozen "
+        f"encoders. Emotions: {', '.join(document.labels)}.",
         "    serctl predict AUDIO --model FOLDER",
         USE,
         "## Metrics",

@@ -1,6 +1,7 @@
 """The page on which people try a model: record or drop a file, see emotion, timeline and card."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from serctl.web.worker import Worker
 
 if TYPE_CHECKING:
     import gradio
-    import plotly.graph_objects
 
 FONTS = ("system-ui", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")
 """Of the reader's machine: Gradio's own would be fetched from Google."""
@@ -31,13 +31,25 @@ EXAMPLES_SHOWN = 6
 CSS = """
 .gradio-container { max-width: min(1100px, 100vw) !important; margin: 0 auto !important; }
 .gradio-container main, .gradio-container .column { min-width: 0 !important; }
-@media (max-width: 40rem) { .gradio-container .row { flex-direction: column !important; } }
+#emotion * { font-family: inherit; }
+#emotion .bar { height: .5rem; font-size: 0; }
+#transcript { padding: .5rem 1rem; max-height: 22rem; overflow-y: auto; }
+#transcript { border: 1px solid var(--border-color-primary); border-radius: 4px; }
+#transcript { background: var(--block-background-fill); }
+#transcript p { margin: .2rem 0; }
+#transcript code { font-size: .8rem; opacity: .7; background: none; border: 0; padding: 0; }
+#card table { display: block; overflow-x: auto; white-space: nowrap; }
 #law { opacity: .75; font-size: .85rem; }
-#transcript { font-style: italic; }
 .modebar, footer { display: none !important; }
+@media (max-width: 40rem) {
+    .gradio-container .main { padding: .5rem .75rem !important; }
+    .gradio-container .row > .column { flex-basis: 100% !important; }
+}
 """
 READ_SCHEME = "(file) => [file, document.body.classList.contains('dark') ? 'dark' : 'light']"
 """Runs in the browser before a prediction: a figure cannot change its colours later."""
+NAME_SERVER = "(text) => text.replaceAll('ADDRESS', location.origin)"
+"""Runs in the browser: only it knows by which address the server is reached."""
 CALLS = """\
 The same predictions over HTTP, for a recording of up to {limits.seconds:g} s and \
 {limits.megabytes:g} MB:
@@ -61,14 +73,13 @@ An error is a status of 400, 413 (too large) or 503 (busy) with `{{"error": "...
 """
 
 
-def make_page(worker: Worker, limits: Limits, examples: Sequence[Path], address: str) -> Any:
+def make_page(worker: Worker, limits: Limits, examples: Sequence[Path]) -> Any:
     """Return the Gradio page over a worker; it calls no host but its own.
 
     Args:
         worker: The system.
         limits: What a recording may be.
         examples: Recordings to try.
-        address: Of the server, for the examples of its API.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -106,19 +117,20 @@ def make_page(worker: Worker, limits: Limits, examples: Sequence[Path], address:
                         )
                 with gr.Column():
                     emotion = gr.Label(label="Emotion", elem_id="emotion")
-                    transcript = gr.Markdown(elem_id="transcript", visible=parts.needs_words)
             scheme = gr.Textbox("light", visible=False)
-            course = gr.Plot(show_label=False, elem_id="course")
+            course = gr.Plot(show_label=False, elem_id="course", visible=False)
+            transcript = gr.Markdown(elem_id="transcript", visible=False)
         if parts.bundle is not None:
             with gr.Tab("Model card"):
-                gr.Markdown(write_card(parts.bundle.document))
+                gr.Markdown(write_card(parts.bundle.document), elem_id="card")
         with gr.Tab("API"):
-            gr.Markdown(CALLS.format(limits=limits).replace("ADDRESS", address))
+            calls = gr.Markdown(CALLS.format(limits=limits))
+        page.load(None, [calls], [calls], js=NAME_SERVER)
         gr.Markdown(LAW, elem_id="law")
         button.click(
             predict,
             [audio, scheme],
-            [emotion, transcript, course],
+            [emotion, course, transcript],
             js=READ_SCHEME,
             api_visibility="private",
             concurrency_limit=8,
@@ -138,7 +150,7 @@ def mount_page(app: Any, page: "gradio.Blocks", limits: Limits) -> Any:
         page,
         path="/",
         theme=theme,
-        css=CSS,
+        head=f"<style>{CSS}</style>",  # as ``css``, Gradio would rewrite the selectors
         max_file_size=limits.num_bytes,
         ssr_mode=False,
         show_error=True,
@@ -146,15 +158,31 @@ def mount_page(app: Any, page: "gradio.Blocks", limits: Limits) -> Any:
     )
 
 
-def show_recording(
-    worker: Worker, limits: Limits, path: Path, scheme: str
-) -> "tuple[dict[str, float], str, plotly.graph_objects.Figure]":
-    """Return what the page shows of a file: probabilities, transcript, and the timeline."""
+def show_recording(worker: Worker, limits: Limits, path: Path, scheme: str) -> tuple[Any, ...]:
+    """Return what the page shows of a file: probabilities, timeline, and transcript if any.
+
+    Raises:
+        SerctlError: It cannot be predicted.
+    """
+    import gradio as gr
+
     waveform = limits.decode(path.read_bytes(), path.name)
     found = worker.predict(split_recording(worker, waveform, path.name))
     made = worker.run(lambda it: predict_timeline(it, waveform, SETTINGS, name=path.name))
-    text = " ".join(one.text for one in found if one.text)
-    return average(found), text, make_figure(made, scheme)
+    label = "Emotion" if len(found) == 1 else f"Emotion, mean of {len(found)} segments"
+    text = "\n\n".join(write_line(one) for one in found if one.text)
+    return (
+        gr.Label(average(found), label=label),
+        gr.Plot(make_figure(made, scheme), visible=True),
+        gr.Markdown(text, visible=bool(text)),
+    )
+
+
+def write_line(prediction: Prediction) -> str:
+    """Return when a segment begins and its transcript, in Markdown that shows it as it is."""
+    minutes, seconds = divmod(int(prediction.start), 60)
+    text = re.sub(r"([\\`*_{}\[\]<>()#+!|~$&.-])", r"\\\1", prediction.text or "")
+    return f"`{minutes}:{seconds:02d}` {text}"
 
 
 def average(predictions: Sequence[Prediction]) -> dict[str, float]:

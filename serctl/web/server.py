@@ -53,21 +53,21 @@ def serve(
         os.environ["GRADIO_TEMP_DIR"] = folder  # uploads go when the server does
         worker = Worker(predictor, options.waiting)
         try:
-            server = make_server(worker, options, address)
+            server = make_server(worker, options)
             tell(f"Serving {predictor.parts.name} on {address} (Ctrl+C stops it).")
             server.run(sockets=[listening])
         finally:
             worker.close()
 
 
-def make_server(worker: Worker, options: ServeOptions, address: str) -> "uvicorn.Server":
+def make_server(worker: Worker, options: ServeOptions) -> "uvicorn.Server":
     """Return the server of page and API over a worker."""
     import uvicorn
 
     from serctl.web.page import make_page, mount_page
 
     limits = Limits(options.max_megabytes, options.max_seconds)
-    page = make_page(worker, limits, find_examples(options.examples), address)
+    page = make_page(worker, limits, find_examples(options.examples))
     app: Any = mount_page(make_api(worker, limits), page, limits)
     config = uvicorn.Config(
         SizeLimit(app, limits), log_level="warning", access_log=False, lifespan="on"

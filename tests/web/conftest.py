@@ -66,7 +66,7 @@ def served(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         listening = listen("127.0.0.1", 0)
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         worker = Worker(load_predictor(workspace, options), options.waiting)
-        server = make_server(worker, options, address)
+        server = make_server(worker, options)
         thread = Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         while not server.started:

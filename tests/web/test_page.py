@@ -66,12 +66,17 @@ def test_without_a_recording_it_says_what_to_do(shown) -> None:
     eventually(lambda: "Record something, or choose a file." in text_of(shown, "body"))
 
 
-def test_on_a_narrow_screen_nothing_scrolls_sideways(driver, open_page, served) -> None:
+def test_on_a_narrow_screen_all_is_below_each_other_and_nothing_scrolls_sideways(
+    driver, open_page, served
+) -> None:
     size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
         open_page(served.address)
         eventually(lambda: driver.find_elements("css selector", "#predict"))
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
+        button, emotion = (driver.find_element("id", name).rect for name in ("predict", "emotion"))
+        assert emotion["y"] > button["y"] + button["height"]
+        assert min(button["width"], emotion["width"]) > 340
     finally:
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
+import serctl
 from serctl.errors import CheckpointError, UsageError
 from serctl.options import SpaceOptions
 from serctl.system.bundle_folder import open_bundle
 from serctl.system.parts import find_parts
 from serctl.web import server
-from serctl.web.space import write_space
+from serctl.web.space import list_requirements, write_space
 
 
 def test_it_serves_the_bundle_that_lies_in_it(served, tmp_path: Path, monkeypatch) -> None:
@@ -29,6 +30,16 @@ def test_it_serves_the_bundle_that_lies_in_it(served, tmp_path: Path, monkeypatc
     assert (run[0].host, run[0].port) == ("0.0.0.0", 7860)
     assert find_parts(run[0].model, None).name == "tones"
     assert (folder / "requirements.txt").read_text().startswith("serctl[serve,faster-whisper]==")
+
+
+def test_it_requires_the_packages_that_hold_weights(served) -> None:
+    document = open_bundle(served.bundle).document
+    first = document.encoders[0]
+    packaged = [first.model_copy(update={"weights": "pypi:opensmile==2.6.0"})] * 2
+    assert list_requirements(document.model_copy(update={"encoders": (first, *packaged)})) == [
+        f"serctl[serve,faster-whisper]=={serctl.__version__}",
+        "opensmile==2.6.0",
+    ]
 
 
 def test_its_header_is_one_of_the_hub(served, tmp_path: Path) -> None:
