@@ -103,6 +103,11 @@ class BundleDocument(Document):
     recogniser: RecogniserRecord | None = Field(description="null without a text branch")
     calibration: CalibrationRecord = Field(description="fitted on dev")
     metrics: dict[str, SplitMetrics] = Field(description="by split; labelled splits but train")
+    by_speaker: tuple[str, ...] = Field(
+        default=(),
+        description="networks whose metrics are of frames standardised per speaker, "
+        "which `predict` does not do",
+    )
     corpora: tuple[CorpusRecord, ...] = Field(description="the training data")
     base: str = Field(
         default="", description="bundle that networks and stacker were taken from, with its commit"

@@ -24,6 +24,7 @@ from serctl.documents.bundle import (
     SplitMetrics,
     StackerName,
 )
+from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import hash_content, have_weights, resolve_weights
@@ -45,7 +46,7 @@ from serctl.system.bundle_folder import BUNDLE_FILE, seal_bundle
 from serctl.system.card import write_card, write_readme
 from serctl.system.hub import find_bundle
 from serctl.system.parts import EncoderKey, Parts, find_parts
-from serctl.training.run_folder import list_model_files
+from serctl.training.run_folder import CONFIG, list_model_files
 
 NOT_STATED = "not stated"
 CARD = "README.md"
@@ -109,6 +110,11 @@ def make_bundle(
             recogniser=parts.recogniser and _without_paths(parts.recogniser),
             calibration=parts.calibrate().record(parts.labels),
             metrics=measure(parts, manifest),
+            by_speaker=tuple(
+                name
+                for name, network in parts.networks.items()
+                if RunConfig.read(network / CONFIG).model.by_speaker
+            ),
             corpora=tuple(corpora),
             files={},
         )
@@ -146,6 +152,7 @@ def _make_from_base(
                 split: _score(found, manifest, old.labels)
                 for split, found in base.predictions.items()
             },
+            "by_speaker": (),
             "base": base.name,
             "measured_on": tuple(corpora),
         }

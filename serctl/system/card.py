@@ -130,6 +130,7 @@ def write_card(document: BundleDocument) -> str:
         ),
         "Predictions as trained, before `--prior`. Dev fitted the temperature and may have chosen "
         "the epochs of the networks. Its metrics are optimistic.",
+        *_describe_speakers(document),
         f"Fitted on dev ({calibration.num_rows} utterances): temperature "
         f"{calibration.temperature:.2f}.",
         _table(
@@ -150,6 +151,17 @@ def write_card(document: BundleDocument) -> str:
         f"Made by serctl {document.serctl} on {document.made}.",
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _describe_speakers(document: BundleDocument) -> list[str]:
+    if not document.by_speaker:
+        return []
+    return [
+        "**These metrics are of frames standardised with unlabelled utterances of the same "
+        f"speaker** in {', '.join(f'`{name}`' for name in document.by_speaker)}. `serctl predict` reads "
+        "recordings as they are and may be less accurate. To measure it on labelled recordings: "
+        "`serctl bundle make --base`."
+    ]
 
 
 def _describe_base(document: BundleDocument) -> list[str]:

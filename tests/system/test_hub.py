@@ -221,6 +221,12 @@ def test_the_card_is_a_valid_card_of_the_hub(hub: LocalHub, folder: Path) -> Non
     assert results == {("test", "f1"): 0.5, ("test", "recall"): 0.6, ("test", "accuracy"): 0.7}
 
 
+def test_the_card_tells_of_metrics_that_predict_does_not_reach() -> None:
+    assert "standardised with unlabelled" not in write_readme(DOCUMENT)
+    told = write_readme(DOCUMENT.model_copy(update={"by_speaker": ("one",)}))
+    assert "of the same speaker** in `one`. `serctl predict` reads recordings as they are" in told
+
+
 def test_a_card_without_licence_test_split_or_known_corpus_is_valid(hub: LocalHub) -> None:
     less = LIST | {"metrics": {"dev": SCORES}, "corpora": [{"name": "own", "terms": "?"}]}
     del less["license"]
