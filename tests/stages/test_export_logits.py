@@ -1,6 +1,7 @@
 """`serctl export-logits`: joined on ids, honest about what was learnt, blind to batches."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -79,6 +80,18 @@ def test_out_of_fold_logits_are_those_of_the_fold_that_did_not_learn_the_utteran
         np.testing.assert_allclose(
             oof.select(left).values, alone.select(left).values, atol=1e-5, rtol=1e-5
         )
+
+
+def test_an_utterance_that_every_fold_model_was_trained_on_is_refused(project, tmp_path):
+    runs = tmp_path / "runs"
+    shutil.copytree(project.runs / "folded", runs / "folded")
+    copy = replace(project, paths={**project.paths, "runs": runs})
+    everything = (runs / "folded" / "train_ids.txt").read_text()
+    lost = everything.split()[0]
+    for ids in runs.glob("folded/folds/*/train_ids.txt"):
+        ids.write_text(ids.read_text() + f"{lost}\n")
+    with pytest.raises(CheckpointError, match=f"every fold model was trained on {lost}"):
+        export_logits(copy, replace(EXPORT, run="folded", overwrite=True))
 
 
 def test_batch_size_and_order_change_nothing(project, tmp_path):
