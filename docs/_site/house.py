@@ -1,0 +1,66 @@
+"""Measure a checkout's code: the table 'Before and after' of `docs/architecture.md`.
+
+    python docs/_site/house.py [FOLDER ...]
+
+A function's length is its lines from ``def`` to its last one, docstring included. The comment share
+is that of lines with a comment among the lines that are neither blank nor inside a docstring. Reads
+by key are subscripts with a constant string that are read and not assigned, ``x["key"]``, without
+those of columns of tables in `serctl/data` and of JSON in the benchmarks.
+"""
+
+import ast
+import io
+import sys
+import tokenize
+from pathlib import Path
+from statistics import median
+
+HEADER = (
+    "Code of `serctl/`",
+    "files",
+    "lines",
+    "median function",
+    "comments",
+    'reads by `["key"]`',
+)
+
+
+def measure(folder: Path) -> tuple[int, int, int, float, int]:
+    """Return files, lines, median length of a function, share of comments, and reads by key."""
+    lines = comments = code = keys = 0
+    lengths: list[int] = []
+    paths = sorted(folder.rglob("*.py"))
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        lines += text.count("\n")
+        documented: set[int] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lengths.append((node.end_lineno or node.lineno) - node.lineno + 1)
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                documented.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+            if (
+                isinstance(node, ast.Subscript)
+                and isinstance(node.ctx, ast.Load)
+                and isinstance(node.slice, ast.Constant)
+                and isinstance(node.slice.value, str)
+                and path.relative_to(folder).parts[0] != "data"
+            ):
+                keys += 1
+        counted = set()
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT:
+                comments += 1
+            if token.type not in (tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT):
+                counted.update(range(token.start[0], token.end[0] + 1))
+        code += len(counted - documented)
+    return len(paths), lines, round(median(lengths)), comments / code, keys
+
+
+if __name__ == "__main__":
+    rows = [HEADER, ("---",) + ("---:",) * 5]
+    for name in sys.argv[1:] or ["."]:
+        files, lines, length, share, keys = measure(Path(name) / "serctl")
+        rows.append((name, str(files), f"{lines:,}", str(length), f"{share:.1%}", str(keys)))
+    sys.stdout.writelines(f"| {' | '.join(row)} |\n" for row in rows)
