@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from serctl.cache.pooled import pool
 from serctl.cache.store import FeatureStore
 
 SHRINKAGE = 5.0
@@ -101,6 +102,26 @@ def restate_speaker(
         np.divide(corpus.variance, variance, where=variance > 0, out=np.ones_like(mean))
     )
     return Restatement(scale, corpus.mean - mean * scale)
+
+
+def restate_frames(
+    frames: Sequence[NDArray[np.generic]], speakers: Sequence[str], corpus: SpeakerMoments
+) -> list[NDArray[np.generic]]:
+    """Return frames ``(T, D)`` of utterances, restated by the statistics of these utterances.
+
+    Args:
+        frames: Of N utterances in memory.
+        speakers: N names; utterances of '' are left as they are.
+        corpus: Statistics that every speaker's frames are given.
+    """
+    exact = [np.asarray(one, dtype=np.float32) for one in frames]
+    pooled, lengths = np.stack([pool(one) for one in exact]), np.array([len(one) for one in exact])
+    found = measure_speakers(pooled, lengths, speakers)
+    maps = {name: restate_speaker(moments, corpus) for name, moments in found.items()}
+    return [
+        maps[name].frames(one) if name in maps else one
+        for one, name in zip(exact, speakers, strict=True)
+    ]
 
 
 class SpeakerFrames:

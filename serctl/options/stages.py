@@ -205,6 +205,11 @@ class PredictOptions:
     weights: tuple[str, ...] = option(
         (), "Checkpoint of an encoder, instead of the one in serctl.toml.", metavar="NAME=DIR"
     )
+    speaker_per: Literal["none", "file", "folder", "all"] = option(
+        "none",
+        "Recordings of one speaker: each file, each folder, or all. Models that are standardised "
+        "per speaker then use the speaker's recordings.",
+    )
     device: str = device_option()
     every: float = option(
         0.0,

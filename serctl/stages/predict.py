@@ -77,6 +77,8 @@ def predict(
     if not options.model:
         raise UsageError("No model is named. Give a bundle, stacker or run: --model NAME")
     paths = find_recordings(options.audio)
+    if options.speaker_per == "folder":
+        paths = sorted(paths, key=lambda path: path.parent)  # a speaker's files one after another
     if absent := [path for path in paths if not path.exists() and not options.skip_bad]:
         raise AudioError(
             f"Audio that does not exist: {first_few(absent)}. To predict the others: --skip-bad"
@@ -126,6 +128,11 @@ class _Recordings:
     ) -> None:
         self._predictor, self._options, self._words = predictor, options, words
         self._last: set[LoadedUtterance] = set()
+        if predictor.reads_speakers and options.speaker_per == "none":
+            predictor.note(
+                "The model was trained on frames standardised per speaker, and reads these "
+                "recordings without. Where recordings share a speaker: --speaker-per folder"
+            )
         self.cut = 0
 
     def read(self, paths: Sequence[Path]) -> Iterator[LoadedUtterance]:
@@ -134,8 +141,15 @@ class _Recordings:
         for path, found in zip(paths, opened, strict=True):
             if isinstance(found, SerctlError):
                 found = [LoadedUtterance(str(path), np.empty(0, np.float32), error=found)]
+            for one in found:
+                one.speaker = self._name_speaker(path)
             self._last.add(found[-1])
             yield from found
+
+    def _name_speaker(self, path: Path) -> str:
+        """Return what all recordings of a speaker have in common; '' if nothing is known."""
+        names = {"file": path, "folder": path.parent, "all": "all"}
+        return str(names.get(self._options.speaker_per, ""))
 
     def is_last(self, utterance: LoadedUtterance) -> bool:
         """Return whether a file is done with this utterance."""

@@ -81,6 +81,11 @@ def predict_timelines(
         )
     paths = find_recordings(options.audio)
     parts = find_parts(options.model, workspace)
+    if options.speaker_per != "none":
+        raise UsageError(
+            f"--speaker-per {options.speaker_per} with --every: predictions over time read every "
+            "recording without its speaker. Leave one of the flags out."
+        )
     predictor = Predictor(parts, options, workspace.weights if workspace else None)
     started = time.monotonic()
     found: list[RecordingTimelines] = []

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import repeat
+from itertools import groupby, zip_longest
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,10 @@ from serctl.system.sound import Audio, load_sound, name_sound
 from serctl.system.utterances import LoadedUtterance, tabulate
 from serctl.training.checkpoint import load_run
 from serctl.training.inference import infer
+from serctl.training.speakers import read_moments
+
+One = TypeVar("One")
+Other = TypeVar("Other")
 
 GROUP_SECONDS = {True: 60.0, False: 600.0}
 """Seconds of audio that are predicted together on a CPU, where batches are small anyway, and
@@ -70,6 +75,13 @@ class Predictor:
             name: load_run(path, self._device, parts.predicted_by.get(name))
             for name, path in parts.networks.items()
         }
+        self.reads_speakers = any(run.config.model.by_speaker for run in self._runs.values())
+        if options.speaker_per != "none" and not self.reads_speakers:
+            raise UsageError(
+                f"--speaker-per {options.speaker_per}: no network of '{parts.name}' was trained on "
+                "frames that are standardised per speaker (train --standardise-by speaker). Leave "
+                "the flag out."
+            )
         self._stacker = load_stacker(parts.stacker) if parts.stacker else None
         keep = not options.one_at_a_time
         self._encoders = Encoders(parts, self._device, mapping, words=words, keep=keep)
@@ -109,6 +121,7 @@ class Predictor:
         *,
         sample_rate: int | None = None,
         texts: Iterable[str | None] | None = None,
+        speakers: Iterable[str] | None = None,
         skip_bad: bool = False,
     ) -> list[Prediction]:
         """Predict several utterances together, which is faster than one by one.
@@ -117,6 +130,9 @@ class Predictor:
             audio: Any iterable; see `predict`.
             sample_rate: Hz of all arrays of samples.
             texts: The transcript of each, or None for those to recognise.
+            speakers: The speaker of each, '' where unknown. Networks that were trained on frames
+                standardised per speaker then use all utterances of a speaker, unlabelled as they
+                are.
             skip_bad: Return a prediction with an ``error`` for what cannot be used, and go on.
 
         Returns:
@@ -125,9 +141,13 @@ class Predictor:
         Raises:
             SerctlError: The first that cannot be used, unless ``skip_bad``.
         """
-        return list(
-            self.predict_each(audio, sample_rate=sample_rate, texts=texts, skip_bad=skip_bad)
-        )
+        if speakers is None:
+            return list(
+                self.predict_each(audio, sample_rate=sample_rate, texts=texts, skip_bad=skip_bad)
+            )
+        utterances = list(self._load_each(audio, sample_rate, texts, speakers))
+        found = zip(utterances, self.predict_utterances(utterances), strict=True)
+        return list(self._raise_errors(found, skip_bad))
 
     def predict_each(
         self,
@@ -141,19 +161,33 @@ class Predictor:
 
         See `predict_batch`; no more is read than what is predicted together.
         """
+        utterances = self._load_each(audio, sample_rate, texts, None)
+        return self._raise_errors(self.predict_stream(utterances), skip_bad)
 
-        def load(one: Audio, text: str | None) -> LoadedUtterance:
+    def _load_each(
+        self,
+        audio: Iterable[Audio],
+        sample_rate: int | None,
+        texts: Iterable[str | None] | None,
+        speakers: Iterable[str] | None,
+    ) -> Iterator[LoadedUtterance]:
+        """Yield utterances in memory; one that cannot be used has its error."""
+        for (one, text), speaker in _align(_align(audio, texts, "texts"), speakers, "speakers"):
             name = name_sound(one)
             try:
-                return LoadedUtterance(name, load_sound(one, sample_rate), text=text)
-            except SerctlError as error:
-                return LoadedUtterance(name, np.empty(0, np.float32), error=error)
+                waveform, error = load_sound(one, sample_rate), None
+            except SerctlError as problem:
+                waveform, error = np.empty(0, np.float32), problem
+            yield LoadedUtterance(name, waveform, text=text, speaker=speaker or "", error=error)
 
-        utterances = map(load, audio, repeat(None) if texts is None else texts)
-        for one, found in self.predict_stream(utterances):
-            if isinstance(found, SerctlError) and not skip_bad:
-                raise found
-            yield self._describe_error(one, found) if isinstance(found, SerctlError) else found
+    def _raise_errors(
+        self, found: Iterable[tuple[LoadedUtterance, Prediction | SerctlError]], skip_bad: bool
+    ) -> Iterator[Prediction]:
+        """Yield predictions; an error is raised, or with ``skip_bad`` becomes one."""
+        for one, made in found:
+            if isinstance(made, SerctlError) and not skip_bad:
+                raise made
+            yield self._describe_error(one, made) if isinstance(made, SerctlError) else made
 
     def predict_segments(
         self, audio: Audio, *, sample_rate: int | None = None, longest: float | None = None
@@ -197,8 +231,14 @@ class Predictor:
         """Yield each utterance with its prediction or error, in order, as soon as they are there.
 
         The first is predicted alone, so that somebody who waits sees it at once. Then groups grow
-        with what is done, because encoders are faster in batches.
+        with what is done, because encoders are faster in batches. With ``speaker_per``, each group
+        is all consecutive utterances of one speaker, whose statistics they share.
         """
+        if self.options.speaker_per != "none":
+            for _, same in groupby(utterances, key=lambda one: one.speaker):
+                rows = list(same)
+                yield from zip(rows, self.predict_utterances(rows), strict=True)
+            return
         apart = self.options.one_at_a_time
         most = GROUP_SECONDS_APART if apart else GROUP_SECONDS[self._device.type == "cpu"]
         group: list[LoadedUtterance] = []
@@ -224,7 +264,10 @@ class Predictor:
         found = {}
         for name, run in self._runs.items():
             keys = [[one.key for one in branch] for branch in self.parts.branches[name]]
-            data = tabulate(utterances, keys, len(run.labels))
+            moments = None
+            if run.config.model.by_speaker and any(one.speaker for one in utterances):
+                moments = read_moments(run.model, len(keys))
+            data = tabulate(utterances, keys, len(run.labels), moments)
             found[name] = infer(run.model, data, self._device).logits
         return found
 
@@ -317,6 +360,28 @@ def load(
     )
     parts = find_parts(options.model, workspace)
     return Predictor(parts, options, workspace.weights if workspace else None)
+
+
+def _align(
+    audio: Iterable[One], given: Iterable[Other] | None, name: str
+) -> Iterator[tuple[One, Other | None]]:
+    """Yield each recording with what was given for it, or None.
+
+    Raises:
+        UsageError: There are more or fewer of them than recordings.
+    """
+    missing = object()
+    pairs = zip_longest(audio, given, fillvalue=missing) if given is not None else None
+    if pairs is None:
+        yield from ((one, None) for one in audio)
+        return
+    for number, (one, other) in enumerate(pairs):
+        if one is missing or other is missing:
+            few = name if other is missing else "audio"
+            raise UsageError(
+                f"'{few}' has {number} entries, fewer than the other: expected one each."
+            )
+        yield one, other  # type: ignore[misc]
 
 
 def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:

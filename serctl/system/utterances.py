@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.cache.key import FeatureKey
+from serctl.cache.speakers import SpeakerMoments, restate_frames
 from serctl.cache.storage import get_storage
 from serctl.encoders.base import Encoder, TokenEncoder
 from serctl.encoding.inputs import Reading
 from serctl.errors import SerctlError
 from serctl.training.dataset import NO_LABEL, UtteranceSet, make_reader
+from serctl.training.speakers import Moments
 
 
 @dataclass(eq=False)
@@ -25,6 +27,7 @@ class LoadedUtterance:
         start: Seconds from the beginning of the file.
         text: The transcript, if it is known; else the recogniser fills it in.
         suspect: Why the recogniser's transcript may be a hallucination.
+        speaker: Name of the speaker; '' where it is unknown.
         frames: ``(T, D)`` by the digest of a feature key, as a store would hold them.
         error: Why there is no prediction.
     """
@@ -34,6 +37,7 @@ class LoadedUtterance:
     start: float = 0.0
     text: str | None = None
     suspect: str = ""
+    speaker: str = ""
     frames: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     error: SerctlError | None = None
 
@@ -103,15 +107,32 @@ def tabulate(
     utterances: Sequence[LoadedUtterance],
     branches: Sequence[Sequence[FeatureKey]],
     num_classes: int,
+    moments: Sequence[Moments] | None = None,
 ) -> UtteranceSet:
-    """Return utterances as the table that a network reads; a branch has a key for each layer."""
+    """Return utterances as the table that a network reads.
+
+    Args:
+        utterances: N, with their frames.
+        branches: A key for each layer of each branch.
+        num_classes: C.
+        moments: Statistics of the corpus, for each branch and layer, where the frames of each
+            known speaker are to be restated by those of the speaker's utterances among these.
+    """
     ids = tuple(f"{i:09d}" for i in range(len(utterances)))
 
-    def read(key: FeatureKey) -> LoadedFrames:
+    def read(key: FeatureKey, corpus: SpeakerMoments | None) -> LoadedFrames:
         frames = [one.frames[key.digest] for one in utterances]
+        if corpus is not None:
+            frames = restate_frames(frames, [one.speaker for one in utterances], corpus)
         return LoadedFrames(dict(zip(ids, frames, strict=True)))
 
-    readers = [make_reader([read(key) for key in keys]) for keys in branches]
+    corpora: Sequence[Sequence[SpeakerMoments | None]] = moments or [
+        [None] * len(keys) for keys in branches
+    ]
+    readers = [
+        make_reader([read(*pair) for pair in zip(keys, layers, strict=True)])
+        for keys, layers in zip(branches, corpora, strict=True)
+    ]
     size = len(ids)
     return UtteranceSet(
         ids=ids,
