@@ -156,9 +156,10 @@ def write_card(document: BundleDocument) -> str:
 def _describe_speakers(document: BundleDocument) -> list[str]:
     if not document.by_speaker:
         return []
+    names = ", ".join(f"`{name}`" for name in document.by_speaker)
     return [
         "**These metrics are of frames standardised with unlabelled utterances of the same "
-        f"speaker** in {', '.join(f'`{name}`' for name in document.by_speaker)}. `serctl predict` reads "
+        f"speaker** in {names}. `serctl predict` reads "
         "recordings as they are and may be less accurate. To measure it on labelled recordings: "
         "`serctl bundle make --base`."
     ]

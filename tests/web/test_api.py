@@ -2,8 +2,10 @@
 
 import http.client
 import json
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 from bad_uploads import list_bad_uploads
@@ -11,9 +13,10 @@ from trained_project import SPEECH
 
 from serctl.config import open_workspace
 from serctl.errors import ConfigError, UsageError
-from serctl.options import PredictOptions
+from serctl.options import PredictOptions, ServeOptions
 from serctl.stages.predict import predict
-from serctl.web.server import find_examples, listen
+from serctl.web.server import find_examples, listen, load_predictor, make_server
+from serctl.web.worker import Worker
 
 BAD = list_bad_uploads()
 
@@ -38,6 +41,25 @@ def test_predictions_are_those_of_the_command_line(served, as_form: bool) -> Non
         assert prediction["emotion"] == one.emotion
         assert prediction["probabilities"] == pytest.approx(dict(one.probabilities), abs=1e-5)
         assert list(prediction["per_model"]) == [SPEECH]
+
+
+def test_the_server_calls_no_host(served, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = set()
+    connect = socket.socket.connect
+
+    def guard(self: socket.socket, address: tuple) -> None:
+        called.add(address[0])
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guard)
+    options = ServeOptions(model=str(served.bundle), device="cpu")
+    worker = Worker(load_predictor(open_workspace(served.project), options), options.waiting)
+    make_server(worker, options)
+    worker.close()
+    assert served.get("/predict", (served.project / "u05.wav").read_bytes())[0] == 200
+    with urlopen(served.address) as page:
+        assert page.status == 200
+    assert called == {"127.0.0.1"}
 
 
 def test_a_timeline_comes_with_every(served) -> None:
