@@ -106,7 +106,7 @@ class BundleDocument(Document):
     by_speaker: tuple[str, ...] = Field(
         default=(),
         description="networks whose metrics are of frames standardised per speaker, "
-        "which `predict` does not do",
+        "which `predict` does with `--speaker-per` only",
     )
     corpora: tuple[CorpusRecord, ...] = Field(description="the training data")
     base: str = Field(

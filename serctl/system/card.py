@@ -160,7 +160,8 @@ def _describe_speakers(document: BundleDocument) -> list[str]:
     return [
         "**These metrics are of frames standardised with unlabelled utterances of the same "
         f"speaker** in {names}. `serctl predict` reads "
-        "recordings as they are and may be less accurate. To measure it on labelled recordings: "
+        "recordings as they are, unless `--speaker-per` says whose they are, and may be less "
+        "accurate. To measure that on labelled recordings: "
         "`serctl bundle make --base`."
     ]
 
