@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def run(
     recipe: Annotated[
-        str, typer.Argument(help="Recipe: demo, small, paper, released, or a TOML file.")
+        str, typer.Argument(help="Recipe: demo, small, paper, released, challenge, or a TOML file.")
     ] = "",
     recipe_flag: Annotated[
         str, typer.Option("--recipe", help="The recipe as a flag; overrides the argument.")

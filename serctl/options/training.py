@@ -21,7 +21,9 @@ class TrainOptions:
     )
     text: tuple[str, ...] = option((), "Text encoder.")
     paralinguistic: tuple[str, ...] = option((), "Paralinguistic encoder, such as egemaps.")
-    recipe: str = option("", "Options to start from: paper, released, small, demo or a TOML file.")
+    recipe: str = option(
+        "", "Options to start from: paper, released, challenge, small, demo or a TOML file."
+    )
     loss: Literal["wce", "wce+sml"] = option(
         "wce", "Weighted cross-entropy, alone or with the soft margin loss on neutral speech."
     )
@@ -122,9 +124,10 @@ class TrainOptions:
         min=0,
         only_in_files=True,
     )
-    balance: Literal["auto", "on", "off", "replacement"] = option(
+    balance: Literal["auto", "on", "off", "replacement", "sqrt"] = option(
         "auto",
-        "Half neutral, half expressive utterances in a batch; exact, or drawn with replacement.",
+        "Neutral and expressive utterances: half of each batch (on), half in expectation "
+        "(replacement), or shares by the square root of their numbers (sqrt).",
         panel=OPTIMISATION,
         shown="on with wce+sml",
     )

@@ -27,7 +27,12 @@ from serctl.training.ranks import Ranks
 from serctl.training.sampler import Balance, Sampler
 from serctl.training.speakers import Moments, stack_moments
 
-BALANCES: dict[str, Balance] = {"on": "exact", "off": "off", "replacement": "replacement"}
+BALANCES: dict[str, Balance] = {
+    "on": "exact",
+    "off": "off",
+    "replacement": "replacement",
+    "sqrt": "sqrt",
+}
 
 
 def shape_model(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from serctl.errors import ConfigError
 
 Indices = NDArray[np.int64]
-Balance = Literal["off", "exact", "replacement"]
+Balance = Literal["off", "exact", "replacement", "sqrt"]
 
 BLUR = 0.05
 """Lengths are multiplied by 1 ± BLUR before sorting, so that batch companions change."""
@@ -31,7 +31,10 @@ class Sampler:
         batch_size: Utterances a batch, at most.
         balance: ``off``: every utterance once. ``exact``: the same number of each group in every
             batch, drawn without replacement as far as the group goes. ``replacement``: drawn with
-            replacement, groups equal in expectation only, as the authors' code did.
+            replacement, groups equal in expectation only, as the authors' code did. ``sqrt``: the
+            share of a group in an epoch is proportional to the square root of its size (Kang et
+            al., ICLR 2020, arXiv 1910.09217, equation 1 with q = 1/2), between its own share and
+            an equal one.
         window: Batches that are sorted by length together; 1 switches the sorting off.
         seed: Seed of the whole run.
     """
@@ -56,6 +59,11 @@ class Sampler:
         size = len(self.groups)
         if self.balance == "off":
             return rng.permutation(size)
+        if self.balance == "sqrt":
+            pools = [np.flatnonzero(self.groups == group) for group in np.unique(self.groups)]
+            shares = _share_by_root([len(pool) for pool in pools])
+            draws = [_repeat(pool, share, rng) for pool, share in zip(pools, shares, strict=True)]
+            return rng.permutation(np.concatenate(draws))
         _, index, counts = np.unique(self.groups, return_inverse=True, return_counts=True)
         weights = 1 / counts[index]  # (N,): every group is as likely as the others
         return rng.choice(size, size, p=weights / weights.sum())
@@ -111,6 +119,13 @@ def split_batch(batch: Indices, lengths: NDArray[np.int64], parts: int) -> list[
 def _cut(indices: Indices, size: int) -> list[Indices]:
     """Cut into parts of ``size`` at most and of equal size: a small rest would weigh too much."""
     return np.array_split(indices, -(-len(indices) // size)) if len(indices) else []
+
+
+def _share_by_root(sizes: Sequence[int]) -> list[int]:
+    """Return draws of each group, as many in all as there are utterances, by square roots."""
+    roots = np.sqrt(sizes)
+    ends = np.round(np.cumsum(roots) / roots.sum() * sum(sizes)).astype(int)
+    return np.diff(ends, prepend=0).tolist()
 
 
 def _repeat(pool: Indices, count: int, rng: np.random.Generator) -> Indices:

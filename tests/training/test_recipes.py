@@ -14,7 +14,7 @@ def options(name: str, **flags) -> TrainOptions:
     return resolve_options(TrainOptions, "train", recipe=name, **flags)
 
 
-@pytest.mark.parametrize("name", ["paper", "released", "small", "demo"])
+@pytest.mark.parametrize("name", ["paper", "released", "challenge", "small", "demo"])
 def test_a_shipped_recipe_holds_known_keys_and_lies_below_the_flags(name):
     assert find_recipe(name).is_file()
     assert options(name, epochs=7).epochs == 7

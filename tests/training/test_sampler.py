@@ -53,6 +53,20 @@ def test_balanced_batches_are_exactly_half_neutral_and_an_epoch_is_n_draws(sampl
         assert max(counts) - min(counts) <= 1
 
 
+@given(sampler=samplers(balance="sqrt"), epoch=st.integers(0, 5))
+def test_square_root_shares_lie_between_their_own_and_equal_ones(sampler, epoch):
+    size = len(sampler.groups)
+    draws = np.concatenate(sampler.batches(epoch))
+    assert len(draws) == size
+    own = np.bincount(sampler.groups, minlength=2)
+    found = np.bincount(sampler.groups[draws], minlength=2)
+    roots = np.sqrt(own)
+    assert np.abs(found - roots / roots.sum() * size).max() <= 1
+    for group in np.unique(sampler.groups):  # nothing is drawn twice before all were drawn once
+        times = np.bincount(draws, minlength=size)[sampler.groups == group]
+        assert times.max() - times.min() <= 1
+
+
 def test_with_replacement_the_halves_hold_in_expectation_only():
     groups = (np.arange(20_000) % 10 > 0).astype(int)
     sampler = Sampler(np.ones(20_000, int), groups, 64, "replacement")
@@ -62,7 +76,7 @@ def test_with_replacement_the_halves_hold_in_expectation_only():
     assert len({groups[batch].sum() for batch in batches}) > 5
 
 
-@given(sampler=samplers(balance="exact"))
+@given(sampler=samplers(balance="exact") | samplers(balance="sqrt"))
 def test_seed_and_epoch_decide_the_batches(sampler):
     def flat(epoch):
         return [batch.tolist() for batch in sampler.batches(epoch)]
