@@ -6,7 +6,7 @@ BIN    := $(abspath $(VENV))/bin
 SERCTL := $(BIN)/serctl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo results test test-slow test-gpu lint types docs serve clean paper \
+.PHONY: help setup demo results test test-slow test-slurm test-gpu lint types docs serve clean paper \
         init transcribe extract train export-logits stack evaluate report run bundle predict doctor
 
 help:  ## list the targets
@@ -32,6 +32,9 @@ test: lint types  ## lint, types and the default tests (under five minutes)
 
 test-slow: setup  ## the long trials (kills, sweeps)
 	cd $(HERE) && $(BIN)/python -m pytest -m slow
+
+test-slurm: setup  ## a recipe on a real Slurm (Debian: apt install slurm-wlm munge)
+	cd $(HERE) && $(BIN)/python -m pytest -m slow -rs -k killed_task tests/pipeline/test_slurm.py
 
 test-gpu: setup  ## five-minute self-check for whoever has a CUDA card
 	cd $(HERE) && $(BIN)/python -m pytest -m gpu

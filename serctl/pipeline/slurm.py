@@ -231,13 +231,16 @@ def _submit(job: Job, indexes: Sequence[int], before: Sequence[str]) -> str:
 
 
 def list_queued() -> set[str]:
-    """Return the tasks of this user that Slurm has, each as ``job_index``.
+    """Return the tasks of this user that Slurm will run or runs, each as ``job_index``.
 
     Raises:
         SerctlError: Slurm is not there or does not answer.
     """
     user = os.environ.get("USER", str(os.getuid()))
-    return set(_call(["squeue", "--noheader", "--array", "--format=%F_%K", "-u", user]).split())
+    lines = _call(["squeue", "--noheader", "--array", "--format=%F_%K %r", "-u", user]).splitlines()
+    tasks = [line.split(maxsplit=1) for line in lines]
+    # Slurm keeps tasks for a while that it is about to cancel since one before them failed.
+    return {task for task, *reason in tasks if reason != ["DependencyNeverSatisfied"]}
 
 
 def _call(words: Sequence[str]) -> str:

@@ -1,13 +1,16 @@
-"""Job files of a recipe, run by bash under an sbatch that runs each task at once."""
+"""Job files of a recipe, under an sbatch that runs each task at once and under a real Slurm."""
 
 import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from local_slurm import find_missing, run_slurm
 from trained_project import write_project
 from typer.testing import CliRunner
 
@@ -19,6 +22,7 @@ from serctl.data.manifest import read_manifest, write_manifest
 from serctl.errors import UsageError
 from serctl.options import ExtractOptions, TrainOptions
 from serctl.pipeline.recipe import Step, take_part
+from serctl.pipeline.slurm import list_queued
 
 PYTHON = sys.executable
 RECIPE = """
@@ -54,6 +58,34 @@ echo "$@" >> {here}/serctl
 [[ "$*" == *"--only extract"* && $SLURM_ARRAY_TASK_ID == 2 && ! -e {here}/mended ]] && exit 1
 [[ "$*" == *"--only train"* ]] && exit 3
 exit 0
+"""
+SLURM = "[slurm]\nparts = 3\ngpus = 0\ncpus = 1\npartition = 'short'\n"
+PATIENCE = 360
+"""Seconds that Slurm has for all tasks."""
+BREAKABLE = """#!/bin/bash
+if [[ "$*" == *"--only extract"* && $SLURM_ARRAY_TASK_ID != 1 && ! -e {here}/mended ]]; then
+    shift 2
+    exec {python} {here}/broken.py "$@"
+fi
+exec {python} "$@"
+"""
+BROKEN = """
+import os, runpy, signal, time
+from serctl.encoding import extraction
+
+append, seen = extraction.append_new, []
+
+def append_some(*arguments):
+    if seen and os.environ["SLURM_ARRAY_TASK_ID"] == "3":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if seen:
+        open({hung!r}, "w").close()
+        time.sleep(600)
+    seen.append(arguments)
+    return append(*arguments)
+
+extraction.append_new = append_some
+runpy.run_module("serctl", run_name="__main__")
 """
 
 
@@ -154,6 +186,14 @@ def read_stores(workspace: Workspace) -> dict[str, bytes]:
     return {f"{it.key.encoder} {name}": it.read(name).tobytes() for it in stores for name in it.ids}
 
 
+def make_project(root: Path) -> Workspace:
+    """Write a project whose manifest has words."""
+    workspace = write_project(root)
+    rows = [replace(row, transcript="I am happy") for row in read_manifest(workspace.manifest)]
+    write_manifest(workspace.manifest, rows)
+    return workspace
+
+
 @pytest.mark.slow
 def test_the_jobs_of_a_project_leave_the_stores_and_the_report_of_one_process(
     cluster: Path, monkeypatch: pytest.MonkeyPatch
@@ -161,9 +201,7 @@ def test_the_jobs_of_a_project_leave_the_stores_and_the_report_of_one_process(
     (cluster / "serctl").write_text(f'#!/bin/bash\nexec {PYTHON} "$@"\n')
     ends = []
     for name in ("one", "jobs"):
-        workspace = write_project(cluster / name)
-        rows = [replace(row, transcript="I am happy") for row in read_manifest(workspace.manifest)]
-        write_manifest(workspace.manifest, rows)
+        workspace = make_project(cluster / name)
         monkeypatch.chdir(workspace.root)
         flags = ["--slurm", "jobs", "--submit"] if name == "jobs" else []
         recipe = str(cluster / "two.toml")
@@ -173,3 +211,68 @@ def test_the_jobs_of_a_project_leave_the_stores_and_the_report_of_one_process(
         assert (workspace.reports / "two.json").is_file()
     assert ends[0] == ends[1]
     assert len(ends[0]) == 72
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A Slurm whose second and third task of extract stop after a batch until it is mended."""
+    (tmp_path / "python").write_text(BREAKABLE.format(python=PYTHON, here=tmp_path))
+    (tmp_path / "python").chmod(0o755)
+    (tmp_path / "broken.py").write_text(BROKEN.format(hung=str(tmp_path / "hung")))
+    (tmp_path / "two.toml").write_text(RECIPE)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.chdir(tmp_path)
+    with run_slurm() as told:
+        for name in ("PATH", "SLURM_CONF"):
+            monkeypatch.setenv(name, told[name])
+        yield tmp_path
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < end, list_queued()
+        time.sleep(1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    bool(find_missing()), reason=f"no {', '.join(find_missing())}: apt install slurm-wlm munge"
+)
+def test_a_cancelled_and_a_killed_task_are_submitted_again_alone(slurm: Path) -> None:
+    one, many = make_project(slurm / "one"), make_project(slurm / "many")
+    flags = ["run", "two.toml", "--device", "cpu"]
+    assert CliRunner().invoke(app, [*flags, "-C", "one"]).exit_code == 0
+    wanted, jobs = read_stores(one), slurm / "jobs"
+    with (many.root / "serctl.toml").open("a") as file:
+        file.write(SLURM)
+    many_of = ["-C", "many", "--device", "cpu"]
+
+    run(*many_of, "--submit")
+    wait_for((slurm / "hung").is_file)
+    (number,) = (jobs / "extract.jobs").read_text().split()
+    subprocess.run(["scancel", f"{number}_2"], check=True)
+    wait_for(lambda: not list_queued())
+    rows, told = run(*many_of)
+    assert rows == [
+        "transcribe 1 0 0 0", "extract 1 0 2 0", "train 0 0 0 2",
+        "export-logits 0 0 0 2", "evaluate 0 0 0 1",
+    ]  # fmt: skip
+    assert all(f"{jobs / 'extract'}.{index}.log" in told for index in (2, 3))
+    assert 0 < len(read_stores(many)) < len(wanted)
+
+    first = (jobs / "extract.1.log").read_bytes()
+    (slurm / "mended").touch()
+    run(*many_of, "--submit")
+    _, again = (jobs / "extract.jobs").read_text().split()
+    assert {it for it in list_queued() if it.startswith(again)} == {f"{again}_2", f"{again}_3"}
+    wait_for(lambda: not list_queued())
+    assert run(*many_of)[0] == [
+        "transcribe 1 0 0 0", "extract 3 0 0 0", "train 2 0 0 0",
+        "export-logits 2 0 0 0", "evaluate 1 0 0 0",
+    ]  # fmt: skip
+    assert (jobs / "extract.1.log").read_bytes() == first
+    assert len((jobs / "transcribe.jobs").read_text().split()) == 1
+    assert read_stores(many) == wanted
+    assert len(wanted) == 72
+    assert (many.reports / "two.json").is_file()
