@@ -1,7 +1,7 @@
 """`serctl extract`."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,14 +18,35 @@ if TYPE_CHECKING:
 
 
 @with_options(ExtractOptions, "extract", each="encoder")
-def extract(workspace: Workspace, options: list[ExtractOptions], as_json: JsonOpt = False) -> None:
+def extract(
+    workspace: Workspace,
+    options: list[ExtractOptions],
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            "--dask", help="Extract in parts on the workers of this Dask scheduler; local: here."
+        ),
+    ] = None,
+    as_json: JsonOpt = False,
+) -> None:
     """Encode every utterance once and keep its frames in the feature cache."""
     if len(options) > 1 and options[0].weights:
         raise UsageError("--weights is for one encoder; give one --encoder at a time.")
+    if dask and options[0].shard:
+        raise UsageError("--shard is a part of the work, and --dask makes parts of its own.")
 
-    from serctl.stages import extract as stage
+    from serctl.pipeline import Step
+    from serctl.pipeline.execute import run_steps
 
-    results = [stage.extract(workspace, one, progress=console.progress) for one in options]
+    results: list[Any] = []
+    run_steps(
+        workspace,
+        [Step("extract", one.encoder, one) for one in options],
+        scheduler=dask or "",
+        tell=lambda step, result: results.append(result),
+        log=console.say,
+        progress=console.progress,
+    )
     document = results[0] if len(results) == 1 else [asdict(result) for result in results]
     console.show(document, "\n".join(map(describe, results)), as_json=as_json)
     if not as_json:

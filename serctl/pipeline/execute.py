@@ -9,6 +9,7 @@ from importlib import import_module
 from itertools import groupby
 from multiprocessing import get_context
 from threading import Lock
+from time import perf_counter
 from typing import Any
 
 from serctl.config import Workspace
@@ -123,6 +124,7 @@ def _extract_in_parts(
     ]
     errors: list[SerctlError] = []
     results: list[Any] = []
+    start = perf_counter()
     with progress.task(f"extract {step.what}", size, "parts") as advance:
         waiting = {pool.submit(call_stage, workspace, part): part for part in parts}
         for finished in as_completed(waiting):
@@ -140,22 +142,28 @@ def _extract_in_parts(
             advance(1)
     if errors:
         raise errors[0]
-    return _add_up(results)
+    return _add_up(results, perf_counter() - start)
 
 
-def _add_up(parts: Sequence[Any]) -> Any:
-    """Return the result of an extraction from those of its parts."""
-    encoded, failed = sum(part.encoded for part in parts), max(part.failed for part in parts)
+def _add_up(parts: Sequence[Any], seconds: float) -> Any:
+    """Return the result of an extraction from those of its parts, which took so many seconds."""
+    sums = {
+        name: sum(getattr(part, name) for part in parts)
+        for name in ("encoded", "windowed", "frames", "audio_seconds")
+    }
+    failed = max(part.failed for part in parts)
     whole = [part.utterances for part in parts if not part.shard]  # of a part with nothing to do
     seen = max(whole) if whole else sum(part.utterances for part in parts)
     return replace(
         parts[0],
         utterances=seen,
-        present=max(0, seen - encoded - failed),
-        encoded=encoded,
+        present=max(0, seen - sums["encoded"] - failed),
         failed=failed,
-        frames=sum(part.frames for part in parts),
+        failures=next((part.failures for part in parts if part.failures), None),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        seconds=seconds,
         shard="",
+        **sums,
     )
 
 

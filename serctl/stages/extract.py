@@ -33,7 +33,7 @@ class ExtractResult:
         windowed: Utterances encoded now that were too long for one window of the encoder.
         frames: Frames made now, over all layers.
         audio_seconds: Length of the audio encoded now; 0 for text.
-        seconds: How long encoding took, loading the weights aside.
+        seconds: How long encoding took, loading the weights aside; on Dask, from submission to end.
         notes: How the encoder ran, where that is worth knowing.
         failures: List of the failed utterances, None if all went well.
         shard: The part of the work that this was, '' for all of it.

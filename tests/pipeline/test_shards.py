@@ -1,5 +1,6 @@
 """Four processes at once fill the store that one process fills, whatever happens to one of them."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from trained_project import write_project
+from typer.testing import CliRunner
 
 from serctl.cache.store import FeatureStore
+from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.encoders.load import load_encoder
 from serctl.errors import CacheError, SerctlError
@@ -146,3 +149,28 @@ def test_a_part_that_fails_twice_is_told_and_the_others_go_on(
     stored = read_store(workspace)
     assert len(stored) > len(wanted) / 2
     assert all(wanted[name] == frames for name, frames in stored.items())
+
+
+def test_extract_on_dask_tells_what_one_process_tells(
+    wanted: dict[str, bytes], tmp_path: Path
+) -> None:
+    from distributed import LocalCluster
+
+    one, many = write_project(tmp_path / "one"), write_project(tmp_path / "many")
+    alone = extract(one, OPTIONS)
+    flags = ["extract", "--encoder", "wavlm-large", "--device", "cpu", "-C", str(many.root)]
+    cluster = LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    )
+    with cluster:
+        place = ["--dask", cluster.scheduler_address]
+        done = CliRunner().invoke(app, [*flags, *place, "--json"])
+        again = CliRunner().invoke(app, [*flags, *place, "--shard", "1/2"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    for name in ("utterances", "present", "encoded", "failed", "windowed", "frames", "whole"):
+        assert told[name] == getattr(alone, name), name
+    assert told["audio_seconds"] == pytest.approx(alone.audio_seconds)
+    assert read_store(many) == wanted
+    assert again.exit_code == 2
+    assert "--dask makes parts of its own" in again.stderr
