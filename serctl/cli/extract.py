@@ -57,7 +57,7 @@ def extract(
 
 
 def name_branch(result: "ExtractResult") -> str:
-    """Return what `serctl train` calls the frames: with several layers, their learnt sum."""
+    """Return what `serctl train` calls the frames: with several layers, their learned sum."""
     layers = f"@{'+'.join(map(str, result.layers))}" if len(result.layers) > 1 else ""
     return f"{result.encoder}{layers}"
 

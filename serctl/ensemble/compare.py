@@ -19,7 +19,7 @@ from serctl.progress import Progress, silent
 
 @dataclass(frozen=True)
 class StackerScore:
-    """One stacker's figures by speaker-disjoint cross-validation.
+    """One stacker's metrics by speaker-disjoint cross-validation.
 
     ``test`` compares it with the winner (None for the winner itself), its p-value corrected for
     the number of stackers in ``corrected_p``; ``problem`` says why a stacker could not be fitted.
@@ -93,7 +93,7 @@ def compare_stackers(
     The recommended one has the highest macro-F1 on the natural distribution; ``reason`` says
     whether its lead over a plain average is real.
     """
-    answers, problems = {}, []
+    predicted, problems = {}, []
     for kind in STACKERS:
         make = partial(make_stacker, kind, rows.joined.labels, balance=balance, seed=seed)
         try:
@@ -102,8 +102,8 @@ def compare_stackers(
             problem = f"{error} (Cross-validation has fewer rows to fit on than serctl stack.)"
             problems.append(StackerScore(kind, problem=problem))
         else:
-            answers[kind] = found.argmax(axis=1)
-    scores = _score(rows, answers, seed)
+            predicted[kind] = found.argmax(axis=1)
+    scores = _score(rows, predicted, seed)
     return Comparison(
         scores=(*scores, *problems),
         recommended=scores[0].kind,
@@ -115,17 +115,17 @@ def compare_stackers(
 
 
 def _score(
-    rows: StackingSet, answers: dict[str, NDArray[np.intp]], seed: int
+    rows: StackingSet, predicted: dict[str, NDArray[np.intp]], seed: int
 ) -> list[StackerScore]:
     """Score every stacker and test each against the one with the highest macro-F1."""
     size, true = len(rows.joined.labels), rows.targets
-    figures = {kind: score_predictions(true, found, size) for kind, found in answers.items()}
+    metrics = {kind: score_predictions(true, found, size) for kind, found in predicted.items()}
     # Stable: of two equal ones the simpler comes first.
-    order = sorted(answers, key=lambda kind: -float(figures[kind].macro_f1))
+    order = sorted(predicted, key=lambda kind: -float(metrics[kind].macro_f1))
     best, *others = order
     resamples = draw_resamples(group_by_speaker(rows.utterances), seed=seed)
     tests = [
-        compare_paired(resamples, true, (best, answers[best]), (kind, answers[kind]), size)
+        compare_paired(resamples, true, (best, predicted[best]), (kind, predicted[kind]), size)
         for kind in others
     ]
     corrected = correct_holm([test.p_value for test in tests])
@@ -133,10 +133,10 @@ def _score(
     return [
         StackerScore(
             kind=kind,
-            macro_f1=float(figures[kind].macro_f1),
-            uar=float(figures[kind].uar),
-            accuracy=float(figures[kind].accuracy),
-            bs_f1=float(score_subsets(true, answers[kind], subsets, size).mean()),
+            macro_f1=float(metrics[kind].macro_f1),
+            uar=float(metrics[kind].uar),
+            accuracy=float(metrics[kind].accuracy),
+            bs_f1=float(score_subsets(true, predicted[kind], subsets, size).mean()),
             test=test,
             corrected_p=p_value,
         )

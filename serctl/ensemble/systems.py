@@ -120,7 +120,7 @@ def _find_system(known: Sequence[System], name: str, workspace: Workspace) -> Sy
     if path.suffix == ".csv" or Path(name).name != name:
         raise UsageError(
             f"'{name}' does not exist or holds no CSV.{guess_path(name)} Expected a run, a stacker "
-            f"or a table of answers; all runs and stackers: serctl evaluate"
+            f"or a table of predictions; all runs and stackers: serctl evaluate"
         )
     trained = (workspace.runs / name).is_dir()
     hint = f"It has no logits yet: serctl export-logits {name}" if trained else MAKE

@@ -98,7 +98,7 @@ def describe_training(config: RunConfig) -> Training:
 
 
 @dataclass(frozen=True)
-class Beside:
+class PublishedPair:
     """A published row and the system of ours that it is to be compared with, if there is one."""
 
     published: Published
@@ -106,7 +106,7 @@ class Beside:
     is_released: bool
 
 
-def lay_beside(report: Report, configs: Mapping[str, RunConfig]) -> list[Beside]:
+def pair_published(report: Report, configs: Mapping[str, RunConfig]) -> list[PublishedPair]:
     """Pair the rows of Table 2 with systems; [] unless it is MSP-Podcast's dev split, 8 classes.
 
     A stacker is paired with the paper's only if its base models are the twelve of the table.
@@ -130,14 +130,14 @@ def lay_beside(report: Report, configs: Mapping[str, RunConfig]) -> list[Beside]
         if row:
             found.setdefault(row, system)
     return [
-        Beside(row, found.get(row), row in found and _is_released(found[row], trainings))
+        PublishedPair(row, found.get(row), row in found and _is_released(found[row], trainings))
         for row in TABLE_2
     ]
 
 
-def compare_note(beside: Sequence[Beside]) -> str:
+def compare_note(published: Sequence[PublishedPair]) -> str:
     """Return the sentences that say how comparable the two columns are."""
-    others = [row.system.name for row in beside if row.system and not row.is_released]
+    others = [row.system.name for row in published if row.system and not row.is_released]
     text = "The paper's metrics come from the released code (recipe 'released'). "
     if others:
         text += f"Trained with other options, so not strictly comparable: {', '.join(others)}. "

@@ -7,7 +7,7 @@ from typing import Any
 
 from serctl.documents.report import Report, SystemSummary
 from serctl.evaluation.markdown import markdown_table
-from serctl.evaluation.published import Beside, compare_note
+from serctl.evaluation.published import PublishedPair, compare_note
 from serctl.files import guard_cell
 
 Record = dict[str, str | float | None]
@@ -21,11 +21,11 @@ PAPER = tuple(
 LATEX_COLUMNS = {"macro_f1": "F1", "uar": "UAR", "accuracy": "Acc.", "bs_f1": "BS-F1"}
 
 
-def make_records(report: Report, beside: Sequence[Beside] = ()) -> list[Record]:
+def make_records(report: Report, published: Sequence[PublishedPair] = ()) -> list[Record]:
     """Return one flat record a system; on MSP-Podcast with the paper's metrics and all its rows."""
     records = [_record(system) for system in report.systems]
     by_name = {record["system"]: record for record in records}
-    for row in beside:
+    for row in published:
         record = by_name.get(row.system.name) if row.system else None
         if record is None:
             record = dict.fromkeys(records[0]) | {"system": _title(row), "kind": "published"}
@@ -44,20 +44,20 @@ def to_csv(records: Sequence[Record]) -> str:
     return text.getvalue()
 
 
-def to_markdown_beside(beside: Sequence[Beside]) -> str:
+def to_markdown_published(published: Sequence[PublishedPair]) -> str:
     """Return the paper's table and ours side by side as Markdown; '' without one."""
-    if not beside:
+    if not published:
         return ""
     pairs = (("macro_f1", 0), ("accuracy", 1), ("bs_f1", 2))
     rows = []
-    for row in beside:
+    for row in published:
         ours = _record(row.system) if row.system else {}
         cells = [_title(row), str(ours.get("system", "quoted" if row.published.is_quoted else "–"))]
         for name, i in pairs:
             cells += [_shown(row.published.dev[i]), _shown(ours.get(name))]
         rows.append(cells)
     header = ("Table 2", "here", "F1 paper", "F1", "acc. paper", "acc.", "BS-F1 paper", "BS-F1")
-    return f"\n## Beside the paper\n\n{compare_note(beside)}\n\n" + "\n".join(
+    return f"\n## Beside the paper\n\n{compare_note(published)}\n\n" + "\n".join(
         [*markdown_table(header, rows), ""]
     )
 
@@ -118,7 +118,7 @@ def _shown(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else "–"
 
 
-def _title(row: Beside) -> str:
+def _title(row: PublishedPair) -> str:
     return f"{row.published.title} ({row.published.loss})" if row.published.loss else "Stacking"
 
 

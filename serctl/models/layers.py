@@ -153,7 +153,7 @@ def _attention_weights(attention: nn.MultiheadAttention, scores: Tensor, mask: T
 
 
 class LayerSum(nn.Module):
-    """Softmax-weighted sum of several layers of one encoder; the weights are learnt.
+    """Softmax-weighted sum of several layers of one encoder; the weights are learned.
 
     Source: Yang et al., SUPERB, Interspeech 2021 (arXiv 2105.01051), section 3.2. The norm without
     parameters, which keeps a layer of large values from drowning the others, is an option of the

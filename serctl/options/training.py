@@ -16,7 +16,7 @@ class TrainOptions:
 
     speech: tuple[str, ...] = option(
         (),
-        "Speech encoder: NAME, NAME@9 of one layer, NAME@9+12+15 for a learnt sum of layers, or "
+        "Speech encoder: NAME, NAME@9 of one layer, NAME@9+12+15 for a learned sum of layers, or "
         "NAME@DIGEST of one store.",
     )
     text: tuple[str, ...] = option((), "Text encoder.")

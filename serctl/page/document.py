@@ -17,10 +17,10 @@ import numpy as np
 from serctl import __version__
 from serctl.documents.layers import LayersDocument
 from serctl.documents.report import Report, SystemScore
-from serctl.evaluation.published import Beside, compare_note
+from serctl.evaluation.published import PublishedPair, compare_note
 from serctl.page.figures import (
+    Chart,
     Curve,
-    Exhibit,
     show_curves,
     show_importances,
     show_layer_weights,
@@ -60,7 +60,7 @@ class Page:
         importances: Of the stackers that have them.
         layers: Comparisons of the layers of the runs' encoders.
         layer_weights: Learnt weights of summed layers, by run, branch and layer.
-        beside: The paper's table, on its corpus.
+        published: The paper's table, on its corpus.
         notes: What a reader must know beside the report's own notes.
     """
 
@@ -73,7 +73,7 @@ class Page:
     importances: Sequence[Importances] = ()
     layers: Sequence[LayersDocument] = ()
     layer_weights: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
-    beside: Sequence[Beside] = ()
+    published: Sequence[PublishedPair] = ()
     notes: Sequence[str] = field(default_factory=tuple)
 
 
@@ -92,7 +92,7 @@ def render_page(page: Page) -> str:
             policy=content_policy(scripts),
             style=read_asset(STYLE),
             scripts=scripts,
-            paper_note=compare_note(page.beside),
+            paper_note=compare_note(page.published),
             best=_best_figures(page.report.systems),
             initial=choose_system(page.report.systems),
             data=make_data(page),
@@ -138,23 +138,23 @@ def make_data(page: Page) -> dict[str, Any]:
     """Return what the scripts draw and browse, as plain values for JSON."""
     report, labels = page.report, page.report.labels
     rows = report.utterances
-    exhibits = {"subsets": show_subsets(report.systems)}
+    charts = {"subsets": show_subsets(report.systems)}
     if page.curves:
-        exhibits["curves"] = show_curves(page.curves)
+        charts["curves"] = show_curves(page.curves)
     if page.layers:
-        exhibits["layers"] = show_layers(page.layers)
+        charts["layers"] = show_layers(page.layers)
     if page.layer_weights:
-        exhibits["layer-weights"] = show_layer_weights(page.layer_weights)
+        charts["layer-weights"] = show_layer_weights(page.layer_weights)
     for i, found in enumerate(page.importances):
-        exhibits[f"importances-{i}"] = show_importances(found.models, found.labels, found.values)
+        charts[f"importances-{i}"] = show_importances(found.models, found.labels, found.values)
     return {
         "labels": labels,
-        "exhibits": _plain(exhibits),
+        "charts": _plain(charts),
         "systems": [
             {
                 "name": system.name,
                 "kind": system.kind,
-                "exhibits": _plain(draw_system(system, labels)),
+                "charts": _plain(draw_system(system, labels)),
                 "groups": tabulate_groups(system),
                 "predicted": _pack(np.array(system.predictions)),
                 "probabilities": _pack(np.array(system.probabilities) * 255),
@@ -178,8 +178,8 @@ def _pack(values: np.ndarray) -> str:
     return base64.b64encode(values.round().astype(np.uint8).tobytes()).decode()
 
 
-def _plain(exhibits: Mapping[str, Exhibit]) -> dict[str, Any]:
-    return {name: asdict(exhibit) for name, exhibit in exhibits.items()}
+def _plain(charts: Mapping[str, Chart]) -> dict[str, Any]:
+    return {name: asdict(chart) for name, chart in charts.items()}
 
 
 def _best_figures(systems: Sequence[SystemScore]) -> dict[str, float]:

@@ -33,7 +33,7 @@ Cell = str | int
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class Chart:
     """A figure with its summary and its numbers as a table.
 
     Attributes:
@@ -49,12 +49,12 @@ class Exhibit:
     rows: Sequence[Sequence[Cell]]
 
 
-def make_exhibit(
+def make_chart(
     figure: go.Figure, summary: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]
-) -> Exhibit:
+) -> Chart:
     """Return a figure as JSON, without Plotly's own template."""
     figure.layout.template = None
-    return Exhibit(figure.to_plotly_json(), summary, columns, rows)
+    return Chart(figure.to_plotly_json(), summary, columns, rows)
 
 
 def plain(text: str) -> str:
@@ -62,7 +62,7 @@ def plain(text: str) -> str:
     return escape(text, quote=False)
 
 
-def show_subsets(systems: Sequence[SystemScore]) -> Exhibit:
+def show_subsets(systems: Sequence[SystemScore]) -> Chart:
     """Return the BS-F1 distribution of every system, the best one on top."""
     ordered = sorted(systems, key=lambda system: system.bs_f1.mean)
     figure = go.Figure()
@@ -96,7 +96,7 @@ def show_subsets(systems: Sequence[SystemScore]) -> Exhibit:
         f"BS-F1 of {len(ordered)} systems over {len(best.bs_f1.values)} balanced subsets; "
         f"{best.name} is highest with a mean of {best.bs_f1.mean:.3f}."
     )
-    return make_exhibit(figure, summary, ("system", "mean", "std", "min", "max"), rows)
+    return make_chart(figure, summary, ("system", "mean", "std", "min", "max"), rows)
 
 
 def write_in_cells(
@@ -138,7 +138,7 @@ class Curve:
     records: Sequence[EpochRecord]
 
 
-def show_curves(curves: Sequence[Curve]) -> Exhibit:
+def show_curves(curves: Sequence[Curve]) -> Chart:
     """Return loss and dev macro-F1 by epoch; colour = encoders, dashes = loss function."""
     figure = make_subplots(1, 2, horizontal_spacing=0.09)
     families = list(dict.fromkeys(curve.encoders for curve in curves))
@@ -180,10 +180,10 @@ def show_curves(curves: Sequence[Curve]) -> Exhibit:
     rows = [_curve_row(curve) for curve in curves]
     summary = f"Training loss and dev macro-F1 of {len(curves)} runs by epoch."
     columns = ("run", "epochs", "kept epoch", "its loss", "its dev macro-F1")
-    return make_exhibit(figure, summary, columns, rows)
+    return make_chart(figure, summary, columns, rows)
 
 
-def show_layers(comparisons: Sequence[LayersDocument]) -> Exhibit:
+def show_layers(comparisons: Sequence[LayersDocument]) -> Chart:
     """Return macro-F1 by layer of each encoder, with 95 % intervals."""
     figure = go.Figure()
     rows: list[Sequence[Cell]] = []
@@ -216,11 +216,11 @@ def show_layers(comparisons: Sequence[LayersDocument]) -> Exhibit:
     )
     summary = " ".join(f"{found.encoder}: {found.verdict()}" for found in comparisons)
     columns = ("encoder", "layer", "macro-F1", "lower bound", "upper bound")
-    return make_exhibit(figure, summary, columns, rows)
+    return make_chart(figure, summary, columns, rows)
 
 
-def show_layer_weights(weights: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Exhibit:
-    """Return the learnt weights of summed layers, by run, branch and layer."""
+def show_layer_weights(weights: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Chart:
+    """Return the learned weights of summed layers, by run, branch and layer."""
     figure = go.Figure()
     rows: list[Sequence[Cell]] = []
     for run, branches in weights.items():
@@ -239,8 +239,8 @@ def show_layer_weights(weights: Mapping[str, Mapping[str, Mapping[str, float]]])
         colorway=list(LINE_COLOURS),
         margin={"t": 12},
     )
-    summary = f"Learnt weights of the layers that {len(weights)} runs sum; they add up to 1."
-    return make_exhibit(figure, summary, ("run", "branch", "layer", "weight"), rows)
+    summary = f"Learned weights of the layers that {len(weights)} runs sum; they add up to 1."
+    return make_chart(figure, summary, ("run", "branch", "layer", "weight"), rows)
 
 
 def _curve_row(curve: Curve) -> list[Cell]:
@@ -251,7 +251,7 @@ def _curve_row(curve: Curve) -> list[Cell]:
 
 def show_importances(
     models: Sequence[str], labels: Sequence[str], values: Sequence[Sequence[float]]
-) -> Exhibit:
+) -> Chart:
     """Return a stacker's shares ``(M, C)``: each model's logit of each class, and their sums."""
     totals = [sum(row) for row in values]
     figure = make_subplots(
@@ -316,4 +316,4 @@ def show_importances(
         [name, *(f"{100 * share:.1f}" for share in row), f"{100 * total:.1f}"]
         for name, row, total in zip(models, values, totals, strict=True)
     ]
-    return make_exhibit(figure, summary, ("model, %", *labels, "all classes"), rows)
+    return make_chart(figure, summary, ("model, %", *labels, "all classes"), rows)

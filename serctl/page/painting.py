@@ -7,16 +7,16 @@ from typing import Any
 import plotly.graph_objects as go
 
 from serctl.page.document import STYLE, read_asset
-from serctl.page.figures import Exhibit
+from serctl.page.figures import Chart
 
 
-def paint(exhibit: Exhibit, scheme: str = "light") -> go.Figure:
-    """Return the figure of an exhibit in the report's ``light`` or ``dark`` colours.
+def paint(chart: Chart, scheme: str = "light") -> go.Figure:
+    """Return the figure of a chart in the report's ``light`` or ``dark`` colours.
 
     Example:
         >>> paint(show_confusion(system, labels)).show()  # doctest: +SKIP
     """
-    figure = go.Figure(exhibit.figure)
+    figure = go.Figure(chart.figure)
     axis: dict[str, Any] = {"gridcolor": "var(--line)", "linecolor": "var(--line)"}
     axis |= {"zeroline": False, "fixedrange": True, "automargin": True}
     axis |= {"title": {"font": {"size": 13}}}

@@ -10,14 +10,14 @@ from serctl.page.figures import (
     KIND_COLOURS,
     SEQUENTIAL,
     Cell,
-    Exhibit,
-    make_exhibit,
+    Chart,
+    make_chart,
     write_in_cells,
 )
 
 
-def draw_system(system: SystemScore, labels: Sequence[str]) -> dict[str, Exhibit]:
-    """Return all exhibits about one system, by their place in the page."""
+def draw_system(system: SystemScore, labels: Sequence[str]) -> dict[str, Chart]:
+    """Return all charts about one system, by their place in the page."""
     return {
         "confusion": show_confusion(system, labels),
         "classes": show_classes(system),
@@ -25,7 +25,7 @@ def draw_system(system: SystemScore, labels: Sequence[str]) -> dict[str, Exhibit
     }
 
 
-def show_confusion(system: SystemScore, labels: Sequence[str]) -> Exhibit:
+def show_confusion(system: SystemScore, labels: Sequence[str]) -> Chart:
     """Return the confusion matrix: colour = share of the true class, text = utterances."""
     counts = system.confusion
     shares = [[100 * cell / max(1, sum(row)) for cell in row] for row in counts]
@@ -64,10 +64,10 @@ def show_confusion(system: SystemScore, labels: Sequence[str]) -> Exhibit:
         most, i, j = max(wrong)
         summary += f" Most frequent confusion: {labels[i]} predicted as {labels[j]}, {most} times."
     rows: list[list[Cell]] = [[label, *row] for label, row in zip(labels, counts, strict=True)]
-    return make_exhibit(figure, summary, ("true ＼ predicted", *labels), rows)
+    return make_chart(figure, summary, ("true ＼ predicted", *labels), rows)
 
 
-def show_classes(system: SystemScore) -> Exhibit:
+def show_classes(system: SystemScore) -> Chart:
     """Return F1 as bars, precision and recall as marks on them, by class."""
     rows = system.per_class
     labels = [f"{row.label}  <span style='font-size:.8em'>{row.support:,}</span>" for row in rows]
@@ -108,12 +108,10 @@ def show_classes(system: SystemScore) -> Exhibit:
     table: list[list[Cell]] = [
         [row.label, *(f"{getattr(row, name):.3f}" for name in names), row.support] for row in rows
     ]
-    return make_exhibit(
-        figure, summary, ("class", "precision", "recall", "F1", "utterances"), table
-    )
+    return make_chart(figure, summary, ("class", "precision", "recall", "F1", "utterances"), table)
 
 
-def show_calibration(system: SystemScore) -> Exhibit:
+def show_calibration(system: SystemScore) -> Chart:
     """Return the reliability diagram: accuracy by confidence."""
     bins, ece = system.calibration.bins, system.calibration.ece
     most = max((each.count for each in bins), default=1)
@@ -165,7 +163,7 @@ def show_calibration(system: SystemScore) -> Exhibit:
         ]
         for each in bins
     ]
-    return make_exhibit(figure, summary, ("range", "utterances", "confidence", "accuracy"), rows)
+    return make_chart(figure, summary, ("range", "utterances", "confidence", "accuracy"), rows)
 
 
 def tabulate_groups(system: SystemScore) -> Mapping[str, Any]:

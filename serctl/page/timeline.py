@@ -20,7 +20,7 @@ from serctl import __version__
 from serctl.data.audio import SAMPLE_RATE
 from serctl.errors import count
 from serctl.page.document import STYLE, content_policy, open_templates, read_asset
-from serctl.page.figures import Exhibit, make_exhibit, plain
+from serctl.page.figures import Chart, make_chart, plain
 from serctl.page.painting import paint
 from serctl.timeline.course import Timeline
 
@@ -90,7 +90,7 @@ def make_data(timelines: Sequence[Timeline]) -> dict[str, Any]:
     return {
         "seconds": timelines[0].seconds,
         "colours": choose_colours(timelines[0].labels),
-        "exhibits": [asdict(show_course(timeline)) for timeline in timelines],
+        "charts": [asdict(show_course(timeline)) for timeline in timelines],
         "transcript": sorted(
             (
                 {
@@ -115,7 +115,7 @@ def choose_colours(labels: Sequence[str]) -> dict[str, str]:
     return {label: COLOURS.get(label) or extra[label] for label in labels}
 
 
-def show_course(timeline: Timeline) -> Exhibit:
+def show_course(timeline: Timeline) -> Chart:
     """Return the probabilities of every step, stacked, above the segments of one emotion."""
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.86, 0.14], vertical_spacing=0.04)
     colours = choose_colours(timeline.labels)
@@ -171,7 +171,7 @@ def show_course(timeline: Timeline) -> Exhibit:
         for s in timeline.segments
     ]
     columns = ("segment", "emotion", "mean probability")
-    return make_exhibit(figure, summarise(timeline), columns, rows)
+    return make_chart(figure, summarise(timeline), columns, rows)
 
 
 def summarise(timeline: Timeline) -> str:

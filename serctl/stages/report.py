@@ -16,8 +16,8 @@ from serctl.documents.run import RunConfig, RunSummary, average_epochs, read_epo
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.errors import ReportError, SerctlError, UnknownNameError
 from serctl.evaluation.markdown import to_markdown
-from serctl.evaluation.published import Beside, describe_training, lay_beside
-from serctl.evaluation.table import make_records, to_csv, to_latex, to_markdown_beside
+from serctl.evaluation.published import PublishedPair, describe_training, pair_published
+from serctl.evaluation.table import make_records, to_csv, to_latex, to_markdown_published
 from serctl.files import write_atomic
 from serctl.options import ReportOptions
 from serctl.page.packages import check_packages
@@ -62,18 +62,18 @@ def report(
     if output.resolve() == source.resolve():
         raise ReportError(f"'{output}' is the evaluation itself; name another file with --output.")
     configs = _read_configs(workspace, document)
-    beside = lay_beside(document, configs)
+    published = pair_published(document, configs)
     notes: tuple[str, ...] = ()
     if kind == "html":
         check_packages()
         from serctl.page.document import render_page
 
         with progress.task("drawing the page", 1) as advance:
-            page = lay_out_page(workspace, source, document, output, configs, beside)
+            page = lay_out_page(workspace, source, document, output, configs, published)
             text, notes = render_page(page), tuple(page.notes)
             advance()
     else:
-        text = write_table(kind, document, beside)
+        text = write_table(kind, document, published)
     with write_atomic(output) as file:
         file.write(text)
     num_systems = len(document.systems)
@@ -116,11 +116,11 @@ def choose_format(output: str) -> str:
     return SUFFIXES.get(suffix, "html")
 
 
-def write_table(kind: str, document: Report, beside: list[Beside]) -> str:
+def write_table(kind: str, document: Report, published: list[PublishedPair]) -> str:
     """Return the results as text in one of the formats that are no page."""
     if kind == "md":
-        return to_markdown(document) + to_markdown_beside(beside)
-    records = make_records(document, beside)
+        return to_markdown(document) + to_markdown_published(published)
+    records = make_records(document, published)
     if kind == "csv":
         return to_csv(records)
     if kind == "latex":
@@ -136,7 +136,7 @@ def lay_out_page(
     document: Report,
     output: Path,
     configs: Mapping[str, RunConfig],
-    beside: list[Beside],
+    published: list[PublishedPair],
 ) -> "Page":
     """Gather from runs, stackers and transcripts what the evaluation itself does not hold."""
     from serctl.page.document import Page
@@ -167,7 +167,7 @@ def lay_out_page(
         importances=list(_read_importances(workspace, document)),
         layers=read_comparisons(workspace.reports / "layers", _list_encoders(configs)),
         layer_weights=_read_layer_weights(workspace, configs),
-        beside=beside,
+        published=published,
         notes=notes,
     )
 
@@ -187,7 +187,7 @@ def _list_encoders(configs: Mapping[str, RunConfig]) -> set[str]:
 def _read_layer_weights(
     workspace: Workspace, configs: Mapping[str, RunConfig]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the learnt weights of the runs that sum layers."""
+    """Return the learned weights of the runs that sum layers."""
     paths = {name: workspace.runs / name / SUMMARY for name in configs}
     found = {
         name: RunSummary.read(path).layer_weights for name, path in paths.items() if path.is_file()

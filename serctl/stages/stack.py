@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,18 @@ from serctl.progress import Progress, silent
 
 KINDS = {"folds": "fold models", "main": "main model"}
 
-Answers = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], frozenset[str]]
-"""Ids, probabilities ``(N, C)``, whether any base model had learnt from the utterance, and the ids
-that one of them could not read."""
+
+class SplitPredictions(NamedTuple):
+    """Probabilities ``(N, C)`` of a split.
+
+    ``in_sample`` says per row whether a base model was trained on the utterance; ``unread`` are the
+    ids that one of them could not read.
+    """
+
+    ids: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+    in_sample: NDArray[np.bool_]
+    unread: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -115,18 +125,20 @@ def stack(
         balance = "weights" if kind == "logistic-regression" else options.balance
         options = replace(options, stacker=kind, balance=balance)
     trained, probabilities = _fit(rows, options, progress)
-    answers = _apply(trained, systems, manifest, rows, options.limit)
+    predictions = _apply(trained, systems, manifest, rows, options.limit)
     if probabilities is not None:
-        learnt = np.zeros(len(probabilities), dtype=bool)
-        answers[rows.split] = rows.joined.ids, probabilities, learnt, rows.unread
-    _write(workspace.stackers / name, name, rows, trained, answers)
+        in_sample = np.zeros(len(probabilities), dtype=bool)
+        predictions[rows.split] = SplitPredictions(
+            rows.joined.ids, probabilities, in_sample, rows.unread
+        )
+    _write(workspace.stackers / name, name, rows, trained, predictions)
     if trained.importances is not None and not trained.importances.any():
         notes += (
             f"'{name}' predicts the same for all utterances: {len(rows.targets)} rows are too few "
             f"for its trees to split. Use --balance weights or --stacker mean-probabilities.",
         )
     verdict = "" if problem else _assess(rows, options, progress)
-    return result(kind=options.stacker, splits=tuple(answers), notes=notes, verdict=verdict)
+    return result(kind=options.stacker, splits=tuple(predictions), notes=notes, verdict=verdict)
 
 
 def _check_rows(rows: StackingSet, systems: Sequence[System], manifest: Manifest) -> str:
@@ -210,9 +222,9 @@ def _apply(
     manifest: Manifest,
     rows: StackingSet,
     limit: int | None,
-) -> dict[str, Answers]:
-    """Return the answers for every split that all base models have logits for."""
-    answers: dict[str, Answers] = {}
+) -> dict[str, SplitPredictions]:
+    """Return the predictions for every split that all base models have logits for."""
+    predictions: dict[str, SplitPredictions] = {}
     for split in manifest.splits:
         ids = manifest.select(split).limit(limit).ids
         parts = [system.load(split, ids) for system in systems]
@@ -224,12 +236,12 @@ def _apply(
             _check_same_training(part, rows, split)
             _check_same_kind(part, rows, split)
         unread = frozenset[str]().union(*(part.unread for part in found)).intersection(ids)
-        answered = set(found[0].ids) - unread
-        ids = tuple(name for name in ids if name in answered)
+        readable = set(found[0].ids) - unread
+        ids = tuple(name for name in ids if name in readable)
         found = [part.select(ids) for part in found]
-        learnt = np.any([part.in_sample for part in found], axis=0)
-        answers[split] = ids, trained.predict_parts(found), learnt, unread
-    return answers
+        in_sample = np.any([part.in_sample for part in found], axis=0)
+        predictions[split] = SplitPredictions(ids, trained.predict_parts(found), in_sample, unread)
+    return predictions
 
 
 def _check_same_kind(part: Logits, rows: StackingSet, split: str) -> None:
@@ -256,13 +268,13 @@ def _write(
     name: str,
     rows: StackingSet,
     trained: TrainedStacker,
-    answers: dict[str, Answers],
+    predictions: dict[str, SplitPredictions],
 ) -> None:
     """Write the stacker and its predictions as one folder, in place of an older one."""
     fitted_on = trained.fitted_on
     with write_folder(folder) as new:
         save_stacker(new, trained)
-        for split, (ids, probabilities, in_sample, unread) in answers.items():
+        for split, (ids, probabilities, in_sample, unread) in predictions.items():
             provenance = LogitsSidecar(
                 kind="probabilities",
                 split=split,

@@ -109,7 +109,7 @@ class Run:
         return self.config.branches
 
     def layer_weights(self) -> dict[str, dict[str, float]]:
-        """Return the learnt weight of each layer, by the name of each branch that sums several."""
+        """Return the learned weight of each layer, by the name of each branch that sums several."""
         return {
             self.branches[index].encoder: dict(
                 zip(map(str, self.branches[index].layers), shares, strict=True)

@@ -4,7 +4,7 @@ import pytest
 from synthetic_report import PAPER, make_evaluation, read_evaluation
 from synthetic_run import make_branch, make_run_config
 
-from serctl.evaluation.published import RELEASED, TABLE_2, compare_note, lay_beside
+from serctl.evaluation.published import RELEASED, TABLE_2, compare_note, pair_published
 from serctl.options import TrainOptions, read_recipe
 
 NAMES = [f"{'+'.join(encoders)}-{loss}" for loss in ("wce", "wce+sml") for encoders in PAPER]
@@ -29,33 +29,37 @@ def document():
 
 
 def test_every_row_of_the_paper_finds_its_system(document) -> None:
-    beside = lay_beside(read_evaluation(document), configs_of())
-    assert [row.published for row in beside] == list(TABLE_2)
-    assert [row.system is None for row in beside] == [True, True] + [False] * 13
-    named = {row.system.name for row in beside if row.system}
+    published = pair_published(read_evaluation(document), configs_of())
+    assert [row.published for row in published] == list(TABLE_2)
+    assert [row.system is None for row in published] == [True, True] + [False] * 13
+    named = {row.system.name for row in published if row.system}
     assert named == {*NAMES, "stack"}
-    ns3 = next(row for row in beside if row.published.title == "Whisper + Roberta + NS3")
+    ns3 = next(row for row in published if row.published.title == "Whisper + Roberta + NS3")
     assert ns3.system.name == "whisper-large-v3+roberta-large+facodec-prosody-wce"
-    assert all(row.is_released for row in beside if row.system)
+    assert all(row.is_released for row in published if row.system)
 
 
 def test_the_paper_stands_beside_its_own_corpus_and_split_only(document) -> None:
     other = make_evaluation(60, runs=("a",), prefix="03a01")
-    assert lay_beside(read_evaluation(other), {}) == []
-    assert lay_beside(read_evaluation(document | {"split": "test1"}), configs_of()) == []
-    assert lay_beside(read_evaluation(document | {"labels": ("angry", "sad")}), configs_of()) == []
+    assert pair_published(read_evaluation(other), {}) == []
+    assert pair_published(read_evaluation(document | {"split": "test1"}), configs_of()) == []
+    assert (
+        pair_published(read_evaluation(document | {"labels": ("angry", "sad")}), configs_of()) == []
+    )
 
 
 def test_a_stacker_of_fewer_models_is_not_the_papers(document) -> None:
-    beside = lay_beside(read_evaluation(document), configs_of(NAMES[:11]))
-    assert beside[-1].system is None
+    published = pair_published(read_evaluation(document), configs_of(NAMES[:11]))
+    assert published[-1].system is None
 
 
 def test_runs_trained_otherwise_are_named(document) -> None:
     configs = configs_of() | configs_of(NAMES[:1], {"pooling": "vector"})
-    note = compare_note(lay_beside(read_evaluation(document), configs))
+    note = compare_note(pair_published(read_evaluation(document), configs))
     assert f"not strictly comparable: {NAMES[0]}, stack." in note
-    assert "not strictly" not in compare_note(lay_beside(read_evaluation(document), configs_of()))
+    assert "not strictly" not in compare_note(
+        pair_published(read_evaluation(document), configs_of())
+    )
 
 
 def test_the_shipped_recipe_is_the_released_one() -> None:

@@ -6,13 +6,13 @@ import io
 from synthetic_report import make_evaluation, read_evaluation
 from synthetic_run import make_branch, make_run_config
 
-from serctl.evaluation.published import lay_beside
+from serctl.evaluation.published import pair_published
 from serctl.evaluation.table import (
     escape_latex,
     make_records,
     to_csv,
     to_latex,
-    to_markdown_beside,
+    to_markdown_published,
 )
 from serctl.options import TrainOptions
 
@@ -32,16 +32,16 @@ def test_csv_holds_every_figure_to_the_last_digit() -> None:
 
 def test_the_papers_figures_and_its_other_rows_join_on_its_corpus() -> None:
     document = read_evaluation(make_evaluation(60))
-    records = make_records(document, lay_beside(document, CONFIGS))
+    records = make_records(document, pair_published(document, CONFIGS))
     by_name = {record["system"]: record for record in records}
     assert by_name["a"]["paper_bs_f1"] == 0.392
     assert by_name["Stacking"]["paper_bs_f1"] == 0.430
     assert by_name["Stacking"]["macro_f1"] is None
     assert by_name["Baseline (wce)"]["paper_test_macro_f1"] == 0.329
     assert len(records) == 4 + 15 - 1
-    text = to_markdown_beside(lay_beside(document, CONFIGS))
+    text = to_markdown_published(pair_published(document, CONFIGS))
     assert "| WavLM + Roberta (wce) | a | 0.363 |" in text
-    assert to_markdown_beside([]) == ""
+    assert to_markdown_published([]) == ""
 
 
 def test_latex_escapes_names_and_marks_the_best() -> None:

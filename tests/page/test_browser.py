@@ -150,15 +150,15 @@ def test_a_cell_of_the_matrix_opens_its_utterances(shown, page) -> None:
     driver = shown
     document = json.loads((page.parent / "dev.json").read_text())
     stack = next(system for system in document["systems"] if system["name"] == "stack")
-    details = find(driver, "[data-exhibit=confusion] details")
+    details = find(driver, "[data-chart=confusion] details")
     driver.execute_script("arguments[0].open = true", details)
-    cell = find(driver, "[data-exhibit=confusion] tbody tr:nth-child(3) td:nth-child(2) button")
+    cell = find(driver, "[data-chart=confusion] tbody tr:nth-child(3) td:nth-child(2) button")
     cell.send_keys(Keys["enter"])
     expect_count(driver, stack["confusion"][2][0])
     assert driver.execute_script("return document.activeElement.name") == "true"
     from selenium.webdriver import ActionChains
 
-    plot = find(driver, "[data-exhibit=confusion] .nsewdrag")
+    plot = find(driver, "[data-chart=confusion] .nsewdrag")
     driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
     box = plot.rect
     first = (-box["width"] * 7 / 16, -box["height"] * 7 / 16)

@@ -67,9 +67,9 @@ def test_a_figure_shows_markup_in_a_name_as_text() -> None:
     document = make_evaluation(60)
     document["systems"][0]["name"] = "<b>x</b><a href='javascript:1'>"
     system = read_evaluation(document).systems[0]
-    exhibit = show_subsets([system])
-    assert "<" not in exhibit.figure["data"][0]["name"]
-    assert exhibit.rows[0][0] == system.name
+    chart = show_subsets([system])
+    assert "<" not in chart.figure["data"][0]["name"]
+    assert chart.rows[0][0] == system.name
 
 
 def test_every_figure_has_its_numbers_as_a_table() -> None:
@@ -83,9 +83,9 @@ def test_every_figure_has_its_numbers_as_a_table() -> None:
     importances = show_importances(["a", "b"], labels, shares)
     assert [row[-1] for row in importances.rows] == ["80.0", "20.0"]
     assert "a (80 %)" in importances.summary
-    for exhibit in (confusion, importances, show_subsets(document.systems)):
-        assert all(len(row) == len(exhibit.columns) for row in exhibit.rows)
-        json.dumps(exhibit.figure)
+    for chart in (confusion, importances, show_subsets(document.systems)):
+        assert all(len(row) == len(chart.columns) for row in chart.rows)
+        json.dumps(chart.figure)
 
 
 def test_a_figure_names_colours_and_leaves_them_to_the_page() -> None:

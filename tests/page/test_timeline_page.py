@@ -104,14 +104,14 @@ def test_on_a_narrow_screen_nothing_scrolls_sideways(driver, open_page, page) ->
 
 def test_the_figure_holds_the_probabilities_and_its_table_the_segments() -> None:
     timeline = make_timeline(20)
-    exhibit = show_course(timeline)
-    areas = [trace for trace in exhibit.figure["data"] if trace.get("stackgroup")]
+    chart = show_course(timeline)
+    areas = [trace for trace in chart.figure["data"] if trace.get("stackgroup")]
     assert [trace["name"] for trace in areas] == list(LABELS)
     for step in range(20):
         total = sum(trace["y"][step] for trace in areas)
         spoken = timeline.emotions[step] is not None or timeline.probabilities[step, 0] >= 0
         assert total == pytest.approx(1 if spoken else 0, abs=0.001)
-    assert len(exhibit.rows) == len(timeline.segments)
+    assert len(chart.rows) == len(timeline.segments)
     figure = make_figure(timeline, "dark")
     assert "var(" not in figure.to_json()
 

@@ -88,8 +88,8 @@ def test_the_command_says_where_the_page_is(tmp_path: Path) -> None:
 def test_curves_and_importances_come_from_runs_and_stackers(tmp_path: Path) -> None:
     workspace = write_project(tmp_path, make_evaluation(40))
     data = data_of(report(workspace, ReportOptions()).output)
-    assert [row[:3] for row in data["exhibits"]["curves"]["rows"]] == [["a", 20, 9], ["b", 20, 10]]
-    assert [row[0] for row in data["exhibits"]["importances-0"]["rows"]] == ["a", "b"]
+    assert [row[:3] for row in data["charts"]["curves"]["rows"]] == [["a", 20, 9], ["b", 20, 10]]
+    assert [row[0] for row in data["charts"]["importances-0"]["rows"]] == ["a", "b"]
 
 
 def test_a_training_that_goes_on_has_its_curve_too(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_training_that_goes_on_has_its_curve_too(tmp_path: Path) -> None:
     (running / "summary.json").unlink()
     lines = (running / "metrics.jsonl").read_text().splitlines(keepends=True)
     (running / "metrics.jsonl").write_text("".join(lines[:5]))
-    rows = data_of(report(workspace, ReportOptions()).output)["exhibits"]["curves"]["rows"]
+    rows = data_of(report(workspace, ReportOptions()).output)["charts"]["curves"]["rows"]
     assert [row[:2] for row in rows] == [["a", 20], ["b", 20], ["running (not finished)", 5]]
 
 
@@ -117,7 +117,7 @@ def test_fold_models_have_their_mean_and_a_curve_each_while_they_train(tmp_path:
         (place / "metrics.jsonl").unlink()
     for unfinished in ("running", "running/folds/1"):
         (workspace.runs / unfinished / "summary.json").unlink()
-    rows = data_of(report(workspace, ReportOptions()).output)["exhibits"]["curves"]["rows"]
+    rows = data_of(report(workspace, ReportOptions()).output)["charts"]["curves"]["rows"]
     assert [row[:2] for row in rows] == [
         ["a", 20],
         ["b (mean of 2 folds)", 6],
@@ -146,7 +146,7 @@ def test_an_evaluation_alone_is_enough(tmp_path: Path) -> None:
     for path in (workspace.runs / "a").iterdir():
         path.unlink()
     data = data_of(report(workspace, ReportOptions()).output)
-    assert list(data["exhibits"]) == ["subsets"]
+    assert list(data["charts"]) == ["subsets"]
 
 
 def test_recognised_words_stand_in_for_missing_ones(tmp_path: Path) -> None:

@@ -1,16 +1,16 @@
 "use strict";
 // The course of each channel, a cursor that follows the audio, and the transcript.
 const audio = document.querySelector("audio");
-const figures = [...document.querySelectorAll(".exhibit")].map((box, i) => ({
-  exhibit: data.exhibits[i],
+const figures = [...document.querySelectorAll(".chart")].map((box, i) => ({
+  chart: data.charts[i],
   plot: box.querySelector(".plot"),
   cursor: box.querySelector(".cursor"),
   summary: box.querySelector(".summary"),
   table: box.querySelector("details > div"),
 }));
 
-function drawCourse({ exhibit, plot }) {
-  Plotly.react(plot, colour(exhibit.figure.data), layoutOf(exhibit.figure),
+function drawCourse({ chart, plot }) {
+  Plotly.react(plot, colour(chart.figure.data), layoutOf(chart.figure),
     { responsive: true, displayModeBar: false });
 }
 
@@ -49,11 +49,11 @@ document.getElementById("transcript").append(...lines.map((button) => element("l
 document.getElementById("said").hidden = !lines.length;
 
 for (const figure of figures) {
-  const { exhibit, plot, summary, table } = figure;
+  const { chart, plot, summary, table } = figure;
   drawCourse(figure);
-  plot.setAttribute("aria-label", exhibit.summary);
-  summary.textContent = exhibit.summary;
-  table.replaceChildren(makeTable(exhibit.columns, exhibit.rows));
+  plot.setAttribute("aria-label", chart.summary);
+  summary.textContent = chart.summary;
+  table.replaceChildren(makeTable(chart.columns, chart.rows));
   plot.addEventListener("click", (event) => {
     const { xaxis } = plot._fullLayout;
     const x = event.clientX - plot.getBoundingClientRect().left - xaxis._offset;
