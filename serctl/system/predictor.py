@@ -370,12 +370,11 @@ def _align(
     Raises:
         UsageError: There are more or fewer of them than recordings.
     """
-    missing = object()
-    pairs = zip_longest(audio, given, fillvalue=missing) if given is not None else None
-    if pairs is None:
+    if given is None:
         yield from ((one, None) for one in audio)
         return
-    for number, (one, other) in enumerate(pairs):
+    missing = object()
+    for number, (one, other) in enumerate(zip_longest(audio, given, fillvalue=missing)):
         if one is missing or other is missing:
             few = name if other is missing else "audio"
             raise UsageError(
