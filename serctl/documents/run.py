@@ -114,7 +114,7 @@ class RunSummary(Document):
     seconds: float = Field(description="seconds of all epochs, without evaluation")
     profile: dict[str, float] = Field(description="seconds by part of the training loop")
     layer_weights: dict[str, dict[str, float]] = Field(
-        default_factory=dict, description="learnt weight of each layer, by summing branch"
+        default_factory=dict, description="learned weight of each layer, by summing branch"
     )
     skipped: int = Field(default=0, description="utterances without emotion or frames")
     notes: tuple[str, ...] = Field(default=(), description="sentences about the data")

@@ -1,4 +1,4 @@
-"""macro-F1 of the last layer, each other layer and a learnt sum, over speaker-disjoint folds.
+"""macro-F1 of the last layer, each other layer and a learned sum, over speaker-disjoint folds.
 
     python tests/benchmarks/bench_layers.py PROJECT ENCODER LAYER... [--window N]
 
@@ -73,8 +73,8 @@ def main() -> None:
     )
     joined = "+".join(map(str, given.layers))
     names = {f"layer {n}": f"{given.encoder}@{n}" for n in given.single or given.layers}
-    names |= {"learnt sum": f"{given.encoder}@{joined}"}
-    names |= {"learnt sum, layer norm": names["learnt sum"]}
+    names |= {"learned sum": f"{given.encoder}@{joined}"}
+    names |= {"learned sum, layer norm": names["learned sum"]}
     rows = [row for row in read_manifest(workspace.manifest) if row.emotion]
     truth = {row.utterance_id: row.emotion for row in rows}
     speakers = {row.utterance_id: row.speaker for row in rows}
