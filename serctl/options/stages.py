@@ -110,7 +110,7 @@ class ExportLogitsOptions:
     predicted_by: Literal["auto", "folds", "main"] = option(
         "auto",
         "Models that predict utterances no model was trained on: the mean of the fold models, or "
-        "the main model; auto takes the fold models of a run without a main model.",
+        "the main model; auto takes the fold models where the run has any.",
     )
     batch_size: int = option(64, "Utterances in a batch; it does not change the logits.", min=1)
     device: str = device_option()

@@ -217,7 +217,9 @@ class TrainOptions:
         shown="none",
     )
     main: bool = option(
-        False, "With --folds: also train one model on all of train, to predict.", panel=RUN
+        False,
+        "With --folds: also train a model on all of train (export-logits --predicted-by main).",
+        panel=RUN,
     )
     heldout: bool = option(
         False, "Keep a speaker-disjoint tenth of train for the stacker.", panel=RUN

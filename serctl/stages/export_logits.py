@@ -12,7 +12,7 @@ from serctl.config import Workspace, options_to_dict
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Manifest, Utterance, read_manifest
 from serctl.documents.logits import LogitsSidecar
-from serctl.documents.run import RunConfig
+from serctl.documents.run import PredictedBy, RunConfig
 from serctl.encoding.features import check_features, reopen_branches
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_sidecar, write_logits
@@ -26,6 +26,7 @@ from serctl.training.dataset import build_set, make_reader
 from serctl.training.inference import Outputs, infer
 from serctl.training.run_folder import (
     CONFIG,
+    MODEL,
     SUMMARY,
     TRAIN_IDS,
     hash_document,
@@ -131,8 +132,10 @@ class _Export:
         device: torch.device,
     ) -> None:
         self.folder, self.options, self.device = folder, options, device
-        wanted = options.predicted_by
-        self.predicted_by = usual_model(folder) if wanted == "auto" else wanted
+        config = RunConfig.read(folder / CONFIG)
+        self.folds = list_folds(folder, config)
+        self.source = _choose_source(options, config, bool(self.folds))
+        self.predicted_by = _choose_model(options, folder, self.source)
         self.run = load_run(folder, device, self.predicted_by)
         self.branches = reopen_branches(workspace, self.run.branches)
         self.manifest = read_manifest(workspace.manifest)
@@ -143,8 +146,6 @@ class _Export:
             rows = self.manifest.utterances
             self.readers = make_speaker_readers(self.branches, rows, moments)
         self.trained_on = _read_ids(folder)
-        self.folds = list_folds(folder, self.run.config)
-        self.source = self._choose_source()
 
     def check_folds(self, rows: Sequence[Utterance]) -> list[str]:
         """Return a note on fold models that are not finished and not needed for these rows.
@@ -251,17 +252,6 @@ class _Export:
         attributes = None if outputs.attributes is None else outputs.attributes[order]
         return Outputs(outputs.logits[order], attributes)
 
-    def _choose_source(self) -> str:
-        wanted, heldout = self.options.train_logits, self.run.config.options.heldout
-        if wanted == "auto":
-            return "oof" if self.folds else "heldout" if heldout else "in-sample"
-        if (wanted == "oof" and not self.folds) or (wanted == "heldout" and not heldout):
-            flag = "--folds 5" if wanted == "oof" else "--heldout"
-            raise LogitsError(
-                f"Run '{self.folder.name}' has no {wanted} logits. Train it with {flag}."
-            )
-        return wanted
-
     def _unscale(self, attributes: np.ndarray | None) -> np.ndarray | None:
         scale = self.run.config.attributes
         if attributes is None or scale is None:
@@ -295,6 +285,26 @@ class _Export:
             environment=environment(),
             unread=tuple(unread),
         )
+
+
+def _choose_source(options: ExportLogitsOptions, config: RunConfig, folded: bool) -> str:
+    """Return which logits of train are written: ``oof``, ``heldout`` or ``in-sample``."""
+    wanted, heldout = options.train_logits, config.options.heldout
+    if wanted == "auto":
+        return "oof" if folded else "heldout" if heldout else "in-sample"
+    if (wanted == "oof" and not folded) or (wanted == "heldout" and not heldout):
+        flag = "--folds 5" if wanted == "oof" else "--heldout"
+        raise LogitsError(f"Run '{options.run}' has no {wanted} logits. Train it with {flag}.")
+    return wanted
+
+
+def _choose_model(options: ExportLogitsOptions, folder: Path, source: str) -> PredictedBy:
+    """Return which model of the run predicts what no model was trained on."""
+    if options.predicted_by != "auto":
+        return options.predicted_by
+    # Only the main model was trained on all of train, so in-sample logits are its own.
+    in_sample = source == "in-sample" and (folder / MODEL).is_file()
+    return "main" if in_sample else usual_model(folder)
 
 
 def _is_written(path: Path, wanted: LogitsSidecar) -> bool:

@@ -90,12 +90,12 @@ def hash_document(document: Any) -> str:
 
 
 def usual_model(folder: Path) -> PredictedBy:
-    """Return which model of a run predicts: the main model where there is one, else its folds.
+    """Return which model of a run predicts: the mean of its fold models where it has any.
 
-    The main model would do for every run that stands alone. It does not for one that is stacked,
-    because the stacker is fitted on predictions of the folds.
+    A stacker is fitted on predictions of the fold models, so everything else that it reads has to
+    be predicted by them too. The main model of such a run predicts only where it is named.
     """
-    return "folds" if not (folder / MODEL).is_file() and (folder / "folds").is_dir() else "main"
+    return "folds" if (folder / "folds").is_dir() else "main"
 
 
 def list_folds(folder: Path, config: RunConfig) -> list[Path]:

@@ -15,8 +15,9 @@ from serctl.encoding.features import reopen_branches
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.systems import find_systems
 from serctl.errors import CheckpointError, LogitsError, UnknownNameError
-from serctl.options import ExportLogitsOptions
+from serctl.options import ExportLogitsOptions, StackOptions
 from serctl.stages.export_logits import export_logits
+from serctl.stages.stack import stack
 from serctl.stages.train import train
 from serctl.training.checkpoint import load_run
 from serctl.training.dataset import build_set
@@ -141,11 +142,12 @@ def test_what_a_run_does_not_have_is_refused(project):
 def test_only_train_waits_for_the_fold_models(project, gone):
     folds = project.runs / "folded" / "folds"
     (folds / gone).rename(project.root / "away")
-    result = export_logits(project, replace(EXPORT, run="folded", splits=("dev", "test")))
+    others = replace(EXPORT, run="folded", splits=("dev", "test"), predicted_by="main")
+    result = export_logits(project, others)
     assert [part.source for part in result.splits] == ["main", "main"]
     assert any("its logits of train need it" in note for note in result.notes)
     with pytest.raises(CheckpointError, match=r"fold model .*1.* is not finished.*--split dev"):
-        export_logits(project, replace(EXPORT, run="folded"))
+        export_logits(project, replace(EXPORT, run="folded", predicted_by="main"))
     (project.root / "away").rename(folds / gone)
 
 
@@ -158,12 +160,19 @@ def test_new_utterances_are_predicted_by_the_mean_of_the_fold_models(project):
     np.testing.assert_allclose(logits.values, np.mean(parts, axis=0), atol=1e-6)
 
 
-def test_a_run_with_both_kinds_predicts_by_the_one_that_is_asked_for(project):
-    main, by_main = exported(project, "folded", "dev")
-    folds, by_folds = exported(project, "folded", "dev", predicted_by="folds")
-    assert (main.source, folds.source) == ("main", "folds")
+def test_a_run_with_both_kinds_is_predicted_by_its_folds_unless_main_is_named(project):
+    folds, by_folds = exported(project, "folded", "dev")
+    main, by_main = exported(project, "folded", "dev", predicted_by="main")
+    assert (folds.source, main.source) == ("folds", "main")
     assert np.abs(by_main.values - by_folds.values).max() > 1e-4
-    assert exported(project, "folded", "dev")[0].present is False
+    in_sample, _ = exported(project, "folded", "train", train_logits="in-sample")
+    assert read_logits(in_sample.path).provenance.predicted_by == "main"
+
+
+def test_a_run_with_both_kinds_is_stacked_as_it_is_exported(project):
+    export_logits(project, replace(EXPORT, run="folded", overwrite=True))
+    result = stack(project, StackOptions(models=("folded",), stacker="mean-logits", name="both"))
+    assert set(result.splits) == {"dev", "test"}
 
 
 def exported_by(project, folder, split):
