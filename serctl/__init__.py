@@ -93,14 +93,14 @@ _PUBLIC = {
     "serctl.stages.doctor": ("examine", "doctor=examine"),
     "serctl.encoders.listing": ("list_encoders",),
 }
-"""By module: public names, ``name=function`` where the module has another name for it."""
+"""Public names by module. ``name=function`` renames the module's function."""
 _HOME = {
     entry.partition("=")[0]: (module, entry.rpartition("=")[2])
     for module, entries in _PUBLIC.items()
     for entry in entries
 }
 PUBLIC_NAMES = ("__version__", *_HOME)
-"""Every public name. It is not ``__all__``: ``help(serctl)`` would print all their docstrings."""
+"""Every public name. With ``__all__``, ``help(serctl)`` would print all their docstrings."""
 
 
 def __getattr__(name: str) -> object:

@@ -1,7 +1,7 @@
-"""The project file `serctl.toml` and how options are put together.
+"""The project file `serctl.toml` and the precedence of options.
 
-Defaults (the dataclasses of `serctl.options`) < ``serctl.toml`` < recipe < ``--config`` file
-< flags.
+Lowest to highest: defaults (the dataclasses of `serctl.options`), ``serctl.toml``, recipe,
+``--config`` file, flags.
 """
 
 import dataclasses
@@ -30,12 +30,12 @@ OWN_TABLES = ("paths", "weights", "labels")
 
 Options = TypeVar("Options")
 Layer = tuple[str, dict[str, Any]]
-"""Where option values come from, and the values."""
+"""Origin of option values, and the values."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a project keeps what its steps read and write, and its own defaults."""
+    """Paths of a project, and its defaults for the options of the stages."""
 
     root: Path
     paths: Mapping[str, Path] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Workspace:
     """Emotions in the order of the logits; () for the default order of `LabelSet.of`."""
 
     def __post_init__(self) -> None:
-        """Let paths be given as strings."""
+        """Convert strings to paths."""
         object.__setattr__(self, "root", Path(self.root))
         for name in ("paths", "weights"):
             found = {key: Path(path) for key, path in getattr(self, name).items()}
@@ -61,7 +61,7 @@ class Workspace:
 
     @property
     def transcripts(self) -> Path:
-        """The words of each utterance, as `serctl transcribe` wrote them."""
+        """The transcripts, written by `serctl transcribe`."""
         return self._path("transcripts")
 
     @property
@@ -102,10 +102,10 @@ def open_workspace(start: Path | str | None = None) -> Workspace:
 
 
 def find_workspace(start: Path | str | None = None) -> Workspace | None:
-    """Return the project if there is one, for what needs none; a named one must be there.
+    """Return the project, or None if there is none. If ``start`` is given, it must have one.
 
     Raises:
-        ConfigError: ``start`` is given and there is none, or its file is malformed.
+        ConfigError: ``start`` is given and has no project, or the project file is malformed.
     """
     here = Path.cwd()
     there = any((folder / PROJECT_FILE).is_file() for folder in (here, *here.parents))
@@ -159,22 +159,22 @@ def resolve_options(
     config: Path | str | None = None,
     **flags: Any,
 ) -> Options:
-    """Return the options of a stage from all their sources.
+    """Return the options of a stage, merged from all sources.
 
-    Order: defaults < serctl.toml < recipe < ``config`` < ``flags`` that are not None. A recipe that
-    serctl.toml names lies below the other keys of its table. Only one recipe is read: the one that
-    the last source names.
+    Lowest to highest: defaults, serctl.toml, recipe, ``config``, ``flags`` that are not None. A
+    recipe that serctl.toml names has a lower precedence than the other keys of its table. Only one
+    recipe is read: the one that the highest source names.
 
     Args:
         kind: Dataclass of the options.
         stage: Name of their table.
-        workspace: The project; its serctl.toml is read.
+        workspace: Project whose serctl.toml is read.
         config: TOML file with a table of the stage, or the ``config.json`` of a run.
         flags: Values of the command line; None is a flag that was not given.
 
     Raises:
         ConfigError: A key is unknown, or a value has the wrong type or is out of range.
-        UsageError: The same of a flag.
+        UsageError: The same, for a flag.
     """
     stated = workspace.tables.get(stage, {}) if workspace else {}
     layers = [(PROJECT_FILE, check_options(kind, stated, PROJECT_FILE))]
@@ -199,12 +199,12 @@ def resolve_options(
 
 
 def _insert_recipe(kind: type, stage: str, layers: list[Layer]) -> list[Layer]:
-    """Return the layers with the options of the recipe that the last of them names."""
+    """Return the sources with the recipe that the last of them names."""
     naming = [i for i, (_, layer) in enumerate(layers) if layer.get("recipe")]
     if not naming:
         return layers
     source, top = layers[naming[-1]]
-    if source.endswith(".json"):  # a run records all of its options; its recipe may be gone
+    if source.endswith(".json"):  # a run records all options, so its recipe is not needed
         return layers
     at = 0 if naming[-1] == 0 else 1
     name = top["recipe"]
@@ -212,7 +212,7 @@ def _insert_recipe(kind: type, stage: str, layers: list[Layer]) -> list[Layer]:
 
 
 def lay_over(options: Options, values: Mapping[str, Any], source: str) -> Options:
-    """Return options with some values replaced, checked as those of a file.
+    """Return options with some values replaced. They are checked like the values of a file.
 
     Raises:
         ConfigError: A key is unknown, or a value has the wrong type or is out of range.

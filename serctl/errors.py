@@ -1,6 +1,6 @@
-"""Every error a user can cause, each with its exit code.
+"""All errors that a user can cause, with their exit codes.
 
-A message is one line: the value at fault, what was expected, and the next command.
+A message is one line: the value, the expectation and the next command.
 """
 
 import copyreg
@@ -10,17 +10,17 @@ from difflib import get_close_matches
 from typing import Any
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, marks that turn the direction of text, and halves of characters."""
+"""Control characters, marks of text direction, and surrogates."""
 
 
 class SerctlError(Exception):
-    """Base of all errors a user can cause and mend."""
+    """Base of all errors that a user can cause and fix."""
 
     exit_code = 1
 
 
 class UsageError(SerctlError):
-    """Flags that contradict each other, or a value or name that is not known."""
+    """Contradictory flags, or an unknown value or name."""
 
     exit_code = 2
 
@@ -62,7 +62,7 @@ class CheckpointError(SerctlError):
 
 
 class LogitsError(SerctlError):
-    """Logits that cannot be joined: other utterances, labels or values."""
+    """Logits that do not match in utterances, labels or values."""
 
 
 class ReportError(SerctlError):
@@ -70,7 +70,7 @@ class ReportError(SerctlError):
 
 
 class HubError(SerctlError):
-    """A repository of a hub that is absent, closed, unreachable or refuses what is sent."""
+    """A hub repository that is missing, private or unreachable, or refuses a request."""
 
 
 class UnknownNameError(UsageError):
@@ -79,16 +79,16 @@ class UnknownNameError(UsageError):
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         known = sorted(known)
         hint = f" {hint}" if hint else ""
-        listed = f"Known: {', '.join(known)}." if known else "None is there yet."
+        listed = f"Known: {', '.join(known)}." if known else "There are none yet."
         super().__init__(f"Unknown {kind} '{name}'.{guess(name, known)} {listed}{hint}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Be pickled by the message, to reach the user from another process."""
+        """Pickle the message, so that the error can be raised in another process."""
         return copyreg.__newobj__, (type(self), *self.args)  # type: ignore[attr-defined]
 
 
 def guess(name: str, known: Iterable[str]) -> str:
-    """Return what a name was probably meant to be, for an error message; '' if nothing is near.
+    """Return a suggestion for an unknown name, for an error message; '' if none is similar.
 
     Example:
         >>> guess("wavml-large", ["wavlm-large", "roberta-large"])
@@ -99,7 +99,7 @@ def guess(name: str, known: Iterable[str]) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Return how many of something there are.
+    """Return a number with its noun in singular or plural.
 
     Example:
         >>> count(1, "model"), count(1200, "model")
@@ -109,9 +109,9 @@ def count(number: int, noun: str) -> str:
 
 
 def escape_controls(text: str) -> str:
-    r"""Return text with the characters that a terminal would obey written as escapes.
+    r"""Return text with control characters as escapes, so that a terminal does not execute them.
 
-    Names of files and words of strangers may hold them. Line feeds and tabs stay.
+    File names and transcripts may hold them. Line feeds and tabs are kept.
 
     Example:
         >>> print(escape_controls("a\x1b[31m.wav"))
@@ -121,7 +121,7 @@ def escape_controls(text: str) -> str:
 
 
 def first_few(items: Iterable[object], limit: int = 3) -> str:
-    """Return the first offenders and a count of the rest, for an error message.
+    """Return the first items and a count of the rest, for an error message.
 
     Example:
         >>> first_few(["a", "b", "c", "d", "e"])

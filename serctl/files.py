@@ -1,8 +1,8 @@
-"""Writing files and folders so that each is whole or not there, and locks between processes.
+"""Atomic writing of files and folders, and locks between processes.
 
-Everything that serctl writes goes through this module. A new file or folder is written beside its
-name, flushed to the disk, and then renamed, so a crash leaves the old one or the new one. The old
-one is deleted last.
+serctl writes all files through this module. A new file or folder is written under a temporary
+name, flushed to the disk, and then renamed. After a crash there is either the old version or the
+new one. The old version is deleted last.
 """
 
 import json
@@ -18,17 +18,17 @@ from serctl.errors import SerctlError, UsageError, guess
 
 WINDOWS = os.name == "nt"
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that Windows keeps for devices."""
+"""Names that Windows reserves for devices."""
 
 TEXT: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
-"""How text is written. The name of a file need not be UTF-8; its bytes are written as they are."""
+"""Encoding of text. Bytes of file names that are not UTF-8 are written unchanged."""
 
 
 @contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; the file written there replaces ``path`` when the block succeeds.
+    """Yield a temporary path. Its file replaces ``path`` when the block succeeds.
 
-    For libraries that write to a path. Two processes that write the same file wait for each other.
+    For libraries that write to a path. Processes that write the same file wait for each other.
 
     Raises:
         SerctlError: The file cannot be written (disk full, read-only folder).
@@ -65,11 +65,10 @@ def write_binary(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def write_lines(path: Path) -> Iterator[Callable[[str], None]]:
-    """Yield what writes one line at once, for results that must survive a later error.
+    """Yield a function that writes one line at once, for results that must survive an error.
 
-    Unlike the other files of this module this one grows under its name. It is opened with its
-    first line, so an old file stays until there is something new; a block that ends without any
-    line leaves an empty file.
+    Unlike the other files of this module, the file grows under its final name. The first line
+    replaces an old file. A block that ends without a line leaves an empty file.
 
     Raises:
         SerctlError: The file cannot be written.
@@ -103,7 +102,7 @@ def write_lines(path: Path) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def write_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that replaces ``folder`` when the block succeeds.
+    """Yield an empty folder, which replaces ``folder`` when the block succeeds.
 
     Raises:
         SerctlError: The folder cannot be written, or another process is writing it.
@@ -162,10 +161,10 @@ def recover_folder(folder: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Delete a file if it is there.
+    """Delete a file if it exists.
 
     Raises:
-        SerctlError: It cannot be deleted (read-only disk).
+        SerctlError: The file cannot be deleted (read-only disk).
     """
     try:
         path.unlink(missing_ok=True)
@@ -174,20 +173,20 @@ def remove_file(path: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder: it leaves its name in one rename, and then its files go."""
+    """Delete a folder: rename it, then delete its files."""
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     folder.rename(aside)
     shutil.rmtree(aside)
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk holds a file's bytes or a folder's names.
+    """Flush a file's bytes or a folder's entries to the disk.
 
-    Windows has no such call for folders; its file systems log renames themselves.
+    Windows has no such call for folders. Its file systems log renames.
     """
     if WINDOWS and path.is_dir():
         return
-    # Windows flushes only what is open for writing.
+    # Windows flushes only files that are open for writing.
     descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -200,11 +199,11 @@ def lock(file: BinaryIO | TextIO | int, *, shared: bool = False, wait: bool = Tr
 
     Args:
         file: An open file or its descriptor.
-        shared: Let others lock it as shared too, and nobody exclusively.
-        wait: Wait for other processes to let go.
+        shared: Take a shared lock: other shared locks are allowed, exclusive ones are not.
+        wait: Wait until other processes release their locks.
 
     Returns:
-        False if another process holds it and ``wait`` is off.
+        False if another process holds a lock and ``wait`` is False.
 
     Raises:
         OSError: The file system has no locks.
@@ -223,10 +222,10 @@ def lock(file: BinaryIO | TextIO | int, *, shared: bool = False, wait: bool = Tr
 
 
 def open_locked(path: Path, *, shared: bool = False, wait: bool = True) -> BinaryIO | None:
-    """Open and lock a file, which is made where there is none; None if another process holds it.
+    """Open and lock a file, and create it if necessary; None if another process holds it.
 
-    Whoever holds the lock may delete or rename the file: the others then lock the one that has
-    its name.
+    The holder of the lock may delete or rename the file. Other processes then lock the new file
+    of that name.
 
     Raises:
         OSError: The file cannot be written, or the file system has no locks.
@@ -248,9 +247,9 @@ def open_locked(path: Path, *, shared: bool = False, wait: bool = True) -> Binar
 
 @contextmanager
 def hold(path: Path, *, wait: bool = False, shared: bool = False) -> Iterator[None]:
-    """Keep other processes from a block that writes ``path``, by the file ``.<name>.lock``.
+    """Lock ``path`` for the block with the file ``.<name>.lock``.
 
-    ``shared`` keeps away only those that do not share it.
+    A ``shared`` lock excludes only exclusive ones.
 
     Raises:
         SerctlError: Another process holds it (unless ``wait``), or the lock cannot be written.
@@ -259,22 +258,22 @@ def hold(path: Path, *, wait: bool = False, shared: bool = False) -> Iterator[No
     try:
         file = open_locked(name, shared=shared, wait=wait)
     except OSError as error:
-        raise SerctlError(f"Cannot write beside '{path}': {error.strerror or error}.") from error
+        raise SerctlError(f"Cannot lock '{path}': {error.strerror or error}.") from error
     if file is None:
         raise SerctlError(f"Another process is writing '{path}'. Wait for it to end, or stop it.")
     with file:
         try:
             yield
         finally:
-            if not shared:  # or a newcomer would lock a new file beside the others that share it
+            if not shared:  # a later process would lock a new file while others share this one
                 with suppress(OSError):  # Windows deletes no open file
                     name.unlink()
 
 
 def _beside(path: Path, suffix: str) -> Path:
-    """Return the temporary name of a path: one for all, so that nothing piles up after kills.
+    """Return the temporary name of a path. All processes share it, so kills leave one file only.
 
-    Windows cannot rename a file that is open, hence cannot reserve it: names by process there.
+    On Windows the name contains the process id, because an open file cannot be renamed there.
     """
     process = f".{os.getpid()}" if WINDOWS else ""
     return path.with_name(f".{path.name}{process}.{suffix}")
@@ -282,7 +281,7 @@ def _beside(path: Path, suffix: str) -> Path:
 
 @contextmanager
 def _reserve_file(temporary: Path) -> Iterator[None]:
-    """Make an empty temporary file that no other process writes during the block."""
+    """Create an empty temporary file and lock it for the block."""
     if WINDOWS:
         yield
         return
@@ -291,7 +290,7 @@ def _reserve_file(temporary: Path) -> Iterator[None]:
     except OSError:
         if not temporary.exists():
             raise
-        file = temporary.open("ab")  # without locks, only two writers at once would suffer
+        file = temporary.open("ab")  # without locks, only concurrent writers are at risk
     assert file is not None
     with file:
         file.truncate(0)
@@ -300,7 +299,7 @@ def _reserve_file(temporary: Path) -> Iterator[None]:
 
 @contextmanager
 def _reserve_folder(new: Path) -> Iterator[None]:
-    """Make an empty temporary folder that no other process writes during the block."""
+    """Create an empty temporary folder and lock it for the block."""
     new.mkdir(parents=True, exist_ok=True)
     descriptor = -1 if WINDOWS else os.open(new, os.O_RDONLY)
     try:
@@ -310,7 +309,7 @@ def _reserve_folder(new: Path) -> Iterator[None]:
                 free = lock(descriptor, wait=False)
             if not free or not is_at(descriptor, new):
                 raise SerctlError(f"Another process is writing '{new}'. Wait for it to end.")
-        for path in new.iterdir():  # of a writer that was killed
+        for path in new.iterdir():  # files of a process that was killed
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         yield
     finally:
@@ -327,7 +326,7 @@ def is_at(descriptor: int, path: Path) -> bool:
 
 
 def is_portable_name(name: str) -> bool:
-    """Return whether every system takes this as the name of a file or folder.
+    """Return whether a name is valid for files and folders on Linux, macOS and Windows.
 
     Example:
         >>> [is_portable_name(name) for name in ("wavlm-s0", "a:b", "../x", "con.x", "end.")]
@@ -338,21 +337,21 @@ def is_portable_name(name: str) -> bool:
 
 
 def check_name(flag: str, name: str) -> str:
-    """Return a name that a flag gave, if it can be that of a folder on every system.
+    """Return the name that a flag gave if it is a valid folder name on every system.
 
     Raises:
-        UsageError: It holds a slash or another character that is refused, or leads elsewhere.
+        UsageError: The name holds a slash or another forbidden character, or is reserved.
     """
     if not is_portable_name(name) or name.startswith("."):
         raise UsageError(
-            f"{flag} '{name}' cannot name a file. Leave out < > : \" / \\ | ? *, a dot at either "
-            f"end, and names such as CON."
+            f"{flag} '{name}' is not a valid file name. Expected a name without "
+            f'< > : " / \\ | ? *, without a dot at either end, and not reserved such as CON.'
         )
     return name
 
 
 def guess_path(name: str) -> str:
-    """Return what lies beside a path that does not exist and was probably meant; '' if nothing."""
+    """Return a suggestion for a path that does not exist; '' if no name there is similar."""
     path = Path(name).expanduser()
     return guess(path.name, [neighbour.name for neighbour in path.parent.glob("*")])
 
@@ -365,7 +364,11 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def read_json(path: Path, error: type[SerctlError], hint: str = "") -> Any:
-    """Read a JSON document; a missing or damaged file is an ``error`` with the hint."""
+    """Read a JSON document.
+
+    Raises:
+        SerctlError: The file is missing or damaged. The type is ``error``, with the hint.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -375,9 +378,9 @@ def read_json(path: Path, error: type[SerctlError], hint: str = "") -> Any:
 
 
 def guard_cell(value: object) -> object:
-    """Return a cell of a table for people that no spreadsheet takes for a formula.
+    """Return a table cell that spreadsheets do not execute as a formula.
 
-    Text that begins like one gets an apostrophe in front, as spreadsheets write it themselves.
+    Text that begins like a formula gets a leading apostrophe.
 
     Example:
         >>> guard_cell("=1+1"), guard_cell("plain"), guard_cell("-0.5")
@@ -393,7 +396,7 @@ def guard_cell(value: object) -> object:
 
 
 def guard_path(path: str) -> str:
-    """Return a relative path that no spreadsheet takes for a formula, and no command for a flag.
+    """Return a relative path that is not read as a formula or as a flag.
 
     Example:
         >>> guard_path("-rf.wav"), guard_path("a.wav")

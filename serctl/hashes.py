@@ -1,4 +1,4 @@
-"""Hashes of files, remembered with each file's size and time so that it is read once."""
+"""Hashes of files, cached by size and modification time so that each file is read once."""
 
 import hashlib
 import json
@@ -13,11 +13,11 @@ from serctl.errors import SerctlError
 from serctl.files import read_json, write_json
 
 SETTLED_SECONDS = 2.0
-"""A younger file is not remembered: it may change again without a change of its time."""
+"""Minimum age of a cached file. A younger one may change again without a change of its time."""
 
 
 def hash_file(path: Path, algorithm: Callable[[], Any] = hashlib.sha256) -> str:
-    """Return the hash of a file in hex, read in pieces.
+    """Return the hexadecimal hash of a file, which is read in blocks.
 
     Raises:
         OSError: The file cannot be read.
@@ -27,10 +27,10 @@ def hash_file(path: Path, algorithm: Callable[[], Any] = hashlib.sha256) -> str:
 
 
 class FileHashes:
-    """Hashes of files; only a file whose size or time has changed is read again.
+    """Hashes of files. A file is read again only if its size or time has changed.
 
     Args:
-        document: JSON file that keeps the hashes. A damaged one is the same as none.
+        document: JSON file that keeps the hashes. A damaged one is ignored.
         hash_file: Computes the hash of a file.
     """
 
@@ -41,7 +41,7 @@ class FileHashes:
         self._known: dict[str, list[Any]] = {}
         with suppress(SerctlError, TypeError, KeyError):
             found = read_json(document, SerctlError)
-            # A flipped bit in a hash would mark whole features as stale.
+            # A flipped bit in a hash would mark valid features as stale.
             if found["crc32"] == _checksum(found["files"]):
                 self._known = found["files"]
 

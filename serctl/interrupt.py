@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: one way to stop, so that whatever is stopped keeps its finished work."""
+"""Ctrl-C and SIGTERM have the same effect, so that a stopped stage keeps its finished work."""
 
 import signal
 import threading
@@ -8,15 +8,15 @@ from types import FrameType
 from typing import NoReturn
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
-"""Of the user, and of a cluster whose time is up."""
+"""Ctrl-C of a user, and the end of a time limit on a cluster."""
 
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
     """Let SIGTERM raise KeyboardInterrupt in the block, as Ctrl-C does.
 
-    The default would end the process at once: stores would lose what they gathered since their
-    last commit. Outside the main thread, which alone receives signals, nothing changes.
+    The default would end the process at once, and stores would lose uncommitted frames. Outside
+    the main thread the block has no effect, because only the main thread receives signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -34,9 +34,9 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM of the block into a set event; a second acts at once.
+    """Yield an event that the first Ctrl-C or SIGTERM sets. The second one interrupts at once.
 
-    Outside the main thread, which alone receives signals, the event is never set.
+    Outside the main thread the event is not set, because only the main thread receives signals.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

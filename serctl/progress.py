@@ -1,4 +1,4 @@
-"""How a long stage reports its progress; silent unless a caller wants to see it."""
+"""Progress reports of long stages. The default is silent."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +12,16 @@ class Advance(Protocol):
 
 
 class Progress(Protocol):
-    """Where stages report to: ``with progress.task("wavlm-large", 480, "utterances") as advance``.
+    """Receiver of progress: ``with progress.task("wavlm-large", 480, "utterances") as advance``.
 
-    ``total`` counts units of the name ``unit``; without a total the end is not known.
+    ``total`` is the number of units; ``unit`` is their name. None means that it is unknown.
     """
 
     def task(self, description: str, total: int | None = None, unit: str = ""): ...  # type: ignore[no-untyped-def]  # noqa: D102
 
 
 class Silent:
-    """The default: nothing is shown."""
+    """The default, which shows no progress."""
 
     @contextmanager
     def task(self, description: str, total: int | None = None, unit: str = "") -> Iterator[Advance]:

@@ -1,4 +1,4 @@
-"""Device, dtype, seeds and versions: the only module of the ground floor that knows torch."""
+"""Device, dtype, seeds and versions. It is the only module of floor 0 that imports torch."""
 
 import platform
 import random
@@ -15,7 +15,7 @@ REPORTED_PACKAGES = ("serctl", "torch", "transformers", "zarr", "numpy", "scikit
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device a name stands for; ``auto`` takes CUDA, then MPS, then the CPU.
+    """Return the device of a name; ``auto`` takes CUDA, else MPS, else the CPU.
 
     Raises:
         ConfigError: The device does not exist on this machine.
@@ -36,10 +36,10 @@ def resolve_device(name: str) -> torch.device:
 
 @contextmanager
 def split_threads(device: torch.device) -> Iterator[int]:
-    """Let the block run many computations side by side instead of each on all cores.
+    """Yield the number of computations to run in parallel.
 
     On a CPU every computation gets one thread, so that its result does not depend on the number
-    of cores, and the block is told how many to run at once; elsewhere it is told 1.
+    of cores. On other devices the number is 1.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu":
@@ -53,14 +53,14 @@ def split_threads(device: torch.device) -> Iterator[int]:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the global generators; only weight initialisation and dropout read them."""
+    """Seed the global generators, which only weight initialisation and dropout use."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def environment() -> dict[str, str]:
-    """Return the versions that belong in every run: Python, packages, machine."""
+    """Return the versions of Python, packages and machine that every run records."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for name in REPORTED_PACKAGES:
         try:

@@ -109,4 +109,4 @@ def test_a_flag_of_the_wrong_value_is_named_as_it_was_typed() -> None:
 
 def test_a_name_where_nothing_is_known_says_so() -> None:
     told = str(UnknownNameError("run", "nope", [], "Make one with: serctl train"))
-    assert told == "Unknown run 'nope'. None is there yet. Make one with: serctl train"
+    assert told == "Unknown run 'nope'. There are none yet. Make one with: serctl train"

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from serctl import __version__
 from serctl.cli import console
-from serctl.cli.usage import CommandLineError, describe_slip
+from serctl.cli.usage import CommandLineError, to_usage_error
 from serctl.errors import SerctlError, UnknownNameError, escape_controls
 from serctl.interrupt import sigterm_as_interrupt
 
@@ -19,7 +19,7 @@ RESUMABLE = ("init", "transcribe", "layers", "extract", "train", "export-logits"
 
 
 class ErrorHandlingGroup(TyperGroup):
-    """Print a `SerctlError` or a slip of typing as one line on stderr and exit with its code."""
+    """Print a `SerctlError` or a usage error as one line on stderr and exit with its code."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the subcommand; ``SERCTL_DEBUG=1`` keeps the traceback."""
@@ -50,15 +50,15 @@ def _one_line_errors(ctx: Any) -> Iterator[None]:
     except (SerctlError, CommandLineError) as error:
         if os.environ.get("SERCTL_DEBUG"):
             raise
-        told = error if isinstance(error, SerctlError) else describe_slip(error, ctx)
-        text = _escape(escape_controls(str(told)))
+        known = error if isinstance(error, SerctlError) else to_usage_error(error, ctx)
+        text = _escape(escape_controls(str(known)))
         soft = not console.err.is_terminal
         console.err.print(f"[bold red]Error:[/] {text}", soft_wrap=soft)
-        raise typer.Exit(told.exit_code) from None
+        raise typer.Exit(known.exit_code) from None
     except KeyboardInterrupt:
-        goes_on = ctx.invoked_subcommand in RESUMABLE
-        kept = "Finished work is kept; the same command continues from there."
-        console.say(f"Interrupted. {kept if goes_on else 'The same command begins anew.'}")
+        resumes = ctx.invoked_subcommand in RESUMABLE
+        kept = "Finished work is kept. Run the same command again to continue."
+        console.say(f"Interrupted. {kept if resumes else 'Run the same command to start again.'}")
         raise typer.Exit(130) from None
 
 

@@ -36,7 +36,7 @@ def make(workspace: Workspace, options: BundleOptions, as_json: JsonOpt = False)
 
 @bundle.command()
 def check(name: BundleArg, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
-    """Check every file against its hash, and whether the weights of the encoders are here."""
+    """Check every file against its hash, and list encoders whose weights are not installed."""
     from serctl.stages.bundle import describe_bundle, find_missing_weights
 
     result = describe_bundle(name)
@@ -44,14 +44,14 @@ def check(name: BundleArg, project: ProjectOpt = None, as_json: JsonOpt = False)
         console.say(note)
     workspace = find_workspace(project)
     missing = find_missing_weights(result.document, workspace.weights if workspace else {})
-    text = f"'{name}' is whole: {result.files} files, {result.size / 1e6:,.1f} MB\n"
+    text = f"'{name}' is intact: {result.files} files, {result.size / 1e6:,.1f} MB\n"
     console.show(
         {"digest": result.digest, "files": result.files, "missing_weights": missing},
         f"{text}  sha256 {result.digest}",
         as_json=as_json,
     )
     for encoder in missing:
-        console.say(f"The weights of '{encoder}' are not here; predict will download them.")
+        console.say(f"Weights of '{encoder}' not found on this machine. predict downloads them.")
 
 
 @bundle.command()

@@ -24,7 +24,7 @@ NamesArg = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all stores.")
 ]
 DryRunOpt = Annotated[
-    bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
+    bool, typer.Option("--dry-run", help="Print the changes without making them.")
 ]
 YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
@@ -56,7 +56,7 @@ def ls(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
 
 @cache.command("info")
 def info(name: NameArg, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
-    """Show what a store holds, what made it, and how to open it in Python."""
+    """Show the content and origin of a store, and how to open it in Python."""
     from serctl.stages.cache import cache_info
 
     summary = cache_info(open_workspace(project), name)
@@ -134,15 +134,15 @@ def rm(
     from serctl.stages.cache import cache_rm
 
     workspace = open_workspace(project)
-    if not dry_run:  # also where a killed `rm` has left nothing but its files
+    if not dry_run:  # a killed `rm` may have left its files only
         remove_abandoned(workspace.cache)
     sizes = cache_rm(workspace, names, dry_run=True)
-    told = ", ".join(f"{name} ({_show_bytes(size)})" for name, size in sizes.items())
+    listed = ", ".join(f"{name} ({_show_bytes(size)})" for name, size in sizes.items())
     if not dry_run:
         if not yes:
-            typer.confirm(f"Delete {told}?", abort=True)
+            typer.confirm(f"Delete {listed}?", abort=True)
         cache_rm(workspace, names)
-    text = f"{'Would delete' if dry_run else 'Deleted'} {told}"
+    text = f"{'Would delete' if dry_run else 'Deleted'} {listed}"
     console.show({"dry_run": dry_run, "stores": sizes}, text, as_json=as_json)
 
 
@@ -181,7 +181,7 @@ def unpack(
 
 def _describe(item: "StoreSummary") -> str:
     coverage = ", ".join(f"{s} {have:,} of {all_:,}" for s, (have, all_) in item.coverage.items())
-    rate = f"{item.frame_rate:g} Hz" if item.frame_rate else "one frame a token"
+    rate = f"{item.frame_rate:g} Hz" if item.frame_rate else "one frame per token"
     facts = {
         "store": item.path,
         **item.key,
@@ -209,13 +209,13 @@ def _describe_check(result: "VerifyResult") -> str:
     found = result.found
     lines = [f"  {item.file}: {item.reason}" for item in found.damages]
     if found.lost and not result.whole:
-        lines.append(f"  to be extracted again: {first_few(found.lost)}")
+        lines.append(f"  lost, extract again: {first_few(found.lost)}")
     if result.restored:
         lines.append(f"  restored from the other copy: {', '.join(result.restored)}")
     if result.extracted:
         lines.append(f"  extracted again: {first_few(result.extracted)}")
     if result.unlisted:
-        lines.append(f"  gone, and not in the manifest: {first_few(result.unlisted)}")
+        lines.append(f"  lost and not in the manifest: {first_few(result.unlisted)}")
     verdict = "repaired" if found.damages and result.whole else "damaged" if lines else "whole"
     size = _show_bytes(found.bytes_read)
     head = f"{found.store}: {verdict} ({found.utterances:,} utterances, {size})"

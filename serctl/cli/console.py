@@ -1,4 +1,4 @@
-"""What a user sees: the result on stdout, progress and hints on stderr."""
+"""Output for the user: the result on stdout, progress and hints on stderr."""
 
 import dataclasses
 import json
@@ -21,13 +21,13 @@ from serctl.progress import Advance
 FILE_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 WORDS = frozenset({"kind", "store", "state", "what", "file", "predicted by"})
-"""Columns of words, which are aligned to the left."""
+"""Columns of text, which are aligned to the left."""
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
 class RichProgress:
-    """A bar on a terminal: finished units, time left and a note. A file gets none."""
+    """Progress bar with finished units, time left and a note. It is shown only on a terminal."""
 
     @contextmanager
     def task(self, description: str, total: int | None = None, unit: str = "") -> Iterator[Advance]:
@@ -42,10 +42,10 @@ class RichProgress:
         bars = Progress(
             *columns,
             console=err,
-            transient=True,  # the result says what was done
+            transient=True,  # the result is printed after it
             expand=True,
             disable=not err.is_terminal,
-            redirect_stdout=out.is_terminal,  # rows that go to a file are no concern of the bar
+            redirect_stdout=out.is_terminal,  # rows in a file do not disturb the bar
         )
         with bars:
             bar = bars.add_task(
@@ -87,12 +87,12 @@ progress = RichProgress()
 
 
 def say(text: str) -> None:
-    """Print something beside the result on stderr, wrapped between words on a terminal."""
+    """Print a line on stderr. A terminal wraps it between words."""
     err.print(escape_controls(text), markup=False, soft_wrap=not err.is_terminal)
 
 
 def make_say_once() -> Callable[[str], None]:
-    """Return a `say` that leaves out a line that it has said before."""
+    """Return a `say` that prints each line only once."""
     said: set[str] = set()
 
     def say_once(line: str) -> None:
@@ -115,16 +115,16 @@ def hint(command: str) -> None:
 
 
 def write_out(text: str, file: TextIO | None = None) -> None:
-    """Write text to stdout (or ``file``), escaped where a terminal would obey it."""
+    """Write text to stdout (or ``file``). Control characters are escaped on a terminal."""
     file = file or sys.stdout
     if file.isatty():
         text = escape_controls(text)
-    encoding = file.encoding or "utf-8"  # a name need not be text, nor a terminal UTF-8
+    encoding = file.encoding or "utf-8"  # file names may hold any bytes; terminals may not be UTF-8
     file.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def show(result: Any, text: str | Table, *, as_json: bool = False) -> None:
-    """Print a result on stdout: ``text`` for people, or the result itself as one JSON document."""
+    """Print a result on stdout, as ``text`` or as one JSON document."""
     if as_json:
         document = dataclasses.asdict(result) if dataclasses.is_dataclass(result) else result  # type: ignore[arg-type]
         sys.stdout.write(json.dumps(document, default=_plain) + "\n")
@@ -155,7 +155,7 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
 
 
 def break_name(name: str, width: int) -> str:
-    r"""Return a name in lines of at most so many letters, broken only after ``+`` and ``-``.
+    r"""Return a name in lines of at most ``width`` letters, broken only after ``+`` and ``-``.
 
     Example:
         >>> break_name("whisper-tiny+minilm+egemaps-sml", 24)
@@ -170,7 +170,7 @@ def break_name(name: str, width: int) -> str:
 
 
 def name_part(count: int, whole: int) -> str:
-    """Return how many of the manifest's utterances there are in a dry run or in all."""
+    """Return the number of utterances, and the manifest's number if a limit applies."""
     return (
         f"{count:,} of the manifest's {whole:,}" if count < whole else f"{count:,} in the manifest"
     )

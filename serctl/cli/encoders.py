@@ -6,7 +6,7 @@ from serctl.config import find_workspace
 
 
 def encoders(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
-    """List the encoders of the catalogue and whether their weights are on this machine."""
+    """List the encoders of the catalogue and whether their weights are installed."""
     from serctl.encoders.listing import list_encoders
 
     workspace = find_workspace(project)

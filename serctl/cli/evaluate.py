@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from serctl.stages.evaluate import EvaluateResult
 
 METHOD = ("BS-F1:", "95 % intervals:")
-"""How notes on the metrics start."""
+"""First words of the notes that explain the metrics."""
 KINDS = {"run": "model", "stacker": "stack"}
-"""How the terminal names the kinds of systems; the others have the names of the report."""
+"""Names of system kinds in the terminal, where they differ from those of the report."""
 
 
 @with_options(EvaluateOptions, "evaluate")
@@ -36,7 +36,7 @@ def evaluate(workspace: Workspace, options: EvaluateOptions, as_json: JsonOpt = 
         if not note.startswith(METHOD):  # the report explains the metrics
             console.say(note)
     console.show(result, describe(result), as_json=as_json)
-    for verdict in result.verdicts[:1]:  # the best against the next best; the report has them all
+    for verdict in result.verdicts[:1]:  # the best two systems; the report compares all
         console.say(verdict)
     console.say(f"Report: {result.markdown}")
     if result.report and not as_json:
@@ -46,7 +46,7 @@ def evaluate(workspace: Workspace, options: EvaluateOptions, as_json: JsonOpt = 
 def describe(result: "EvaluateResult") -> "Table":
     """Return the table of all systems and baselines.
 
-    The interval is left out where so few speakers are resampled that it would mean nothing.
+    Too few speakers give no meaningful interval. The column is then left out.
     """
     from serctl.metrics.paired import can_test
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def export_logits(
     workspace: Workspace, options: ExportLogitsOptions, as_json: JsonOpt = False
 ) -> None:
-    """Write the logits of a run for every split; those of train are out of fold."""
+    """Write the logits of a run for every split. Train is predicted out of fold."""
     from serctl.stages import export_logits as stage
 
     result = stage.export_logits(workspace, options, progress=console.progress)
@@ -38,7 +38,7 @@ def describe(result: "ExportLogitsResult") -> "Table":
             f"{part.rows:,}",
             f"{part.in_sample:,}",
             part.source,
-            "there already" if part.present else "written",
+            "already present" if part.present else "written",
         ]
         for part in result.splits
     ]

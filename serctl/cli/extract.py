@@ -33,7 +33,7 @@ def extract(
     if len(options) > 1 and options[0].weights:
         raise UsageError("--weights is for one encoder; give one --encoder at a time.")
     if dask and options[0].shard:
-        raise UsageError("--shard is a part of the work, and --dask makes parts of its own.")
+        raise UsageError("--shard and --dask exclude each other: --dask makes its own parts.")
 
     from serctl.pipeline import Step
     from serctl.pipeline.execute import run_steps
@@ -57,27 +57,27 @@ def extract(
 
 
 def name_branch(result: "ExtractResult") -> str:
-    """Return what `serctl train` calls the frames: with several layers, their learned sum."""
+    """Return the name of the frames for `serctl train`; several layers are a learned sum."""
     layers = f"@{'+'.join(map(str, result.layers))}" if len(result.layers) > 1 else ""
     return f"{result.encoder}{layers}"
 
 
 def describe(result: "ExtractResult") -> str:
-    """Return what an extraction did, a line each for what there is to say."""
+    """Return the outcome of an extraction, one fact a line."""
     part = f"{result.utterances:,} in part {result.shard}" if result.shard else ""
     part = part or console.name_part(result.utterances, result.whole)
     lines = [
-        f"{result.encoder}: {result.encoded:,} utterances encoded, {result.present:,} were there "
-        f"({part})"
+        f"{result.encoder}: {result.encoded:,} utterances encoded, "
+        f"{result.present:,} already cached ({part})"
     ]
     if result.encoded:
         rate = f"{result.encoded / result.seconds:,.1f} utterances/s, "
         rate += f"{result.frames / result.seconds:,.0f} frames/s"
         if result.audio_seconds:
-            rate += f", {result.audio_seconds / result.seconds:,.1f} s of audio a second"
+            rate += f", {result.audio_seconds / result.seconds:,.1f} s of audio per second"
         lines.append(f"  {result.frames:,} frames in {result.seconds:,.1f} s: {rate}")
     if result.windowed:
-        lines.append(f"  {result.windowed:,} too long for one window; windows were joined")
+        lines.append(f"  {result.windowed:,} longer than one window, encoded in several")
     if result.failed:
         lines.append(f"  {result.failed:,} could not be read; see {result.failures}")
     lines += [f"  {note}" for note in result.notes]

@@ -1,4 +1,4 @@
-"""The next command, from the state of the project."""
+"""The next command that fits the state of the project."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from serctl.config import Workspace
 
 FEW = 5000
-"""Training utterances up to which the recipe ``small`` fits; the paper's needs a large corpus."""
+"""Maximum training utterances for the recipe ``small``. The paper's needs a large corpus."""
 
 
 def choose_recipe(num_train: int) -> str:
@@ -27,7 +27,7 @@ def hint_train(workspace: "Workspace", branches: "Sequence[str]") -> str:
 
 
 def hint_logits(workspace: "Workspace") -> str:
-    """Return the command after an export: the next export, then the stack, then the evaluation."""
+    """Return the command that follows an export: another export, `stack` or `evaluate`."""
     finished = sorted(path.parent for path in workspace.runs.glob("*/summary.json"))
     for run in finished:
         if not any((run / "logits").glob("*.csv")):

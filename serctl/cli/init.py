@@ -61,14 +61,14 @@ def init(
 
     corpora, roots = corpus or [], root or []
     if bool(corpora) == bool(manifest):
-        raise UsageError("Name a corpus (--corpus demo --root DIR) or a table (--manifest CSV).")
+        raise UsageError("Name a corpus (--corpus demo) or a table (--manifest CSV), not both.")
     if manifest:
         splits = parse_mapping(split or [], "--split")
         columns = _columns(column or [])
         sources = [Source(table=manifest, root=_only(roots), columns=columns, splits=splits)]
     elif len(roots) != len(corpora) and (roots or corpora != ["demo"]):
         raise UsageError(
-            f"{len(corpora)} --corpus but {len(roots)} --root: give one for each, as in "
+            f"{len(corpora)} --corpus but {len(roots)} --root, expected one --root for each: "
             f"serctl init --corpus {corpora[0]} --root DIR"
         )
     else:
@@ -99,7 +99,7 @@ def init(
 
 def _only(roots: list[Path]) -> Path | None:
     if len(roots) > 1:
-        raise UsageError("--manifest takes one --root: the folder its paths start from.")
+        raise UsageError(f"{len(roots)} --root, expected one: the folder of the table's paths.")
     return roots[0] if roots else None
 
 
@@ -107,5 +107,5 @@ def _columns(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         ours, equals, _ = pair.partition("=")
         if not (ours and equals):
-            raise UsageError(f"--column '{pair}' is not of the form OURS=YOURS, e.g. path=file.")
+            raise UsageError(f"--column is '{pair}', expected OURS=YOURS, such as path=file.")
     return dict(pair.split("=", 1) for pair in pairs)

@@ -41,12 +41,12 @@ def layers(workspace: Workspace, options: list[LayersOptions], as_json: JsonOpt 
 
 
 def describe(result: "LayersResult") -> str:
-    """Return the table of the layers and what follows from it."""
+    """Return the table of the layers and the conclusion."""
     document = result.document
     head = (
         f"{document.encoder}: {count(document.utterances, 'utterance')} of "
         f"{count(document.speakers, 'speaker')}, {document.folds} folds; {result.encoded:,} "
-        f"encoded, {result.present:,} were there"
+        f"encoded, {result.present:,} already present"
     )
     lines = [head, "layer  macro-F1  95 % interval    UAR"]
     lines += [_row(document, position) for position in range(len(document.scores))]

@@ -1,4 +1,4 @@
-"""Flags of commands whose other parameters are no options of a stage."""
+"""Flags that are not options of a stage."""
 
 from pathlib import Path
 from typing import Annotated

@@ -69,7 +69,7 @@ def predict(
 
     paths = find_recordings(options.audio)
     predictions.check_output(form.value, paths, output)
-    # Rows on the terminal are progress themselves; a bar would share their lines.
+    # Rows on the terminal show the progress. A bar would share their lines.
     bar = console.progress if output or not sys.stdout.isatty() else silent
     console.say(f"Loading {options.model} for {count(len(paths), 'recording')}")
     with predictions.open_output(form.value, paths, output, per_model) as tell:
@@ -84,7 +84,7 @@ def predict(
 
 
 def check_over_time(options: PredictOptions, form: Format, plot: Path | None) -> None:
-    """Refuse what only a timeline has, without one.
+    """Refuse flags of a timeline if ``--every`` is not given.
 
     Raises:
         UsageError: The flag, and the one to add.
@@ -93,4 +93,4 @@ def check_over_time(options: PredictOptions, form: Format, plot: Path | None) ->
     asked["--channels"] = options.channels != "mix"
     for flag, given in asked.items():
         if given:
-            raise UsageError(f"{flag} is for timelines. Add: --every 1")
+            raise UsageError(f"{flag} needs a timeline. Add: --every 1")

@@ -1,7 +1,7 @@
-"""How `serctl predict` writes predictions, each as soon as it is there.
+"""Output of `serctl predict`: each prediction is written as soon as it is made.
 
-A table, CSV and JSON lines get a line at once; a Praat TextGrid is written when its recording is
-done. What cannot be written is refused before the first network is loaded.
+A table, CSV and JSON lines grow line by line. A Praat TextGrid is written when its recording is
+finished. An output that does not fit is refused before the first network is loaded.
 """
 
 import csv
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 Write = Callable[["Prediction"], None]
 ABSTAINED = "-"
-"""In the table, for no emotion; in files the field is empty."""
+"""Shown in the table if there is no emotion. In files the field is empty."""
 WORDS = 32
 """Characters of a transcript in the table."""
 SECONDS = len("123.45-128.90")
-"""Width of that column; a longer time moves its own row only."""
+"""Width of the column of times. A longer time moves its own row only."""
 
 
 def check_output(form: str, paths: Sequence[Path], output: Path | None) -> None:
-    """Refuse an output that the recordings do not fit into.
+    """Check that the output fits the recordings.
 
     Raises:
-        UsageError: Several TextGrids have no folder, or two have the same name; or a file is
-            asked for where a folder is.
+        UsageError: Several TextGrids have no folder, two have the same name, or ``output`` is a
+            folder where a file is needed.
     """
     if form != "textgrid":
         if output and output.is_dir():
@@ -47,14 +47,14 @@ def check_output(form: str, paths: Sequence[Path], output: Path | None) -> None:
     if output and output.is_file():
         raise UsageError(f"--output '{output}' is a file; TextGrids need a folder.")
     if len({path.stem for path in paths}) < len(paths):
-        raise UsageError("Two recordings have the same file name: write their TextGrids apart.")
+        raise UsageError("Two recordings have the same file name. Predict them in two commands.")
 
 
 @contextmanager
 def open_output(
     form: str, paths: Sequence[Path], output: Path | None, per_model: bool
 ) -> Iterator[Write]:
-    """Yield what writes a prediction to a file, to a folder of TextGrids or to stdout."""
+    """Yield a function that writes a prediction to a file, a folder of TextGrids or stdout."""
     if form == "textgrid":
         with _open_textgrids(output, per_model) as write:
             yield write
@@ -109,9 +109,9 @@ def _join_csv(fields: Sequence[Any]) -> str:
 def _table_lines(
     write_line: Callable[[str], None], paths: Sequence[Path], per_model: bool
 ) -> Write:
-    """Lines for people, never cropped: emotions with their probabilities, and the transcript.
+    """Rows of a table that is not cropped: emotions, their probabilities and the transcript.
 
-    The widths are known before the first row: of the file names, and of the labels.
+    File names and labels fix the widths before the first row.
     """
     widths: list[int] = []
     longest = max((len(path.name) for path in paths), default=0)
@@ -158,7 +158,7 @@ def _shorten(found: "Prediction") -> str:
 
 @contextmanager
 def _open_textgrids(output: Path | None, per_model: bool) -> Iterator[Write]:
-    """Yield what collects the predictions of a recording and writes them when the next begins."""
+    """Yield a function that collects predictions and writes each recording when it is complete."""
     held: list[Prediction] = []
 
     def finish() -> None:
@@ -198,7 +198,7 @@ def _to_textgrid(name: str, found: Sequence["Prediction"], per_model: bool) -> s
 
 @contextmanager
 def _open_stdout() -> Iterator[Callable[[str], None]]:
-    out = sys.stdout  # of now: a progress bar puts something else in its place
+    out = sys.stdout  # a progress bar replaces sys.stdout later
 
     def write_line(line: str) -> None:
         console.write_out(f"{line}\n", out)

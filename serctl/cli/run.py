@@ -30,16 +30,16 @@ def run(
         str, typer.Argument(help="Recipe: demo, small, paper, released, challenge, or a TOML file.")
     ] = "",
     recipe_flag: Annotated[
-        str, typer.Option("--recipe", help="The recipe as a flag; overrides the argument.")
+        str, typer.Option("--recipe", help="The recipe as a flag. It overrides the argument.")
     ] = "",
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Run only this stage. May be repeated.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan without running it.")
     ] = False,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Number of trainings at the same time.")
+        int, typer.Option("--jobs", "-j", min=1, help="Number of parallel trainings.")
     ] = 1,
     dask: Annotated[
         str | None,
@@ -50,7 +50,7 @@ def run(
     shard: take_option(ExtractOptions, "shard") = None,  # type: ignore[valid-type]
     slurm: Annotated[
         Path | None,
-        typer.Option(help="Write Slurm job files into this folder, and tell what is missing."),
+        typer.Option(help="Write Slurm job files into this folder and report missing tasks."),
     ] = None,
     submit: Annotated[
         bool, typer.Option("--submit", help="Submit the missing tasks of --slurm.")
@@ -62,11 +62,11 @@ def run(
     verbose: VerboseOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Run all stages of a recipe. A stage that is finished is not run again."""
+    """Run all stages of a recipe. Finished stages are skipped."""
     from serctl.pipeline import plan_steps, read_plan
 
     if not (recipe := recipe_flag or recipe):
-        raise UsageError("No recipe is named. Name one, such as: serctl run demo")
+        raise UsageError("No recipe given. Name one, such as: serctl run demo")
     workspace = open_workspace(project)
     plan = read_plan(recipe, workspace, limit=limit, device=device, seed=seed)
     console.say(plan.title)
@@ -104,7 +104,7 @@ def run(
         shard=shard or "",
         jobs=jobs,
         scheduler=dask or "",
-        tell=lambda step, result: _tell(step, result, say_once),
+        tell=lambda step, result: _report(step, result, say_once),
         log=say_once,
         log_epoch=console.say if verbose else lambda line: None,
         progress=console.progress,
@@ -112,7 +112,7 @@ def run(
     if plan.note:
         console.say(" ".join(plan.note.split()))
     if not done.steps:
-        console.say("This part has nothing to do.")
+        console.say("No work for this part.")
         return
     last, result = done.steps[-1]
     command = import_module(f"serctl.cli.{last.stage.replace('-', '_')}")
@@ -131,8 +131,8 @@ def show_jobs(jobs: "Sequence[Job]") -> "Table":
     rows = []
     for job in jobs:
         logs = [str(task.log) for task in job.tasks if task.state == "failed"]
-        told = [str(len(job.indexes(state))) for state in states]
-        rows.append([job.name, *told, job.submitted])
+        numbers = [str(len(job.indexes(state))) for state in states]
+        rows.append([job.name, *numbers, job.submitted])
         for log in logs:
             console.say(f"Failed: {log}")
     return console.table("", ["job", *states, "submitted as"], rows)
@@ -160,8 +160,8 @@ def _minutes(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds / 60:.0f} min"
 
 
-def _tell(step: "Step", result: Any, say_once: "Callable[[str], None]") -> None:
-    """Say in a line on stderr what a step did, and once what a user should know."""
+def _report(step: "Step", result: Any, say_once: "Callable[[str], None]") -> None:
+    """Print the outcome of a step on stderr, and each warning and note once."""
     if line := describe_step(step, result):
         console.say(line)
     if verdict := getattr(result, "verdict", ""):

@@ -8,7 +8,7 @@ from serctl.options import ServeOptions
 
 @with_options(ServeOptions, "serve", needs_project=False)
 def serve(workspace: Workspace | None, options: ServeOptions) -> None:
-    """Serve a page and an HTTP API on which people and programs try a model."""
+    """Serve a model through a web page and an HTTP API."""
     from serctl.web.server import serve as run
 
     run(workspace, options, tell=console.say)

@@ -19,7 +19,7 @@ from serctl.options.option import option_of
 
 Command = Callable[..., None]
 LONG = 24
-"""Letters of choices that a column of ``--help`` holds on a terminal of 80 columns."""
+"""Maximum letters of choices in a column of ``--help`` on a terminal of 80 columns."""
 
 
 def with_options(
@@ -27,13 +27,13 @@ def with_options(
 ) -> Callable[[Command], Command]:
     """Turn ``command(workspace, options, **own)`` into a command that typer can read.
 
-    A flag that is not given is None, so that it leaves the value of a file alone.
+    A flag that is not given is None, so that it does not override the value of a file.
 
     Args:
         kind: Dataclass of the options. Each field becomes a flag, unless it says otherwise.
         stage: Table of serctl.toml and of ``--config`` files.
-        each: Option that may be repeated; the command gets a list of options, one for each value.
-        needs_project: Whether the command refuses to run without a project.
+        each: Option that may be repeated. The command receives one options object for each value.
+        needs_project: Raise an error without a project.
     """
     generated = [_make_parameter(field, kind, field.name == each) for field in _find_flags(kind)]
 
@@ -65,7 +65,7 @@ def with_options(
 
 
 def take_option(kind: type, name: str) -> Any:
-    """Return the annotation of one flag, for a command that has no options of its own."""
+    """Return the annotation of one flag, for a command without options of a stage."""
     (field,) = (field for field in dataclasses.fields(kind) if field.name == name)
     return _make_parameter(field, kind, repeat=False).annotation
 
@@ -104,7 +104,7 @@ def _make_parameter(field: dataclasses.Field[Any], kind: type, repeat: bool) -> 
 
 
 def _to_flag_type(hint: Any) -> Any:
-    """Return the type of one value: without None, of a list its items, of choices all but ''."""
+    """Return the type of one value: without None, the items of a list, choices without ''."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType, tuple):
         return next(arg for arg in args if arg is not type(None))

@@ -37,7 +37,7 @@ def stack(workspace: Workspace, options: StackOptions, as_json: JsonOpt = False)
 
 
 def describe(result: "StackResult") -> "str | Table":
-    """Return what was fitted in a sentence, or the comparison of all stackers as a table."""
+    """Return a sentence on the fitted stacker, or the table that compares all stackers."""
     found = result.comparison
     if found is None:
         return (

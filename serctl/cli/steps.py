@@ -17,7 +17,7 @@ STAGE_WIDTH = len("export-logits")
 
 
 def describe_step(step: "Step", result: Any) -> str:
-    """Return stage, subject and outcome of a finished step; '' for one that has a table."""
+    """Return stage, subject and outcome of a finished step; '' if the step prints a table."""
     if step.stage not in SUMMARIES:
         return ""
     return f"{step.stage:<{STAGE_WIDTH}}  {step.what}: {SUMMARIES[step.stage](result)}"
@@ -33,7 +33,7 @@ def _extract(result: "ExtractResult") -> str:
 
 def _count(done: int, verb: str, present: int, failed: int) -> str:
     parts = [f"{done:,} {verb}"] if done or not present else []
-    parts += [f"{present:,} were there"] if present else []
+    parts += [f"{present:,} already done"] if present else []
     parts += [f"{failed:,} could not be read"] if failed else []
     return ", ".join(parts)
 
@@ -42,7 +42,7 @@ def _train(result: "TrainResult") -> str:
     """Return the outcome of the run, and the mean dev metric of its fold models."""
     networks = (*result.runs, *result.folds)
     if all(one.present for one in networks):
-        return "was trained"
+        return "already trained"
     found = result.runs[0].summary
     parts = [f"epoch {found.best_epoch} of {found.epochs}"]
     if found.metrics:
@@ -51,7 +51,7 @@ def _train(result: "TrainResult") -> str:
         parts += [f"{len(folds)} folds {fmean(folds):.3f}"] if folds else []
     from serctl.training.run_folder import MODEL
 
-    has_main = (result.runs[0].folder / MODEL).is_file()  # else its seconds are those of its folds
+    has_main = (result.runs[0].folder / MODEL).is_file()  # else its seconds include the folds'
     counted = networks if has_main else result.runs
     seconds = sum(one.summary.seconds for one in counted)
     return ", ".join([*parts, f"{seconds:,.0f} s"])
@@ -59,7 +59,7 @@ def _train(result: "TrainResult") -> str:
 
 def _export(result: "ExportLogitsResult") -> str:
     splits = ", ".join(f"{part.split} {part.rows:,}" for part in result.splits)
-    return f"{splits}{' were there' if all(part.present for part in result.splits) else ''}"
+    return f"{splits}{', already done' if all(part.present for part in result.splits) else ''}"
 
 
 def _stack(result: "StackResult") -> str:

@@ -1,4 +1,4 @@
-"""How `serctl predict --every` writes timelines: a table, files of several formats, a page."""
+"""Output of `serctl predict --every`: timelines as a table, files of several formats or a page."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from serctl.stages.timeline import RecordingTimelines, TimelinesResult
 
 PICTURE_HEIGHT, COURSE_HEIGHT, LINE_HEIGHT = 480, 470, 38
-"""Pixels of a picture: the page around the figures, each figure, each line of the transcript."""
+"""Heights in pixels: the page without figures, one figure, one line of the transcript."""
 TALLEST = 8000
 
 
@@ -26,7 +26,7 @@ def show_timelines(
     output: Path | None,
     plot: Path | None,
 ) -> None:
-    """Predict over time, write what was asked for, and report what was left out."""
+    """Predict over time, write the timelines and plots, and report skipped recordings."""
     from serctl.stages.timeline import predict_timelines
 
     if plot is not None:
@@ -45,8 +45,8 @@ def show_timelines(
     for name, reason in result.failures:
         console.say(f"Left out: {name}: {reason}")
     seconds = sum(recording.seconds for recording in result.recordings)
-    told = count(len(result.recordings), "recording")
-    console.say(f"{told} of {seconds:,.1f} s in {result.seconds:,.1f} s")
+    recordings = count(len(result.recordings), "recording")
+    console.say(f"{recordings} ({seconds:,.1f} s of audio) in {result.seconds:,.1f} s")
     if result.failures:
         raise typer.Exit(3)
 
@@ -75,10 +75,10 @@ def write_text(text: str, output: Path | None) -> None:
 
 
 def write_textgrids(result: "TimelinesResult", output: Path | None) -> None:
-    """Write a TextGrid for each recording into a folder; the only one to stdout without a folder.
+    """Write a TextGrid for each recording into a folder. A single one may go to stdout.
 
     Raises:
-        UsageError: There are several recordings and no folder, or two of the same name.
+        UsageError: There are several recordings and no folder, or two have the same name.
     """
     from serctl.timeline.formats import to_textgrid
 
@@ -86,7 +86,7 @@ def write_textgrids(result: "TimelinesResult", output: Path | None) -> None:
         raise UsageError(f"{len(result.recordings)} TextGrids need a folder: --output DIR")
     names = [recording.path.stem for recording in result.recordings]
     if len(set(names)) < len(names):
-        raise UsageError("Two recordings have the same file name: write their TextGrids apart.")
+        raise UsageError("Two recordings have the same file name. Predict them in two commands.")
     for recording in result.recordings:
         path = output / f"{recording.path.stem}.TextGrid" if output else None
         write_text(to_textgrid(recording.timelines), path)
@@ -95,10 +95,11 @@ def write_textgrids(result: "TimelinesResult", output: Path | None) -> None:
 
 
 def check_plot(plot: Path) -> None:
-    """Refuse, before anything is predicted, a plot that could not be written.
+    """Check, before prediction, that a plot can be written.
 
     Raises:
-        UsageError: The suffix stands for no format.
+        UsageError: The suffix belongs to no format.
+        SerctlError: A package for plots is not installed.
     """
     if plot.suffix not in (".html", ".png", ""):
         raise UsageError(f"--plot '{plot}': expected FILE.html, FILE.png, or a folder.")
@@ -108,10 +109,10 @@ def check_plot(plot: Path) -> None:
 
 
 def name_plot(plot: Path | None, recording: "RecordingTimelines", recordings: int) -> Path:
-    """Return where the plot of a recording goes.
+    """Return the file for the plot of a recording.
 
     Raises:
-        UsageError: Several recordings have one file.
+        UsageError: One file is given for several recordings.
     """
     assert plot is not None
     if not plot.suffix:

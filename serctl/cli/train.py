@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
     from serctl.stages.train import RunResult, TrainResult
 
-VerboseOpt = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Print a line for every epoch of a training.")
-]
+VerboseOpt = Annotated[bool, typer.Option("--verbose", "-v", help="Print one line per epoch.")]
 
 
 @with_options(TrainOptions, "train")
@@ -32,7 +30,7 @@ def train(
     verbose: VerboseOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Train a fusion network on cached frames. More options in recipes: docs/training.md."""
+    """Train a fusion network on cached frames. Recipes have more options: docs/training.md."""
     from serctl.stages import train as stage
 
     first = os.environ.get("RANK", "0") == "0"  # torchrun sets it
@@ -60,9 +58,10 @@ def train(
 
 
 def _end_rank() -> NoReturn:
-    """End a rank of torchrun without the interpreter's end.
+    """End a rank of torchrun without the interpreter's shutdown.
 
-    Threads of gloo outlive its group and abort that end now and then. All files are written.
+    Threads of gloo outlive the process group and sometimes abort the shutdown. All files are
+    written before.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -88,7 +87,7 @@ def show_runs(runs: "Sequence[RunResult]") -> "Table":
 
 
 def _to_row(name: str, run: "RunResult") -> list[str]:
-    """Return a row of `show_runs`; the seconds of an earlier training are in brackets."""
+    """Return a row of `show_runs`. Seconds in brackets are of an earlier training."""
     found = run.summary
     metric = f"{found.metrics['dev_macro_f1']:.3f}" if found.metrics else "-"
     seconds = f"{found.seconds:,.0f}"

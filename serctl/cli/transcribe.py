@@ -28,12 +28,12 @@ def transcribe(workspace: Workspace, options: TranscribeOptions, as_json: JsonOp
 
 
 def describe(result: "TranscribeResult") -> str:
-    """Return what a transcription did, a line each for what there is to say."""
+    """Return the outcome of a transcription, one fact a line."""
     part = f"{result.utterances:,} in part {result.shard}" if result.shard else ""
     part = part or console.name_part(result.utterances, result.whole)
     lines = [
-        f"{result.source}: {result.transcribed:,} utterances transcribed, {result.present:,} were "
-        f"there ({part})"
+        f"{result.source}: {result.transcribed:,} utterances transcribed, {result.present:,} "
+        f"already present ({part})"
     ]
     if result.seconds:
         lines.append(
@@ -42,15 +42,15 @@ def describe(result: "TranscribeResult") -> str:
         )
     if result.suspect:
         reasons = ", ".join(f"{name} {count:,}" for name, count in result.suspects.items())
-        lines.append(f"  {result.suspect:,} suspect ({reasons}); {result.retried:,} drawn again")
+        lines.append(f"  {result.suspect:,} suspect ({reasons}); {result.retried:,} sampled again")
     if result.windowed:
-        lines.append(f"  {result.windowed:,} longer than 30 s; windows were joined")
+        lines.append(f"  {result.windowed:,} longer than 30 s, transcribed in several windows")
     if result.failed:
         lines.append(f"  {result.failed:,} could not be read; see {result.failures}")
     lines += [f"  {note}" for note in result.notes]
     if result.left:
         lines.append(
-            f"  {result.left:,} are left to other parts; the last one writes {result.transcripts}"
+            f"  {result.left:,} remain for other parts. The last part writes {result.transcripts}"
         )
     places = (None if result.left else result.transcripts, result.store)
     lines += [f"  {path}" for path in places if path]

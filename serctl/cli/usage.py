@@ -1,4 +1,4 @@
-"""What is wrong with a command line, as one line in the words of all other errors."""
+"""Errors of typer as one line each, in the form of all other errors."""
 
 import re
 from typing import Any
@@ -8,11 +8,11 @@ import typer
 from serctl.errors import UnknownNameError, UsageError
 
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
-"""What typer raises for a command line that it cannot read; it exports only some children of it."""
+"""Base class of typer's errors for an invalid command line. typer exports only some subclasses."""
 
 
-def describe_slip(error: Any, ctx: Any) -> UsageError:
-    """Return an error of typer's as one line: value, expectation, and the help to read.
+def to_usage_error(error: Any, ctx: Any) -> UsageError:
+    """Return typer's error as one line with the value, the expectation and the help command.
 
     Args:
         error: A `CommandLineError`.
@@ -34,13 +34,13 @@ def describe_slip(error: Any, ctx: Any) -> UsageError:
     name = max(param.opts, key=len) if is_option else param.name.upper()
     if hasattr(error, "param_type"):
         return UsageError(f"{name} is missing: {param.help.rstrip('.')}. {see}")
-    cause: Any = error.__cause__  # pydantic's, which alone knows the value
+    cause: Any = error.__cause__  # only pydantic's error holds the value
     value = repr(cause.errors()[0]["input"]) if hasattr(cause, "errors") else "not usable"
     return UsageError(f"{name} is {value}, {_say_expectation(error.message)}. {see}")
 
 
 def _say_expectation(text: str) -> str:
-    """Return pydantic's sentence in the words of `serctl.options.check_options`."""
+    """Return pydantic's sentence with the phrases of `serctl.options.check_options`."""
     if choices := re.match(r"Value error, .* is not one of (.*)", text):
         return "expected " + choices[1].replace("'", "").rstrip(".")
     text = re.sub(r"^Input should be", "expected", text)

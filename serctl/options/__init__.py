@@ -1,7 +1,7 @@
-"""Every option of every stage: name, type, default, range and help text stand on its field.
+"""Options of every stage. A field defines name, type, default, range and help text of an option.
 
-Command lines, ``--help``, the check of files and flags, and the documentation are made from the
-fields.
+Command lines, ``--help``, the validation of files and flags, and the documentation are generated
+from the fields.
 """
 
 from serctl.options.check import check_options, read_recipe, restore_options

@@ -1,4 +1,4 @@
-"""The one check of option values, whether they come from a file, a flag or Python."""
+"""Validation of option values from files, flags and Python."""
 
 import dataclasses
 import functools
@@ -23,17 +23,17 @@ Options = TypeVar("Options")
 def check_options(kind: type, values: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Check names, types and ranges of option values against the fields of a dataclass.
 
-    A list becomes a tuple, a single name where several may stand becomes a tuple of it, and a
-    path becomes its text.
+    A list becomes a tuple. A single name becomes a tuple if the option takes several. A path
+    becomes text.
 
     Args:
         kind: Dataclass of the options.
         values: The values to check, by name.
-        source: Where they come from, for the error message.
+        source: Origin of the values, for the error message.
 
     Raises:
         ConfigError: A name is unknown, or a value has another type or is out of range.
-        UsageError: The same of a flag.
+        UsageError: The same, for a flag.
     """
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -52,15 +52,15 @@ def check_options(kind: type, values: Mapping[str, Any], source: str) -> dict[st
 
 
 def check_together(kind: type, values: Mapping[str, Any], source_of: Callable[..., str]) -> None:
-    """Check the options whose range depends on another option's value.
+    """Check options whose range depends on the value of another option.
 
     Args:
         kind: Dataclass of the options.
         values: All of them.
-        source_of: Returns where the first of some options that is not a default comes from.
+        source_of: Returns the origin of the first given option that is not a default.
 
     Raises:
-        SerctlError: A value does not divide what it has to divide.
+        SerctlError: A value is not a divisor of the other option's value.
     """
     for field in dataclasses.fields(kind):
         found = option_of(field)
@@ -75,22 +75,22 @@ def check_together(kind: type, values: Mapping[str, Any], source_of: Callable[..
 
 
 def read_recipe(kind: type, stage: str, name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Read the options of one stage from a recipe, over those of a recipe that it names itself.
+    """Read the options of one stage from a recipe. They override those of its base recipe.
 
     Args:
         kind: Dataclass of the options.
         stage: Name of the table.
         name: A shipped recipe or the path of a TOML file.
-        above: Recipes that led here.
+        above: Recipes that name this one, directly or indirectly.
 
     Raises:
-        UnknownNameError: It is neither a shipped recipe nor a file.
-        ConfigError: It holds an unknown key or an invalid value, or the recipes name each other.
+        UnknownNameError: There is no shipped recipe and no file of this name.
+        ConfigError: A key is unknown, a value is invalid, or the recipes name each other.
     """
     path = find_recipe(name).resolve()
     source = f"recipe '{name}'"
     if path in above:
-        raise refuse("recipe", name, "a recipe that does not lead back here", str(above[-1]))
+        raise refuse("recipe", name, "a recipe that is not based on this one", str(above[-1]))
     values = check_options(kind, read_config(path, stage), source)
     if below := values.get("recipe"):
         return read_recipe(kind, stage, below, (*above, path)) | values
@@ -105,9 +105,9 @@ def refuse(name: str, value: Any, expected: str, source: str) -> SerctlError:
 
 
 def checked(stage: str) -> Callable[[type[Options]], type[Options]]:
-    """Let a dataclass of options check what it is made of, and document its fields.
+    """Make a dataclass of options validate its values and document its fields.
 
-    A ``recipe`` among the values fills in the options that are not given.
+    A ``recipe`` among the values sets the options that are not given.
     """
 
     def decorate(kind: type[Options]) -> type[Options]:
@@ -134,7 +134,7 @@ def checked(stage: str) -> Callable[[type[Options]], type[Options]]:
 
 
 def restore_options(kind: type[Options], values: Mapping[str, Any], source: str) -> Options:
-    """Return options that were recorded, whose recipe may be gone; what is missing is default.
+    """Return recorded options without reading their recipe. Missing options get the default.
 
     Raises:
         ConfigError: A name is unknown, or a value has another type or is out of range.
@@ -152,7 +152,7 @@ def describe_option(field: dataclasses.Field[Any]) -> str:
 
 
 def show_default(field: dataclasses.Field[Any]) -> str:
-    """Return the default of an option as ``--help`` shows it; '' if it is nothing."""
+    """Return the default of an option as ``--help`` shows it; '' if it is empty."""
     value = field.default
     if shown := option_of(field).shown:
         return shown
@@ -171,7 +171,7 @@ def _convert(value: Any, hint: Any) -> Any:
             return (value,)
         if isinstance(value, list | tuple):
             return tuple(str(it) if isinstance(it, os.PathLike) else it for it in value)
-    if isinstance(value, list):  # one of several layers, say, is a layer
+    if isinstance(value, list):  # for example one layer or several
         return value[0] if len(value) == 1 else tuple(value)
     return float(value) if hint is float and type(value) is int else value
 
@@ -193,7 +193,7 @@ def _fits(value: Any, hint: Any, found: Option) -> bool:
 
 
 def _expected(hint: Any, found: Option, default: Any) -> str:
-    """Return what a value may be, in words."""
+    """Return a description of the allowed values."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return ", ".join(str(value) for value in args if value != "")

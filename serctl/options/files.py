@@ -11,7 +11,11 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 def find_recipe(name: str) -> Path:
-    """Return the file of a shipped recipe (``small``) or of a user's own (a path)."""
+    """Return the file of a shipped recipe (``small``) or of a path.
+
+    Raises:
+        UnknownNameError: There is no such recipe and no such file.
+    """
     shipped = {path.stem: path for path in RECIPES.glob("*.toml")}
     if name not in shipped and not Path(name).is_file():
         raise UnknownNameError("recipe", name, shipped, "Or give the path of a TOML file.")
@@ -19,7 +23,11 @@ def find_recipe(name: str) -> Path:
 
 
 def read_config(path: Path, stage: str) -> dict[str, Any]:
-    """Read the table of one stage from a TOML recipe or from a run's ``config.json``."""
+    """Read the table of one stage from a TOML recipe or from a run's ``config.json``.
+
+    Raises:
+        ConfigError: The file is not readable, or the table is malformed.
+    """
     if path.suffix == ".json":
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -39,7 +47,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        ConfigError: It does not exist or is not TOML.
+        ConfigError: The file does not exist or is not TOML.
     """
     try:
         with path.open("rb") as file:

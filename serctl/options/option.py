@@ -1,4 +1,4 @@
-"""What is said once about an option: default, help, range, panel, and the name of its flag."""
+"""Metadata of an option: default, help, range, panel and the name of its flag."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -7,24 +7,24 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Option:
-    """Everything but the name, the type and the default of an option.
+    """Metadata of an option in addition to its name, type and default.
 
     Attributes:
         help: One sentence for ``--help``, the docs and docstrings.
         panel: Heading of its group in ``--help``.
-        min: Smallest value. A default outside the range stays allowed: it switches something off.
+        min: Smallest value. A default outside the range is allowed; it switches the option off.
         max: Largest value.
-        above: Every value is greater than this.
-        endless: Infinity is a value too.
+        above: Exclusive lower bound.
+        endless: Infinity is allowed.
         divides: Option whose value this one divides.
         times: Factor of that value.
-        shown: The default in words, where its value does not explain itself.
-        flag: Name of the flag, where it is not the option's own.
+        shown: Description of the default for ``--help``, instead of the value.
+        flag: Name of the flag, if it differs from the option's.
         short: One-letter flag, such as ``-o``.
-        metavar: What ``--help`` shows for the value.
-        argument: Given by position instead of by a flag.
-        required: Has to be given on the command line.
-        only_in_files: serctl.toml, recipes and Python set it; it has no flag.
+        metavar: Placeholder of the value in ``--help``.
+        argument: Positional argument instead of a flag.
+        required: Required on the command line.
+        only_in_files: Set by serctl.toml, recipes and Python. There is no flag.
     """
 
     help: str = ""
@@ -53,7 +53,7 @@ class Option:
 
     @property
     def range(self) -> str:
-        """The range in words; '' if there is none."""
+        """Description of the range; '' if there is none."""
         if self.above is not None:
             return f"more than {self.above:g}"
         if self.min is not None and self.max is not None:
@@ -67,17 +67,17 @@ def option(default: Any, help: str, **more: Any) -> Any:
 
 
 def option_of(field: dataclasses.Field[Any]) -> Option:
-    """Return what stands on a field; an empty `Option` on one of another dataclass."""
+    """Return the metadata of a field; an empty `Option` for a field of another dataclass."""
     return field.metadata.get("option", Option())
 
 
 def device_option() -> Any:
-    """Return the option that most stages share."""
+    """Return the option for the device, which most stages share."""
     return option("auto", "Device to compute on: auto, cpu, cuda, cuda:N or mps.")
 
 
 def limit_option() -> Any:
-    """Return the option of a dry run."""
+    """Return the option that limits the number of utterances."""
     return option(None, "Use only N utterances, balanced over splits and emotions.", min=1)
 
 
@@ -110,15 +110,15 @@ def weights_option() -> Any:
 
 
 def shard_option() -> Any:
-    """Return the part of the work that a process does."""
+    """Return the option for one part of the work."""
     return option(
         "",
-        "Process part i of n; n processes share the work. auto: the place of this task in its job "
-        "array; auto/n: its index.",
+        "Process part i of n. auto: position and size of the job array. auto/n: index of the task "
+        "in its job array.",
         metavar="I/N",
     )
 
 
 def skip_bad_option() -> Any:
-    """Return whether unreadable audio ends a stage."""
+    """Return the option to continue after unreadable audio."""
     return option(False, "List unreadable audio in failures.csv instead of stopping.")

@@ -1,4 +1,4 @@
-"""Options of what shows a model to others: the page, and the folder of a Hugging Face Space."""
+"""Options of `serctl serve` and of `serctl bundle space`."""
 
 from dataclasses import dataclass
 
@@ -17,12 +17,12 @@ class ServeOptions:
         argument=True,
         required=True,
     )
-    host: str = option("127.0.0.1", "Address to listen on; 0.0.0.0 is reached from other machines.")
-    port: int = option(7860, "Port to listen on; 0 takes a free one.", min=0, max=65535)
+    host: str = option("127.0.0.1", "Address to listen on. 0.0.0.0 allows other machines.")
+    port: int = option(7860, "Port to listen on; 0 chooses a free port.", min=0, max=65535)
     examples: str = option("", "Folder of recordings that the page offers.", metavar="DIR")
     max_megabytes: float = option(50.0, "Maximum size of a request.", above=0)
     max_seconds: float = option(600.0, "Maximum length of a recording.", above=0)
-    waiting: int = option(64, "Requests that may wait; more are refused.", min=1)
+    waiting: int = option(64, "Maximum requests in the queue; more are refused.", min=1)
     recogniser: str = option(
         "", "Whisper model to transcribe with.", shown="the one of the training data"
     )

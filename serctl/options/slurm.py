@@ -16,9 +16,7 @@ class SlurmOptions:
     )
     partition: str = option("", "Partition of the jobs.", shown="Slurm's", only_in_files=True)
     account: str = option("", "Account of the jobs.", shown="Slurm's", only_in_files=True)
-    gpus: int = option(
-        1, "GPUs of a task; stack and evaluate take none.", min=0, only_in_files=True
-    )
+    gpus: int = option(1, "GPUs of a task; stack and evaluate use none.", min=0, only_in_files=True)
     cpus: int = option(4, "CPU cores of a task.", min=1, only_in_files=True)
     memory: str = option("16G", "Memory of a task.", only_in_files=True)
     time: str = option(

@@ -1,4 +1,4 @@
-"""The options of every other stage."""
+"""Options of all stages except train, serve and the Space."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -25,10 +25,10 @@ class TranscribeOptions:
 
     model: str = option("whisper-large-v3", "Whisper model: name, Hugging Face id or path.")
     backend: Literal["auto", "transformers", "faster-whisper"] = option(
-        "auto", "Library that decodes; auto follows the form of the weights."
+        "auto", "Library for decoding; auto follows the format of the weights."
     )
     language: str = option("en", "Language code, or auto to detect it for each utterance.")
-    from_manifest: bool = option(False, "Use the transcripts of the manifest; run no model.")
+    from_manifest: bool = option(False, "Use the transcripts of the manifest, without a model.")
     keep_frames: bool = option(False, "Also keep the frames of the encoder in the cache.")
     layer: int = layer_option()
     dtype: Literal["float32", "bfloat16", "float16"] = dtype_option()
@@ -69,7 +69,7 @@ class ExtractOptions:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Every layer once, in the order given; one pass of the encoder fills them all."""
+        """Every layer once, in the order given. One pass of the encoder computes all of them."""
         return (self.layer,) if isinstance(self.layer, int) else tuple(dict.fromkeys(self.layer))
 
 
@@ -105,12 +105,12 @@ class ExportLogitsOptions:
     train_logits: Literal["auto", "oof", "heldout", "in-sample"] = option(
         "auto",
         "Models that predict train: fold models (oof), the main model on its held-out tenth, or "
-        "the main model on its training data; auto takes the first that the run has.",
+        "the main model on its training data. auto takes the first available.",
     )
     predicted_by: Literal["auto", "folds", "main"] = option(
         "auto",
-        "Models that predict utterances no model was trained on: the mean of the fold models, or "
-        "the main model; auto takes the fold models where the run has any.",
+        "Models that predict dev and test: the mean of the fold models, or the main model. auto "
+        "takes the fold models if the run has any.",
     )
     batch_size: int = option(64, "Utterances in a batch; it does not change the logits.", min=1)
     device: str = device_option()
@@ -136,8 +136,8 @@ class StackOptions:
     balance: Literal["subset", "weights", "none"] = option(
         "subset", "Balancing of classes: draw a balanced subset, weight classes, or none."
     )
-    draws: int = option(10, "Balanced subsets to draw; the stacker is the mean over them.", min=1)
-    fold: int | None = option(None, "Use one of the five forests alone (paper: 4).", min=0, max=4)
+    draws: int = option(10, "Number of balanced subsets; their stackers are averaged.", min=1)
+    fold: int | None = option(None, "Use only one of the five forests (paper: 4).", min=0, max=4)
     name: str = option("", "Name of the stacker.", shown="kind of the stacker")
     compare: bool = option(False, "Cross-validate all stackers instead of fitting one.")
     folds: int = option(5, "Speaker-disjoint folds of --compare and of dev.", min=2)
@@ -159,7 +159,7 @@ class EvaluateOptions:
     subsets: int = option(100, "Number of balanced subsets for BS-F1.", min=1)
     resamples: int = option(1000, "Number of bootstrap resamples of speakers.", min=1)
     submission: str = option(
-        "", "Write the challenge's submission file of one system here instead.", metavar="FILE"
+        "", "Write only the challenge's submission file of one system.", metavar="FILE"
     )
     name: str = option("", "Name of the report.", shown="the split")
     seed: int = seed_option()
@@ -180,7 +180,7 @@ class PredictOptions:
     model: str = option("", "Bundle (folder, or hf:OWNER/NAME@COMMIT), stacker or run.", short="-m")
     transcripts: str | None = option(
         None,
-        "CSV file with the columns utterance_id (file stem) and text, instead of recognition.",
+        "CSV file of transcripts with the columns utterance_id (file stem) and text.",
         metavar="FILE",
     )
     recogniser: str = option(
@@ -199,7 +199,7 @@ class PredictOptions:
     )
     batch_seconds: float = option(60.0, "Padded seconds in a batch.", above=0)
     one_at_a_time: bool = option(
-        False, "Keep only one encoder in memory; each is loaded again for every half hour of audio."
+        False, "Keep only one encoder in memory. Each is reloaded for every half hour of audio."
     )
     skip_bad: bool = option(False, "Report unreadable audio and continue.")
     weights: tuple[str, ...] = option(
@@ -207,8 +207,8 @@ class PredictOptions:
     )
     speaker_per: Literal["none", "file", "folder", "all"] = option(
         "none",
-        "Recordings of one speaker: each file, each folder, or all. Models that are standardised "
-        "per speaker then use the speaker's recordings.",
+        "Recordings of one speaker: each file, each folder, or all. Used by models with "
+        "standardisation per speaker.",
     )
     device: str = device_option()
     every: float = option(
@@ -247,7 +247,7 @@ class BundleOptions:
     run: str = option("", "Run of the project, for a bundle of one network.")
     base: str = option(
         "",
-        "Bundle whose networks and stacker are taken; calibrated and evaluated on this project.",
+        "Bundle to take networks and stacker from; calibrated and evaluated on this project.",
         metavar="DIR|hf:OWNER/NAME",
     )
     output: str = option("", "Folder to write.", short="-o", metavar="DIR")

@@ -29,7 +29,7 @@ class TrainOptions:
     )
     neutral: str = option(
         "",
-        "Label of neutral speech, which wce+sml tells from the others.",
+        "Label of neutral speech, for wce+sml.",
         panel=LOSS,
         shown="neutral",
         only_in_files=False,
@@ -119,7 +119,7 @@ class TrainOptions:
     )
     accumulate: int = option(
         0,
-        "Parts in which a batch is computed one after the other; 0 chooses by device.",
+        "Number of consecutive parts of a batch (gradient accumulation); 0 chooses by device.",
         panel=OPTIMISATION,
         min=0,
         only_in_files=True,
@@ -211,7 +211,7 @@ class TrainOptions:
     )
     folds: int = option(
         0,
-        "Train K fold models, which a stacker needs; their mean predicts new utterances.",
+        "Train K fold models for a stacker. Their mean predicts new utterances.",
         panel=RUN,
         min=2,
         shown="none",
@@ -228,10 +228,10 @@ class TrainOptions:
     seeds: int = option(1, "Number of runs with consecutive seeds.", panel=RUN, min=1)
     name: str = option("", "Name of the run.", panel=RUN, shown="encoders and loss")
     overwrite: bool = option(
-        False, "Replace a run of this name and other options or data.", panel=RUN
+        False, "Replace a run of the same name with other options or data.", panel=RUN
     )
     log: Literal["", "tensorboard"] = option(
-        "", "Also write every epoch for a tracker: tensorboard.", panel=RUN, shown="metrics.jsonl"
+        "", "Also log every epoch to a tracker: tensorboard.", panel=RUN, shown="metrics.jsonl"
     )
     profile: bool = option(False, "Measure the time spent in each part of a step.", panel=RUN)
     device: str = device_option()

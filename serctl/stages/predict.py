@@ -186,6 +186,6 @@ def speed_of(result: PredictResult) -> str:
     rate = result.audio_seconds / result.seconds if result.seconds else math.inf
     return (
         f"{count(len(result.predictions), 'prediction')} of {result.audio_seconds:,.1f} s of "
-        f"audio in {result.seconds:,.1f} s: {rate:,.1f} s of audio a second "
+        f"audio in {result.seconds:,.1f} s: {rate:,.1f} s of audio per second "
         f"(and {result.loading_seconds:,.1f} s to load)"
     )

@@ -167,7 +167,7 @@ def test_two_stores_of_an_encoder_are_chosen_by_digest(store: Path) -> None:
 
 def test_a_store_that_is_not_there_is_told_beside_those_that_are(project: Path) -> None:
     assert "serctl extract --encoder NAME" in run("cache", "ls").stderr
-    assert "None is there yet. Make one" in run("cache", "info", "wavlm", code=2).stderr
+    assert "There are none yet. Make one" in run("cache", "info", "wavlm", code=2).stderr
     key = FeatureKey("whisper-tiny", "speech", "hub", "a", -1, "float32", "whole", "audio-16k-mono")
     with StoreWriter(project / "cache" / key.store_name, key, 4, 50.0):
         pass

@@ -60,7 +60,9 @@ def test_a_group_alone_shows_its_help(line: str) -> None:
     assert "Error" not in result.output
 
 
-@pytest.mark.parametrize(("command", "after"), [("extract", "continues"), ("predict", "anew")])
+@pytest.mark.parametrize(
+    ("command", "after"), [("extract", "to continue"), ("predict", "to start again")]
+)
 def test_an_interruption_says_what_the_same_command_does(
     command: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,8 +87,8 @@ def test_map_drop_and_unlabel(table: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "--corpus demo --root DIR"),
-        (("--corpus", "emodb"), "give one for each"),
+        ((), "Name a corpus (--corpus demo)"),
+        (("--corpus", "emodb"), "expected one --root for each"),
         (("--corpus", "emodbb", "--root", "."), "Did you mean 'emodb'"),
         (("--corpus", "emodb", "--root", "nowhere"), "not a folder"),
         (("--manifest", "TABLE", "--column", "path"), "OURS=YOURS"),

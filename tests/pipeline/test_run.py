@@ -204,7 +204,7 @@ def test_a_dry_run_counts_trainings_disk_and_what_is_done(project: Path) -> None
     assert "MB" in result.stdout
     flag = ["run", "paper", "--recipe", *command[1:]]
     assert CliRunner().invoke(app, flag).stdout == result.stdout
-    assert "No recipe is named" in CliRunner().invoke(app, ["run"]).stderr
+    assert "No recipe given" in CliRunner().invoke(app, ["run"]).stderr
 
 
 def test_only_keeps_the_stages_it_names(project: Path) -> None:

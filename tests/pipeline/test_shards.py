@@ -173,4 +173,4 @@ def test_extract_on_dask_tells_what_one_process_tells(
     assert told["audio_seconds"] == pytest.approx(alone.audio_seconds)
     assert read_store(many) == wanted
     assert again.exit_code == 2
-    assert "--dask makes parts of its own" in again.stderr
+    assert "--dask makes its own parts" in again.stderr

@@ -183,7 +183,7 @@ def test_commands_make_check_and_show(project: Workspace, tmp_path: Path) -> Non
     folder = str(tmp_path / "b")
     made = json.loads(call("make", "linear", "-o", folder, "-C", str(project.root), "--json"))
     assert made["digest"] == open_bundle(Path(folder)).digest
-    assert "is whole" in call("check", folder, "-C", str(project.root))
+    assert "is intact" in call("check", folder, "-C", str(project.root))
     assert "## Law" in call("show", folder)
     assert json.loads(call("show", folder, "--json"))["labels"] == list(EMOTIONS)
     network = Path(folder) / "networks" / SPEECH / FOLD_FILES[1]

@@ -392,7 +392,7 @@ def test_csv_has_a_row_each_and_its_numbers_add_up(project: Workspace, audio: li
         for prefix in ("", f"{BOTH}:", f"{SPEECH}:"):
             assert sum(float(row[prefix + name]) for name in EMOTIONS) == pytest.approx(1, abs=1e-4)
         assert row["emotion"] == max(EMOTIONS, key=lambda name, row=row: float(row[name]))
-    assert "s of audio a second" in made.stderr
+    assert "s of audio per second" in made.stderr
 
 
 def test_json_lines_are_json(project: Workspace, audio: list[str]) -> None:

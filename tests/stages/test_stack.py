@@ -228,7 +228,7 @@ def test_a_refitted_stacker_leaves_no_old_files(project: Workspace) -> None:
 
 @pytest.mark.parametrize("name", ["..", "a/b", ".hidden", "/tmp"])
 def test_a_name_cannot_leave_the_folder_of_stackers(project: Workspace, name: str) -> None:
-    with pytest.raises(UsageError, match="cannot name a file"):
+    with pytest.raises(UsageError, match="is not a valid file name"):
         stack(project, StackOptions(stacker=QUICK, name=name))
 
 

@@ -104,9 +104,9 @@ def test_python_and_command_line_agree(run, call: Path, trained: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--plot", "x.html"], "--plot is for timelines. Add: --every 1"),
-        (["--channels", "left"], "--channels is for timelines"),
-        (["--format", "rttm"], "--format rttm is for timelines"),
+        (["--plot", "x.html"], "--plot needs a timeline. Add: --every 1"),
+        (["--channels", "left"], "--channels needs a timeline"),
+        (["--format", "rttm"], "--format rttm needs a timeline"),
         (["--every", "1", "--plot", "x.svg"], "expected FILE.html, FILE.png, or a folder"),
         (["--every", "1", "--window", "0.5"], "--window 0.5 is shorter than a step"),
         (["--every", "1", "--transcripts", "x.csv"], "does not say when each word was spoken"),
