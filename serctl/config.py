@@ -155,6 +155,7 @@ def _read_label_order(path: Path, table: Mapping[str, Any]) -> tuple[str, ...]:
 def resolve_options(
     kind: type[Options],
     stage: str,
+    /,  # an option may have the name of an argument: TrainOptions.kind
     workspace: Workspace | None = None,
     config: Path | str | None = None,
     **flags: Any,

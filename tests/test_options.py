@@ -69,6 +69,20 @@ def test_every_source_passes_the_same_check(
     assert str(caught.value) == f"{named[source]} is {shown!r}, expected {expected}."
 
 
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        (stage, item.name)
+        for stage, kind in STAGE_OPTIONS.items()
+        for item in dataclasses.fields(kind)
+    ],
+)
+def test_every_option_can_be_a_flag(stage: str, name: str) -> None:
+    kind = STAGE_OPTIONS[stage]
+    value = getattr(kind(), name)
+    assert getattr(resolve_options(kind, stage, **{name: value}), name) == value
+
+
 def test_a_recipe_is_applied_wherever_it_is_named(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('[train]\nrecipe = "small"\nepochs = 7\n')
