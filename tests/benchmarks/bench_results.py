@@ -2,13 +2,15 @@
 
 Every step is a command of serctl. EmoDB and RAVDESS are cross-validated over all their speakers:
 each outer fold is a project whose test split is that fold and whose train split is the rest. The
-demo corpus keeps its splits and repeats its trainings with other seeds. The last line of the output
-is one JSON object.
+demo corpus keeps its splits and repeats its trainings with other seeds. `challenge` adds the parts
+of the recipe of that name, one by one and all together, to a network of the demo corpus. The last
+line of the output is one JSON object.
 """
 
 import argparse
 import csv
 import json
+import re
 import subprocess
 import sys
 import time
@@ -40,6 +42,25 @@ STACKERS = (
 )
 FOREST = "random-forest"
 """A minute each, so only on the demo corpus."""
+
+NETWORK = """\
+hidden = 64
+standardise = ["*"]
+standardise_by = "auto"
+epochs = 8
+learning_rate = 2e-3
+final_learning_rate = 1e-4
+batch_size = 32
+"""
+"""The network of the recipe `demo`, without folds."""
+CHALLENGE = {
+    "raters' votes as targets": "soft_targets = true\n",
+    "attributes": "attribute_weight = 0.4\n",
+    "MixUp": "mixup = 0.3\n",
+    "statistics pooling": 'pooling = "statistics"\n',
+    "a balanced second stage": "balanced_epochs = 3\nbalanced_learning_rate = 2e-4\n",
+}
+"""The parts of the recipe `challenge`, with a second stage of a tenth of the learning rate."""
 
 SHIPPED = "shipped stack"
 BASELINES = {
@@ -186,19 +207,51 @@ def summarise(found: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, float]]
     return table
 
 
-def repeat_demo(seeds: int, folder: Path) -> dict[str, Any]:
-    """Repeat the trainings of `make demo` with several seeds and print the table."""
+def open_demo(folder: Path, name: str) -> Path:
+    """Return a project of the demo corpus; all share one manifest, transcript and cache."""
     base = folder / "demo"
     if not (base / "manifest.csv").exists():
         base.mkdir(parents=True, exist_ok=True)
         call(base, "init", "--corpus", "demo", "--root", "corpus", "-C", ".")
+    project = base / name
+    project.mkdir(exist_ok=True)
+    shared = {"manifest": "manifest.csv", "transcripts": "transcripts.csv", "cache": "cache"}
+    lines = ["[paths]", *(f'{key} = "../{file}"' for key, file in shared.items())]
+    (project / "serctl.toml").write_text("\n".join(lines) + "\n")
+    return project
+
+
+def ablate_challenge(seeds: int, folder: Path) -> dict[str, Any]:
+    """Add the parts of the recipe `challenge` to a network of the demo corpus, print the table."""
+    project = open_demo(folder, "challenge")
+    speech, text = "whisper-tiny", "minilm"
+    call(project, "transcribe", "--model", "whisper-tiny")
+    call(project, "extract", "--encoder", speech, *(f"--layer={n}" for n in range(1, 5)))
+    call(project, "extract", "--encoder", text)
+    branches = ("--speech", f"{speech}@1+2+3+4", "--text", text)
+    table: dict[str, list[float]] = {}
+    for variant, lines in {"nothing": "", **CHALLENGE, "all": "".join(CHALLENGE.values())}.items():
+        (project / "network.toml").write_text(NETWORK + lines)
+        table[variant] = []
+        for seed in range(seeds):
+            name = f"{re.sub('[^a-z]', '', variant.lower())}-{seed}"
+            own = ("--config", "network.toml", "--seed", str(seed), "--name", name)
+            call(project, "train", *branches, *own)
+            call(project, "export-logits", name)
+            document = call(project, "evaluate", name, "--name", name, "--no-baselines")
+            table[variant].append(document["systems"][0]["macro_f1"])
+    print(f"\n### Parts of the recipe challenge on the demo corpus, {seeds} seeds\n")
+    print("| Added to the network | mean macro-F1 | lowest | highest |\n|---|---:|---:|---:|")
+    for name, values in table.items():
+        print(f"| {name} | {mean(values):.3f} | {min(values):.3f} | {max(values):.3f} |")
+    return table
+
+
+def repeat_demo(seeds: int, folder: Path) -> dict[str, Any]:
+    """Repeat the trainings of `make demo` with several seeds and print the table."""
     found: dict[str, list[float]] = {}
     for seed in range(seeds):
-        project = base / f"seed-{seed}"
-        project.mkdir(exist_ok=True)
-        shared = {"manifest": "manifest.csv", "transcripts": "transcripts.csv", "cache": "cache"}
-        lines = ["[paths]", *(f'{key} = "../{name}"' for key, name in shared.items())]
-        (project / "serctl.toml").write_text("\n".join(lines) + "\n")
+        project = open_demo(folder, f"seed-{seed}")
         report = project / "reports" / "all.json"
         if not report.exists():
             call(project, "run", "demo", "--seed", str(seed))
@@ -217,10 +270,14 @@ def repeat_demo(seeds: int, folder: Path) -> dict[str, Any]:
     return found
 
 
+OWN = {"demo": repeat_demo, "challenge": ablate_challenge}
+"""What is measured on the demo corpus."""
+
+
 def main() -> None:
     """Measure what is named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("corpora", nargs="*", default=[*CORPORA, "demo"])
+    parser.add_argument("corpora", nargs="*", default=[*CORPORA, *OWN])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--folder", type=Path, default=Path("results"))
     parser.add_argument("--seeds", type=int, default=5, help="of the demo corpus")
@@ -235,11 +292,12 @@ def main() -> None:
     weights = {options.encoder: options.weights} if options.weights else {}
     document: dict[str, Any] = {"commit": commit}
     for corpus in options.corpora:
-        document[corpus] = (
-            repeat_demo(options.seeds, folder)
-            if corpus == "demo"
-            else cross_validate(corpus, options.encoder, weights, options.data, folder)
-        )
+        if corpus in OWN:
+            document[corpus] = OWN[corpus](options.seeds, folder)
+        else:
+            document[corpus] = cross_validate(
+                corpus, options.encoder, weights, options.data, folder
+            )
         sys.stdout.flush()
     print(json.dumps(document))
 

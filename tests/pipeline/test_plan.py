@@ -1,5 +1,6 @@
 """What `serctl run` says and settles beforehand."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,21 @@ def test_a_dry_run_imports_nothing_heavy(project: Workspace) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "5 models" in done.stdout
     assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "models"),
+    [("small", 5), ("demo", 5), ("paper", 12), ("released", 12), ("challenge", 6)],
+)
+def test_a_dry_run_of_a_shipped_recipe_lists_its_models_and_the_last_steps(
+    project: Workspace, recipe: str, models: int
+) -> None:
+    command = ["run", recipe, "--dry-run", "--json", "-C", str(project.root)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    steps = [step["stage"] for step in json.loads(done.stdout)]
+    assert steps.count("train") == models
+    assert {"extract", "export-logits", "stack", "evaluate"} < set(steps)
 
 
 @pytest.mark.parametrize("recipe", ["small", "paper"])
