@@ -8,6 +8,7 @@ of dev (``natural``), an equal one (``balanced``), or a user's own. Shapes: N ro
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from serctl.documents.bundle import CalibrationRecord
 from serctl.ensemble.logits import SMALLEST_PROBABILITY, softmax
 from serctl.errors import CheckpointError, ConfigError, first_few
+from serctl.files import read_json
+from serctl.options.files import read_toml
 
 PRIORS = ("natural", "balanced")
 """Names that ``--prior`` knows beside files."""
@@ -112,6 +115,37 @@ def fit_calibration(probabilities: NDArray[np.float64], targets: NDArray[np.intp
     bounds = [(np.log(0.05), np.log(20.0))] + [(-10.0, 10.0)] * size
     found = minimize(loss, np.zeros(1 + size), jac=True, method="L-BFGS-B", bounds=bounds)
     return Calibrator(float(np.exp(found.x[0])), softmax(found.x[1:]), natural, len(targets))
+
+
+def check_prior(name: str) -> None:
+    """Refuse a prior that is no name and no file, before anything is loaded.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if name not in PRIORS and not Path(name).is_file():
+        raise ConfigError(
+            f"--prior '{name}' is none of as-trained, {', '.join(PRIORS)}, and no JSON or TOML "
+            f'file of shares by emotion such as {{"happy": 0.2, ...}}.'
+        )
+
+
+def read_prior(
+    name: str, labels: Sequence[str], natural: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the prior ``(C,)`` of ``--prior``: by name, or from a JSON or TOML file of shares.
+
+    Raises:
+        ConfigError: The file is no such file; see `parse_prior`.
+    """
+    if name == "natural":
+        return natural
+    if name == "balanced":
+        return np.full(len(labels), 1 / len(labels))
+    path = Path(name)
+    hint = 'Expected {"happy": 0.2, ...}.'
+    values = read_toml(path) if path.suffix == ".toml" else read_json(path, ConfigError, hint)
+    return parse_prior(values, labels, str(path))
 
 
 def parse_prior(

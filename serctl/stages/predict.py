@@ -17,6 +17,7 @@ from serctl.encoding.pipeline import run_ahead
 from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError, count, first_few
 from serctl.options import PredictOptions
 from serctl.progress import Progress, silent
+from serctl.system.loading import split_recording
 from serctl.system.parts import find_parts
 from serctl.system.prediction import Prediction
 from serctl.system.predictor import Predictor
@@ -126,7 +127,7 @@ class _Recordings:
     def __init__(
         self, predictor: Predictor, options: PredictOptions, words: dict[str, str] | None
     ) -> None:
-        self._predictor, self._options, self._words = predictor, options, words
+        self._options, self._words = options, words
         self._last: set[LoadedUtterance] = set()
         if predictor.reads_speakers and options.speaker_per == "none":
             predictor.note(
@@ -167,13 +168,10 @@ class _Recordings:
                     f"'{self._options.transcripts}'."
                 )
             return [LoadedUtterance(str(path), waveform, text=self._words[path.stem])]
-        if len(waveform) <= self._options.cut_over * SAMPLE_RATE:
-            return [LoadedUtterance(str(path), waveform)]
-        segments = self._predictor.cut(str(path), waveform)
-        if not segments:
-            raise AudioError(f"'{path}': nobody speaks in it. Take it whole with --cut-over inf.")
-        self.cut += 1
-        return segments
+        remedy = "Take it whole with --cut-over inf."
+        found = split_recording(str(path), waveform, self._options, remedy)
+        self.cut += len(waveform) > self._options.cut_over * SAMPLE_RATE
+        return found
 
 
 def read_words(path: Path) -> dict[str, str]:

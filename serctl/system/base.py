@@ -15,6 +15,7 @@ from serctl.options import BundleOptions, PredictOptions
 from serctl.progress import Progress
 from serctl.system.bundle_folder import Bundle
 from serctl.system.hub import find_bundle, is_hub_name, pin
+from serctl.system.loading import load_utterance
 from serctl.system.parts import read_bundle
 from serctl.system.predictor import Predictor
 from serctl.system.utterances import LoadedUtterance
@@ -95,7 +96,4 @@ def _name(bundle: Bundle) -> str:
 
 
 def _load(row: Utterance) -> LoadedUtterance:
-    try:
-        return LoadedUtterance(row.utterance_id, read_audio(row.path, row.start, row.end))
-    except SerctlError as error:
-        return LoadedUtterance(row.utterance_id, np.empty(0, np.float32), error=error)
+    return load_utterance(row.utterance_id, lambda: read_audio(row.path, row.start, row.end))

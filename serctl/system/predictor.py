@@ -2,27 +2,25 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby, zip_longest
+from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serctl.cache.key import FeatureKey
-from serctl.config import find_workspace, read_toml
+from serctl.config import find_workspace
 from serctl.data.audio import SAMPLE_RATE
-from serctl.data.segments import cut_at_pauses
 from serctl.documents.bundle import RecogniserRecord
-from serctl.ensemble.calibration import PRIORS, parse_prior
+from serctl.ensemble.calibration import check_prior, read_prior
 from serctl.ensemble.logits import Logits, softmax
 from serctl.ensemble.stacker_folder import load_stacker
-from serctl.errors import ConfigError, SerctlError, UsageError
-from serctl.files import read_json
+from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.runtime import resolve_device
 from serctl.system.encode import encode_utterances
 from serctl.system.encoders import Encoders
+from serctl.system.loading import cut_speech, load_each
 from serctl.system.parts import Parts, find_parts
 from serctl.system.prediction import Prediction
 from serctl.system.sound import Audio, load_sound, name_sound
@@ -30,9 +28,6 @@ from serctl.system.utterances import LoadedUtterance, tabulate
 from serctl.training.checkpoint import load_run
 from serctl.training.inference import infer
 from serctl.training.speakers import read_moments
-
-One = TypeVar("One")
-Other = TypeVar("Other")
 
 GROUP_SECONDS = {True: 60.0, False: 600.0}
 """Seconds of audio that are predicted together on a CPU, where batches are small anyway, and
@@ -66,9 +61,9 @@ class Predictor:
         self._own_notes: list[str] = []
         self._calibration, self._prior = None, None
         if options.prior != "as-trained":
-            _check_prior(options.prior)
+            check_prior(options.prior)
             self._calibration = parts.calibrate()
-            self._prior = self._read_prior(options.prior, self._calibration.natural)
+            self._prior = read_prior(options.prior, self.labels, self._calibration.natural)
         self._device = resolve_device(options.device)
         mapping = {**(mapping or {}), **parse_weights(options.weights)}
         self._runs = {
@@ -145,7 +140,7 @@ class Predictor:
             return list(
                 self.predict_each(audio, sample_rate=sample_rate, texts=texts, skip_bad=skip_bad)
             )
-        utterances = list(self._load_each(audio, sample_rate, texts, speakers))
+        utterances = list(load_each(audio, sample_rate, texts, speakers))
         found = zip(utterances, self.predict_utterances(utterances), strict=True)
         return list(self._raise_errors(found, skip_bad))
 
@@ -161,24 +156,8 @@ class Predictor:
 
         See `predict_batch`; no more is read than what is predicted together.
         """
-        utterances = self._load_each(audio, sample_rate, texts, None)
+        utterances = load_each(audio, sample_rate, texts, None)
         return self._raise_errors(self.predict_stream(utterances), skip_bad)
-
-    def _load_each(
-        self,
-        audio: Iterable[Audio],
-        sample_rate: int | None,
-        texts: Iterable[str | None] | None,
-        speakers: Iterable[str] | None,
-    ) -> Iterator[LoadedUtterance]:
-        """Yield utterances in memory; one that cannot be used has its error."""
-        for (one, text), speaker in _align(_align(audio, texts, "texts"), speakers, "speakers"):
-            name = name_sound(one)
-            try:
-                waveform, error = load_sound(one, sample_rate), None
-            except SerctlError as problem:
-                waveform, error = np.empty(0, np.float32), problem
-            yield LoadedUtterance(name, waveform, text=text, speaker=speaker or "", error=error)
 
     def _raise_errors(
         self, found: Iterable[tuple[LoadedUtterance, Prediction | SerctlError]], skip_bad: bool
@@ -199,21 +178,13 @@ class Predictor:
             sample_rate: Hz of samples.
             longest: Seconds of the longest segment; the options' if not given.
         """
-        segments = self.cut(name_sound(audio), load_sound(audio, sample_rate), longest)
+        longest = longest or self.options.segment_seconds
+        segments = cut_speech(name_sound(audio), load_sound(audio, sample_rate), longest)
         found = self.predict_utterances(segments)
         for one in found:
             if isinstance(one, SerctlError):
                 raise one
         return [one for one in found if isinstance(one, Prediction)]
-
-    def cut(
-        self, name: str, waveform: NDArray[np.float32], longest: float | None = None
-    ) -> list[LoadedUtterance]:
-        """Return the stretches of speech of a recording."""
-        return [
-            LoadedUtterance(name, waveform[part.start : part.stop], part.start / SAMPLE_RATE)
-            for part in cut_at_pauses(waveform, longest or self.options.segment_seconds)
-        ]
 
     def predict_utterances(
         self, utterances: Sequence[LoadedUtterance]
@@ -307,16 +278,6 @@ class Predictor:
     def _by_label(self, row: NDArray[np.float64]) -> dict[str, float]:
         return dict(zip(self.labels, row.tolist(), strict=True))
 
-    def _read_prior(self, name: str, natural: NDArray[np.float64]) -> NDArray[np.float64]:
-        if name == "natural":
-            return natural
-        if name == "balanced":
-            return np.full(len(self.labels), 1 / len(self.labels))
-        path = Path(name)
-        hint = 'Expected {"happy": 0.2, ...}.'
-        values = read_toml(path) if path.suffix == ".toml" else read_json(path, ConfigError, hint)
-        return parse_prior(values, self.labels, str(path))
-
 
 def load(
     model: str | Path,
@@ -362,27 +323,6 @@ def load(
     return Predictor(parts, options, workspace.weights if workspace else None)
 
 
-def _align(
-    audio: Iterable[One], given: Iterable[Other] | None, name: str
-) -> Iterator[tuple[One, Other | None]]:
-    """Yield each recording with what was given for it, or None.
-
-    Raises:
-        UsageError: There are more or fewer of them than recordings.
-    """
-    if given is None:
-        yield from ((one, None) for one in audio)
-        return
-    missing = object()
-    for number, (one, other) in enumerate(zip_longest(audio, given, fillvalue=missing)):
-        if one is missing or other is missing:
-            few = name if other is missing else "audio"
-            raise UsageError(
-                f"'{few}' has {number} entries, fewer than the other: expected one each."
-            )
-        yield one, other  # type: ignore[misc]
-
-
 def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:
     """Read ``NAME=DIR`` values.
 
@@ -393,11 +333,3 @@ def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:
     if wrong:
         raise UsageError(f"--weights '{wrong[0]}' is not NAME=DIR, e.g. wavlm-large=/data/wavlm.")
     return {name: Path(path) for name, _, path in (pair.partition("=") for pair in pairs)}
-
-
-def _check_prior(name: str) -> None:
-    if name not in PRIORS and not Path(name).is_file():
-        raise ConfigError(
-            f"--prior '{name}' is none of as-trained, {', '.join(PRIORS)}, and no JSON or TOML "
-            f'file of shares by emotion such as {{"happy": 0.2, ...}}.'
-        )

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from serctl.cache.key import FeatureKey
 from serctl.data.audio import SAMPLE_RATE
-from serctl.data.segments import cut_at_pauses
 from serctl.errors import ConfigError, SerctlError
+from serctl.system.loading import cut_speech
 from serctl.system.prediction import Prediction
 from serctl.system.predictor import Predictor
 from serctl.system.utterances import LoadedUtterance
@@ -161,7 +161,7 @@ def find_speech(predictor: Predictor, waveform: NDArray[np.float32], name: str) 
     Without the speech detector, a system that reads no text takes the recording as one part.
     """
     try:
-        found = cut_at_pauses(waveform, predictor.options.segment_seconds)
+        return _Speech(cut_speech(name, waveform, predictor.options.segment_seconds))
     except ConfigError:
         if predictor.parts.needs_words:
             raise
@@ -170,12 +170,6 @@ def find_speech(predictor: Predictor, waveform: NDArray[np.float32], name: str) 
             "pip install 'serctl[faster-whisper]'."
         )
         return _Speech([LoadedUtterance(name, waveform)])
-    return _Speech(
-        [
-            LoadedUtterance(name, waveform[part.start : part.stop], part.start / SAMPLE_RATE)
-            for part in found
-        ]
-    )
 
 
 def _predict_shared(

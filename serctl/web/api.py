@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from serctl import __version__
 from serctl.data.audio import SAMPLE_RATE
-from serctl.errors import AudioError, SerctlError, UsageError
+from serctl.errors import SerctlError, UsageError
+from serctl.system.loading import split_recording
 from serctl.system.timeline import TimelineSettings, predict_timeline
-from serctl.system.utterances import LoadedUtterance
 from serctl.timeline.formats import to_dict
 from serctl.web.limits import Limits, TooLargeError
 from serctl.web.worker import BusyError, Worker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from numpy import float32
-    from numpy.typing import NDArray
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -99,25 +97,8 @@ def answer(
     if settings is not None:
         made = worker.run(lambda it: predict_timeline(it, waveform, settings, name=name))
         return about | to_dict(made)
-    found = worker.predict(split_recording(worker, waveform, name))
+    found = worker.predict(split_recording(name, waveform, worker.predictor.options))
     return about | {"predictions": [one.to_dict() for one in found]}
-
-
-def split_recording(
-    worker: Worker, waveform: "NDArray[float32]", name: str
-) -> list[LoadedUtterance]:
-    """Return a recording as `serctl predict` takes it: whole, or cut at its pauses if it is long.
-
-    Raises:
-        AudioError: It is long and nobody speaks in it.
-    """
-    predictor = worker.predictor
-    if len(waveform) <= predictor.options.cut_over * SAMPLE_RATE:
-        return [LoadedUtterance(name, waveform)]
-    segments = predictor.cut(name, waveform)
-    if not segments:
-        raise AudioError(f"'{name}': nobody speaks in it.")
-    return segments
 
 
 def read_settings(query: Mapping[str, str]) -> TimelineSettings | None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from serctl.errors import SerctlError
 from serctl.page.timeline import make_figure
 from serctl.system.card import write_card
+from serctl.system.loading import split_recording
 from serctl.system.prediction import Prediction
 from serctl.system.timeline import TimelineSettings, predict_timeline
-from serctl.web.api import split_recording
 from serctl.web.limits import Limits
 from serctl.web.worker import Worker
 
@@ -167,7 +167,7 @@ def show_recording(worker: Worker, limits: Limits, path: Path, scheme: str) -> t
     import gradio as gr
 
     waveform = limits.decode(path.read_bytes(), path.name)
-    found = worker.predict(split_recording(worker, waveform, path.name))
+    found = worker.predict(split_recording(path.name, waveform, worker.predictor.options))
     made = worker.run(lambda it: predict_timeline(it, waveform, SETTINGS, name=path.name))
     label = "Emotion" if len(found) == 1 else f"Emotion, mean of {len(found)} segments"
     text = "\n\n".join(write_line(one) for one in found if one.text)

@@ -43,7 +43,7 @@ from serctl.stages.bundle import make_bundle
 from serctl.stages.predict import PredictResult, predict
 from serctl.stages.train import train
 from serctl.system import encoders as loaded
-from serctl.system import predictor as predictor_module
+from serctl.system import loading
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
 from serctl.system.utterances import LoadedUtterance
@@ -359,7 +359,7 @@ def test_a_long_recording_is_cut_and_a_short_one_is_not(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cuts = [Segment(1_000, 4_000), Segment(5_000, 8_000)]
-    monkeypatch.setattr(predictor_module, "cut_at_pauses", lambda waveform, longest: cuts)
+    monkeypatch.setattr(loading, "cut_at_pauses", lambda waveform, longest: cuts)
     paths = [str(row.path) for row in read_manifest(project.manifest)]  # 0.31 s to 0.97 s
     result = run(project, None, model=SPEECH, audio=(paths[0], paths[35]), cut_over=0.5)
     assert result.recordings == 1
@@ -367,7 +367,7 @@ def test_a_long_recording_is_cut_and_a_short_one_is_not(
         (paths[35], 1_000 / 16_000, 4_000 / 16_000),
         (paths[35], 5_000 / 16_000, 8_000 / 16_000),
     ]
-    monkeypatch.setattr(predictor_module, "cut_at_pauses", lambda waveform, longest: [])
+    monkeypatch.setattr(loading, "cut_at_pauses", lambda waveform, longest: [])
     with pytest.raises(AudioError, match="nobody speaks"):
         run(project, None, model=SPEECH, audio=(paths[35],), cut_over=0.5)
 

@@ -22,7 +22,7 @@ def _all_is_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     def cut(wave, longest):
         return [Segment(0, len(wave))]
 
-    monkeypatch.setattr("serctl.system.timeline.cut_at_pauses", cut)
+    monkeypatch.setattr("serctl.system.loading.cut_at_pauses", cut)
 
 
 @pytest.fixture(scope="module")

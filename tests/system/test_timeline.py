@@ -35,7 +35,7 @@ def hear(monkeypatch: pytest.MonkeyPatch, find) -> None:
     def cut(wave, longest):
         return [Segment(start, stop) for start, stop in find(wave)]
 
-    monkeypatch.setattr("serctl.system.timeline.cut_at_pauses", cut)
+    monkeypatch.setattr("serctl.system.loading.cut_at_pauses", cut)
 
 
 def make_noise(seconds: float) -> np.ndarray:
@@ -103,7 +103,7 @@ def test_without_a_detector_all_is_predicted_and_that_is_reported(predictor, mon
     def fail(*_):
         raise ConfigError("not installed")
 
-    monkeypatch.setattr("serctl.system.timeline.cut_at_pauses", fail)
+    monkeypatch.setattr("serctl.system.loading.cut_at_pauses", fail)
     found = predict_timeline(predictor, make_noise(2), TimelineSettings())
     assert not np.isnan(found.probabilities).any()
     assert any("Silence was predicted like speech" in note for note in predictor.notes)

@@ -1,0 +1,85 @@
+"""Recordings that a caller gives, loaded as utterances with their texts and speakers."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.data.audio import SAMPLE_RATE
+from serctl.data.segments import cut_at_pauses
+from serctl.errors import AudioError, SerctlError, UsageError
+from serctl.options import PredictOptions
+from serctl.system.sound import Audio, load_sound, name_sound
+from serctl.system.utterances import LoadedUtterance
+
+One = TypeVar("One")
+Other = TypeVar("Other")
+
+
+def load_utterance(name: str, read: Callable[[], NDArray[np.float32]]) -> LoadedUtterance:
+    """Return an utterance of what ``read`` returns; one that cannot be read has its error."""
+    try:
+        return LoadedUtterance(name, read())
+    except SerctlError as error:
+        return LoadedUtterance(name, np.empty(0, np.float32), error=error)
+
+
+def load_each(
+    audio: Iterable[Audio],
+    sample_rate: int | None,
+    texts: Iterable[str | None] | None,
+    speakers: Iterable[str] | None,
+) -> Iterator[LoadedUtterance]:
+    """Yield utterances in memory, read one at a time; see `Predictor.predict_batch`."""
+    for (one, text), speaker in _align(_align(audio, texts, "texts"), speakers, "speakers"):
+        # load_utterance calls the function before the next turn of the loop.
+        utterance = load_utterance(name_sound(one), lambda: load_sound(one, sample_rate))  # noqa: B023
+        utterance.text, utterance.speaker = text, speaker or ""
+        yield utterance
+
+
+def cut_speech(name: str, waveform: NDArray[np.float32], longest: float) -> list[LoadedUtterance]:
+    """Return the stretches of speech of a recording, each of at most ``longest`` seconds."""
+    return [
+        LoadedUtterance(name, waveform[part.start : part.stop], part.start / SAMPLE_RATE)
+        for part in cut_at_pauses(waveform, longest)
+    ]
+
+
+def split_recording(
+    name: str, waveform: NDArray[np.float32], options: PredictOptions, remedy: str = ""
+) -> list[LoadedUtterance]:
+    """Return a recording whole, or cut at its pauses if it is long.
+
+    Raises:
+        AudioError: It is long and nobody speaks in it. The ``remedy`` ends the message.
+    """
+    if len(waveform) <= options.cut_over * SAMPLE_RATE:
+        return [LoadedUtterance(name, waveform)]
+    segments = cut_speech(name, waveform, options.segment_seconds)
+    if not segments:
+        raise AudioError(f"'{name}': nobody speaks in it. {remedy}".rstrip())
+    return segments
+
+
+def _align(
+    audio: Iterable[One], given: Iterable[Other] | None, name: str
+) -> Iterator[tuple[One, Other | None]]:
+    """Yield each recording with what was given for it, or None.
+
+    Raises:
+        UsageError: There are more or fewer of them than recordings.
+    """
+    if given is None:
+        yield from ((one, None) for one in audio)
+        return
+    missing = object()
+    for number, (one, other) in enumerate(zip_longest(audio, given, fillvalue=missing)):
+        if one is missing or other is missing:
+            few = name if other is missing else "audio"
+            raise UsageError(
+                f"'{few}' has {number} entries, fewer than the other: expected one each."
+            )
+        yield one, other  # type: ignore[misc]
