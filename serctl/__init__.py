@@ -36,7 +36,8 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "serctl.config": ("Workspace", "open_workspace", "resolve_options"),
-    "serctl.data.manifest": ("Manifest", "Utterance", "read_manifest", "write_manifest"),
+    "serctl.data.manifest": ("Manifest", "Utterance"),
+    "serctl.data.manifest_file": ("read_manifest", "write_manifest"),
     "serctl.cache.store": ("FeatureStore",),
     "serctl.options": (
         "TranscribeOptions",

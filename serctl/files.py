@@ -1,4 +1,4 @@
-"""Atomic writing of files and folders, and locks between processes.
+"""Atomic writing of files and folders.
 
 serctl writes all files through this module. A new file or folder is written under a temporary
 name, flushed to the disk, and then renamed. After a crash there is either the old version or the
@@ -7,18 +7,16 @@ new one. The old version is deleted last.
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from serctl.errors import SerctlError, UsageError, guess
+from serctl.errors import SerctlError
+from serctl.locks import is_at, lock, open_locked
 
 WINDOWS = os.name == "nt"
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that Windows reserves for devices."""
 
 TEXT: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 """Encoding of text. Bytes of file names that are not UTF-8 are written unchanged."""
@@ -194,82 +192,6 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def lock(file: BinaryIO | TextIO | int, *, shared: bool = False, wait: bool = True) -> bool:
-    """Lock an open file against other processes until it is closed or its process ends.
-
-    Args:
-        file: An open file or its descriptor.
-        shared: Take a shared lock: other shared locks are allowed, exclusive ones are not.
-        wait: Wait until other processes release their locks.
-
-    Returns:
-        False if another process holds a lock and ``wait`` is False.
-
-    Raises:
-        OSError: The file system has no locks.
-    """
-    from portalocker import LockFlags, exceptions
-    from portalocker import lock as lock_open_file
-
-    flags = LockFlags.SHARED if shared else LockFlags.EXCLUSIVE
-    try:
-        lock_open_file(file, flags if wait else flags | LockFlags.NON_BLOCKING)
-    except exceptions.AlreadyLocked:
-        return False
-    except exceptions.LockException as error:
-        raise OSError(f"the file system cannot lock ({error})") from error
-    return True
-
-
-def open_locked(path: Path, *, shared: bool = False, wait: bool = True) -> BinaryIO | None:
-    """Open and lock a file, and create it if necessary; None if another process holds it.
-
-    The holder of the lock may delete or rename the file. Other processes then lock the new file
-    of that name.
-
-    Raises:
-        OSError: The file cannot be written, or the file system has no locks.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        file = path.open("ab", buffering=0)
-        try:
-            if not lock(file, shared=shared, wait=wait):
-                file.close()
-                return None
-            if is_at(file.fileno(), path):
-                return file
-        except BaseException:
-            file.close()
-            raise
-        file.close()
-
-
-@contextmanager
-def hold(path: Path, *, wait: bool = False, shared: bool = False) -> Iterator[None]:
-    """Lock ``path`` for the block with the file ``.<name>.lock``.
-
-    A ``shared`` lock excludes only exclusive ones.
-
-    Raises:
-        SerctlError: Another process holds it (unless ``wait``), or the lock cannot be written.
-    """
-    name = path.with_name(f".{path.name}.lock")
-    try:
-        file = open_locked(name, shared=shared, wait=wait)
-    except OSError as error:
-        raise SerctlError(f"Cannot lock '{path}': {error.strerror or error}.") from error
-    if file is None:
-        raise SerctlError(f"Another process is writing '{path}'. Wait for it to end, or stop it.")
-    with file:
-        try:
-            yield
-        finally:
-            if not shared:  # a later process would lock a new file while others share this one
-                with suppress(OSError):  # Windows deletes no open file
-                    name.unlink()
-
-
 def _beside(path: Path, suffix: str) -> Path:
     """Return the temporary name of a path. All processes share it, so kills leave one file only.
 
@@ -317,45 +239,6 @@ def _reserve_folder(new: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def is_at(descriptor: int, path: Path) -> bool:
-    """Return whether an open file still has its name."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def is_portable_name(name: str) -> bool:
-    """Return whether a name is valid for files and folders on Linux, macOS and Windows.
-
-    Example:
-        >>> [is_portable_name(name) for name in ("wavlm-s0", "a:b", "../x", "con.x", "end.")]
-        [True, False, False, False, False]
-    """
-    forbidden = re.search(r'[<>:"/\\|?*\x00-\x1f]|[. ]$', name)
-    return bool(name) and not forbidden and not RESERVED.fullmatch(name)
-
-
-def check_name(flag: str, name: str) -> str:
-    """Return the name that a flag gave if it is a valid folder name on every system.
-
-    Raises:
-        UsageError: The name holds a slash or another forbidden character, or is reserved.
-    """
-    if not is_portable_name(name) or name.startswith("."):
-        raise UsageError(
-            f"{flag} '{name}' is not a valid file name. Expected a name without "
-            f'< > : " / \\ | ? *, without a dot at either end, and not reserved such as CON.'
-        )
-    return name
-
-
-def guess_path(name: str) -> str:
-    """Return a suggestion for a path that does not exist; '' if no name there is similar."""
-    path = Path(name).expanduser()
-    return guess(path.name, [neighbour.name for neighbour in path.parent.glob("*")])
-
-
 def write_json(path: Path, document: Any) -> None:
     """Write a JSON document atomically, indented, keys in the order given."""
     with write_atomic(path) as file:
@@ -375,31 +258,3 @@ def read_json(path: Path, error: type[SerctlError], hint: str = "") -> Any:
         raise error(f"'{path}' does not exist. {hint}".rstrip()) from None
     except (OSError, ValueError, RecursionError) as cause:
         raise error(f"'{path}' is not readable JSON: {cause}. {hint}".rstrip()) from cause
-
-
-def guard_cell(value: object) -> object:
-    """Return a table cell that spreadsheets do not execute as a formula.
-
-    Text that begins like a formula gets a leading apostrophe.
-
-    Example:
-        >>> guard_cell("=1+1"), guard_cell("plain"), guard_cell("-0.5")
-        ("'=1+1", 'plain', '-0.5')
-    """
-    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
-
-
-def guard_path(path: str) -> str:
-    """Return a relative path that is not read as a formula or as a flag.
-
-    Example:
-        >>> guard_path("-rf.wav"), guard_path("a.wav")
-        ('./-rf.wav', 'a.wav')
-    """
-    return f"./{path}" if path.startswith(("=", "+", "-", "@")) else path

@@ -10,7 +10,8 @@ from serctl.cache.sources import hash_bytes
 from serctl.cache.store import StoreWriter
 from serctl.config import Workspace
 from serctl.data.labels import EMOTIONS, LabelSet
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import write_manifest
 from serctl.options import TrainOptions
 from serctl.training.dataset import UtteranceSet, build_set
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from serctl.config import PROJECT_FILE, Workspace, read_workspace
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import write_manifest
 from serctl.documents.logits import LogitsSidecar
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import write_logits

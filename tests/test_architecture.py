@@ -46,6 +46,8 @@ NO_TORCH = (
     "options",
     "errors",
     "files",
+    "locks",
+    "names",
 )
 HEAVY = ("torch", "transformers", "sklearn", "xgboost", "zarr")
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from serctl.cli import app
 from serctl.config import PATHS
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.demo import corpus as demo
 from serctl.options import check
 from serctl.options.files import find_recipe

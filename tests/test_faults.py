@@ -20,7 +20,7 @@ from trained_project import write_project
 from serctl.cache.locate import list_stores
 from serctl.cache.store import FeatureStore
 from serctl.config import open_workspace
-from serctl.data.manifest import read_manifest, write_manifest
+from serctl.data.manifest_file import read_manifest, write_manifest
 
 PRELOAD = (
     "serctl.cli", "serctl.stages.train", "serctl.stages.extract", "serctl.stages.evaluate",

@@ -12,8 +12,6 @@ import pytest
 from serctl import files
 from serctl.errors import SerctlError
 from serctl.files import (
-    hold,
-    lock,
     recover_folder,
     remove_file,
     replace_folder,
@@ -22,6 +20,7 @@ from serctl.files import (
     write_binary,
     write_folder,
 )
+from serctl.locks import hold, lock
 
 
 def make(folder: Path, text: str) -> Path:
@@ -152,7 +151,7 @@ def test_a_second_writer_of_a_folder_is_refused(tmp_path: Path) -> None:
 
 def test_locks_hold_between_processes_and_end_with_them(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from serctl.files import lock\n"
+        "import sys; from pathlib import Path; from serctl.locks import lock\n"
         "file = open(sys.argv[1], 'ab'); lock(file, shared=True); print('held', flush=True)\n"
         "sys.stdin.read()"
     )

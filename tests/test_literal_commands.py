@@ -20,7 +20,8 @@ import tiny
 from typer.testing import CliRunner
 
 from serctl.cli import app
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,7 +18,8 @@ from synthetic_frames import TINY, make_key, make_project
 from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.config import Workspace
 from serctl.data.labels import LabelSet
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import write_manifest
 from serctl.encoders.base import EncoderIdentity
 from serctl.options import ExtractOptions
 from serctl.stages.extract import extract

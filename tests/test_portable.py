@@ -13,7 +13,7 @@ import pytest
 
 from serctl.cache.key import FeatureKey
 from serctl.errors import UsageError
-from serctl.files import is_portable_name
+from serctl.names import is_portable_name
 from serctl.options import TrainOptions
 from serctl.training.run_folder import run_name
 

@@ -7,14 +7,10 @@ import soundfile
 import tiny
 
 from serctl.config import Workspace, open_workspace
-from serctl.data.manifest import Utterance, read_manifest, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
-from serctl.options import (
-    ExportLogitsOptions,
-    ExtractOptions,
-    StackOptions,
-    TrainOptions,
-)
+from serctl.options import ExportLogitsOptions, ExtractOptions, StackOptions, TrainOptions
 from serctl.stages.export_logits import export_logits
 from serctl.stages.extract import extract
 from serctl.stages.stack import stack

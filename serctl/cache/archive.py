@@ -11,7 +11,8 @@ from serctl.cache.header import read_header
 from serctl.cache.lock import StoreLock
 from serctl.cache.writer import remove_stale
 from serctl.errors import CacheError, first_few
-from serctl.files import guess_path, sync, write_beside
+from serctl.files import sync, write_beside
+from serctl.names import guess_path
 from serctl.progress import Progress, silent
 
 MAKE = "Make one with: serctl cache pack NAME"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serctl.errors import CacheError
-from serctl.files import is_portable_name
+from serctl.names import is_portable_name
 
 FORMAT_VERSION = 1
 """Version of the store's layout on disk; part of every digest."""

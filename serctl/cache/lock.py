@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from serctl.errors import CacheError
-from serctl.files import open_locked
+from serctl.locks import open_locked
 
 
 class StoreLock:

@@ -18,7 +18,7 @@ def choose_recipe(num_train: int) -> str:
 
 def hint_train(workspace: "Workspace", branches: "Sequence[str]") -> str:
     """Return the command that trains on some branches (``--speech NAME``)."""
-    from serctl.data.manifest import read_manifest
+    from serctl.data.manifest_file import read_manifest
 
     recipe = choose_recipe(sum(row.split == "train" for row in read_manifest(workspace.manifest)))
     own = workspace.tables.get("train", {}).get("recipe")

@@ -25,7 +25,7 @@ OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the out
 @manifest.command()
 def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     """Decode all audio; find unusable files and audio in two splits. Exit 1 if there is any."""
-    from serctl.data.manifest import read_manifest
+    from serctl.data.manifest_file import read_manifest
     from serctl.stages.manifest import check_audio
 
     result = check_audio(read_manifest(_find(path, project)), progress=console.progress)
@@ -46,7 +46,7 @@ def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt
 @manifest.command()
 def stats(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     """Count emotions, speakers and hours of each split, and speakers in several splits."""
-    from serctl.data.manifest import read_manifest
+    from serctl.data.manifest_file import read_manifest
     from serctl.stages.manifest import describe_manifest
 
     result = describe_manifest(read_manifest(_find(path, project)), progress=console.progress)

@@ -17,7 +17,8 @@ from serctl.cli import console
 from serctl.data.audio import SAMPLE_RATE, measure_samples
 from serctl.data.textgrid import Interval, format_textgrid
 from serctl.errors import UsageError
-from serctl.files import guard_cell, guard_path, write_atomic, write_lines
+from serctl.files import write_atomic, write_lines
+from serctl.names import guard_cell, guard_path
 
 if TYPE_CHECKING:
     from serctl.system.prediction import Prediction

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from serctl.stages.train import RunResult, TrainResult
+    from serctl.stages.train import TrainResult
+    from serctl.training.session import RunResult
 
 VerboseOpt = Annotated[bool, typer.Option("--verbose", "-v", help="Print one line per epoch.")]
 

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from serctl.data.audio import decode_audio, read_bytes, to_mono_16k
+from serctl.data.audio import decode_audio, to_mono_16k
+from serctl.data.audio_file import read_bytes
 from serctl.errors import AudioError
 
 Choice = Literal["mix", "split", "left", "right"]

@@ -15,7 +15,8 @@ from typing import Any, TextIO
 
 from serctl.data.transcripts import COLUMNS, NUMBERS, Transcript, name_beside
 from serctl.errors import SerctlError
-from serctl.files import hold, remove_file, write_atomic
+from serctl.files import remove_file, write_atomic
+from serctl.locks import hold
 
 WHOLE = (1, 1)
 """The part that is everything."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serctl.encoders.base import EncoderSpec
 from serctl.errors import UnknownNameError, UsageError
-from serctl.files import guess_path
+from serctl.names import guess_path
 
 
 def _speech(name: str, weights: str, dim: int, license: str) -> EncoderSpec:

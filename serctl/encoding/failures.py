@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from serctl.data.manifest import Utterance
 from serctl.errors import SerctlError
-from serctl.files import hold, remove_file, write_atomic
+from serctl.files import remove_file, write_atomic
+from serctl.locks import hold
 
 FAILURES = "failures.csv"
 """Beside serctl.toml: what the last run of each encoder and key had to leave out."""

@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from serctl.cache.sources import SourceHasher, hash_bytes
-from serctl.data.audio import (
-    decode_audio,
-    mark_file,
-    measure_samples,
-    read_audio,
-    read_bytes,
-)
+from serctl.data.audio import decode_audio, measure_samples, read_audio
+from serctl.data.audio_file import mark_file, read_bytes
 from serctl.data.manifest import Utterance
 from serctl.data.transcripts import read_transcripts
 from serctl.encoders.base import Encoder

@@ -10,7 +10,7 @@ from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.outside import match_ids
 from serctl.errors import LogitsError, UnknownNameError, UsageError, first_few
-from serctl.files import guess_path
+from serctl.names import guess_path
 
 MAKE = "Make a run with: serctl train"
 Kind = Literal["run", "stacker", "outside"]

@@ -8,7 +8,7 @@ from typing import Any
 from serctl.documents.report import Report, SystemSummary
 from serctl.evaluation.markdown import markdown_table
 from serctl.evaluation.published import PublishedPair, compare_note
-from serctl.files import guard_cell
+from serctl.names import guard_cell
 
 Record = dict[str, str | float | None]
 PAPER = tuple(

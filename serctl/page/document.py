@@ -18,8 +18,8 @@ from serctl import __version__
 from serctl.documents.layers import LayersDocument
 from serctl.documents.report import Report, SystemScore
 from serctl.evaluation.published import PublishedPair, compare_note
+from serctl.page.chart import Chart
 from serctl.page.figures import (
-    Chart,
     Curve,
     show_curves,
     show_importances,

@@ -7,8 +7,6 @@ cannot see it or want them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -16,50 +14,18 @@ from plotly.subplots import make_subplots
 from serctl.documents.layers import LayersDocument
 from serctl.documents.report import SystemScore
 from serctl.documents.run import EpochRecord
-
-KIND_COLOURS = {
-    "run": "var(--c1)",
-    "stacker": "var(--c2)",
-    "outside": "var(--c3)",
-    "baseline": "var(--muted)",
-}
-LINE_COLOURS = tuple(f"var(--c{i})" for i in range(1, 7))
-SEQUENTIAL = [[0.0, "var(--seq-0)"], [0.5, "var(--seq-1)"], [1.0, "var(--seq-2)"]]
-DARK_SHARE = 0.7
-"""From here on the sequential scale is nearer to the ink than to the paper."""
-ROW_HEIGHT, MARGIN_HEIGHT = 34, 64
-
-Cell = str | int
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure with its summary and its numbers as a table.
-
-    Attributes:
-        figure: Plotly's JSON, colours by name.
-        summary: One sentence that says what it shows.
-        columns: Of the table; the first names the row.
-        rows: Of the table.
-    """
-
-    figure: Mapping[str, Any]
-    summary: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-
-
-def make_chart(
-    figure: go.Figure, summary: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]
-) -> Chart:
-    """Return a figure as JSON, without Plotly's own template."""
-    figure.layout.template = None
-    return Chart(figure.to_plotly_json(), summary, columns, rows)
-
-
-def plain(text: str) -> str:
-    """Return text that Plotly, which reads some HTML, shows as it is."""
-    return escape(text, quote=False)
+from serctl.page.chart import (
+    KIND_COLOURS,
+    LINE_COLOURS,
+    MARGIN_HEIGHT,
+    ROW_HEIGHT,
+    SEQUENTIAL,
+    Cell,
+    Chart,
+    make_chart,
+    plain,
+    write_in_cells,
+)
 
 
 def show_subsets(systems: Sequence[SystemScore]) -> Chart:
@@ -97,34 +63,6 @@ def show_subsets(systems: Sequence[SystemScore]) -> Chart:
         f"{best.name} is highest with a mean of {best.bs_f1.mean:.3f}."
     )
     return make_chart(figure, summary, ("system", "mean", "std", "min", "max"), rows)
-
-
-def write_in_cells(
-    figure: go.Figure,
-    shares: Sequence[Sequence[float]],
-    texts: Sequence[Sequence[str]],
-    **place: int,
-) -> None:
-    """Write a text in each cell of the heatmap above, in the ink that its colour leaves readable.
-
-    ``shares`` are from 0 to 1 along the colour scale; columns and rows are those of the heatmap.
-    """
-    heatmap = figure.data[-1]
-    cells = [(i, j) for i in range(len(shares)) for j in range(len(shares[i]))]
-    figure.add_scatter(
-        x=[heatmap.x[j] for _, j in cells],
-        y=[heatmap.y[i] for i, _ in cells],
-        text=[texts[i][j] for i, j in cells],
-        mode="text",
-        textfont={
-            "color": [
-                "var(--paper)" if shares[i][j] > DARK_SHARE else "var(--ink)" for i, j in cells
-            ]
-        },
-        hoverinfo="skip",
-        showlegend=False,
-        **place,
-    )
 
 
 @dataclass(frozen=True)

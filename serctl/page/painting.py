@@ -6,8 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from serctl.page.chart import Chart
 from serctl.page.document import STYLE, read_asset
-from serctl.page.figures import Chart
 
 
 def paint(chart: Chart, scheme: str = "light") -> go.Figure:

@@ -6,14 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from serctl.documents.report import GroupScore, SystemScore
-from serctl.page.figures import (
-    KIND_COLOURS,
-    SEQUENTIAL,
-    Cell,
-    Chart,
-    make_chart,
-    write_in_cells,
-)
+from serctl.page.chart import KIND_COLOURS, SEQUENTIAL, Cell, Chart, make_chart, write_in_cells
 
 
 def draw_system(system: SystemScore, labels: Sequence[str]) -> dict[str, Chart]:

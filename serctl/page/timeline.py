@@ -19,8 +19,8 @@ from plotly.subplots import make_subplots
 from serctl import __version__
 from serctl.data.audio import SAMPLE_RATE
 from serctl.errors import count
+from serctl.page.chart import Chart, make_chart, plain
 from serctl.page.document import STYLE, content_policy, open_templates, read_asset
-from serctl.page.figures import Chart, make_chart, plain
 from serctl.page.painting import paint
 from serctl.timeline.course import Timeline
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
-from serctl.data.manifest import Manifest, read_manifest
+from serctl.data.manifest import Manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.data.transcripts import FROM_MANIFEST, read_finished
 from serctl.documents.stacker import STACKER_FILE
 from serctl.encoders.catalog import get_spec

@@ -1,6 +1,5 @@
 """`serctl bundle make`: a trained system as one directory that can be carried elsewhere."""
 
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -8,47 +7,33 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from serctl import __version__
-from serctl.config import PROJECT_FILE, Workspace
-from serctl.data.corpora import CORPORA
-from serctl.data.manifest import Manifest, read_manifest
-from serctl.documents.bundle import (
-    BUNDLE_VERSION,
-    OTHER_LICENSE,
-    BundleDocument,
-    CorpusRecord,
-    EncoderRecord,
-    RecogniserRecord,
-    SplitMetrics,
-    StackerName,
-)
+from serctl.config import Workspace
+from serctl.data.manifest_file import read_manifest
+from serctl.documents.bundle import BUNDLE_VERSION, OTHER_LICENSE, BundleDocument, StackerName
 from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoders.catalog import get_spec
-from serctl.encoders.weights import hash_content, have_weights, resolve_weights
-from serctl.ensemble.logits import Logits
-from serctl.ensemble.systems import System
-from serctl.errors import (
-    CheckpointError,
-    SerctlError,
-    UnknownNameError,
-    UsageError,
-    first_few,
-)
+from serctl.encoders.weights import have_weights
+from serctl.errors import CheckpointError, UnknownNameError, UsageError
 from serctl.files import write_atomic, write_folder
-from serctl.metrics.classification import METRICS, score_predictions
 from serctl.options import BundleOptions
 from serctl.progress import Progress, silent
 from serctl.system.base import predict_base
+from serctl.system.bundle_facts import (
+    describe_encoder,
+    drop_paths,
+    list_corpora,
+    list_notes,
+    measure_splits,
+    score_split,
+)
 from serctl.system.bundle_folder import BUNDLE_FILE, seal_bundle
 from serctl.system.card import write_card, write_readme
 from serctl.system.hub import find_bundle
-from serctl.system.parts import EncoderKey, Parts, find_parts
+from serctl.system.parts import find_parts
 from serctl.training.run_folder import CONFIG, list_model_files
 
-NOT_STATED = "not stated"
 CARD = "README.md"
 
 
@@ -95,7 +80,7 @@ def make_bundle(
     corpora = list_corpora(workspace, manifest, options.data)
     stacker = StackerDocument.read(parts.stacker / STACKER_FILE) if parts.stacker else None
     with progress.task(f"bundle {options.name}", len(parts.networks) + 2) as advance:
-        encoders = [_describe(one, workspace) for one in parts.encoders.values()]
+        encoders = [describe_encoder(one, workspace) for one in parts.encoders.values()]
         advance(note="encoders")
         document = BundleDocument(
             serctl_bundle=BUNDLE_VERSION,
@@ -107,9 +92,9 @@ def make_bundle(
             networks=tuple(parts.networks),
             stacker=StackerName(kind=stacker.kind, name=parts.name) if stacker else None,
             encoders=tuple(encoders),
-            recogniser=parts.recogniser and _without_paths(parts.recogniser),
+            recogniser=parts.recogniser and drop_paths(parts.recogniser),
             calibration=parts.calibrate().record(parts.labels),
-            metrics=measure(parts, manifest),
+            metrics=measure_splits(parts, manifest),
             by_speaker=tuple(
                 name
                 for name, network in parts.networks.items()
@@ -130,7 +115,7 @@ def make_bundle(
             if parts.stacker and stacker:
                 _copy(parts.stacker, new / "stacker", (STACKER_FILE, *stacker.files))
             _write_card(new, document)
-    return replace(describe_bundle(output), notes=tuple(_list_notes(encoders, corpora)))
+    return replace(describe_bundle(output), notes=tuple(list_notes(encoders, corpora)))
 
 
 def _make_from_base(
@@ -149,7 +134,7 @@ def _make_from_base(
             "license": old.license if options.license == OTHER_LICENSE else options.license,
             "calibration": base.calibrate(manifest).record(old.labels),
             "metrics": {
-                split: _score(found, manifest, old.labels)
+                split: score_split(found, manifest, old.labels)
                 for split, found in base.predictions.items()
             },
             "by_speaker": (),
@@ -160,7 +145,7 @@ def _make_from_base(
     with write_folder(output) as new:
         _copy(base.bundle.folder, new, [name for name in old.files if name != CARD])
         _write_card(new, document)
-    return replace(describe_bundle(output), notes=(*base.notes, *_list_notes((), corpora)))
+    return replace(describe_bundle(output), notes=(*base.notes, *list_notes((), corpora)))
 
 
 def show_bundle(bundle: Path | str) -> str:
@@ -197,52 +182,6 @@ def find_missing_weights(document: BundleDocument, mapping: Mapping[str, Path]) 
     return [row.encoder for row in document.encoders if not is_here(row.encoder)]
 
 
-def measure(parts: Parts, manifest: Manifest) -> dict[str, SplitMetrics]:
-    """Return the metrics of every split but train that has labels and predictions."""
-    folder = parts.stacker or next(iter(parts.networks.values())) / "logits"
-    system = System(parts.name, "stacker" if parts.stacker else "run", folder)
-    found: dict[str, SplitMetrics] = {}
-    for split in manifest.splits:
-        rows = manifest.select(split).where(lambda row: row.emotion in parts.labels)
-        logits = system.load(split, rows.ids) if split != "train" else None
-        if logits is None:
-            continue
-        found[split] = _score(logits.reorder(parts.labels), manifest, parts.labels)
-    return found
-
-
-def _score(logits: Logits, manifest: Manifest, labels: Sequence[str]) -> SplitMetrics:
-    emotion = {row.utterance_id: row.emotion for row in manifest}
-    true = np.array([labels.index(emotion[name]) for name in logits.ids])
-    scores = score_predictions(true, logits.probabilities().argmax(axis=1), len(labels))
-    metrics = {name: round(float(getattr(scores, name)), 6) for name in METRICS}
-    return SplitMetrics(num_utterances=len(true), **metrics)
-
-
-def list_corpora(
-    workspace: Workspace, manifest: Manifest, given: Sequence[str]
-) -> list[CorpusRecord]:
-    """Return the corpora and their terms: those given, else those that `serctl init` noted.
-
-    Raises:
-        UsageError: A given corpus is not in the catalogue and has no terms.
-    """
-    named = {}
-    for text in given:
-        name, _, terms = (part.strip() for part in text.partition(":"))
-        if not terms and name not in CORPORA:
-            raise UsageError(f"--data '{text}' has no terms. Write: --data '{name}: TERMS'")
-        named[name] = terms or CORPORA[name].terms
-    if not named:
-        project = workspace.root / PROJECT_FILE
-        text = project.read_text(encoding="utf-8") if project.is_file() else ""
-        named = dict(re.findall(r"^# Terms of ([^:\n]+): (.+)$", text, re.MULTILINE))
-    for name in sorted({row.extra.get("corpus", "") for row in manifest} - {"", *named}):
-        named[name] = CORPORA[name].terms if name in CORPORA else NOT_STATED
-    named = named or {NOT_STATED: NOT_STATED}
-    return [CorpusRecord(name=name, terms=terms) for name, terms in named.items()]
-
-
 def _check_output(options: BundleOptions) -> Path:
     systems = {"--stacker": options.stacker, "--run": options.run, "--base": options.base}
     given = [flag for flag, name in systems.items() if name]
@@ -259,28 +198,6 @@ def _check_output(options: BundleOptions) -> Path:
         if not (output / BUNDLE_FILE).is_file():
             raise UsageError(f"'{output}' is no bundle and will not be replaced. Name another.")
     return output
-
-
-def _describe(one: EncoderKey, workspace: Workspace) -> EncoderRecord:
-    """Return an encoder's key, licence and, if its weights are at hand, the hash of its files."""
-    key, license_id, content = one.key, NOT_STATED, ""
-    with suppress(SerctlError):
-        spec = get_spec(key.encoder, workspace.weights)
-        license_id = spec.license or NOT_STATED
-        if key.revision.startswith("sha256:"):
-            content = key.revision
-        elif have_weights(spec):  # else they would be downloaded
-            content = hash_content(resolve_weights(spec).path, spec.files)
-    return EncoderRecord(**key.to_dict(), digest=key.digest, license=license_id, content=content)
-
-
-def _without_paths(recogniser: RecogniserRecord) -> RecogniserRecord:
-    """Return the recogniser without the settings that are true of one machine only."""
-    if recogniser.settings is None:
-        return recogniser
-    kept = ("model", "language", "dtype", "layer", "storage", "seed")
-    settings = {name: recogniser.settings[name] for name in kept}
-    return recogniser.model_copy(update={"settings": settings})
 
 
 def _today() -> str:
@@ -301,19 +218,3 @@ def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
             shutil.copyfile(source / name, target / name)
     except OSError as error:
         raise CheckpointError(f"Cannot copy '{error.filename}': {error.strerror}.") from error
-
-
-def _list_notes(encoders: Sequence[EncoderRecord], corpora: Sequence[CorpusRecord]) -> list[str]:
-    notes = []
-    if local := [row.encoder for row in encoders if row.weights == "local"]:
-        notes.append(
-            f"{first_few(local)}: weights from this machine. Whoever uses the bundle must have the "
-            f"same files and name them under [weights]."
-        )
-    if unstated := [row.name for row in corpora if row.terms == NOT_STATED]:
-        notes.append(
-            f"The terms of the training data are not stated"
-            f"{'' if unstated == [NOT_STATED] else f' ({first_few(unstated)})'}. "
-            f"State them: --data 'NAME: TERMS'"
-        )
-    return notes

@@ -18,7 +18,7 @@ from serctl.cache.describe import (
 from serctl.cache.locate import StoreInfo, find_store, list_stores
 from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.encoders.catalog import ALIASES, ENCODERS
 from serctl.errors import (
     CacheError,

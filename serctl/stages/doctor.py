@@ -16,8 +16,8 @@ from typing import Literal
 from serctl.cache.locate import list_stores
 from serctl.cache.store import FeatureStore
 from serctl.config import PROJECT_FILE, Workspace, find_workspace, resolve_options
-from serctl.data.audio import is_audio_file
-from serctl.data.manifest import read_manifest
+from serctl.data.audio_file import is_audio_file
+from serctl.data.manifest_file import read_manifest
 from serctl.data.transcripts import read_transcripts
 from serctl.encoders.catalog import ENCODERS, get_spec
 from serctl.encoders.weights import have_weights

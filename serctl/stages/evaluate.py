@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serctl.config import Workspace, options_to_dict
-from serctl.data.manifest import Manifest, read_manifest
+from serctl.data.manifest import Manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.documents.report import (
     REPORT_VERSION,
     Report,
@@ -22,7 +23,8 @@ from serctl.evaluation.notes import find_stale, list_notes, list_warnings
 from serctl.evaluation.scoring import compare_pairs, lay_out_trial, measure_duration, score_systems
 from serctl.evaluation.submission import write_submission
 from serctl.evaluation.trial import Trial
-from serctl.files import check_name, write_atomic
+from serctl.files import write_atomic
+from serctl.names import check_name
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
 

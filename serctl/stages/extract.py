@@ -9,7 +9,8 @@ from pathlib import Path
 from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
 from serctl.data.audio import SAMPLE_RATE
-from serctl.data.manifest import Manifest, Utterance, read_manifest
+from serctl.data.manifest import Manifest, Utterance
+from serctl.data.manifest_file import read_manifest
 from serctl.encoding.extraction import Extraction
 from serctl.encoding.failures import FAILURES, Failures, list_failures
 from serctl.encoding.shards import parse_shard

@@ -11,7 +11,8 @@ from serctl.data.corpora import CORPORA, read_corpus
 from serctl.data.corpora.scan import Corpus
 from serctl.data.corpora.table import read_table
 from serctl.data.labels import ALIASES, CODES, find_slips, parse_emotion
-from serctl.data.manifest import Manifest, Utterance, check_manifest, write_manifest
+from serctl.data.manifest import Manifest, Utterance
+from serctl.data.manifest_file import check_manifest, write_manifest
 from serctl.data.splits import assign_splits
 from serctl.demo.corpus import make_demo
 from serctl.errors import ManifestError, UsageError, first_few, guess

@@ -12,7 +12,8 @@ from serctl.cache.sources import SourceHasher, hash_bytes
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
 from serctl.data.folds import choose_folds
-from serctl.data.manifest import Utterance, read_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest
 from serctl.documents.layers import LAYERS_VERSION, LayersDocument
 from serctl.encoding.layer_moments import LayerMoments, read_moments
 from serctl.errors import ManifestError, ReportError, count, first_few

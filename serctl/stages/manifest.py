@@ -12,13 +12,8 @@ from statistics import median
 
 from serctl.data.audio import SAMPLE_RATE, measure_samples, read_audio
 from serctl.data.corpora.table import read_table
-from serctl.data.manifest import (
-    Manifest,
-    Utterance,
-    check_manifest,
-    read_manifest,
-    write_manifest,
-)
+from serctl.data.manifest import Manifest, Utterance
+from serctl.data.manifest_file import check_manifest, read_manifest, write_manifest
 from serctl.data.splits import assign_splits, split_by_fold
 from serctl.errors import AudioError, UsageError, first_few
 from serctl.progress import Advance, Progress, silent

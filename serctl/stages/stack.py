@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from serctl.config import Workspace, options_to_dict
 from serctl.data.folds import group_by_speaker
-from serctl.data.manifest import Manifest, read_manifest
+from serctl.data.manifest import Manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.documents.logits import LogitsSidecar
 from serctl.ensemble.choice import AUTO, AVERAGE, assess_stacker, choose_kind
 from serctl.ensemble.compare import Comparison, compare_stackers, count_folds, cross_predict
@@ -23,7 +24,8 @@ from serctl.ensemble.stackers import AVERAGES, Stacker, make_stacker
 from serctl.ensemble.stacking_set import StackingSet, collect_stacking_set
 from serctl.ensemble.systems import System, find_systems, list_systems
 from serctl.errors import LogitsError, ManifestError
-from serctl.files import check_name, write_folder
+from serctl.files import write_folder
+from serctl.names import check_name
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
 

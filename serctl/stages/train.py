@@ -1,69 +1,21 @@
 """`serctl train`: networks on cached frames: one model, or fold models, for each seed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from serctl.config import Workspace
-from serctl.data.folds import FOLD, choose_folds, group_by_speaker, hold_out
-from serctl.documents.run import RUN_VERSION, PredictedBy, RunConfig, RunSummary
+from serctl.data.folds import FOLD, group_by_speaker
 from serctl.errors import UsageError
-from serctl.files import hold, recover_folder, replace_folder
-from serctl.models.config import ModelConfig
-from serctl.models.pooled import PooledModel
 from serctl.options import TrainOptions
 from serctl.progress import Progress, silent
-from serctl.runtime import environment, resolve_device, split_threads
-from serctl.training.checkpoint import load_run
+from serctl.runtime import resolve_device
 from serctl.training.corpus import TrainingCorpus, prepare_corpus
-from serctl.training.dataset import UtteranceSet
-from serctl.training.fit import fit, score_dev, shape_model, summarise_folds
-from serctl.training.pooled import train_pooled
 from serctl.training.ranks import Ranks
-from serctl.training.run_folder import (
-    CONFIG,
-    MODEL,
-    SUMMARY,
-    choose_folder,
-    choose_run_name,
-    close_folder,
-    hash_config,
-    open_folder,
-    read_summary,
-    settle_options,
-    write_metrics,
-)
-from serctl.training.speakers import pool_readers, stack_moments
-from serctl.training.tracking import check_tracker, track_epoch
-
-HELD_OUT, HELD_OUT_SEED = 0.1, 0
-"""The same part for every seed: a stacker needs it from all its base models."""
-
-SMALL = 128
-"""Up to this hidden size a second thread gains little and suffers much from a busy core."""
-
-Log = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """One trained network.
-
-    Attributes:
-        name: Name of the run; of a fold model with its fold.
-        folder: Where it is.
-        present: It was there already, of the same options and data.
-        summary: How the training ended.
-    """
-
-    name: str
-    folder: Path
-    present: bool
-    summary: RunSummary
+from serctl.training.run_folder import settle_options
+from serctl.training.session import Log, RunResult, Session
+from serctl.training.tracking import check_tracker
 
 
 @dataclass(frozen=True)
@@ -122,7 +74,7 @@ def train(
         for seed in range(options.seed, options.seed + options.seeds):
             name = f"{options.name}-s{seed}" if options.name and options.seeds > 1 else options.name
             one = replace(options, seed=seed, seeds=1, name=name)
-            session = _Session(workspace, one, corpus, ranks, progress, log, log_epoch)
+            session = Session(workspace, one, corpus, ranks, progress, log, log_epoch)
             main, parts = session.run()
             runs.append(main)
             folds += parts
@@ -158,197 +110,3 @@ def _aggregate(found: list[Mapping[str, float]]) -> tuple[dict[str, float], dict
     if len(found) == 1:
         return mean, {}
     return mean, {name: float(values.std(ddof=1)) for name, values in table.items()}
-
-
-class _Session:
-    """The trainings of one seed: the main model and its fold models."""
-
-    def __init__(
-        self,
-        workspace: Workspace,
-        options: TrainOptions,
-        corpus: TrainingCorpus,
-        ranks: Ranks,
-        progress: Progress,
-        log: Log,
-        log_epoch: Log,
-    ) -> None:
-        self.options, self.corpus = options, corpus
-        self.progress, self.log, self.log_epoch = progress, log, log_epoch
-        self.name = choose_run_name(workspace.runs, options)
-        self.folder = workspace.runs / self.name
-        self.ranks, self.device = ranks, ranks.device
-        self.warning = ""
-
-    def run(self) -> tuple[RunResult, list[RunResult]]:
-        """Train what is missing."""
-        corpus, options = self.corpus, self.options
-        chosen = set(corpus.train.ids)
-        if options.heldout:
-            parts = hold_out(corpus.utterances, HELD_OUT, HELD_OUT_SEED)
-            chosen, self.warning = chosen - parts.ids(0), parts.warning
-        kept: dict[str, frozenset[str]] = {}
-        if options.folds:  # before hours of training: they may be refused
-            folds = choose_folds(corpus.utterances, options.folds, options.seed)
-            self.warning = folds.warning
-            if folds.warning and self.ranks.rank == 0:
-                self.log(f"Note: {folds.warning}")
-            kept = {str(k): frozenset(chosen - folds.ids(k)) for k in range(options.folds)}
-        with ExitStack() as stack:
-            # Two processes in one folder would each undo what the other saves.
-            self.ranks.call_first(lambda: stack.enter_context(hold(self.folder)))
-            return self._train_all(frozenset(chosen), kept)
-
-    def _train_all(
-        self, chosen: frozenset[str], kept: Mapping[str, frozenset[str]]
-    ) -> tuple[RunResult, list[RunResult]]:
-        """Train the main model on ``chosen``, and each fold model on what its fold keeps."""
-        folder, title = self.folder, f"{self.name} fold {{}}/{self.options.folds}"
-        main: RunResult | None = None
-        with self._replacing(folder, {".": chosen}) as place:
-            if self.options.main or not kept:
-                main = self._train_one(self.name, place, chosen, None)
-            else:
-                self._open(place, chosen, None)
-            with self._replacing(place / "folds", kept) as folds:
-                parts = [
-                    self._train_one(title.format(int(name) + 1), folds / name, ids, int(name))
-                    for name, ids in kept.items()
-                ]
-            main = main or self._close_folds(place, parts)
-        moved = [replace(part, folder=folder / "folds" / part.folder.name) for part in parts]
-        return replace(main, folder=folder), moved
-
-    @contextmanager
-    def _replacing(self, folder: Path, ids: Mapping[str, frozenset[str]]) -> Iterator[Path]:
-        """Yield where a run, or the runs below a folder, are trained; see `choose_folder`.
-
-        Args:
-            folder: Where they will be.
-            ids: By name of the run (``.`` or the number of a fold), its training utterances.
-        """
-        call_first = self.ranks.call_first
-        call_first(lambda: recover_folder(folder))
-        if not self.options.overwrite or not ids:
-            yield folder
-            return
-        hashes = {
-            name: self._make_config(None if name == "." else int(name), own).hash
-            for name, own in ids.items()
-        }
-        place = call_first(lambda: choose_folder(folder, hashes))
-        yield place
-        if place != folder:
-            call_first(lambda: replace_folder(place, folder))
-
-    def _close_folds(self, folder: Path, parts: Sequence[RunResult]) -> RunResult:
-        """Finish a run whose fold models predict together: score their mean on dev."""
-        present = (folder / SUMMARY).is_file()
-        if not present:
-            model = load_run(folder, self.device, "folds").model
-            corpus, options = self.corpus, self.options
-            metrics = score_dev(model, corpus.dev, options, self.device, self.ranks)
-            summary = summarise_folds([part.summary for part in parts], metrics)
-            summary = self._add_facts(folder, summary)
-            self.ranks.call_first(lambda: close_folder(folder, summary))
-        return RunResult(self.name, folder, present, read_summary(folder))
-
-    def _add_facts(self, folder: Path, summary: RunSummary) -> RunSummary:
-        """Add what the corpus and the trained weights say to the summary of a folder."""
-        seen: dict[str, Any] = {"skipped": self.corpus.skipped, "notes": self.corpus.notes}
-        if any(len(branch.stores) > 1 for branch in self.corpus.branches):
-            model: PredictedBy = "main" if (folder / MODEL).is_file() else "folds"
-            seen["layer_weights"] = load_run(folder, predicted_by=model).layer_weights()
-        return summary.model_copy(update=seen)
-
-    def _open(self, folder: Path, ids: frozenset[str], fold: int | None) -> bool:
-        """Start a folder; return whether its training is finished."""
-        config = self._make_config(fold, ids)
-        kept = [name for name in self.corpus.train.ids if name in ids]
-        return self.ranks.call_first(lambda: open_folder(folder, config, kept))
-
-    def _train_one(
-        self, title: str, folder: Path, ids: frozenset[str], fold: int | None
-    ) -> RunResult:
-        corpus, options = self.corpus, self.options
-        call_first = self.ranks.call_first
-        if self._open(folder, ids, fold):
-            return RunResult(title, folder, True, read_summary(folder))
-        rows = np.array([i for i, name in enumerate(corpus.train.ids) if name in ids])
-        data = corpus.train.take(rows)
-        shape = RunConfig.read(folder / CONFIG).model
-        epochs = options.epochs + options.balanced_epochs
-        with self.progress.task(title, epochs, "epochs") as advance:
-
-            def report(history: list[dict[str, Any]], line: str) -> None:
-                call_first(lambda: write_metrics(folder, history))
-                if options.log:
-                    call_first(lambda: track_epoch(folder, history[-1]))
-                if self.ranks.rank == 0:
-                    self.log_epoch(f"{title}: {line}")
-
-            threads = split_threads(self.device) if options.hidden <= SMALL else nullcontext()
-            if shape.kind == "pooled":
-                summary = self._fit_pooled(data, shape, folder)
-            else:
-                with threads:
-                    summary = fit(
-                        data,
-                        corpus.dev,
-                        corpus.labels,
-                        shape,
-                        options,
-                        folder,
-                        device=self.device,
-                        moments=corpus.moments,
-                        ranks=self.ranks,
-                        advance=lambda n=1, note="": advance(n / len(data), note),
-                        report=report,
-                    )
-        summary = self._add_facts(folder, summary)
-        call_first(lambda: close_folder(folder, summary))
-        return RunResult(title, folder, False, summary)
-
-    def _fit_pooled(self, data: UtteranceSet, shape: ModelConfig, folder: Path) -> RunSummary:
-        """Fit a pooled model on the frames that the cache has pooled already, or pools now."""
-        corpus = self.corpus
-        model = PooledModel([reader.dim for reader in data.readers], shape)
-        for branch, moments in enumerate(corpus.moments):
-            model.set_standardisation(branch, *stack_moments(moments))
-        vectors = pool_readers(data, corpus.branches)
-        return train_pooled(
-            model,
-            vectors,
-            data,
-            corpus.dev,
-            self.options,
-            folder,
-            device=self.device,
-            ranks=self.ranks,
-        )
-
-    def _make_config(self, fold: int | None, ids: frozenset[str]) -> RunConfig:
-        corpus, options = self.corpus, self.options
-        encoders = [(branch.modality, branch.key.encoder) for branch in corpus.branches]
-        layers = [len(branch.stores) for branch in corpus.branches]
-        config = RunConfig(
-            serctl_run=RUN_VERSION,
-            name=self.name,
-            fold=fold,
-            hash="",
-            options=options,
-            labels=corpus.labels.names,
-            branches=tuple(branch.record() for branch in corpus.branches),
-            model=shape_model(
-                options,
-                encoders,
-                len(corpus.labels),
-                layers,
-                by_speaker=bool(corpus.moments),
-            ),
-            attributes=corpus.attributes,
-            seed=options.seed,
-            data=corpus.hash_of(ids),
-            environment=environment(),
-        )
-        return config.model_copy(update={"hash": hash_config(config)})

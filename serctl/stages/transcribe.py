@@ -15,13 +15,9 @@ from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.config import Workspace, options_to_dict
 from serctl.data.audio import SAMPLE_RATE
 from serctl.data.journal import WHOLE, Journal, read_journals, remove_journals
-from serctl.data.manifest import Manifest, Utterance, read_manifest
-from serctl.data.transcripts import (
-    FROM_MANIFEST,
-    Transcript,
-    read_finished,
-    write_transcripts,
-)
+from serctl.data.manifest import Manifest, Utterance
+from serctl.data.manifest_file import read_manifest
+from serctl.data.transcripts import FROM_MANIFEST, Transcript, read_finished, write_transcripts
 from serctl.encoding.disk_space import check_disk
 from serctl.encoding.extraction import append_new
 from serctl.encoding.failures import (
@@ -38,7 +34,7 @@ from serctl.encoding.pipeline import measure_sizes, plan_rows, run_batches
 from serctl.encoding.recognition import Recognition, make_row, settle_recognition
 from serctl.encoding.shards import parse_shard
 from serctl.errors import SerctlError, TranscriptsError, UsageError
-from serctl.files import hold
+from serctl.locks import hold
 from serctl.options import TranscribeOptions
 from serctl.progress import Progress, silent
 

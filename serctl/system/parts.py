@@ -8,7 +8,7 @@ import numpy as np
 
 from serctl.cache.key import FeatureKey
 from serctl.config import Workspace
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.data.transcripts import FROM_MANIFEST
 from serctl.documents.bundle import RecogniserRecord
 from serctl.documents.run import PredictedBy, RunConfig
@@ -16,7 +16,8 @@ from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.ensemble.calibration import Calibrator, fit_calibration
 from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
-from serctl.files import guess_path, read_json
+from serctl.files import read_json
+from serctl.names import guess_path
 from serctl.system.bundle_folder import Bundle, is_bundle, open_bundle
 from serctl.system.hub import fetch_bundle, is_hub_name
 from serctl.training.run_folder import CONFIG, read_summary

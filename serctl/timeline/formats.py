@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serctl.data.textgrid import format_textgrid
-from serctl.files import guard_cell
+from serctl.names import guard_cell
 from serctl.timeline.course import Timeline
 
 NO_EMOTION = "-"

@@ -7,7 +7,8 @@ import numpy as np
 
 from serctl.config import Workspace
 from serctl.data.labels import LabelSet
-from serctl.data.manifest import Manifest, Utterance, read_manifest
+from serctl.data.manifest import Manifest, Utterance
+from serctl.data.manifest_file import read_manifest
 from serctl.documents.run import AttributeScale
 from serctl.encoding.failures import FAILURES
 from serctl.encoding.features import FeatureBranch, check_features, open_branches

@@ -16,7 +16,8 @@ from serctl.config import options_to_dict
 from serctl.documents.run import PredictedBy, RunConfig, RunSummary
 from serctl.encoders.catalog import is_path, settle_name
 from serctl.errors import CheckpointError, first_few
-from serctl.files import check_name, remove_file, write_atomic
+from serctl.files import remove_file, write_atomic
+from serctl.names import check_name
 from serctl.options import TrainOptions
 
 CONFIG, MODEL, STATE = "config.json", "model.safetensors", "state.safetensors"

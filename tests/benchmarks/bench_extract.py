@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny
 
 from serctl.config import Workspace
-from serctl.data.manifest import Utterance, read_manifest, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.load import load_encoder

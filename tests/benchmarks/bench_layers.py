@@ -19,7 +19,7 @@ import torch
 from serctl import ExportLogitsOptions, ExtractOptions, TrainOptions, export_logits, extract, train
 from serctl.config import Workspace, open_workspace
 from serctl.data.labels import LabelSet
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.encoding.features import open_branches
 from serctl.ensemble.logits_file import read_logits
 from serctl.metrics.bootstrap import draw_resamples, interval, score_resamples

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from serctl.config import Workspace, open_workspace
 from serctl.data.audio import SAMPLE_RATE, read_audio
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import write_manifest
 from serctl.options import (
     ExportLogitsOptions,
     ExtractOptions,

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from serctl.cache.key import FeatureKey
 from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.cli import app
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import write_manifest
 
 
 @pytest.fixture(scope="module")

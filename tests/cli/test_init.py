@@ -9,7 +9,8 @@ from typer.testing import CliRunner, Result
 
 from serctl.cli import app
 from serctl.config import open_workspace, resolve_options
-from serctl.data.manifest import Utterance, read_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest
 from serctl.demo import corpus as demo
 from serctl.options import TranscribeOptions
 

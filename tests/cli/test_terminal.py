@@ -13,7 +13,8 @@ from serctl.cli.console import RichProgress, break_name, table
 from serctl.cli.evaluate import describe
 from serctl.cli.hints import choose_recipe, hint_logits, hint_train
 from serctl.config import Workspace
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import write_manifest
 from serctl.documents.report import SystemSummary
 from serctl.stages.evaluate import EvaluateResult
 

@@ -13,7 +13,8 @@ import soundfile
 from serctl.data.corpora import CORPORA, read_corpus
 from serctl.data.corpora.scan import Corpus
 from serctl.data.folds import choose_folds
-from serctl.data.manifest import Manifest, Utterance, read_manifest, write_manifest
+from serctl.data.manifest import Manifest, Utterance
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.errors import CorpusError, ManifestError, UnknownNameError, UsageError
 from serctl.stages.manifest import split_manifest
 

@@ -13,7 +13,8 @@ from serctl.cache.sources import SourceHasher
 from serctl.data.audio import measure_samples, read_audio
 from serctl.data.corpora import read_corpus
 from serctl.data.corpora.table import read_table
-from serctl.data.manifest import Utterance, read_manifest, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.textgrid import format_textgrid, parse_textgrid
 from serctl.encoding.inputs import AudioInputs
 from serctl.errors import AudioError, CorpusError

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serctl.data.corpora.table import read_table
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.data.tables import parse_table, read_table_file
 from serctl.errors import CorpusError, ManifestError
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serctl.data.labels import EMOTIONS
-from serctl.data.manifest import Manifest, check_manifest
+from serctl.data.manifest import Manifest
+from serctl.data.manifest_file import check_manifest
 from serctl.demo import corpus as demo
 from serctl.demo.corpus import make_demo, plan_demo
 from serctl.errors import CorpusError

@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from audio_kinds import BAD, LOSSY, ODD, SAME, plain_sound
 
 from serctl.data import audio
-from serctl.data.audio import decode_audio, measure_samples, read_audio, read_bytes
+from serctl.data.audio import decode_audio, measure_samples, read_audio
+from serctl.data.audio_file import read_bytes
 from serctl.errors import AudioError
 
 

@@ -21,7 +21,8 @@ from serctl.cache.header import group_document, new_header, parse_header
 from serctl.cache.key import FeatureKey
 from serctl.config import PROJECT_FILE, read_workspace, resolve_options
 from serctl.data.corpora.table import read_table
-from serctl.data.manifest import Utterance, read_manifest, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, read_transcripts, write_transcripts
 from serctl.documents.bundle import BundleDocument, CalibrationRecord
 from serctl.documents.report import Report

@@ -12,7 +12,7 @@ from rich.console import Console
 from serctl.cli import console
 from serctl.cli.predictions import to_row
 from serctl.errors import escape_controls
-from serctl.files import guard_cell, guard_path
+from serctl.names import guard_cell, guard_path
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 [red]bold[/red] [/nothing] \x9b31m \u202etxt.wav \udcff"
 

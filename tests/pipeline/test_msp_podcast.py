@@ -14,7 +14,7 @@ from tiny_facodec import write_facodec
 from typer.testing import CliRunner
 
 from serctl.cli import app
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.options.files import find_recipe
 
 pytestmark = pytest.mark.slow

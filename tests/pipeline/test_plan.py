@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
-from serctl.data.manifest import write_manifest
+from serctl.data.manifest_file import write_manifest
 from serctl.data.transcripts import read_source, read_transcripts
 from serctl.options import TranscribeOptions
 from serctl.pipeline import Step, plan_steps, read_plan

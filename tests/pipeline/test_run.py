@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import write_manifest
 from serctl.errors import ConfigError, ManifestError, UnknownNameError
 from serctl.options import TrainOptions
 from serctl.options.files import find_recipe

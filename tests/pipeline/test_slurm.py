@@ -18,7 +18,7 @@ from serctl.cache.locate import list_stores
 from serctl.cache.store import FeatureStore
 from serctl.cli import app
 from serctl.config import Workspace
-from serctl.data.manifest import read_manifest, write_manifest
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.errors import UsageError
 from serctl.options import ExtractOptions, TrainOptions
 from serctl.pipeline.recipe import Step, take_part

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.documents.bundle import CorpusRecord, RecogniserRecord
 from serctl.encoders.catalog import get_spec
 from serctl.ensemble.logits_file import read_logits

@@ -22,7 +22,8 @@ from serctl.cache.key import FeatureKey
 from serctl.cache.store import FeatureStore
 from serctl.cache.writer import StoreWriter
 from serctl.config import Workspace
-from serctl.data.manifest import Utterance, read_manifest, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits, write_logits
 from serctl.ensemble.pooled import STRENGTHS

@@ -10,7 +10,7 @@ import torch
 from synthetic_frames import TINY, make_project, make_utterances
 
 from serctl.data.labels import LabelSet
-from serctl.data.manifest import read_manifest, write_manifest
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.encoding.features import reopen_branches
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.systems import find_systems

@@ -21,7 +21,8 @@ from serctl.cache.store import FeatureStore
 from serctl.cli import app
 from serctl.cli.extract import describe
 from serctl.config import Workspace, open_workspace
-from serctl.data.manifest import Utterance, read_manifest, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
 from serctl.encoders.load import load_encoder
 from serctl.encoding import extraction as engine

@@ -16,7 +16,7 @@ from serctl.cache.store import FeatureStore
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.audio import read_audio
-from serctl.data.manifest import read_manifest, write_manifest
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.documents.layers import LayersDocument, read_comparisons
 from serctl.encoders.load import load_encoder
 from serctl.encoding import extraction as engine

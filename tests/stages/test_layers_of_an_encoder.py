@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from serctl.cache.store import FeatureStore
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.documents.run import RunConfig
 from serctl.encoders.speech import SpeechEncoder
 from serctl.ensemble.logits_file import read_logits

@@ -9,7 +9,8 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from serctl.cli import app
-from serctl.data.manifest import Utterance, read_manifest, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest, write_manifest
 
 runner = CliRunner()
 

@@ -25,7 +25,7 @@ import serctl
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.audio import read_audio
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.data.segments import Segment
 from serctl.encoders.load import load_encoder
 from serctl.ensemble.logits_file import read_logits

@@ -14,7 +14,8 @@ import pytest
 
 from serctl.config import Workspace, open_workspace
 from serctl.data.audio import SAMPLE_RATE, read_audio
-from serctl.data.manifest import Utterance, read_manifest, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.transcripts import read_transcripts
 from serctl.ensemble.logits_file import read_logits
 from serctl.options import (

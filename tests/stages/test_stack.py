@@ -12,7 +12,7 @@ from synthetic_logits import COUNTS, LABELS, SPEAKERS, make_project, make_run, m
 
 from serctl.config import Workspace
 from serctl.data.folds import assign_folds
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.ensemble.logits_file import read_logits, write_logits
 from serctl.ensemble.stacker_folder import load_stacker
 from serctl.ensemble.stackers import STACKERS, make_stacker

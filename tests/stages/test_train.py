@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from serctl.cli import app
 from serctl.config import resolve_options
-from serctl.data.manifest import read_manifest, write_manifest
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
 from serctl.ensemble.logits_file import read_logits
 from serctl.errors import (
@@ -24,7 +24,7 @@ from serctl.errors import (
     SerctlError,
     UsageError,
 )
-from serctl.files import hold
+from serctl.locks import hold
 from serctl.options import ExportLogitsOptions, TrainOptions
 from serctl.stages.export_logits import export_logits
 from serctl.stages.train import train

@@ -20,7 +20,8 @@ from serctl.cli.transcribe import describe
 from serctl.config import Workspace, open_workspace
 from serctl.data.audio import read_audio
 from serctl.data.journal import Journal
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import write_manifest
 from serctl.data.transcripts import read_rows, read_transcripts
 from serctl.encoders.recognisers import backends, huggingface
 from serctl.encoders.recognisers.base import Recogniser

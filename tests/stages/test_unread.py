@@ -11,7 +11,8 @@ from synthetic_frames import TINY, fill_store, make_key, make_project, make_utte
 
 from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
-from serctl.data.manifest import Utterance, write_manifest
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import write_manifest
 from serctl.encoding.failures import list_failures, read_failures
 from serctl.encoding.inputs import AudioInputs
 from serctl.ensemble.logits_file import read_logits

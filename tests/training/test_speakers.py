@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from synthetic_frames import TINY, make_project, make_utterances
 
 from serctl.cache.pooled import pool as pool_numpy
-from serctl.data.manifest import read_manifest, write_manifest
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.pooled import fit_pooled
 from serctl.errors import ManifestError

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from serctl.data.corpora.scan import Corpus, find_file, match_names, note_missing
 from serctl.data.labels import CODES
-from serctl.data.manifest import Utterance, read_manifest_table
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest_table
 
 UTTERANCES = 7442
 EMOTIONS = {

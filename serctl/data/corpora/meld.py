@@ -14,7 +14,8 @@ from pathlib import Path
 
 from serctl.data.corpora.scan import AUDIO, Corpus, find_file, note_missing, tell
 from serctl.data.labels import parse_emotion
-from serctl.data.manifest import Utterance, parse_split, read_manifest_table
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import parse_split, read_manifest_table
 from serctl.errors import CorpusError
 
 SPLITS = {

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serctl.data.audio import is_audio_file
-from serctl.data.manifest import Utterance, parse_split, read_manifest_table
+from serctl.data.audio_file import is_audio_file
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import parse_split, read_manifest_table
 from serctl.errors import CorpusError, first_few
 
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".sph")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from serctl.data.audio import explain_absence, is_audio_file
+from serctl.data.audio_file import explain_absence, is_audio_file
 from serctl.data.corpora.scan import AUDIO, Corpus, name_utterances, tell
-from serctl.data.manifest import (
-    KNOWN_COLUMNS,
+from serctl.data.manifest import KNOWN_COLUMNS
+from serctl.data.manifest_file import (
     check_column_names,
     parse_rows,
     parse_split,

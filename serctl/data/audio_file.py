@@ -1,0 +1,103 @@
+"""Opening audio files, and what a file is that is no audio."""
+
+import os
+import shlex
+import stat
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from serctl.errors import AudioError
+
+READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Without O_NONBLOCK, opening a pipe waits for somebody to write into it."""
+
+FOREIGN = (
+    (4, b"ftyp", "MP4 audio (m4a, mp4, mov)"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media audio (wma)"),
+    (0, b"\x1a\x45\xdf\xa3", "Matroska or WebM audio"),
+    (0, b"#!AMR", "AMR audio"),
+    (0, b"\xff\xf1", "AAC audio"),
+    (0, b"\xff\xf9", "AAC audio"),
+)
+"""Offset and bytes by which formats are known that libsndfile does not read."""
+
+
+@contextmanager
+def open_audio(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file for reading; a pipe or device, which could block, is refused.
+
+    Raises:
+        AudioError: The file is missing, cannot be read or is not a regular one.
+    """
+    try:
+        with os.fdopen(os.open(path, READING), "rb", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise AudioError(f"Audio file '{path}' is not a regular file.")
+            yield file
+    except FileNotFoundError:
+        raise AudioError(f"Audio file '{path}' does not exist.{explain_absence(path)}") from None
+    except IsADirectoryError:
+        raise AudioError(f"Audio file '{path}' is not a regular file.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AudioError(f"Audio file '{path}' cannot be read: {reason}.") from error
+
+
+def is_audio_file(path: Path) -> bool:
+    """Whether a file is there; False also for a name that no file can have."""
+    return os.path.isfile(path)  # noqa: PTH113  (Path.is_file raises for a name too long)
+
+
+def mark_file(path: Path) -> tuple[int, int]:
+    """Return size and time of change of an audio file, by which a change is noticed.
+
+    Raises:
+        AudioError: The file is missing or cannot be read.
+    """
+    with open_audio(path) as file:
+        found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of an audio file.
+
+    Raises:
+        AudioError: The file is missing or cannot be read.
+    """
+    with open_audio(path) as file:
+        return file.read()
+
+
+def explain_absence(path: Path) -> str:
+    """Return why a file may not be found under a name that looks right; '' if nothing is known."""
+    if "\\" in str(path):
+        return " Its name has backslashes, as on Windows; write paths with '/'."
+    try:
+        names = [found.name for found in path.parent.iterdir()]
+    except (OSError, ValueError):
+        return ""
+    wanted = unicodedata.normalize("NFC", path.name)
+    if any(unicodedata.normalize("NFC", name) == wanted for name in names):
+        return (
+            " The file there has the same letters, but its accents are composed in another way "
+            "(Unicode NFC and NFD)."
+        )
+    return ""
+
+
+def recognise(head: bytes, name: Path | str) -> str:
+    """Return what a file is that libsndfile does not read, and what to do; '' if it is unknown."""
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the audio. Fetch it with: git lfs pull"
+    for offset, magic, kind in FOREIGN:
+        if head[offset:].startswith(magic):
+            target = Path(name).with_suffix(".flac")
+            line = f"ffmpeg -i {shlex.quote(str(name))} {shlex.quote(str(target))}"
+            return f"is {kind}, which libsndfile does not read. Convert it with: {line}"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page, not audio. Download it again."
+    return ""

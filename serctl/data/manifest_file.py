@@ -1,0 +1,236 @@
+"""The file of a manifest: read, checked and written."""
+
+import csv
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from serctl.data.labels import parse_emotion
+from serctl.data.manifest import ATTRIBUTES, COLUMNS, KNOWN_COLUMNS, SEGMENT, Manifest, Utterance
+from serctl.data.tables import (
+    Table,
+    fill_missing,
+    match_columns,
+    parse_number,
+    parse_seconds,
+    read_table_file,
+)
+from serctl.errors import ManifestError, first_few
+from serctl.files import write_atomic
+
+NEARLY = 0.8
+"""Similarity (difflib) from which a column is taken for a slip of a known one."""
+
+SPLIT_NAMES = {
+    "train": ("train", "training", "trn"),
+    "dev": ("dev", "devel", "development", "val", "valid", "validation"),
+    "test": ("test", "testing", "tst"),
+}
+
+RESERVED = frozenset({"utterance_id", "in_sample", *ATTRIBUTES})
+"""Columns of files of logits, which no emotion can be called."""
+
+NO_SPEAKER = {"", "unknown"}
+
+
+def read_manifest(path: Path | str) -> Manifest:
+    """Read and check a manifest.
+
+    Args:
+        path: A table with a header; see `serctl.data.tables`.
+
+    Raises:
+        ManifestError: A column is missing or nearly the name of a known one, an id is given twice,
+            or a split or number is not one; the message names the first offending rows by line.
+    """
+    path = Path(path)
+    table = read_manifest_table(path)
+    table = table.rename(match_columns(table.header, KNOWN_COLUMNS))
+    missing = [name for name in ("utterance_id", "path", "split") if name not in table.header]
+    if missing:
+        raise ManifestError(
+            f"Manifest '{path}' has no column {first_few(map(repr, missing))}; it has "
+            f"{', '.join(table.header) or 'none'}. Map columns with: serctl init --manifest {path} "
+            f"--column {COLUMNS[0]}=YOURS"
+        )
+    check_column_names(table, "Rename the column.")
+    manifest = Manifest(tuple(parse_rows(table, path.parent)), path)
+    check_manifest(manifest, lines=table.lines)
+    return manifest
+
+
+def read_manifest_table(path: Path) -> Table:
+    """Read the table of a manifest, whatever its columns."""
+    return read_table_file(path, hint="Make a manifest with: serctl init --corpus NAME --root DIR")
+
+
+def check_column_names(table: Table, remedy: str) -> None:
+    """Refuse a column that is nearly a known one which the table lacks: all of it would be lost.
+
+    Raises:
+        ManifestError: There is such a column.
+    """
+    for name in table.header:
+        absent = [known for known in KNOWN_COLUMNS if known not in table.header]
+        if name not in KNOWN_COLUMNS and (near := get_close_matches(name, absent, 1, NEARLY)):
+            raise ManifestError(
+                f"'{table.source}': column '{name}' is nearly '{near[0]}', which is not there. "
+                + remedy.format(known=near[0], name=name)
+            )
+
+
+def parse_rows(table: Table, folder: Path, *, codes: bool = False) -> list[Utterance]:
+    """Return the rows of a table with serctl's column names.
+
+    Args:
+        table: See `read_table_file`.
+        folder: Where relative paths start.
+        codes: Emotions may be letters of MSP-Podcast.
+
+    Raises:
+        ManifestError: A value that should be a number is none; the message names the line.
+    """
+    rows = []
+    for row, line in zip(table.rows, table.lines, strict=True):
+        try:
+            rows.append(parse_row(row, folder, codes=codes))
+        except ValueError as error:
+            raise ManifestError(f"'{table.source}' line {line}: {error}.") from None
+    return rows
+
+
+def parse_row(row: Mapping[str, str], folder: Path, *, codes: bool = False) -> Utterance:
+    """Return one row; see `parse_rows`.
+
+    Raises:
+        ValueError: A number is none.
+    """
+    value = {name: row.get(name, "").strip() for name in COLUMNS}
+    speaker = fill_missing(value["speaker"])
+    start, end = (fill_missing(row.get(name, "")) for name in SEGMENT)
+    utterance = Utterance(
+        utterance_id=value["utterance_id"],
+        path=folder / value["path"],
+        split=parse_split(value["split"]),
+        emotion=parse_emotion(fill_missing(value["emotion"]), codes=codes),
+        speaker="" if speaker.lower() in NO_SPEAKER else speaker,
+        transcript=row.get("transcript"),
+        extra={
+            name: _read_extra(name, text)
+            for name, text in row.items()
+            if name not in (*COLUMNS, *SEGMENT)
+        },
+        start=_read_number("start", start, parse_seconds) if start else 0.0,
+        end=_read_number("end", end, parse_seconds) if end else None,
+    )
+    if utterance.start < 0 or (utterance.end is not None and utterance.end <= utterance.start):
+        raise ValueError(f"'{start}' to '{end}' is no stretch of a file (start and end in seconds)")
+    return utterance
+
+
+def _read_extra(name: str, text: str) -> str:
+    """Return a value as it stands; of a column of numbers '' for words that mean missing."""
+    if name not in ATTRIBUTES and not name.startswith("votes_"):
+        return text
+    number = fill_missing(text)
+    if number and _read_number(name, number, parse_number) < 0 and name.startswith("votes_"):
+        raise ValueError(f"{name} '{text}' is below zero")
+    return number
+
+
+def _read_number(name: str, text: str, parse: Callable[[str], float]) -> float:
+    try:
+        return parse(text)
+    except ValueError:
+        expected = "seconds" if name in SEGMENT else "a number, or nothing"
+        raise ValueError(f"{name} is '{text}', expected {expected}") from None
+
+
+def parse_split(text: str) -> str:
+    """Return ``train``, ``dev`` or a name beginning with ``test``; else the text in lower case.
+
+    Example:
+        >>> parse_split("Training"), parse_split("devel"), parse_split("Test1"), parse_split("Eval")
+        ('train', 'dev', 'test1', 'eval')
+    """
+    name = text.strip().lower()
+    return next((ours for ours, names in SPLIT_NAMES.items() if name in names), name)
+
+
+def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) -> None:
+    """Check ids, splits and emotions, and name the first offending rows.
+
+    Raises:
+        ManifestError: See `read_manifest`.
+    """
+    source = f"Manifest '{manifest.path}'" if manifest.path else "The manifest"
+    if not len(manifest):
+        raise ManifestError(f"{source} holds no utterances.")
+    counts = Counter(manifest.ids)
+    checks: tuple[tuple[str, str, Callable[[str], bool], str], ...] = (
+        ("empty utterance_id", "utterance_id", lambda name: not name, "Give every row an id."),
+        (
+            "utterance_id given twice",
+            "utterance_id",
+            lambda name: counts[name] > 1,
+            "Ids are unique. Name a column of unique ids: "
+            "serctl init --manifest CSV --column utterance_id=YOURS",
+        ),
+        (
+            "unknown split",
+            "split",
+            lambda name: name not in ("train", "dev") and not name.startswith("test"),
+            "Splits are train, dev and names that begin with test. Rename: serctl init --split "
+            "eval=test; make new ones: --column split=; or it names folds: --column fold=split.",
+        ),
+        (
+            "reserved word as emotion",
+            "emotion",
+            lambda name: name in RESERVED,
+            "Rename it: serctl init --map OLD=NEW",
+        ),
+        *(
+            (f"character that cannot be printed in {name}", name, _is_unprintable, "Remove it.")
+            for name in ("utterance_id", "path", "split", "emotion", "speaker")
+        ),
+    )
+    for problem, column, offends, remedy in checks:
+        bad = [
+            (f"line {lines[i]} " if lines else "") + repr(str(getattr(row, column)))
+            for i, row in enumerate(manifest)
+            if offends(getattr(row, column))
+        ]
+        if bad:
+            shown = first_few(dict.fromkeys(bad))
+            raise ManifestError(f"{source}: {problem} in {len(bad)} rows ({shown}). {remedy}")
+
+
+def _is_unprintable(value: str | Path) -> bool:
+    """Whether a terminal would obey it, or UTF-8 cannot hold it."""
+    return any(unicodedata.category(character) in ("Cc", "Cs") for character in str(value))
+
+
+def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
+    """Write a manifest atomically; paths below its folder are written relative to it.
+
+    Without any transcript there is no such column: no words are known, which is not no words.
+    """
+    path, rows = Path(path), list(utterances)
+    columns = COLUMNS if any(row.transcript is not None for row in rows) else COLUMNS[:-1]
+    segment = SEGMENT if any(row.is_segment for row in rows) else ()
+    extra = list(dict.fromkeys(name for row in rows for name in row.extra))
+    folder = path.parent.resolve()
+    with write_atomic(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*columns, *segment, *extra])
+        for row in rows:
+            audio = row.path.resolve()
+            shown = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
+            writer.writerow(
+                [row.utterance_id, shown.as_posix(), row.split, row.emotion, row.speaker]
+                + [row.transcript or ""] * (len(columns) - 5)
+                + [f"{row.start:.9g}", "" if row.end is None else f"{row.end:.9g}"][: len(segment)]
+                + [row.extra.get(name, "") for name in extra]
+            )

@@ -1,0 +1,68 @@
+"""Names that are valid on every system, in spreadsheets and in shells."""
+
+import re
+from pathlib import Path
+
+from serctl.errors import UsageError, guess
+
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows reserves for devices."""
+
+
+def is_portable_name(name: str) -> bool:
+    """Return whether a name is valid for files and folders on Linux, macOS and Windows.
+
+    Example:
+        >>> [is_portable_name(name) for name in ("wavlm-s0", "a:b", "../x", "con.x", "end.")]
+        [True, False, False, False, False]
+    """
+    forbidden = re.search(r'[<>:"/\\|?*\x00-\x1f]|[. ]$', name)
+    return bool(name) and not forbidden and not RESERVED.fullmatch(name)
+
+
+def check_name(flag: str, name: str) -> str:
+    """Return the name that a flag gave if it is a valid folder name on every system.
+
+    Raises:
+        UsageError: The name holds a slash or another forbidden character, or is reserved.
+    """
+    if not is_portable_name(name) or name.startswith("."):
+        raise UsageError(
+            f"{flag} '{name}' is not a valid file name. Expected a name without "
+            f'< > : " / \\ | ? *, without a dot at either end, and not reserved such as CON.'
+        )
+    return name
+
+
+def guess_path(name: str) -> str:
+    """Return a suggestion for a path that does not exist; '' if no name there is similar."""
+    path = Path(name).expanduser()
+    return guess(path.name, [neighbour.name for neighbour in path.parent.glob("*")])
+
+
+def guard_cell(value: object) -> object:
+    """Return a table cell that spreadsheets do not execute as a formula.
+
+    Text that begins like a formula gets a leading apostrophe.
+
+    Example:
+        >>> guard_cell("=1+1"), guard_cell("plain"), guard_cell("-0.5")
+        ("'=1+1", 'plain', '-0.5')
+    """
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def guard_path(path: str) -> str:
+    """Return a relative path that is not read as a formula or as a flag.
+
+    Example:
+        >>> guard_path("-rf.wav"), guard_path("a.wav")
+        ('./-rf.wav', 'a.wav')
+    """
+    return f"./{path}" if path.startswith(("=", "+", "-", "@")) else path

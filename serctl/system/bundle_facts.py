@@ -1,0 +1,107 @@
+"""What a bundle records of its system: encoders, metrics and the terms of its corpora."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from serctl.config import PROJECT_FILE, Workspace
+from serctl.data.corpora import CORPORA
+from serctl.data.manifest import Manifest
+from serctl.documents.bundle import CorpusRecord, EncoderRecord, RecogniserRecord, SplitMetrics
+from serctl.encoders.catalog import get_spec
+from serctl.encoders.weights import hash_content, have_weights, resolve_weights
+from serctl.ensemble.logits import Logits
+from serctl.ensemble.systems import System
+from serctl.errors import SerctlError, UsageError, first_few
+from serctl.metrics.classification import METRICS, score_predictions
+from serctl.system.parts import EncoderKey, Parts
+
+NOT_STATED = "not stated"
+
+
+def measure_splits(parts: Parts, manifest: Manifest) -> dict[str, SplitMetrics]:
+    """Return the metrics of every split but train that has labels and predictions."""
+    folder = parts.stacker or next(iter(parts.networks.values())) / "logits"
+    system = System(parts.name, "stacker" if parts.stacker else "run", folder)
+    found: dict[str, SplitMetrics] = {}
+    for split in manifest.splits:
+        rows = manifest.select(split).where(lambda row: row.emotion in parts.labels)
+        logits = system.load(split, rows.ids) if split != "train" else None
+        if logits is None:
+            continue
+        found[split] = score_split(logits.reorder(parts.labels), manifest, parts.labels)
+    return found
+
+
+def score_split(logits: Logits, manifest: Manifest, labels: Sequence[str]) -> SplitMetrics:
+    """Return the metrics of the labelled utterances that were predicted."""
+    emotion = {row.utterance_id: row.emotion for row in manifest}
+    true = np.array([labels.index(emotion[name]) for name in logits.ids])
+    scores = score_predictions(true, logits.probabilities().argmax(axis=1), len(labels))
+    metrics = {name: round(float(getattr(scores, name)), 6) for name in METRICS}
+    return SplitMetrics(num_utterances=len(true), **metrics)
+
+
+def list_corpora(
+    workspace: Workspace, manifest: Manifest, given: Sequence[str]
+) -> list[CorpusRecord]:
+    """Return the corpora and their terms: those given, else those that `serctl init` noted.
+
+    Raises:
+        UsageError: A given corpus is not in the catalogue and has no terms.
+    """
+    named = {}
+    for text in given:
+        name, _, terms = (part.strip() for part in text.partition(":"))
+        if not terms and name not in CORPORA:
+            raise UsageError(f"--data '{text}' has no terms. Write: --data '{name}: TERMS'")
+        named[name] = terms or CORPORA[name].terms
+    if not named:
+        project = workspace.root / PROJECT_FILE
+        text = project.read_text(encoding="utf-8") if project.is_file() else ""
+        named = dict(re.findall(r"^# Terms of ([^:\n]+): (.+)$", text, re.MULTILINE))
+    for name in sorted({row.extra.get("corpus", "") for row in manifest} - {"", *named}):
+        named[name] = CORPORA[name].terms if name in CORPORA else NOT_STATED
+    named = named or {NOT_STATED: NOT_STATED}
+    return [CorpusRecord(name=name, terms=terms) for name, terms in named.items()]
+
+
+def describe_encoder(one: EncoderKey, workspace: Workspace) -> EncoderRecord:
+    """Return an encoder's key, licence and, if its weights are at hand, the hash of its files."""
+    key, license_id, content = one.key, NOT_STATED, ""
+    with suppress(SerctlError):
+        spec = get_spec(key.encoder, workspace.weights)
+        license_id = spec.license or NOT_STATED
+        if key.revision.startswith("sha256:"):
+            content = key.revision
+        elif have_weights(spec):  # else they would be downloaded
+            content = hash_content(resolve_weights(spec).path, spec.files)
+    return EncoderRecord(**key.to_dict(), digest=key.digest, license=license_id, content=content)
+
+
+def drop_paths(recogniser: RecogniserRecord) -> RecogniserRecord:
+    """Return the recogniser without the settings that are true of one machine only."""
+    if recogniser.settings is None:
+        return recogniser
+    kept = ("model", "language", "dtype", "layer", "storage", "seed")
+    settings = {name: recogniser.settings[name] for name in kept}
+    return recogniser.model_copy(update={"settings": settings})
+
+
+def list_notes(encoders: Sequence[EncoderRecord], corpora: Sequence[CorpusRecord]) -> list[str]:
+    """Return what a user should know about local weights and terms that are not stated."""
+    notes = []
+    if local := [row.encoder for row in encoders if row.weights == "local"]:
+        notes.append(
+            f"{first_few(local)}: weights from this machine. Whoever uses the bundle must have the "
+            f"same files and name them under [weights]."
+        )
+    if unstated := [row.name for row in corpora if row.terms == NOT_STATED]:
+        notes.append(
+            f"The terms of the training data are not stated"
+            f"{'' if unstated == [NOT_STATED] else f' ({first_few(unstated)})'}. "
+            f"State them: --data 'NAME: TERMS'"
+        )
+    return notes

@@ -1,0 +1,151 @@
+"""The main model and the fold models of a run, and which of them may predict an utterance."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from serctl.data.labels import LabelSet
+from serctl.data.manifest import Utterance
+from serctl.documents.run import PredictedBy, RunConfig
+from serctl.errors import CheckpointError, LogitsError, first_few
+from serctl.options import ExportLogitsOptions
+from serctl.training.checkpoint import Run, load_run
+from serctl.training.dataset import FrameReader, build_set
+from serctl.training.inference import Outputs, infer
+from serctl.training.run_folder import CONFIG, MODEL, SUMMARY, TRAIN_IDS, list_folds, usual_model
+
+
+class RunModels:
+    """A run's models, loaded when they are needed.
+
+    Args:
+        folder: Of the run.
+        options: Which models predict, where, and how many utterances together.
+        device: Where to compute.
+
+    Attributes:
+        source: Which logits of train are written: ``oof``, ``heldout`` or ``in-sample``.
+        predicted_by: Which model predicts what no model was trained on.
+        run: That model.
+        folds: Folders of the fold models.
+        trained_on: Utterances that the main model, or any fold model, was trained on.
+    """
+
+    def __init__(self, folder: Path, options: ExportLogitsOptions, device: torch.device) -> None:
+        self.folder, self.device, self.batch_size = folder, device, options.batch_size
+        config = RunConfig.read(folder / CONFIG)
+        self.folds = list_folds(folder, config)
+        self.source = _choose_source(options, config, bool(self.folds))
+        self.predicted_by = _choose_model(options, folder, self.source)
+        self.run = load_run(folder, device, self.predicted_by)
+        self.trained_on = read_train_ids(folder)
+
+    def check_folds(self, rows: Sequence[Utterance]) -> list[str]:
+        """Return a note on fold models that are not finished and not needed for these rows.
+
+        Raises:
+            CheckpointError: They are needed.
+        """
+        missing = [fold.name for fold in self.folds if not (fold / SUMMARY).is_file()]
+        if not missing or self.source != "oof":
+            return []
+        state = f"Run '{self.folder.name}': fold model {first_few(missing)} is not finished"
+        if any(row.utterance_id in self.trained_on for row in rows):
+            raise CheckpointError(
+                f"{state}. Repeat its training, it continues; or name other splits: --split dev"
+            )
+        return [f"{state}; its logits of train need it."]
+
+    def predict(
+        self, rows: Sequence[Utterance], readers: Sequence[FrameReader], source: str
+    ) -> Outputs:
+        """Predict rows in their order.
+
+        With ``oof`` each is predicted by a model that was not trained on its speaker.
+        """
+        if source != "oof":
+            return self._infer(self.run, rows, readers)
+        fold_of = self._assign_folds(rows)
+        models = {-1: self.run} if -1 in fold_of else {}
+        models |= {k: load_run(self.folds[k], self.device) for k in sorted({*fold_of} - {-1})}
+        at = {k: np.flatnonzero(fold_of == k).tolist() for k in models}
+        parts = [self._infer(models[k], [rows[i] for i in at[k]], readers) for k in models]
+        order = np.argsort(np.concatenate([at[k] for k in models]))
+        attributes = [part.attributes for part in parts if part.attributes is not None]
+        return Outputs(
+            np.concatenate([part.logits for part in parts])[order],
+            np.concatenate(attributes)[order] if attributes else None,
+        )
+
+    def _assign_folds(self, rows: Sequence[Utterance]) -> NDArray[np.intp]:
+        """Return the fold model that may predict each row; -1: none was trained on its speaker.
+
+        Raises:
+            CheckpointError: Every model was trained on a row.
+        """
+        fold_of = np.full(len(rows), -1)
+        for fold, folder in enumerate(self.folds):
+            left_out = self.trained_on - read_train_ids(folder)
+            speakers = name_speakers(rows, left_out)
+            for i, row in enumerate(rows):
+                new = row.utterance_id not in self.trained_on and row.speaker in speakers
+                if row.utterance_id in left_out or new:
+                    fold_of[i] = fold
+        names = [row.utterance_id for row, fold in zip(rows, fold_of, strict=True) if fold < 0]
+        if seen := self.trained_on.intersection(names):
+            raise CheckpointError(
+                f"Run '{self.folder.name}': every fold model was trained on "
+                f"{first_few(sorted(seen))}. Train it again with: serctl train --overwrite"
+            )
+        return fold_of
+
+    def _infer(
+        self, run: Run, rows: Sequence[Utterance], readers: Sequence[FrameReader]
+    ) -> Outputs:
+        """Run one network over rows, given in any order."""
+        unlabelled = [replace(row, emotion="") for row in rows]
+        data = build_set(unlabelled, readers, LabelSet(run.labels))
+        outputs = infer(run.model, data, self.device, batch_size=self.batch_size)
+        at = {name: i for i, name in enumerate(data.ids)}
+        order = [at[row.utterance_id] for row in rows]
+        attributes = None if outputs.attributes is None else outputs.attributes[order]
+        return Outputs(outputs.logits[order], attributes)
+
+
+def _choose_source(options: ExportLogitsOptions, config: RunConfig, folded: bool) -> str:
+    """Return which logits of train are written: ``oof``, ``heldout`` or ``in-sample``."""
+    wanted, heldout = options.train_logits, config.options.heldout
+    if wanted == "auto":
+        return "oof" if folded else "heldout" if heldout else "in-sample"
+    if (wanted == "oof" and not folded) or (wanted == "heldout" and not heldout):
+        flag = "--folds 5" if wanted == "oof" else "--heldout"
+        raise LogitsError(f"Run '{options.run}' has no {wanted} logits. Train it with {flag}.")
+    return wanted
+
+
+def _choose_model(options: ExportLogitsOptions, folder: Path, source: str) -> PredictedBy:
+    """Return which model of the run predicts what no model was trained on."""
+    if options.predicted_by != "auto":
+        return options.predicted_by
+    # Only the main model was trained on all of train, so in-sample logits are its own.
+    in_sample = source == "in-sample" and (folder / MODEL).is_file()
+    return "main" if in_sample else usual_model(folder)
+
+
+def read_train_ids(folder: Path) -> frozenset[str]:
+    """Return the utterances that a model was trained on."""
+    try:
+        return frozenset((folder / TRAIN_IDS).read_text(encoding="utf-8").splitlines())
+    except OSError as error:
+        raise CheckpointError(
+            f"'{folder / TRAIN_IDS}': {error.strerror}. Train it again."
+        ) from error
+
+
+def name_speakers(rows: Iterable[Utterance], ids: frozenset[str]) -> set[str]:
+    """Return the named speakers of those rows that are in ``ids``."""
+    return {row.speaker for row in rows if row.utterance_id in ids} - {""}
