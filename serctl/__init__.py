@@ -69,6 +69,7 @@ _PUBLIC = {
     "serctl.stages.stack": ("stack",),
     "serctl.stages.evaluate": ("evaluate",),
     "serctl.stages.report": ("report",),
+    "serctl.pipeline.execute": ("Execution",),
     "serctl.pipeline.run": ("run",),
     "serctl.stages.predict": ("predict",),
     "serctl.system.predictor": ("load", "Predictor"),

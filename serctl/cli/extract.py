@@ -36,16 +36,18 @@ def extract(
         raise UsageError("--shard and --dask exclude each other: --dask makes its own parts.")
 
     from serctl.pipeline import Step
-    from serctl.pipeline.execute import run_steps
+    from serctl.pipeline.execute import Execution, run_steps
 
     results: list[Any] = []
     run_steps(
         workspace,
         [Step("extract", one.encoder, one) for one in options],
-        scheduler=dask or "",
-        tell=lambda step, result: results.append(result),
-        log=console.say,
-        progress=console.progress,
+        Execution(
+            scheduler=dask or "",
+            tell=lambda step, result: results.append(result),
+            log=console.say,
+            progress=console.progress,
+        ),
     )
     document = results[0] if len(results) == 1 else [asdict(result) for result in results]
     console.show(document, "\n".join(map(describe, results)), as_json=as_json)

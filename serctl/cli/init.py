@@ -2,7 +2,7 @@
 
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,12 @@ from serctl.cli.hints import choose_recipe
 from serctl.cli.manifest import balance_rows
 from serctl.cli.options import JsonOpt
 from serctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from serctl.stages.init import InitResult, Source
+
+
+FolderOpt = Annotated[Path, typer.Option("--project", "-C", help="Folder to write them to.")]
 
 
 def init(
@@ -50,33 +56,16 @@ def init(
         int, typer.Option(help="Seed of generated splits, --limit and the demo corpus.")
     ] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace serctl.toml and manifest.csv.")] = False,
-    project: Annotated[
-        Path, typer.Option("--project", "-C", help="Folder to write them to.")
-    ] = Path(),
+    project: FolderOpt = Path(),
     as_json: JsonOpt = False,
 ) -> None:
     """Create a project: write serctl.toml and manifest.csv from a corpus or a table."""
     from serctl.data.labels import parse_mapping
-    from serctl.stages.init import Source, init_project
+    from serctl.stages.init import init_project
 
-    corpora, roots = corpus or [], root or []
-    if bool(corpora) == bool(manifest):
-        raise UsageError("Name a corpus (--corpus demo) or a table (--manifest CSV), not both.")
-    if manifest:
-        splits = parse_mapping(split or [], "--split")
-        columns = _columns(column or [])
-        sources = [Source(table=manifest, root=_only(roots), columns=columns, splits=splits)]
-    elif len(roots) != len(corpora) and (roots or corpora != ["demo"]):
-        raise UsageError(
-            f"{len(corpora)} --corpus but {len(roots)} --root, expected one --root for each: "
-            f"serctl init --corpus {corpora[0]} --root DIR"
-        )
-    else:
-        pairs = zip_longest(corpora, roots)
-        sources = [Source(name, folder) for name, folder in pairs]
     result = init_project(
         project,
-        sources,
+        _list_sources(corpus or [], root or [], manifest, column or [], split or []),
         mapping=parse_mapping(rename or []),
         drop=drop or [],
         limit=limit,
@@ -89,8 +78,41 @@ def init(
     table = console.table("", ["emotion", *result.counts], balance_rows(result.counts))
     console.show(result, table, as_json=as_json)
     console.say(f"Wrote {result.manifest} and {result.project}.")
+    _hint_next(result, project, is_demo=corpus == ["demo"])
+
+
+def _list_sources(
+    corpora: list[str],
+    roots: list[Path],
+    manifest: Path | None,
+    columns: list[str],
+    splits: list[str],
+) -> "list[Source]":
+    """Return the corpora, or the table, that a project is made from.
+
+    Raises:
+        UsageError: There is neither or both, or corpora and folders do not match.
+    """
+    from serctl.data.labels import parse_mapping
+    from serctl.stages.init import Source
+
+    if bool(corpora) == bool(manifest):
+        raise UsageError("Name a corpus (--corpus demo) or a table (--manifest CSV), not both.")
+    if manifest:
+        named, renamed = _columns(columns), parse_mapping(splits, "--split")
+        return [Source(table=manifest, root=_only(roots), columns=named, splits=renamed)]
+    if len(roots) != len(corpora) and (roots or corpora != ["demo"]):
+        raise UsageError(
+            f"{len(corpora)} --corpus but {len(roots)} --root, expected one --root for each: "
+            f"serctl init --corpus {corpora[0]} --root DIR"
+        )
+    return [Source(name, folder) for name, folder in zip_longest(corpora, roots)]
+
+
+def _hint_next(result: "InitResult", project: Path, is_demo: bool) -> None:
+    """Print the next command."""
     inside = "" if project == Path() else f"cd {project} && "
-    recipe = "demo" if corpora == ["demo"] else choose_recipe(sum(result.counts["train"].values()))
+    recipe = "demo" if is_demo else choose_recipe(sum(result.counts["train"].values()))
     if result.has_words and recipe != "demo":
         console.hint(f"{inside}serctl transcribe --from-manifest && serctl run {recipe}")
     else:

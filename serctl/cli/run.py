@@ -11,7 +11,7 @@ from serctl.cli.options import JsonOpt, ProjectOpt
 from serctl.cli.signature import take_option
 from serctl.cli.steps import describe_step
 from serctl.cli.train import VerboseOpt
-from serctl.config import open_workspace, resolve_options
+from serctl.config import Workspace, open_workspace, resolve_options
 from serctl.errors import UsageError, count
 from serctl.options import ExtractOptions, SlurmOptions, TrainOptions
 
@@ -22,39 +22,45 @@ if TYPE_CHECKING:
 
     from serctl.pipeline import Step
     from serctl.pipeline.estimate import Estimate
+    from serctl.pipeline.execute import Execution
+    from serctl.pipeline.run import PipelineResult
     from serctl.pipeline.slurm import Job
 
 
+RecipeArg = Annotated[
+    str, typer.Argument(help="Recipe: demo, small, paper, released, challenge, or a TOML file.")
+]
+RecipeOpt = Annotated[
+    str, typer.Option("--recipe", help="The recipe as a flag. It overrides the argument.")
+]
+OnlyOpt = Annotated[
+    list[str] | None, typer.Option("--only", help="Run only this stage. May be repeated.")
+]
+DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Print the plan without running it.")]
+JobsOpt = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Number of parallel trainings.")]
+DaskOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--dask", help="Extract and train on the workers of this Dask scheduler; local: here."
+    ),
+]
+SlurmOpt = Annotated[
+    Path | None,
+    typer.Option(help="Write Slurm job files into this folder and report missing tasks."),
+]
+SubmitOpt = Annotated[bool, typer.Option("--submit", help="Submit the missing tasks of --slurm.")]
+
+
 def run(
-    recipe: Annotated[
-        str, typer.Argument(help="Recipe: demo, small, paper, released, challenge, or a TOML file.")
-    ] = "",
-    recipe_flag: Annotated[
-        str, typer.Option("--recipe", help="The recipe as a flag. It overrides the argument.")
-    ] = "",
-    only: Annotated[
-        list[str] | None, typer.Option("--only", help="Run only this stage. May be repeated.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan without running it.")
-    ] = False,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Number of parallel trainings.")
-    ] = 1,
-    dask: Annotated[
-        str | None,
-        typer.Option(
-            "--dask", help="Extract and train on the workers of this Dask scheduler; local: here."
-        ),
-    ] = None,
+    recipe: RecipeArg = "",
+    recipe_flag: RecipeOpt = "",
+    only: OnlyOpt = None,
+    dry_run: DryRunOpt = False,
+    jobs: JobsOpt = 1,
+    dask: DaskOpt = None,
     shard: take_option(ExtractOptions, "shard") = None,  # type: ignore[valid-type]
-    slurm: Annotated[
-        Path | None,
-        typer.Option(help="Write Slurm job files into this folder and report missing tasks."),
-    ] = None,
-    submit: Annotated[
-        bool, typer.Option("--submit", help="Submit the missing tasks of --slurm.")
-    ] = False,
+    slurm: SlurmOpt = None,
+    submit: SubmitOpt = False,
     project: ProjectOpt = None,
     limit: take_option(TrainOptions, "limit") = None,  # type: ignore[valid-type]
     device: take_option(TrainOptions, "device") = None,  # type: ignore[valid-type]
@@ -64,53 +70,72 @@ def run(
 ) -> None:
     """Run all stages of a recipe. Finished stages are skipped."""
     from serctl.pipeline import plan_steps, read_plan
+    from serctl.pipeline.estimate import estimate_steps
+    from serctl.pipeline.run import run as run_recipe
 
     if not (recipe := recipe_flag or recipe):
         raise UsageError("No recipe given. Name one, such as: serctl run demo")
-    workspace = open_workspace(project)
-    plan = read_plan(recipe, workspace, limit=limit, device=device, seed=seed)
-    console.say(plan.title)
-    if slurm:
-        from serctl.pipeline.slurm import write_jobs
-
-        steps = plan_steps(workspace, plan, only=only or (), limit=limit)
-        given = {"limit": limit, "device": device, "seed": seed}
-        flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
-        table = resolve_options(SlurmOptions, "slurm", workspace)
-        written = write_jobs(workspace, recipe, steps, slurm, table, flags, submit=submit)
-        console.show(written, show_jobs(written), as_json=as_json)
-        if not submit and any(job.indexes("new", "failed") for job in written):
-            console.hint(f"serctl run {recipe} --slurm {slurm} --submit")
-        return
-    if submit:
+    if submit and not slurm:
         raise UsageError("--submit needs --slurm DIR, the folder of the job files.")
-    if dry_run:
-        from serctl.pipeline.estimate import estimate_steps
-
+    workspace, given = open_workspace(project), {"limit": limit, "device": device, "seed": seed}
+    plan = read_plan(recipe, workspace, **given)
+    console.say(plan.title)
+    if slurm or dry_run:
         steps = plan_steps(workspace, plan, only=only or (), limit=limit)
-        estimates = estimate_steps(workspace, steps)
-        console.show(estimates, show_plan(estimates), as_json=as_json)
+        if slurm:
+            flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
+            _write_jobs(workspace, recipe, steps, slurm, flags, submit, as_json)
+        else:
+            estimates = estimate_steps(workspace, steps)
+            console.show(estimates, show_plan(estimates), as_json=as_json)
         return
-    from serctl.pipeline.run import run as run_recipe
+    execution = _execute(jobs, dask or "", verbose)
+    part: dict[str, Any] = {"only": only or (), "shard": shard or "", **given}
+    _show_result(run_recipe(workspace, recipe, **part, execution=execution), as_json)
+
+
+def _write_jobs(
+    workspace: Workspace,
+    recipe: str,
+    steps: "Sequence[Step]",
+    folder: Path,
+    flags: "Sequence[str]",
+    submit: bool,
+    as_json: bool,
+) -> None:
+    """Write the job files of what is missing, and submit them where this is asked for."""
+    from serctl.pipeline.slurm import write_jobs
+
+    table = resolve_options(SlurmOptions, "slurm", workspace)
+    written = write_jobs(workspace, recipe, steps, folder, table, flags, submit=submit)
+    console.show(written, show_jobs(written), as_json=as_json)
+    if not submit and any(job.indexes("new", "failed") for job in written):
+        console.hint(f"serctl run {recipe} --slurm {folder} --submit")
+
+
+def _execute(jobs: int, scheduler: str, verbose: bool) -> "Execution":
+    """Return how steps are run, each reported on stderr."""
+    from serctl.pipeline.execute import Execution
 
     say_once = console.make_say_once()
-    done = run_recipe(
-        workspace,
-        recipe,
-        only=only or (),
-        limit=limit,
-        device=device,
-        seed=seed,
-        shard=shard or "",
+    return Execution(
         jobs=jobs,
-        scheduler=dask or "",
+        scheduler=scheduler,
         tell=lambda step, result: _report(step, result, say_once),
         log=say_once,
         log_epoch=console.say if verbose else lambda line: None,
         progress=console.progress,
     )
-    if plan.note:
-        console.say(" ".join(plan.note.split()))
+
+
+def _show_result(done: "PipelineResult", as_json: bool) -> None:
+    """Show the result of the last step.
+
+    Raises:
+        Exit: With code 3 if utterances were left out.
+    """
+    if done.recipe.note:
+        console.say(" ".join(done.recipe.note.split()))
     if not done.steps:
         console.say("No work for this part.")
         return

@@ -192,10 +192,29 @@ def show_importances(
 ) -> Chart:
     """Return a stacker's shares ``(M, C)``: each model's logit of each class, and their sums."""
     totals = [sum(row) for row in values]
+    figure = _draw_importances([plain(name) for name in models], labels, values, totals)
+    top = max(range(len(models)), key=totals.__getitem__)
+    summary = (
+        f"Importance of each model's logit of each class, in per cent; highest for "
+        f"{models[top]} ({100 * totals[top]:.0f} %)."
+    )
+    rows = [
+        [name, *(f"{100 * share:.1f}" for share in row), f"{100 * total:.1f}"]
+        for name, row, total in zip(models, values, totals, strict=True)
+    ]
+    return make_chart(figure, summary, ("model, %", *labels, "all classes"), rows)
+
+
+def _draw_importances(
+    names: Sequence[str],
+    labels: Sequence[str],
+    values: Sequence[Sequence[float]],
+    totals: Sequence[float],
+) -> go.Figure:
+    """Return a heatmap of the shares beside bars of their sums."""
     figure = make_subplots(
         1, 2, column_widths=[0.76, 0.24], shared_yaxes=True, horizontal_spacing=0.03
     )
-    names = [plain(name) for name in models]
     percent = [[100 * share for share in row] for row in values]
     figure.add_heatmap(
         z=percent,
@@ -232,7 +251,7 @@ def show_importances(
         col=2,
     )
     figure.update_layout(
-        height=MARGIN_HEIGHT - 16 + 38 * len(models), bargap=0.45, margin={"t": 36, "b": 8}
+        height=MARGIN_HEIGHT - 16 + 38 * len(names), bargap=0.45, margin={"t": 36, "b": 8}
     )
     figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
     figure.update_xaxes(side="top", showgrid=False, row=1, col=1)
@@ -245,13 +264,4 @@ def show_importances(
         row=1,
         col=2,
     )
-    top = max(range(len(models)), key=totals.__getitem__)
-    summary = (
-        f"Importance of each model's logit of each class, in per cent; highest for "
-        f"{models[top]} ({100 * totals[top]:.0f} %)."
-    )
-    rows = [
-        [name, *(f"{100 * share:.1f}" for share in row), f"{100 * total:.1f}"]
-        for name, row, total in zip(models, values, totals, strict=True)
-    ]
-    return make_chart(figure, summary, ("model, %", *labels, "all classes"), rows)
+    return figure

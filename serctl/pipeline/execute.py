@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import groupby
 from multiprocessing import get_context
@@ -27,48 +27,55 @@ _ALONE = Lock()
 """A process has one random generator and one number of threads: threads of a worker take turns."""
 
 
-def run_steps(
-    workspace: Workspace,
-    steps: Sequence[Step],
-    *,
-    jobs: int = 1,
-    scheduler: str = "",
-    tell: Tell = lambda step, result: None,
-    log: Log = lambda line: None,
-    log_epoch: Log = lambda line: None,
-    progress: Progress = silent,
-) -> Any:
-    """Run the steps of a plan and return the result of the last.
+@dataclass(frozen=True)
+class Execution:
+    """How steps are run, and what receives their reports.
 
-    Args:
-        workspace: The project; with a ``scheduler``, on a file system that all workers share.
-        steps: From `plan_steps`.
+    Attributes:
         jobs: Trainings at a time, each in a process of its own with its share of the cores.
-        scheduler: Address of a Dask scheduler whose workers extract and train; or ``local``.
+        scheduler: Address of a Dask scheduler whose workers extract and train; or ``local``. The
+            project is then on a file system that all workers share.
         tell: Called with each finished step and its result.
         log: Receives notes of trainings, and the error of one while others are under way.
         log_epoch: Receives a line for every epoch.
         progress: Shows the progress of each stage.
+    """
+
+    jobs: int = 1
+    scheduler: str = ""
+    tell: Tell = lambda step, result: None
+    log: Log = lambda line: None
+    log_epoch: Log = lambda line: None
+    progress: Progress = silent
+
+
+IN_TURN = Execution()
+"""One step after the other, in this process and without reports."""
+
+
+def run_steps(workspace: Workspace, steps: Sequence[Step], execution: Execution = IN_TURN) -> Any:
+    """Run the steps of a plan, from `plan_steps`, and return the result of the last.
 
     Raises:
         SerctlError: A stage failed. The results of the stages before it are kept, and the next run
             of the same plan continues from there.
     """
     result: Any = None
-    with _open_pool(jobs, scheduler, log) as pool:
+    with _open_pool(execution) as pool:
         for stage, group in groupby(steps, key=lambda step: step.stage):
-            if scheduler and pool and stage == "extract":
+            if execution.scheduler and pool and stage == "extract":
                 for step in group:
-                    result = _extract_in_parts(pool, workspace, step, log, progress)
-                    tell(step, result)
+                    result = _extract_in_parts(pool, workspace, step, execution)
+                    execution.tell(step, result)
                 continue
             if pool and stage == "train":
-                result = _call_together(pool, workspace, list(group), tell, log, progress)
+                result = _call_together(pool, workspace, list(group), execution)
                 continue
-            more = {"log": log, "log_epoch": log_epoch} if stage == "train" else {}
+            logs = {"log": execution.log, "log_epoch": execution.log_epoch}
+            more = logs if stage == "train" else {}
             for step in group:
-                result = call_stage(workspace, step, progress=progress, **more)
-                tell(step, result)
+                result = call_stage(workspace, step, progress=execution.progress, **more)
+                execution.tell(step, result)
     return result
 
 
@@ -81,37 +88,32 @@ def call_stage(workspace: Workspace, step: Step, **more: Any) -> Any:
 
 
 def _call_together(
-    pool: Executor,
-    workspace: Workspace,
-    steps: Sequence[Step],
-    tell: Tell,
-    log: Log,
-    progress: Progress,
+    pool: Executor, workspace: Workspace, steps: Sequence[Step], execution: Execution
 ) -> Any:
     """Run steps that do not depend on each other; return the result of the last to finish.
 
     The error of a step is logged at once. It is raised when the other steps under way have ended.
     """
-    with progress.task(f"{steps[0].stage} in parallel", len(steps), "steps") as advance:
+    with execution.progress.task(f"{steps[0].stage} in parallel", len(steps), "steps") as advance:
         waiting = {pool.submit(call_stage, workspace, step): step for step in steps}
         result: Any = None
         try:
             for finished in as_completed(waiting):
                 result = finished.result()
-                tell(waiting[finished], result)
+                execution.tell(waiting[finished], result)
                 advance(1)
         except BaseException as error:
             for future in waiting:
                 future.cancel()
             if under_way := sum(not future.done() for future in waiting):
                 what = f"Error: {error}" if str(error) else "Interrupted."
-                log(f"{what} Waiting for {under_way} steps under way.")
+                execution.log(f"{what} Waiting for {under_way} steps under way.")
             raise
     return result
 
 
 def _extract_in_parts(
-    pool: Executor, workspace: Workspace, step: Step, log: Log, progress: Progress
+    pool: Executor, workspace: Workspace, step: Step, execution: Execution
 ) -> Any:
     """Extract one encoder on all workers; a part that fails twice is told and the others go on.
 
@@ -125,7 +127,7 @@ def _extract_in_parts(
     errors: list[SerctlError] = []
     results: list[Any] = []
     start = perf_counter()
-    with progress.task(f"extract {step.what}", size, "parts") as advance:
+    with execution.progress.task(f"extract {step.what}", size, "parts") as advance:
         waiting = {pool.submit(call_stage, workspace, part): part for part in parts}
         for finished in as_completed(waiting):
             error, where = finished.exception(), waiting[finished].options.shard
@@ -138,7 +140,7 @@ def _extract_in_parts(
             else:
                 raise error
             if error:
-                log(f"Error in {step.what}, part {where} (failed twice): {errors[-1]}")
+                execution.log(f"Error in {step.what}, part {where} (failed twice): {errors[-1]}")
             advance(1)
     if errors:
         raise errors[0]
@@ -168,15 +170,15 @@ def _add_up(parts: Sequence[Any], seconds: float) -> Any:
 
 
 @contextmanager
-def _open_pool(jobs: int, scheduler: str, log: Log) -> Iterator[Executor | None]:
-    if scheduler:
-        with _connect(scheduler) as client:
-            log(f"Dask: {client.dashboard_link}")
+def _open_pool(execution: Execution) -> Iterator[Executor | None]:
+    if execution.scheduler:
+        with _connect(execution.scheduler) as client:
+            execution.log(f"Dask: {client.dashboard_link}")
             yield client.get_executor(retries=1)
-    elif jobs > 1:
-        threads = max(1, (os.cpu_count() or 1) // jobs)
+    elif execution.jobs > 1:
+        threads = max(1, (os.cpu_count() or 1) // execution.jobs)
         context = get_context("spawn")
-        with ProcessPoolExecutor(jobs, context, _limit_threads, (threads,)) as pool:
+        with ProcessPoolExecutor(execution.jobs, context, _limit_threads, (threads,)) as pool:
             yield pool
     else:
         yield None

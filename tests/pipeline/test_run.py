@@ -24,7 +24,7 @@ from serctl.errors import ConfigError, ManifestError, UnknownNameError
 from serctl.options import TrainOptions
 from serctl.options.files import find_recipe
 from serctl.pipeline import Step, execute, plan_steps, read_plan
-from serctl.pipeline.execute import run_steps
+from serctl.pipeline.execute import Execution, run_steps
 
 PROJECT = """
 [transcribe]
@@ -102,7 +102,9 @@ def test_the_paper_runs_through_and_a_second_run_does_nothing(project: Path) -> 
     recipe = read_plan(str(shrink("paper", project)), workspace)
     steps = plan_steps(workspace, recipe)
     told: list[str] = []
-    result = run_steps(workspace, steps, tell=lambda step, result: told.append(step.stage))
+    result = run_steps(
+        workspace, steps, Execution(tell=lambda step, result: told.append(step.stage))
+    )
     assert told == [step.stage for step in steps]
     assert list(dict.fromkeys(told)) == [
         "transcribe", "extract", "train", "export-logits", "stack", "evaluate",
@@ -114,7 +116,9 @@ def test_the_paper_runs_through_and_a_second_run_does_nothing(project: Path) -> 
     assert "paper" in systems
 
     again: list[tuple[str, Any]] = []
-    run_steps(workspace, steps, tell=lambda step, result: again.append((step.stage, result)))
+    run_steps(
+        workspace, steps, Execution(tell=lambda step, result: again.append((step.stage, result)))
+    )
     assert all(result.encoded == 0 for stage, result in again if stage == "extract")
     assert all(result.runs[0].present for stage, result in again if stage == "train")
 
@@ -130,7 +134,7 @@ def test_an_interrupted_run_goes_on_where_it_was(project: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_steps(workspace, steps, tell=interrupt)
+        run_steps(workspace, steps, Execution(tell=interrupt))
     result = run_steps(workspace, steps)
     assert "released" in [row.name for row in result.table]
 
@@ -150,15 +154,16 @@ def test_trainings_in_processes_and_on_dask_equal_those_one_by_one(
     )
     losses = []
     with cluster:
-        for how in ({}, {"jobs": 2}, {"scheduler": cluster.scheduler_address}):
+        on_dask = Execution(scheduler=cluster.scheduler_address)
+        for execution in (Execution(), Execution(jobs=2), on_dask):
             runs = project / f"runs{len(losses)}"
             workspace = replace(open_workspace(project), paths={"runs": runs})
             steps = plan_steps(workspace, read_plan(str(recipe)), only=["extract", "train"])
-            run_steps(workspace, steps, **how)
+            run_steps(workspace, steps, execution)
             summaries = [json.loads(path.read_text()) for path in runs.glob("*/summary.json")]
             losses.append(sorted(summary["loss"] for summary in summaries))
         with pytest.raises(ManifestError, match="does not exist"):
-            run_steps(Workspace(project / "nothing"), steps, scheduler=cluster.scheduler_address)
+            run_steps(Workspace(project / "nothing"), steps, on_dask)
     assert len(losses[0]) == 2
     for others in losses[1:]:
         assert others == pytest.approx(losses[0], rel=1e-5)
@@ -183,14 +188,14 @@ def test_an_error_of_one_training_is_told_while_others_are_under_way(
     monkeypatch.setattr(execute, "call_stage", train)
     monkeypatch.setattr(execute, "_open_pool", lambda *how: ThreadPoolExecutor(2))
     with pytest.raises(ConfigError, match="no such encoder"):
-        run_steps(Workspace(Path()), steps, jobs=2, log=log)
+        run_steps(Workspace(Path()), steps, Execution(jobs=2, log=log))
     assert told.is_set()
 
 
 def test_no_dask_scheduler_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execute, "DASK_SECONDS", 0.3)
     with pytest.raises(ConfigError, match="No Dask scheduler answers"):
-        run_steps(Workspace(Path()), [], scheduler="tcp://127.0.0.1:9")
+        run_steps(Workspace(Path()), [], Execution(scheduler="tcp://127.0.0.1:9"))
 
 
 def test_a_dry_run_counts_trainings_disk_and_what_is_done(project: Path) -> None:

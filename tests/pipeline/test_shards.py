@@ -20,7 +20,7 @@ from serctl.encoders.load import load_encoder
 from serctl.errors import CacheError, SerctlError
 from serctl.options import ExtractOptions
 from serctl.pipeline import Step
-from serctl.pipeline.execute import run_steps
+from serctl.pipeline.execute import Execution, run_steps
 from serctl.stages.extract import extract
 
 PRELOAD = ("serctl.stages.extract", "transformers.models.wavlm")
@@ -108,7 +108,9 @@ def test_two_dask_workers_of_which_one_is_killed(wanted: dict[str, bytes], tmp_p
             client.run(kill_once, workers=list(client.nthreads())[:1])
             before = set(client.run(os.getpid).values())
         step = Step("extract", "wavlm-large", OPTIONS)
-        result = run_steps(workspace, [step], scheduler=cluster.scheduler_address, log=told.append)
+        result = run_steps(
+            workspace, [step], Execution(scheduler=cluster.scheduler_address, log=told.append)
+        )
         with Client(cluster, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=60)
             assert len(before & set(client.run(os.getpid).values())) == 1  # one was killed
@@ -143,7 +145,9 @@ def test_a_part_that_fails_twice_is_told_and_the_others_go_on(
         n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
     )
     with cluster, pytest.raises(SerctlError, match="no room for u07"):
-        run_steps(workspace, [step], scheduler=cluster.scheduler_address, log=told.append)
+        run_steps(
+            workspace, [step], Execution(scheduler=cluster.scheduler_address, log=told.append)
+        )
     assert sum("failed twice" in line for line in told) == 1
     assert len(loads) == 1  # for eight parts
     stored = read_store(workspace)

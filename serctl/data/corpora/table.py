@@ -2,13 +2,13 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from serctl.data.audio_file import explain_absence, is_audio_file
 from serctl.data.corpora.scan import AUDIO, Corpus, name_utterances, tell
-from serctl.data.manifest import KNOWN_COLUMNS
+from serctl.data.manifest import KNOWN_COLUMNS, Utterance
 from serctl.data.manifest_file import (
     check_column_names,
     parse_rows,
@@ -63,6 +63,15 @@ def read_table(
     ]
     if "utterance_id" not in table.header:
         utterances = name_utterances(utterances, folder)
+    return Corpus(tuple(utterances), (*table.notes, *_note_missing(path, utterances, table)))
+
+
+def _note_missing(path: Path, utterances: Sequence[Utterance], table: Table) -> list[str]:
+    """Return notes on audio that is not there and on words for a missing emotion.
+
+    Raises:
+        CorpusError: None of the audio is there.
+    """
     absent = [row.path for row in utterances if not is_audio_file(row.path)]
     if utterances and len(absent) == len(utterances):
         raise CorpusError(
@@ -72,17 +81,11 @@ def read_table(
         )
     words = Counter(row.get("emotion", "").strip() for row in table.rows)
     missing = [f"'{word}'" for word in words if word.lower() in MISSING for _ in range(words[word])]
-    return Corpus(
-        tuple(utterances),
-        (
-            *table.notes,
-            *tell(
-                [
-                    ([file.name for file in absent], "audio files that do not exist"),
-                    (missing, "emotions are words for a missing value and read as unlabelled"),
-                ]
-            ),
-        ),
+    return tell(
+        [
+            ([file.name for file in absent], "audio files that do not exist"),
+            (missing, "emotions are words for a missing value and read as unlabelled"),
+        ]
     )
 
 
