@@ -5,15 +5,14 @@ Lowest to highest: defaults (the dataclasses of `serctl.options`), ``serctl.toml
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serctl.errors import ConfigError, UnknownNameError
-from serctl.options import STAGE_OPTIONS
+from serctl.errors import ConfigError
 from serctl.options.check import FLAGS, check_options, check_together, read_recipe
-from serctl.options.files import read_config, read_toml
+from serctl.options.files import read_config
 
 PROJECT_FILE = "serctl.toml"
 PATHS = {
@@ -24,9 +23,6 @@ PATHS = {
     "stackers": "stackers",
     "reports": "reports",
 }
-
-OWN_TABLES = ("paths", "weights", "labels")
-"""Tables of serctl.toml that are not the options of a stage."""
 
 Options = TypeVar("Options")
 Layer = tuple[str, dict[str, Any]]
@@ -114,42 +110,17 @@ def find_workspace(start: Path | str | None = None) -> Workspace | None:
 
 def read_workspace(path: Path | str) -> Workspace:
     """Read a project file; see `open_workspace`."""
+    from serctl.project import ProjectDocument  # late: pydantic would make --help slower
+
     path = Path(path)
-    document = read_toml(path)
-    root = path.parent
-    for table, content in document.items():
-        if table not in (known := (*OWN_TABLES, *STAGE_OPTIONS)):
-            raise ConfigError(f"{path}: {_unknown('table', table, known)}")
-        if not isinstance(content, dict):
-            raise ConfigError(f"{path}: '{table}' is {content!r}, expected a table: [{table}].")
-    for name in document.get("paths", {}):
-        if name not in PATHS:
-            raise ConfigError(f"{path} [paths]: {_unknown('key', name, PATHS)}")
-    for table in ("paths", "weights"):
-        for name, value in document.get(table, {}).items():
-            if not isinstance(value, str):
-                raise ConfigError(f"{path} [{table}]: '{name}' is {value!r}, expected a path.")
+    found, root = ProjectDocument.read_toml(path), path.parent
     return Workspace(
         root=root,
-        paths={name: root / value for name, value in document.pop("paths", {}).items()},
-        weights={name: root / value for name, value in document.pop("weights", {}).items()},
-        label_order=_read_label_order(path, document.pop("labels", {})),
-        tables=document,
+        paths={name: root / value for name, value in found.paths},
+        weights={name: root / value for name, value in found.weights.items()},
+        label_order=found.labels.order,
+        tables=found.list_tables(),
     )
-
-
-def _read_label_order(path: Path, table: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return ``order`` of the table ``[labels]``, in lower case."""
-    for name in table:
-        if name != "order":
-            raise ConfigError(f"{path} [labels]: {_unknown('key', name, ['order'])}")
-    order = table.get("order", [])
-    if not isinstance(order, list) or not all(isinstance(name, str) for name in order):
-        raise ConfigError(f"{path} [labels]: 'order' is {order!r}, expected a list of emotions.")
-    names = tuple(name.strip().lower() for name in order)
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(f"{path} [labels]: 'order' names '{twice[0]}' twice.")
-    return names
 
 
 def resolve_options(
@@ -230,7 +201,3 @@ def options_to_dict(options: Any) -> dict[str, Any]:
         name: str(value) if isinstance(value, Path) else value
         for name, value in dataclasses.asdict(options).items()
     }
-
-
-def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    return str(UnknownNameError(kind, name, known))

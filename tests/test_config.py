@@ -63,9 +63,9 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("paths = 3", r"'paths' is 3, expected a table: \[paths\]"),
-        ("train = []", r"'train' is \[\], expected a table"),
-        ("[weights]\nwavlm = 3", r"\[weights\]: 'wavlm' is 3, expected a path"),
+        ("paths = 3", r"value 3 in 'paths', expected a table"),
+        ("train = []", r"value \[\] in 'train', expected a table"),
+        ("[weights]\nwavlm = 3", r"value 3 in 'weights.wavlm', expected a valid string"),
     ],
 )
 def test_a_value_where_a_table_or_a_path_belongs_is_named(

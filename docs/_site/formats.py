@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from serctl.config import PATHS, Workspace
-from serctl.documents.base import Document
+from serctl.cache.header import StoreHeader
+from serctl.data.transcripts import TranscriptsSidecar
+from serctl.document import Document
 from serctl.documents.bundle import BundleDocument
 from serctl.documents.layers import LayersDocument
 from serctl.documents.logits import LogitsSidecar
@@ -20,6 +21,7 @@ from serctl.documents.report import Report
 from serctl.documents.run import EpochRecord, RunConfig, RunSummary
 from serctl.documents.stacker import StackerDocument
 from serctl.options import TrainOptions
+from serctl.project import ProjectDocument
 
 PAGE = Path(__file__).parents[1] / "formats.md"
 DOCUMENTS: dict[str, type[Document]] = {
@@ -32,6 +34,9 @@ DOCUMENTS: dict[str, type[Document]] = {
     "Comparison of layers": LayersDocument,
     "Bundle": BundleDocument,
     "Recipe": RecipeDocument,
+    "Project file": ProjectDocument,
+    "Header of a store": StoreHeader,
+    "Sidecar of transcripts": TranscriptsSidecar,
 }
 INTRODUCTION = """\
 # File formats
@@ -57,7 +62,7 @@ def describe_page() -> str:
         for part in find_parts(kind):
             sections += [] if part is kind else [f"### {name_part(kind, part)}\n"]
             sections.append("\n".join(describe_table(kind, part)) + "\n")
-    return "\n".join([*sections, "\n".join(describe_project()) + "\n"])
+    return "\n".join(sections)
 
 
 def describe_place(kind: type[Document]) -> str:
@@ -157,21 +162,6 @@ def name_part(kind: type, part: type) -> str:
     title = next(title for title, document in DOCUMENTS.items() if document is kind)
     words = re.sub(r"(?<!^)(?=[A-Z])", " ", part.__name__).lower()
     return f"{title}: {words}"
-
-
-def describe_project() -> Iterator[str]:
-    """Yield the section on serctl.toml."""
-    yield "## Project file\n"
-    yield "`serctl.toml`. Every table is optional; unknown tables and keys are refused.\n"
-    yield "| Table | Holds |"
-    yield "|---|---|"
-    yield "| `[paths]` | places of files and folders, relative to serctl.toml; see below |"
-    yield "| `[weights]` | encoder → folder of its weights |"
-    yield "| a stage, such as `[train]` | [options](options.md) of that stage |\n"
-    yield "| Key of `[paths]` | Default | Meaning |"
-    yield "|---|---|---|"
-    for name, default in PATHS.items():
-        yield f"| `{name}` | `{default}` | {to_cell(getattr(Workspace, name).__doc__)} |"
 
 
 if __name__ == "__main__":

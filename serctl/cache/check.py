@@ -92,7 +92,7 @@ def find_header(path: Path) -> tuple[StoreHeader, list[Damage]]:
         for data in read_segment_files(folder).values():
             document = _load_or_none(data)
             if document is not None:
-                header = StoreHeader.from_dict(document["store"], path)
+                header = StoreHeader.of(document.get("store"), path)
                 return header, [Damage(GROUP_FILE, "damaged; every segment repeats it")]
     raise CacheError(
         f"'{path}' cannot be read as a feature store: {problem} "

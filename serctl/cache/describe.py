@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from serctl.cache.key import FeatureKey
 from serctl.cache.locate import StoreInfo
 from serctl.cache.lock import StoreLock
 from serctl.cache.store import FeatureStore
@@ -21,7 +22,7 @@ class StoreSummary:
     Attributes:
         name: ``encoder@digest``, which chooses it.
         path: Its folder.
-        key: Fields of the key.
+        key: The key.
         dim: D.
         frame_rate: In Hz, None for text.
         created: UTC.
@@ -36,7 +37,7 @@ class StoreSummary:
 
     name: str
     path: Path
-    key: Mapping[str, object]
+    key: FeatureKey
     dim: int
     frame_rate: float | None
     created: str
@@ -62,7 +63,7 @@ def summarise_store(info: StoreInfo, splits: Mapping[str, str]) -> StoreSummary:
     return StoreSummary(
         name=info.name,
         path=info.path,
-        key=info.key.to_dict(),
+        key=info.key,
         dim=info.header.dim,
         frame_rate=info.header.frame_rate,
         created=info.header.created,

@@ -4,76 +4,52 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from serctl import __version__
-from serctl.cache.checksummed import dump_checksummed, load_checksummed
+from serctl.cache.checksummed import CHECKSUM, dump_checksummed, load_checksummed
 from serctl.cache.key import FORMAT_VERSION, FeatureKey
 from serctl.cache.storage import get_storage
+from serctl.document import Document
 from serctl.errors import CacheError
 from serctl.files import sync
 
 GROUP_FILE = "zarr.json"
 
 
-@dataclass(frozen=True)
-class StoreHeader:
-    """What all frames of a store have in common.
+class StoreHeader(Document):
+    """What all frames of a store have in common: the ``attributes`` of its ``zarr.json``."""
 
-    ``frame_rate`` is in Hz, None for text; ``created`` is UTC; ``versions`` are those that encoded.
-    """
+    noun: ClassVar = "store"
+    place: ClassVar = "cache/<encoder>-<digest>.zarr/zarr.json"
+    error: ClassVar = CacheError
+    hint: ClassVar = "Extract again, or use the serctl that wrote it."
 
-    key: FeatureKey
-    dim: int
-    frame_rate: float | None
-    created: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    serctl_format: Literal[1] = Field(description="format version")
+    key: FeatureKey = Field(description="the feature key: everything that changes the frames")
+    dim: int = Field(ge=1, description="values of one frame, D")
+    frame_rate: float | None = Field(description="frames a second; null for text")
+    created: str = Field(description="date and time in UTC")
+    versions: dict[str, str] = Field(description="versions of the packages that encoded")
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one frame, uncompressed."""
         return self.dim * np.dtype(get_storage(self.key.storage).stored).itemsize
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, format version first."""
-        return {
-            "serctl_format": FORMAT_VERSION,
-            "key": self.key.to_dict(),
-            "dim": self.dim,
-            "frame_rate": self.frame_rate,
-            "created": self.created,
-            "versions": dict(self.versions),
-        }
-
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], name: object) -> "StoreHeader":
-        """Return the header that `to_dict` wrote.
+    def of(cls, values: Any, source: object) -> "StoreHeader":
+        """Return the header in the JSON values of a larger document.
 
         Raises:
             CacheError: It is not a serctl store, or one of another format version.
         """
-        found = values.get("serctl_format")
-        if found != FORMAT_VERSION:
-            raise CacheError(
-                f"'{name}' has store format {found!r}; this serctl reads {FORMAT_VERSION}. "
-                f"Extract again, or use the serctl that wrote it."
-            )
-        try:
-            rate = values["frame_rate"]
-            return cls(
-                key=FeatureKey.from_dict(values["key"]),
-                dim=int(values["dim"]),
-                frame_rate=None if rate is None else float(rate),
-                created=str(values["created"]),
-                versions=dict(values["versions"]),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise CacheError(f"'{name}' is no whole header of a store: {error}.") from error
+        return cls.parse(json.dumps(values).encode(), source)
 
 
 def new_header(
@@ -81,8 +57,14 @@ def new_header(
 ) -> StoreHeader:
     """Return the header of a store that begins now."""
     own = {"serctl": __version__, "zarr": version("zarr")}
-    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return StoreHeader(key, dim, frame_rate, created, {**own, **versions})
+    return StoreHeader(
+        serctl_format=FORMAT_VERSION,
+        key=key,
+        dim=dim,
+        frame_rate=frame_rate,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        versions={**own, **versions},
+    )
 
 
 def group_document(header: StoreHeader) -> bytes:
@@ -101,11 +83,12 @@ def parse_header(data: bytes, name: object) -> StoreHeader:
         attributes = json.loads(data)["attributes"]
     except (ValueError, KeyError, TypeError, RecursionError):
         attributes = {}
-    known = {"serctl_format", "document_crc32c"}
+    known = {"serctl_format", CHECKSUM}
     if isinstance(attributes, dict) and attributes and not known & attributes.keys():
         raise CacheError(f"'{name}' is a Zarr group, but no feature store of serctl.")
-    document = load_checksummed(data, f"{name}/{GROUP_FILE}").get("attributes")
-    return StoreHeader.from_dict(document if isinstance(document, dict) else {}, name)
+    found = load_checksummed(data, f"{name}/{GROUP_FILE}").get("attributes")
+    values = found if isinstance(found, dict) else {}
+    return StoreHeader.of({x: y for x, y in values.items() if x != CHECKSUM}, name)
 
 
 def read_header(path: Path) -> StoreHeader:

@@ -39,8 +39,8 @@ def ls(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     rows = [
         [
             item.name,
-            str(item.key["layer"]),
-            str(item.key["storage"]),
+            str(item.key.layer),
+            item.key.storage,
             f"{item.utterances:,}",
             f"{item.frames:,}",
             _show_bytes(item.bytes),
@@ -184,7 +184,7 @@ def _describe(item: "StoreSummary") -> str:
     rate = f"{item.frame_rate:g} Hz" if item.frame_rate else "one frame per token"
     facts = {
         "store": item.path,
-        **item.key,
+        **item.key.to_dict(),
         "frames": f"{item.frames:,} of {item.dim} values, {rate}",
         "utterances": f"{item.utterances:,} in {item.segments} segments",
         "size": _show_bytes(item.bytes),

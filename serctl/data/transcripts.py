@@ -8,16 +8,19 @@ import csv
 import io
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
+from serctl.document import Document
 from serctl.errors import TranscriptsError
-from serctl.files import read_json, remove_file, write_atomic, write_binary, write_json
+from serctl.files import remove_file, write_atomic, write_binary
 
-TRANSCRIPTS_VERSION = 1
+TRANSCRIPTS_VERSION: Literal[1] = 1
 FROM_MANIFEST = "manifest"
 """Source of words that came with the corpus."""
 HINT = "Make transcripts with: serctl transcribe (or, from the corpus' own: --from-manifest)"
@@ -54,6 +57,31 @@ COLUMNS = tuple(field.name for field in fields(Transcript))
 NUMBERS = ("mean_logprob", "no_speech", "compression_ratio", "temperature")
 
 
+class TranscriptsSidecar(Document):
+    """The source of the transcripts: model, program and settings."""
+
+    noun: ClassVar = "transcripts"
+    place: ClassVar = "transcripts.json"
+    error: ClassVar = TranscriptsError
+    hint: ClassVar = HINT
+
+    serctl_transcripts: Literal[1] = Field(description="format version")
+    source: str = Field(
+        min_length=1,
+        description="id of model, revision, program and settings; `manifest` for the corpus' own",
+    )
+    backend: str = Field(default="auto", description="program that ran the recogniser")
+    model: dict[str, Any] = Field(
+        default_factory=dict, description="the encoder's part of a feature key"
+    )
+    settings: dict[str, Any] | None = Field(
+        default=None, description="[options](options.md#transcribe) of the recogniser"
+    )
+    versions: dict[str, str] = Field(
+        default_factory=dict, description="versions of the packages that transcribed"
+    )
+
+
 @dataclass(frozen=True)
 class Transcripts:
     """All transcripts of a project; ``source`` goes into the keys of text features."""
@@ -69,14 +97,22 @@ def read_transcripts(path: Path) -> Transcripts:
         TranscriptsError: The file or the JSON beside it is missing or malformed.
     """
     rows = read_rows(path)
-    document = _read_document(path)
-    return Transcripts({row.utterance_id: row.text for row in rows}, document["source"])
+    return Transcripts({row.utterance_id: row.text for row in rows}, read_sidecar(path).source)
+
+
+def read_sidecar(path: Path) -> TranscriptsSidecar:
+    """Read the JSON beside a CSV.
+
+    Raises:
+        TranscriptsError: It is missing or malformed.
+    """
+    return TranscriptsSidecar.read(path.with_suffix(".json"))
 
 
 def read_source(path: Path) -> str:
     """Return whose words the transcripts are, '' if there are none."""
     with suppress(TranscriptsError):
-        return str(_read_document(path)["source"]) if path.is_file() else ""
+        return read_sidecar(path).source if path.is_file() else ""
     return ""
 
 
@@ -99,7 +135,7 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
 
 
 def write_transcripts(
-    path: Path, rows: Iterable[Transcript], document: dict[str, Any]
+    path: Path, rows: Iterable[Transcript], document: Mapping[str, Any]
 ) -> tuple[str, Path] | None:
     """Write the CSV and, beside it, the JSON that names its source.
 
@@ -109,22 +145,22 @@ def write_transcripts(
     Args:
         path: Of the CSV.
         rows: In the order of the manifest; line breaks are written as line feeds.
-        document: At least ``source``; also settings and versions.
+        document: Fields of `TranscriptsSidecar`, at least ``source``.
 
     Returns:
         The other source, if there was one, and the CSV that its words are in now.
     """
-    sidecar = path.with_suffix(".json")
+    sidecar = TranscriptsSidecar(serctl_transcripts=TRANSCRIPTS_VERSION, **document)
     content = _format_rows(rows)
-    aside = _copy_other_source(path, document["source"], content)
+    aside = _copy_other_source(path, sidecar.source, content)
     # The words of one source never stand beside the name of another, wherever a kill comes.
     if aside:
         remove_file(path)
     if not path.exists():
-        remove_file(sidecar)
+        remove_file(path.with_suffix(".json"))
     with write_atomic(path) as file:
         file.write(content)
-    write_json(sidecar, {"serctl_transcripts": TRANSCRIPTS_VERSION, **document})
+    sidecar.write(path.with_suffix(".json"))
     return aside
 
 
@@ -149,7 +185,7 @@ def read_finished(path: Path, source: str) -> list[Transcript]:
     """
     for place in (path, name_beside(path, source)):
         with suppress(TranscriptsError):
-            if _read_document(place)["source"] == source:
+            if read_sidecar(place).source == source:
                 return list(_parse_whole(place))
     return []
 
@@ -170,7 +206,7 @@ def _copy_other_source(path: Path, source: str, content: str) -> tuple[str, Path
         return None
     present = path.read_bytes()
     try:
-        found = str(_read_document(path)["source"])
+        found = read_sidecar(path).source
     except TranscriptsError:
         found = source if present == content.encode() else f"unknown-{zlib.crc32(present):08x}"
     if found == source:
@@ -187,16 +223,6 @@ def name_beside(path: Path, source: str) -> Path:
     """Return the CSV of another source beside the one at ``path``."""
     slug = re.sub(r"[^a-zA-Z0-9._=]+", "-", source)
     return path.with_name(f"{path.stem}.{slug}.csv")
-
-
-def _read_document(path: Path) -> dict[str, Any]:
-    document = read_json(path.with_suffix(".json"), TranscriptsError, HINT)
-    found = document if isinstance(document, dict) else {}
-    source = found.get("source")
-    known = found.get("serctl_transcripts") == TRANSCRIPTS_VERSION
-    if not known or not source or not isinstance(source, str):
-        raise TranscriptsError(f"'{path.with_suffix('.json')}' names no source of words. {HINT}")
-    return found
 
 
 def _parse(row: dict[str, Any], path: Path, line: int) -> Transcript:

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
-from serctl.documents.base import Document, Section
+from serctl.document import Document, Section
 from serctl.errors import CheckpointError
 
 BUNDLE_VERSION: Literal[1] = 1

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from serctl.cache.key import FeatureKey
-from serctl.documents.base import Document, Section
+from serctl.document import Document, Section
 from serctl.errors import ReportError
 
 LAYERS_VERSION: Literal[1] = 1

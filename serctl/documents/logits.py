@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from serctl.documents.base import Document
+from serctl.document import Document
 from serctl.errors import LogitsError
 
 LOGITS_VERSION: Literal[1] = 1

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from serctl.documents.base import Document, Section
+from serctl.document import Document, Section
 from serctl.errors import ReportError
 from serctl.files import write_atomic
 from serctl.metrics.classification import Reliability

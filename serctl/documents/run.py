@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator
 
 from serctl.cache.key import FeatureKey
 from serctl.config import options_to_dict
-from serctl.documents.base import Document, Section
+from serctl.document import Document, Section
 from serctl.errors import CheckpointError, ConfigError
 from serctl.models.config import ModelConfig
 from serctl.options import TrainOptions, restore_options

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from serctl.documents.base import Document, Section
+from serctl.document import Document, Section
 from serctl.errors import CheckpointError
 
 STACKER_VERSION: Literal[1] = 1

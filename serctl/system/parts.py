@@ -9,14 +9,13 @@ import numpy as np
 from serctl.cache.key import FeatureKey
 from serctl.config import Workspace
 from serctl.data.manifest_file import read_manifest
-from serctl.data.transcripts import FROM_MANIFEST
+from serctl.data.transcripts import FROM_MANIFEST, read_sidecar
 from serctl.documents.bundle import RecogniserRecord
 from serctl.documents.run import PredictedBy, RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.ensemble.calibration import Calibrator, fit_calibration
 from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
-from serctl.files import read_json
 from serctl.names import guess_path
 from serctl.system.bundle_folder import Bundle, is_bundle, open_bundle
 from serctl.system.hub import fetch_bundle, is_hub_name
@@ -244,12 +243,11 @@ def _find_recogniser(
         )
     if sources[0] == FROM_MANIFEST:
         return RecogniserRecord(source=FROM_MANIFEST)
-    path = workspace.transcripts.with_suffix(".json")
-    document = read_json(path, TranscriptsError, "Run: serctl transcribe")
-    if document.get("source") != sources[0]:
+    found = read_sidecar(workspace.transcripts)
+    if found.source != sources[0]:
         raise TranscriptsError(
-            f"The networks were trained on transcripts of '{sources[0]}', but '{path}' is of "
-            f"'{document.get('source')}'. Transcribe as before, or train again."
+            f"The networks were trained on transcripts of '{sources[0]}', but "
+            f"'{workspace.transcripts}' is of '{found.source}'. Transcribe as before, or train "
+            f"again."
         )
-    kept = {name: document[name] for name in ("source", "backend", "settings")}
-    return RecogniserRecord(**kept)
+    return RecogniserRecord(source=found.source, backend=found.backend, settings=found.settings)

@@ -199,7 +199,7 @@ def test_two_processes_do_not_write_one_journal(tmp_path: Path) -> None:
     [
         (None, None, "cannot be read: No such file.*serctl transcribe"),
         ("utterance_id,text\na,hi\n", None, "does not exist.*serctl transcribe"),
-        ("utterance_id,text\na,hi\n", "{}", "names no source"),
+        ("utterance_id,text\na,hi\n", "{}", "json' has transcripts format None.*serctl transcribe"),
         ("utterance_id,words\na,hi\n", '{"serctl_transcripts":1,"source":"s"}', "line 2: no utt"),
         ("utterance_id,text,no_speech\na,b,c\n", '{"serctl_transcripts":1,"source":"s"}', "line 2"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serctl.documents.base import Document, version_field
+from serctl.document import Document, version_field
 from serctl.documents.bundle import BundleDocument
 from serctl.documents.logits import LogitsSidecar
 from serctl.documents.report import Report

@@ -5,6 +5,8 @@ description of a field is its row in ``docs/formats.md``. An optional field that
 not written, so a document that is read and written again has the same bytes.
 """
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from serctl.errors import SerctlError, guess
 from serctl.files import write_json
+from serctl.options.files import read_toml
 
 SHOWN_CHARACTERS = 60
 """Of a wrong value in a message."""
@@ -67,6 +70,12 @@ class Document(Section):
             problem = describe_errors(cls, error.errors(include_url=False))
             raise cls.error(f"'{source}' {problem} {cls.hint}".rstrip()) from error
 
+    @classmethod
+    def read_toml(cls, path: Path) -> Self:
+        """Read and check a TOML file; see `read`."""
+        values = json.dumps(read_toml(path), default=str)  # a date of TOML is no JSON
+        return cls.parse(values.encode(), path)
+
     def write(self, path: Path) -> None:
         """Write the document as indented JSON; the file is whole or not there."""
         write_json(path, self.to_dict())
@@ -102,20 +111,32 @@ def _describe_error(kind: type[Document], found: ErrorDetails) -> str:
             return f"is not JSON: {message.removeprefix('Invalid JSON: ')}."
         case "missing":
             return f"lacks the field '{field}'."
-        case "extra_forbidden":
-            known = (named.alias or name for name, named in kind.model_fields.items())
-            near = guess(str(found["loc"][-1]), known) if len(found["loc"]) == 1 else ""
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            *places, name = found["loc"]
+            near = guess(str(name), _list_fields(kind, places))
             return f"has the unknown field '{field}'.{near}"
         case "value_error":  # of our own validators, which name field and expectation
             return f"is wrong in {field}: {str(found['ctx']['error']).removesuffix('.')}."
         case _:
             expected = f"expected {message.removeprefix('Input should be ')}"
+            if kind.place.endswith(".toml"):
+                expected = expected.replace("an object", "a table")
     if not field:
         return f"is no {kind.noun}: {expected}."
     value = repr(found["input"])
     if len(value) > SHOWN_CHARACTERS:
         value = f"{value[: SHOWN_CHARACTERS - 3]}..."
     return f"has the value {value} in '{field}', {expected}."
+
+
+def _list_fields(kind: type[Section], places: Sequence[int | str]) -> list[str]:
+    """Return the fields of the section at a place in a document; [] if it holds other keys."""
+    for place in places:
+        field = kind.model_fields.get(str(place))
+        if field is None or not isinstance(field.annotation, type(Section)):
+            return []
+        kind = field.annotation
+    return [field.alias or name for name, field in kind.model_fields.items()]
 
 
 def _name_field(places: tuple[int | str, ...]) -> str:
