@@ -45,6 +45,7 @@ def measure(folder: Path) -> tuple[int, int, int, float, int]:
                 and isinstance(node.ctx, ast.Load)
                 and isinstance(node.slice, ast.Constant)
                 and isinstance(node.slice.value, str)
+                and not is_type(node.value)
                 and path.relative_to(folder).parts[0] != "data"
             ):
                 keys += 1
@@ -56,6 +57,11 @@ def measure(folder: Path) -> tuple[int, int, int, float, int]:
                 counted.update(range(token.start[0], token.end[0] + 1))
         code += len(counted - documented)
     return len(paths), lines, round(median(lengths)), comments / code, keys
+
+
+def is_type(node: ast.expr) -> bool:
+    """Return whether a name is that of a type: in ``Iterator["Row"]`` nothing is read."""
+    return isinstance(node, ast.Name) and node.id[0].isupper() and not node.id.isupper()
 
 
 if __name__ == "__main__":

@@ -5,11 +5,21 @@ import os
 import socket
 import time
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from serctl.errors import CacheError
 from serctl.locks import open_locked
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock: process, host, and the time in seconds since the epoch."""
+
+    pid: int
+    host: str
+    since: float
 
 
 class StoreLock:
@@ -45,10 +55,10 @@ class StoreLock:
                 f"Wait for it, or stop it; what it has written stays."
             )
         self._file = file
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+        owner = Owner(os.getpid(), socket.gethostname(), time.time())
         with suppress(OSError):  # the lock holds without its note, also on a full disk
             file.truncate(0)
-            file.write(json.dumps(owner).encode())
+            file.write(json.dumps(asdict(owner)).encode())
 
     def release(self) -> None:
         """Give the lock back; the file stays, since another process may wait on it."""
@@ -72,8 +82,8 @@ class StoreLock:
 
 def _name_holder(path: Path) -> str:
     try:
-        owner = json.loads(path.read_bytes())
-        since = time.strftime("%H:%M:%S", time.localtime(owner["since"]))
-        return f"process {owner['pid']} on {owner['host']} since {since}"
-    except (OSError, ValueError, KeyError, TypeError):  # Windows lets nobody read a locked file
+        owner = Owner(**json.loads(path.read_bytes()))
+        since = time.strftime("%H:%M:%S", time.localtime(owner.since))
+        return f"process {owner.pid} on {owner.host} since {since}"
+    except (OSError, ValueError, TypeError):  # Windows lets nobody read a locked file
         return "another process"

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,29 @@ from serctl.locks import hold
 FAILURES = "failures.csv"
 """Beside serctl.toml: what the last run of each encoder and key had to leave out."""
 
-COLUMNS = ("encoder", "key", "utterance_id", "path", "source", "error")
+
+@dataclass(frozen=True)
+class FailedUtterance:
+    """A row of failures.csv.
+
+    Attributes:
+        encoder: For people.
+        key: Digest of the frames' key, or source of the transcripts.
+        utterance_id: Of the manifest.
+        path: Its audio file.
+        source: Hash of what it is read from.
+        error: Why it cannot be read.
+    """
+
+    encoder: str
+    key: str
+    utterance_id: str
+    path: str
+    source: str
+    error: str
+
+
+COLUMNS = tuple(field.name for field in fields(FailedUtterance))
 
 Failures = dict[str, SerctlError]
 """Utterance ids, and why they cannot be read."""
@@ -73,16 +96,16 @@ def list_failures(
     others = set(whole) - {row.utterance_id for row in rows}
     with hold(path, wait=True):
         before = _read(path)
-        listed = [r for r in before if r["key"] != key or r["utterance_id"] in others]
+        listed = [r for r in before if r.key != key or r.utterance_id in others]
         listed += [
-            {
-                "encoder": encoder,
-                "key": key,
-                "utterance_id": row.utterance_id,
-                "path": str(row.path),
-                "source": find_source(hash_of, row),
-                "error": str(failures[row.utterance_id]),
-            }
+            FailedUtterance(
+                encoder=encoder,
+                key=key,
+                utterance_id=row.utterance_id,
+                path=str(row.path),
+                source=find_source(hash_of, row),
+                error=str(failures[row.utterance_id]),
+            )
             for row in rows
             if row.utterance_id in failures
         ]
@@ -92,13 +115,13 @@ def list_failures(
             with write_atomic(path) as file:
                 writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 writer.writeheader()
-                writer.writerows(listed)
+                writer.writerows(map(asdict, listed))
     return path if failures else None
 
 
 def read_failures(path: Path, key: str) -> dict[str, str]:
     """Return the utterances listed under a key, and the hash of what they were read from."""
-    return {row["utterance_id"]: row["source"] for row in _read(path) if row["key"] == key}
+    return {row.utterance_id: row.source for row in _read(path) if row.key == key}
 
 
 def find_source(hash_of: Callable[[Utterance], str], row: Utterance) -> str:
@@ -107,9 +130,10 @@ def find_source(hash_of: Callable[[Utterance], str], row: Utterance) -> str:
     return "" if isinstance(found, SerctlError) else found
 
 
-def _read(path: Path) -> list[dict[str, str]]:
+def _read(path: Path) -> list[FailedUtterance]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [{name: row.get(name) or "" for name in COLUMNS} for row in csv.DictReader(file)]
+            rows = csv.DictReader(file)
+            return [FailedUtterance(*(row.get(name) or "" for name in COLUMNS)) for row in rows]
     except FileNotFoundError:
         return []

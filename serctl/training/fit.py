@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from serctl.data.labels import LabelSet
-from serctl.documents.run import RunSummary
+from serctl.documents.run import EpochRecord, RunSummary
 from serctl.errors import ConfigError
 from serctl.metrics.bootstrap import draw_subsets, score_subsets
 from serctl.metrics.classification import score_predictions
@@ -21,7 +21,7 @@ from serctl.runtime import seed_everything
 from serctl.training.dataset import UtteranceSet, measure_frames
 from serctl.training.diagnosis import diagnose
 from serctl.training.inference import infer
-from serctl.training.loop import Phase, Record, Trainer, TrainState
+from serctl.training.loop import Phase, Trainer, TrainState
 from serctl.training.objective import Objective
 from serctl.training.ranks import Ranks
 from serctl.training.sampler import Balance, Sampler
@@ -117,7 +117,7 @@ def score_dev(
     options: TrainOptions,
     device: torch.device,
     ranks: Ranks,
-) -> Record:
+) -> dict[str, float]:
     """Return the metrics of a network on dev; none without dev."""
     if dev is None:
         return {}
@@ -150,7 +150,7 @@ def fit(
     moments: Sequence[Moments] = (),
     ranks: Ranks | None = None,
     advance: Advance = lambda n=1, note="": None,
-    report: Callable[[list[Record], str], None] = lambda history, line: None,
+    report: Callable[[list[EpochRecord], str], None] = lambda history, line: None,
 ) -> RunSummary:
     """Train a network, from the start or from where its folder says, and return its summary.
 
@@ -185,13 +185,13 @@ def fit(
     return summarise(state, model, options, len(data), trainer)
 
 
-def describe(record: Record, epochs: int) -> str:
+def describe(record: EpochRecord, epochs: int) -> str:
     """Return the line of one epoch."""
-    left = (epochs - record["epoch"]) * (record["seconds"] + record["evaluation_seconds"])
-    parts = [f"epoch {record['epoch']}/{epochs}", f"loss {record['loss']:.4f}"]
-    if "dev_macro_f1" in record:
-        parts.append(f"dev macro-F1 {record['dev_macro_f1']:.3f} BS-F1 {record['dev_bs_f1']:.3f}")
-    parts.append(f"{record['utterances_per_second']:,.0f} utterances/s")
+    left = (epochs - record.epoch) * (record.seconds + record.evaluation_seconds)
+    parts = [f"epoch {record.epoch}/{epochs}", f"loss {record.loss:.4f}"]
+    if record.dev_macro_f1 is not None:
+        parts.append(f"dev macro-F1 {record.dev_macro_f1:.3f} BS-F1 {record.dev_bs_f1:.3f}")
+    parts.append(f"{record.utterances_per_second:,.0f} utterances/s")
     parts.append(f"{int(left) // 60}:{int(left) % 60:02} left")
     return "  ".join(parts)
 
@@ -210,16 +210,16 @@ def summarise(
         best_epoch=state.best_epoch,
         epochs=len(state.history),
         chosen_because=reason,
-        metrics={name: best[name] for name in best if name.startswith("dev_")},
-        loss=best["loss"],
+        metrics={x: y for x, y in best.to_dict().items() if x.startswith("dev_")},
+        loss=best.loss,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         utterances=size,
-        seconds=sum(record["seconds"] for record in state.history),
+        seconds=sum(record.seconds for record in state.history),
         profile=asdict(trainer.seconds),
     )
 
 
-def summarise_folds(folds: Sequence[RunSummary], metrics: Record) -> RunSummary:
+def summarise_folds(folds: Sequence[RunSummary], metrics: dict[str, float]) -> RunSummary:
     """Return the summary of a run whose fold models predict together.
 
     Args:

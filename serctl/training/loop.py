@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from serctl.documents.run import EpochRecord
 from serctl.errors import CheckpointError
 from serctl.interrupt import stop_requests
 from serctl.models.fusion import FusionModel
@@ -46,8 +47,6 @@ CPU_ROWS = 8192
 """On the CPU a batch comes in parts of this many rows divided by the width: 16 of the paper's
 network are as fast as 64, with less padding and memory; a narrow network wants more at a time."""
 
-Record = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Phase:
@@ -74,7 +73,27 @@ class TrainState:
     best: float = -math.inf
     best_epoch: int = 0
     scaler: dict[str, Any] = field(default_factory=dict)
-    history: list[Record] = field(default_factory=list)
+    history: list[EpochRecord] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        records = [record.to_dict() for record in self.history]
+        return asdict(replace(self, history=[])) | {"history": records}
+
+    @classmethod
+    def of(cls, document: object, source: Path) -> "TrainState":
+        """Return the state that `to_dict` wrote.
+
+        Raises:
+            CheckpointError: Another version of serctl wrote it.
+        """
+        if not isinstance(document, dict) or set(document) != {one.name for one in fields(cls)}:
+            raise CheckpointError(
+                f"'{source}' is a training of another serctl. Start it anew with: "
+                f"serctl train --overwrite"
+            )
+        records = [EpochRecord(**record) for record in document.pop("history")]
+        return cls(**document, history=records)
 
 
 @dataclass
@@ -113,7 +132,7 @@ class Trainer:
         model: FusionModel,
         train: UtteranceSet,
         phases: list[Phase],
-        score: Callable[[FusionModel], Record],
+        score: Callable[[FusionModel], dict[str, float]],
         options: TrainOptions,
         folder: Path,
         *,
@@ -135,7 +154,7 @@ class Trainer:
         )
         self._saved = time.monotonic()
 
-    def run(self, report: Callable[[Record], None] = lambda record: None) -> TrainState:
+    def run(self, report: Callable[[EpochRecord], None] = lambda record: None) -> TrainState:
         """Train to the end; ``report`` hears of every finished epoch.
 
         Raises:
@@ -145,13 +164,8 @@ class Trainer:
         optimizer = self._make_optimizer()
         if (self.folder / STATE).is_file():
             packed, document = load_tensors(self.folder / STATE)
-            if not isinstance(document, dict) or set(document) != set(asdict(self.state)):
-                raise CheckpointError(
-                    f"'{self.folder / STATE}' is a training of another serctl. Start it anew with: "
-                    f"serctl train --overwrite"
-                )
+            self.state = TrainState.of(document, self.folder / STATE)
             unpack_training(packed, self.model, optimizer)
-            self.state = TrainState(**document)
             if self.state.scaler:  # empty where the training ran without one, as on a CPU
                 self.scaler.load_state_dict(self.state.scaler)
             done = len(self.state.history) * len(self.train) + self.state.drawn
@@ -179,7 +193,7 @@ class Trainer:
 
     def _patience_is_over(self) -> bool:
         state, patience = self.state, self.options.patience
-        epochs = sum(record["phase"] == state.phase for record in state.history)
+        epochs = sum(record.phase == state.phase for record in state.history)
         waited = len(state.history) - state.best_epoch
         return 0 < patience <= min(waited, epochs)
 
@@ -218,8 +232,8 @@ class Trainer:
 
     def _describe(self, loss: float) -> str:
         """Return the loss of a step and the dev metric of the last epoch."""
-        last = self.state.history[-1] if self.state.history else {}
-        dev = f"  dev macro-F1 {last['dev_macro_f1']:.3f}" if "dev_macro_f1" in last else ""
+        macro_f1 = self.state.history[-1].dev_macro_f1 if self.state.history else None
+        dev = "" if macro_f1 is None else f"  dev macro-F1 {macro_f1:.3f}"
         return f"loss {loss:.3f}{dev}"
 
     def _split(self, batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -279,29 +293,29 @@ class Trainer:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def _finish_epoch(self, phase: Phase, optimizer: torch.optim.Optimizer) -> Record:
+    def _finish_epoch(self, phase: Phase, optimizer: torch.optim.Optimizer) -> EpochRecord:
         """Evaluate, and keep the network if it is the best so far."""
         state, started = self.state, time.perf_counter()
         metrics = self.score(self.model)
         evaluation = time.perf_counter() - started
         self.seconds.evaluation += evaluation
-        record = {
-            "epoch": len(state.history) + 1,
-            "phase": state.phase,
-            "loss": state.loss / state.drawn,
-            "learning_rate": optimizer.param_groups[0]["lr"],
+        record = EpochRecord(
+            epoch=len(state.history) + 1,
+            phase=state.phase,
+            loss=state.loss / state.drawn,
+            learning_rate=optimizer.param_groups[0]["lr"],
             **metrics,
-            "seconds": state.seconds,
-            "loading_seconds": state.loading,
-            "reading_seconds": state.reading,
-            "evaluation_seconds": evaluation,
-            "utterances_per_second": state.drawn / max(state.seconds, 1e-9),
-        }
+            seconds=state.seconds,
+            loading_seconds=state.loading,
+            reading_seconds=state.reading,
+            evaluation_seconds=evaluation,
+            utterances_per_second=state.drawn / max(state.seconds, 1e-9),
+        )
         state.history.append(record)
         last = self.options.select_by == "last"
-        value = float(record["epoch"] if last else record[f"dev_{self.options.select_by}"])
+        value = float(record.epoch if last else metrics[f"dev_{self.options.select_by}"])
         if value > state.best:
-            state.best, state.best_epoch = value, record["epoch"]
+            state.best, state.best_epoch = value, record.epoch
             model = self.folder / MODEL
             self.ranks.call_first(lambda: save_tensors(model, self.model.state_dict()))
         state.epoch, state.step, state.drawn = state.epoch + 1, 0, 0
@@ -311,6 +325,6 @@ class Trainer:
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
         self.state.scaler = self.scaler.state_dict()
         packed = pack_training(self.model, optimizer)
-        path, state = self.folder / STATE, asdict(self.state)
+        path, state = self.folder / STATE, self.state.to_dict()
         self.ranks.call_first(lambda: save_tensors(path, packed, state))
         self._saved = time.monotonic()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from serctl.config import options_to_dict
-from serctl.documents.run import PredictedBy, RunConfig, RunSummary
+from serctl.documents.run import EpochRecord, PredictedBy, RunConfig, RunSummary
 from serctl.encoders.catalog import is_path, settle_name
 from serctl.errors import CheckpointError, first_few
 from serctl.files import remove_file, write_atomic
@@ -181,10 +181,10 @@ def open_folder(folder: Path, config: RunConfig, train_ids: Iterable[str]) -> bo
     return False
 
 
-def write_metrics(folder: Path, history: Iterable[dict[str, Any]]) -> None:
+def write_metrics(folder: Path, history: Iterable[EpochRecord]) -> None:
     """Write the records of all finished epochs, one JSON object a line."""
     with write_atomic(folder / METRICS) as file:
-        file.writelines(json.dumps(record) + "\n" for record in history)
+        file.writelines(json.dumps(record.to_dict()) + "\n" for record in history)
 
 
 def read_summary(folder: Path) -> RunSummary:

@@ -10,7 +10,7 @@ import numpy as np
 
 from serctl.config import Workspace
 from serctl.data.folds import choose_folds, hold_out
-from serctl.documents.run import RUN_VERSION, PredictedBy, RunConfig, RunSummary
+from serctl.documents.run import RUN_VERSION, EpochRecord, PredictedBy, RunConfig, RunSummary
 from serctl.files import recover_folder, replace_folder
 from serctl.locks import hold
 from serctl.models.config import ModelConfig
@@ -185,7 +185,7 @@ class Session:
         epochs = options.epochs + options.balanced_epochs
         with self.progress.task(title, epochs, "epochs") as advance:
 
-            def report(history: list[dict[str, Any]], line: str) -> None:
+            def report(history: list[EpochRecord], line: str) -> None:
                 call_first(lambda: write_metrics(folder, history))
                 if options.log:
                     call_first(lambda: track_epoch(folder, history[-1]))

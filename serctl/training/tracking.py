@@ -1,10 +1,9 @@
 """The epochs of a training in the files of TensorBoard; ``metrics.jsonl`` has them in any case."""
 
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from serctl.documents.run import EpochRecord
 from serctl.errors import ConfigError
 from serctl.options import TrainOptions
 
@@ -26,7 +25,7 @@ def check_tracker(options: TrainOptions) -> None:
         )
 
 
-def track_epoch(folder: Path, record: Mapping[str, Any]) -> None:
+def track_epoch(folder: Path, record: EpochRecord) -> None:
     """Add an epoch to the event files of a run.
 
     A file for each epoch: a training that is interrupted and continued leaves whole files, and
@@ -35,9 +34,9 @@ def track_epoch(folder: Path, record: Mapping[str, Any]) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder / FOLDER)) as writer:
-        for name, value in record.items():
+        for name, value in record.to_dict().items():
             if name not in LEFT_OUT and isinstance(value, int | float):
-                writer.add_scalar(name_scalar(name), value, record["epoch"])
+                writer.add_scalar(name_scalar(name), value, record.epoch)
 
 
 def name_scalar(name: str) -> str:

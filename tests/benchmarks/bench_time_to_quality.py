@@ -23,6 +23,7 @@ from bench_train import BATCH, TOKENS, Reference
 from torch import nn
 
 from serctl.config import open_workspace, resolve_options
+from serctl.documents.run import EpochRecord
 from serctl.metrics.classification import score_predictions
 from serctl.options import TrainOptions
 from serctl.training.corpus import TrainingCorpus, prepare_corpus
@@ -98,10 +99,10 @@ def run_serctl(corpus: TrainingCorpus, options: TrainOptions) -> list[tuple[floa
     curve: list[tuple[float, float]] = []
     clock = {"start": time.process_time(), "scoring": 0.0}
 
-    def note(history: list[dict], line: str) -> None:
-        clock["scoring"] += history[-1]["evaluation_seconds"]
+    def note(history: list[EpochRecord], line: str) -> None:
+        clock["scoring"] += history[-1].evaluation_seconds
         seconds = time.process_time() - clock["start"] - clock["scoring"]
-        curve.append((seconds, history[-1]["dev_macro_f1"]))
+        curve.append((seconds, history[-1].dev_macro_f1))
         print(f"serctl {line}  {seconds:.1f} CPU s")
 
     with tempfile.TemporaryDirectory() as folder:

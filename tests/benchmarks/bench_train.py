@@ -27,6 +27,7 @@ from serctl.cache.key import FeatureKey
 from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Utterance
+from serctl.documents.run import EpochRecord
 from serctl.options import TrainOptions
 from serctl.training.dataset import build_set
 from serctl.training.fit import fit, shape_model
@@ -132,9 +133,9 @@ def run_serctl(folder: Path, count: int, epochs: int) -> dict:
     times, clock = [], [time.process_time()]
     with tempfile.TemporaryDirectory() as run:
 
-        def note(history: list[dict], line: str) -> None:
+        def note(history: list[EpochRecord], line: str) -> None:
             record = history[-1]
-            times.append({"total": record["seconds"], "waiting": record["loading_seconds"]})
+            times.append({"total": record.seconds, "waiting": record.loading_seconds})
             clock.append(time.process_time())
             times[-1]["cpu"] = clock[-1] - clock[-2]
             print(f"  serctl {line}", file=sys.stderr)

@@ -136,7 +136,7 @@ def test_killed_in_its_first_epoch_a_second_stage_begins_again_with_the_same_net
     run(tmp_path / "whole", options)
 
     def die(history, line):
-        if history[-1]["phase"] == 1:  # the network of this epoch is kept, the state is not
+        if history[-1].phase == 1:  # the network of this epoch is kept, the state is not
             raise SerctlError("the disk is full")
 
     with pytest.raises(SerctlError, match="full"):
@@ -156,7 +156,7 @@ def test_a_resumed_training_reports_the_same_losses(tmp_path):
         )
         size = sum(row.split == "train" for row in ROWS)
         assert sum(done) == TINY.epochs * size  # the bar begins where the training does
-        return [(r["loss"], r["dev_macro_f1"], r["learning_rate"]) for r in found[-1]]
+        return [(r.loss, r.dev_macro_f1, r.learning_rate) for r in found[-1]]
 
     def stop(n: int = 1, note: str = "") -> None:
         if "dev macro-F1" in note:  # from the second epoch on
