@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from serctl.cli import app
 from serctl.config import Workspace, lay_over, resolve_options
 from serctl.errors import ConfigError, SerctlError, UsageError
-from serctl.options import STAGE_OPTIONS, PredictOptions, TrainOptions, read_recipe
-from serctl.options.option import option_of
+from serctl.options import STAGE_OPTIONS, PredictOptions, ServeOptions, TrainOptions, read_recipe
+from serctl.options.option import copy_options, option_of
 
 SMALL = read_recipe(TrainOptions, "train", "small")
 
@@ -171,3 +171,10 @@ def test_help_shows_every_flag_with_its_text(stage: str) -> None:
         else:
             assert found.help in told
             assert found.argument or f"--{name}" in told
+
+
+def test_options_of_another_stage_take_the_values_that_both_have() -> None:
+    given = ServeOptions(model="m", device="cuda:1", prior="balanced", port=9)
+    assert copy_options(PredictOptions, given) == PredictOptions(
+        model="m", device="cuda:1", prior="balanced"
+    )

@@ -2,7 +2,9 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ def option(default: Any, help: str, **more: Any) -> Any:
 def option_of(field: dataclasses.Field[Any]) -> Option:
     """Return the metadata of a field; an empty `Option` for a field of another dataclass."""
     return field.metadata.get("option", Option())
+
+
+def copy_options(kind: type[Options], source: Any) -> Options:
+    """Return options of another stage with the values of the fields that both have."""
+    shared = {field.name for field in dataclasses.fields(kind)} & vars(source).keys()  # type: ignore[arg-type]
+    return kind(**{name: getattr(source, name) for name in shared})
 
 
 def device_option() -> Any:

@@ -21,6 +21,7 @@ from serctl.evaluation.layer_probe import REGULARISATION, score_layers
 from serctl.files import write_atomic
 from serctl.metrics.bootstrap import draw_resamples
 from serctl.options import ExtractOptions, LayersOptions
+from serctl.options.option import copy_options
 from serctl.page.layer_curve import draw_curve
 from serctl.progress import Progress, silent
 
@@ -67,7 +68,7 @@ def layers(
         raise ManifestError("No utterance of train or dev has an emotion to compare layers by.")
     choose_folds(rows, options.folds, options.seed)  # refused before the encoder runs
     with SourceHasher(workspace.cache) as hasher:
-        moments = LayerMoments(workspace, _extract_options(options), hasher)
+        moments = LayerMoments(workspace, copy_options(ExtractOptions, options), hasher)
         missing = moments.find_missing(rows)
         encoded, failed = 0, frozenset[str]()
         if missing:
@@ -88,18 +89,6 @@ def layers(
             file.write(draw_curve(document))
     return LayersResult(
         document, path, curve, len(rows) - len(missing), encoded, failed=len(failed)
-    )
-
-
-def _extract_options(options: LayersOptions) -> ExtractOptions:
-    return ExtractOptions(
-        encoder=options.encoder,
-        dtype=options.dtype,
-        window=options.window,
-        device=options.device,
-        batch_seconds=options.batch_seconds,
-        weights=options.weights,
-        skip_bad=options.skip_bad,
     )
 
 

@@ -12,6 +12,7 @@ from serctl.config import Workspace
 from serctl.data.recordings import find_recordings
 from serctl.errors import ConfigError, UsageError
 from serctl.options import PredictOptions, ServeOptions
+from serctl.options.option import copy_options
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
 from serctl.web.api import make_api
@@ -77,16 +78,10 @@ def make_server(worker: Worker, options: ServeOptions) -> "uvicorn.Server":
 
 def load_predictor(workspace: Workspace | None, options: ServeOptions) -> Predictor:
     """Load the model, with all its encoders in memory."""
-    chosen = PredictOptions(
-        model=options.model,
-        recogniser=options.recogniser,
-        prior=options.prior,
-        abstain_below=options.abstain_below,
-        weights=options.weights,
-        device=options.device,
-    )
     parts = find_parts(options.model, workspace)
-    return Predictor(parts, chosen, workspace.weights if workspace else None)
+    return Predictor(
+        parts, copy_options(PredictOptions, options), workspace.weights if workspace else None
+    )
 
 
 def check_packages() -> None:
