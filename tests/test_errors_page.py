@@ -1,4 +1,4 @@
-"""docs/errors.md quotes what serctl really says."""
+"""docs/errors.md quotes real messages of serctl."""
 
 import ast
 import re

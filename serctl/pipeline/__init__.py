@@ -1,4 +1,4 @@
-"""`serctl run`: a recipe, the plan it stands for, what that takes, and carrying it out."""
+"""`serctl run`: read a recipe, plan its steps, estimate time and space, and run them."""
 
 from serctl.pipeline.recipe import Recipe, Step, plan_steps, read_plan
 

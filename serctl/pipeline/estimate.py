@@ -1,4 +1,4 @@
-"""Estimates for a plan: what is done, disk space, and the time that this project has measured."""
+"""Estimates for a plan: finished work, disk space, and time from earlier trainings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from serctl.errors import SerctlError, count
 from serctl.pipeline.recipe import Step
 from serctl.training.run_folder import SUMMARY, read_summary
 
-NO_WEIGHTS = "weights not here"
+NO_WEIGHTS = "weights missing"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One step: how far it is, bytes on disk, and seconds (None: not yet measured here)."""
+    """One step: its state, bytes on disk, and seconds (None: unknown)."""
 
     stage: str
     what: str
@@ -35,10 +35,10 @@ class Estimate:
 
 
 def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate]:
-    """Return how far each step is and what it will take.
+    """Return the state, disk space and time of each step.
 
     Disk space follows from durations, frame rate and dimension. The time of a training is the mean
-    of the recipe's trainings that this project has finished; it is unknown before the first.
+    of the recipe's finished trainings in this project. It is unknown before the first one.
     """
     manifest = read_manifest(workspace.manifest)
     spent = {s.what: _train_seconds(workspace.runs / s.what) for s in steps if s.stage == "train"}
@@ -76,7 +76,7 @@ def _count_words(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:
 
 
 def _have_weights(workspace: Workspace, step: Step) -> bool:
-    """Whether a step's encoder is on this machine; asks no hub, which may be out of reach."""
+    """Whether the weights of a step's encoder are on this machine. No network is used."""
     spec = get_spec(step.what, workspace.weights)
     return bool(step.options.weights or have_weights(spec, workspace.weights))
 
@@ -86,7 +86,7 @@ def _coverage(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:
         return NO_WEIGHTS
     try:
         keys, _ = open_inputs(workspace, step.options, SourceHasher(workspace.cache))
-    except SerctlError:  # no words yet
+    except SerctlError:  # no transcripts yet
         return f"0 of {len(ids)} done"
     done = set(ids)
     for key in keys:
@@ -117,7 +117,7 @@ SAY = {"export-logits": _say_exported, "stack": _say_stacked, "evaluate": _say_e
 
 
 def _train_seconds(folder: Path) -> float:
-    """Return how long a run and its fold models took; 0 where any is not finished."""
+    """Return the training time of a run and its fold models in seconds; 0 if one is unfinished."""
     parts = [folder, *sorted((folder / "folds").glob("*"))]
     if not all((part / SUMMARY).is_file() for part in parts):
         return 0.0

@@ -1,4 +1,4 @@
-"""Run the steps of a plan in order. A step does only what is missing."""
+"""Run the steps of a plan in order. Finished work is skipped."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,11 +20,11 @@ from serctl.progress import Progress, silent
 Tell = Callable[[Step, Any], None]
 Log = Callable[[str], None]
 DASK_SECONDS = 5
-"""Seconds that a scheduler has to respond."""
+"""Maximum seconds to wait for a scheduler."""
 PARTS = 4
-"""Parts of an encoder's work for each thread of the workers: a killed worker costs one."""
+"""Parts of an encoder's work per thread of the workers. A killed worker loses one part."""
 _ALONE = Lock()
-"""A process has one random generator and one number of threads: threads of a worker take turns."""
+"""Lock for the threads of a worker, because random generator and thread count are per process."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Execution:
         scheduler: Address of a Dask scheduler whose workers extract and train; or ``local``. The
             project is then on a file system that all workers share.
         tell: Called with each finished step and its result.
-        log: Receives notes of trainings, and the error of one while others are under way.
+        log: Receives notes of trainings, and errors while other steps are running.
         log_epoch: Receives a line for every epoch.
         progress: Shows the progress of each stage.
     """
@@ -90,9 +90,9 @@ def call_stage(workspace: Workspace, step: Step, **more: Any) -> Any:
 def _call_together(
     pool: Executor, workspace: Workspace, steps: Sequence[Step], execution: Execution
 ) -> Any:
-    """Run steps that do not depend on each other; return the result of the last to finish.
+    """Run independent steps in parallel and return the result of the last one to finish.
 
-    The error of a step is logged at once. It is raised when the other steps under way have ended.
+    The error of a step is logged at once. It is raised when the other running steps have ended.
     """
     with execution.progress.task(f"{steps[0].stage} in parallel", len(steps), "steps") as advance:
         waiting = {pool.submit(call_stage, workspace, step): step for step in steps}
@@ -115,9 +115,9 @@ def _call_together(
 def _extract_in_parts(
     pool: Executor, workspace: Workspace, step: Step, execution: Execution
 ) -> Any:
-    """Extract one encoder on all workers; a part that fails twice is told and the others go on.
+    """Extract one encoder on all workers. A part that fails twice is logged; the others continue.
 
-    Parts are strides of the batches, which are sorted by length: all take about as long.
+    Parts are strides of the batches, which are sorted by length, so they take similar times.
     """
     size = PARTS * max(1, sum(pool._client.nthreads().values()))  # type: ignore[attr-defined]
     parts = [
@@ -136,7 +136,7 @@ def _extract_in_parts(
             elif isinstance(error, SerctlError):
                 errors.append(error)
             elif type(error).__name__ == "KilledWorker":  # Dask gives up after four workers
-                errors.append(SerctlError("the workers that were at it were killed."))
+                errors.append(SerctlError("its workers were killed. Run the same command again."))
             else:
                 raise error
             if error:
@@ -148,13 +148,13 @@ def _extract_in_parts(
 
 
 def _add_up(parts: Sequence[Any], seconds: float) -> Any:
-    """Return the result of an extraction from those of its parts, which took so many seconds."""
+    """Return the result of an extraction from the results of its parts."""
     sums = {
         name: sum(getattr(part, name) for part in parts)
         for name in ("encoded", "windowed", "frames", "audio_seconds")
     }
     failed = max(part.failed for part in parts)
-    whole = [part.utterances for part in parts if not part.shard]  # of a part with nothing to do
+    whole = [part.utterances for part in parts if not part.shard]  # parts without work
     seen = max(whole) if whole else sum(part.utterances for part in parts)
     return replace(
         parts[0],
@@ -197,7 +197,7 @@ def _connect(scheduler: str) -> Any:
         return Client(scheduler, timeout=DASK_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"No Dask scheduler answers at '{scheduler}' ({error}). Start one with: dask scheduler"
+            f"No Dask scheduler responds at '{scheduler}' ({error}). Start one with: dask scheduler"
         ) from error
 
 

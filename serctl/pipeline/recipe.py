@@ -1,8 +1,8 @@
-"""Recipes: a whole experiment in one TOML file, and the calls it stands for.
+"""Recipes: a complete experiment in one TOML file, and the calls of stages that it plans.
 
-A recipe has a table for each stage, read as a ``--config`` file would be, and one ``[[models]]``
-entry per model: keys of ``[train]`` that this model has for itself. The recipe's name is the name
-of its stacker and of its report.
+A recipe has a table for each stage, with the keys of a ``--config`` file, and one ``[[models]]``
+entry per model. An entry overrides keys of ``[train]`` for this model. The name of the recipe is
+the name of its stacker and of its report.
 """
 
 from collections.abc import Sequence
@@ -27,19 +27,19 @@ from serctl.options.files import find_recipe, read_config
 from serctl.training.run_folder import choose_run_name, holds_other_options, settle_options
 
 STAGES = ("transcribe", "extract", "train", "export-logits", "stack", "evaluate")
-"""In the order in which they run."""
+"""Stages in the order in which they run."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A plan of a whole experiment.
+    """A plan of a complete experiment.
 
     Attributes:
-        name: Stem of its file.
-        title: One line for people.
-        note: What a reader of its table must know (that a network is reduced, for instance).
+        name: Stem of the file.
+        title: Title in one line.
+        note: Note for readers of the results, for example that a network is reduced.
         models: Options of each training, in the order of the table and of the stacker's input.
-        path: The file.
+        path: File of the recipe.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Recipe:
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """Every branch of a model, once, in order of first use: ``wavlm`` or ``wavlm@9+12``."""
+        """Branches of all models, each once, in order of first use: ``wavlm``, ``wavlm@9+12``."""
         found = [name for m in self.models for name in (*m.speech, *m.text, *m.paralinguistic)]
         return tuple(dict.fromkeys(found))
 
     @property
     def encoders(self) -> tuple[str, ...]:
-        """Every encoder of a model, once, in order of first use."""
+        """Encoders of all models, each once, in order of first use."""
         return tuple(list_layers(self.branches, ()))
 
     @property
@@ -75,16 +75,16 @@ class Step:
 
 
 def read_plan(name: str, workspace: Workspace | None = None, **flags: Any) -> Recipe:
-    """Read a shipped recipe by name, or a user's own file.
+    """Read a shipped recipe by name, or a file.
 
     Args:
         name: ``demo``, ``paper``, … or a path.
-        workspace: Its ``[train]`` table lies below the recipe's.
-        flags: Train options that hold for every model (``seed``, ``device``, ``limit``).
+        workspace: Project. The recipe overrides its ``[train]`` table.
+        flags: Train options for every model (``seed``, ``device``, ``limit``).
 
     Raises:
-        UnknownNameError: It is neither a shipped recipe nor a file.
-        ConfigError: It names no models or holds an unknown key.
+        UnknownNameError: There is no shipped recipe and no file of this name.
+        ConfigError: The recipe names no models or holds an unknown key.
     """
     path = find_recipe(name)
     document = RecipeDocument.read_toml(path)
@@ -99,10 +99,10 @@ def read_plan(name: str, workspace: Workspace | None = None, **flags: Any) -> Re
 def plan_steps(
     workspace: Workspace, recipe: Recipe, *, only: Sequence[str] = (), limit: int | None = None
 ) -> list[Step]:
-    """Return the calls of a recipe in order; ``only`` keeps the stages it names.
+    """Return the calls of a recipe in order, or those of the stages in ``only``.
 
     Raises:
-        UnknownNameError: ``only`` names something that is not a stage.
+        UnknownNameError: ``only`` holds an unknown stage.
     """
     for stage in only:
         if stage not in STAGES:
@@ -130,7 +130,7 @@ def plan_steps(
     ]
     stack = options(StackOptions, "stack", models=tuple(names), name=recipe.name)
     systems = (*names, recipe.name) if len(names) > 1 else tuple(names)
-    report = f"{recipe.name}-limit{limit}" if limit else recipe.name  # as evaluate names a dry run
+    report = f"{recipe.name}-limit{limit}" if limit else recipe.name  # evaluate's name of a dry run
     evaluate = options(EvaluateOptions, "evaluate", systems=systems, name=report, limit=limit)
     steps += [Step("stack", recipe.name, stack)] * (len(names) > 1)
     steps += [Step("evaluate", recipe.name, evaluate)]
@@ -138,10 +138,10 @@ def plan_steps(
 
 
 def take_part(steps: Sequence[Step], part: tuple[int, int]) -> list[Step]:
-    """Return part i of n of some steps: of the utterances, and every n-th of other steps.
+    """Return part i of n of the steps: a part of the utterances, or every n-th training.
 
     Raises:
-        UsageError: A step cannot be cut, because it reads what all others have made.
+        UsageError: A step cannot be divided, because it reads the output of all others.
     """
     found: list[Step] = []
     whole: dict[str, list[Step]] = {}
@@ -153,8 +153,8 @@ def take_part(steps: Sequence[Step], part: tuple[int, int]) -> list[Step]:
             whole.setdefault(step.stage, []).append(step)
         elif part[1] > 1:
             raise UsageError(
-                f"--shard cuts transcribe, extract, train and export-logits, not {step.stage}. "
-                f"Name the stage, such as: --only extract"
+                f"--shard divides transcribe, extract, train and export-logits, not {step.stage}. "
+                f"Name a stage, such as: --only extract"
             )
         else:
             found.append(step)
@@ -162,12 +162,12 @@ def take_part(steps: Sequence[Step], part: tuple[int, int]) -> list[Step]:
 
 
 def _choose(encoder: str, layers: tuple[int, ...], limit: int | None) -> dict[str, Any]:
-    """Return the options of the extraction that fills all layers of an encoder in one pass."""
+    """Return the options to extract all layers of an encoder in one pass."""
     return {"encoder": encoder, "layer": layers if len(layers) > 1 else layers[0], "limit": limit}
 
 
 def _make_room(workspace: Workspace, recipe: Recipe, model: TrainOptions) -> TrainOptions:
-    """Put the recipe's name before a run's where another recipe's has that name already."""
+    """Prefix a run's name with the recipe's if a run of another recipe has the same name."""
     name = choose_run_name(workspace.runs, model)
     if model.name or not holds_other_options(workspace.runs / name, model):
         return model
@@ -175,9 +175,9 @@ def _make_room(workspace: Workspace, recipe: Recipe, model: TrainOptions) -> Tra
 
 
 def _keep_own_words(workspace: Workspace, recipe: Recipe) -> bool:
-    """Whether the corpus' own words are used: so serctl.toml or recipe say, else they stay.
+    """Whether transcripts of the manifest are used: by serctl.toml, recipe, or existing ones.
 
-    A recipe's recogniser does not take the place of words that the user took from the manifest.
+    A recipe's recogniser does not replace transcripts that the user took from the manifest.
     """
     stated = {**workspace.tables.get("transcribe", {}), **read_config(recipe.path, "transcribe")}
     return bool(stated.get("from_manifest", read_source(workspace.transcripts) == FROM_MANIFEST))

@@ -1,4 +1,4 @@
-"""`serctl run`: all stages of a recipe, and the page of its evaluation."""
+"""`serctl run`: run all stages of a recipe and write the page of its evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ from serctl.stages.report import report
 
 @dataclass(frozen=True)
 class PipelineResult:
-    """What a recipe did.
+    """Result of a recipe.
 
     Attributes:
         recipe: The recipe.
-        steps: Every step with its result, in the order in which they ended.
-        report: Page of the evaluation; None if the recipe was run without `evaluate`.
+        steps: Every step with its result, in the order in which they finished.
+        report: Page of the evaluation; None without the stage `evaluate`.
     """
 
     recipe: Recipe
@@ -39,7 +39,7 @@ def run(
     shard: str = "",
     execution: Execution = IN_TURN,
 ) -> PipelineResult:
-    """Run all stages of a recipe. A stage that is finished is not run again.
+    """Run all stages of a recipe. Finished stages are skipped.
 
     Args:
         workspace: The project.

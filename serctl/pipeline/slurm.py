@@ -1,7 +1,7 @@
-"""Job files for Slurm: an array for each stage of a recipe, and what is missing of them.
+"""Job files for Slurm: an array for each stage of a recipe, and the states of its tasks.
 
-Every task runs ``serctl run RECIPE --only STAGE --shard auto/n`` and leaves its exit code in a file
-of its own beside the job file. Slurm is asked only which tasks it still has.
+Every task runs ``serctl run RECIPE --only STAGE --shard auto/n`` and writes its exit code to a file
+next to the job file. Slurm is queried only for tasks in its queue.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ JOBS = (
     ("export-logits", ("export-logits",)),
     ("evaluate", ("stack", "evaluate")),
 )
-"""Each job with the stages that its tasks run, in the order of their dependence."""
+"""Jobs and the stages of their tasks, in the order of dependence."""
 UNDER_WAY = "running"
-"""State of a task that has not ended; of one that Slurm no longer has, it was killed."""
+"""State of a running task. If the task is not in Slurm's queue, it was killed."""
 
 SCRIPT = """\
 #!/bin/bash
@@ -55,7 +55,7 @@ class Task:
     Attributes:
         index: From 1.
         state: ``done``, ``queued``, ``failed`` or ``new``.
-        log: What it printed.
+        log: File with the output of the task.
     """
 
     index: int
@@ -68,9 +68,9 @@ class Job:
     """An array and its tasks.
 
     Attributes:
-        name: Of the job: its first stage, or evaluate.
-        script: The sbatch file.
-        tasks: All of them.
+        name: Name of the job: its first stage, or evaluate.
+        script: File for sbatch.
+        tasks: All tasks.
         submitted: Job id of the tasks submitted now; '' for none.
     """
 
@@ -80,7 +80,7 @@ class Job:
     submitted: str = ""
 
     def indexes(self, *states: str) -> list[int]:
-        """Return the indexes of the tasks in some states."""
+        """Return the indexes of the tasks in the given states."""
         return [task.index for task in self.tasks if task.state in states]
 
 
@@ -94,15 +94,15 @@ def write_jobs(
     *,
     submit: bool = False,
 ) -> list[Job]:
-    """Write the job files of a plan, and with ``submit`` submit the tasks that are missing.
+    """Write the job files of a plan, and with ``submit`` submit the missing tasks.
 
     Args:
         workspace: The project, on a file system that all nodes share.
-        recipe: Its name or path.
-        steps: From `plan_steps`.
-        folder: Of the job files, their logs and the states of their tasks.
+        recipe: Name or path of the recipe.
+        steps: Result of `plan_steps`.
+        folder: Folder for job files, logs and states of tasks.
         options: Table ``[slurm]`` of serctl.toml.
-        flags: Of `serctl run`, for every task.
+        flags: Flags of `serctl run` for every task.
         submit: Call sbatch.
 
     Raises:
@@ -163,7 +163,7 @@ def _write_script(
     size: int,
     options: SlurmOptions,
 ) -> Path:
-    """Write a job file; one that has changed forgets the states of its tasks."""
+    """Write a job file. If it has changed, the states of its tasks are deleted."""
     given = {
         "job-name": f"serctl-{name}",
         "array": f"1-{size}",
@@ -195,7 +195,7 @@ def _write_script(
 
 
 def _hash_inputs(workspace: Workspace, recipe: str) -> str:
-    """Return a hash of what the work is made from, so that a change makes another job file."""
+    """Return a hash of manifest, recipe and serctl.toml, so that a change alters the job file."""
     files = (workspace.manifest, find_recipe(recipe), workspace.root / PROJECT_FILE)
     return hashlib.sha256(b"".join(it.read_bytes() for it in files if it.is_file())).hexdigest()[
         :12
@@ -211,7 +211,7 @@ def _find_task(folder: Path, name: str, index: int, queued: dict[int, str]) -> T
 
 
 def _read_jobs(path: Path, queued: set[str]) -> dict[int, str]:
-    """Return the tasks of earlier submissions that Slurm still has: index and job id."""
+    """Return the queued tasks of earlier submissions: index and job id."""
     numbers = path.read_text().split() if path.is_file() else []
     tasks = [task.partition("_") for task in queued]
     return {
@@ -220,7 +220,7 @@ def _read_jobs(path: Path, queued: set[str]) -> dict[int, str]:
 
 
 def _submit(job: Job, indexes: Sequence[int], before: Sequence[str]) -> str:
-    """Submit some tasks, to run when the tasks ``before`` have succeeded; return the job id."""
+    """Submit tasks that start when the tasks ``before`` have succeeded; return the job id."""
     after = [f"--dependency=afterok:{':'.join(before)}", "--kill-on-invalid-dep=yes"]
     array = f"--array={','.join(map(str, indexes))}"
     words = ["sbatch", "--parsable", array, *(after if before else []), str(job.script)]
@@ -231,15 +231,15 @@ def _submit(job: Job, indexes: Sequence[int], before: Sequence[str]) -> str:
 
 
 def list_queued() -> set[str]:
-    """Return the tasks of this user that Slurm will run or runs, each as ``job_index``.
+    """Return the pending and running tasks of this user, each as ``job_index``.
 
     Raises:
-        SerctlError: Slurm is not there or does not answer.
+        SerctlError: Slurm is not installed or does not respond.
     """
     user = os.environ.get("USER", str(os.getuid()))
     lines = _call(["squeue", "--noheader", "--array", "--format=%F_%K %r", "-u", user]).splitlines()
     tasks = [line.split(maxsplit=1) for line in lines]
-    # Slurm keeps tasks for a while that it is about to cancel since one before them failed.
+    # Slurm still lists tasks that it will cancel because a task before them failed.
     return {task for task, *reason in tasks if reason != ["DependencyNeverSatisfied"]}
 
 
@@ -248,9 +248,9 @@ def _call(words: Sequence[str]) -> str:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise ConfigError(
-            f"'{words[0]}' is not on this machine. Run the command where jobs are submitted, or "
+            f"'{words[0]}' is not installed on this machine. Run the command on a login node, or "
             f"leave out --submit."
         ) from None
     if done.returncode:
-        raise SerctlError(f"{words[0]} refused: {done.stderr.strip() or done.stdout.strip()}")
+        raise SerctlError(f"{words[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

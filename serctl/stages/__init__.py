@@ -1,1 +1,1 @@
-"""The verbs: one module, one function and one result each."""
+"""Stages of the pipeline: one module, one function and one result each."""

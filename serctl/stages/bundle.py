@@ -1,4 +1,4 @@
-"""`serctl bundle make`: a trained system as one directory that can be carried elsewhere."""
+"""`serctl bundle make`: write a trained system to one portable folder."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -39,16 +39,16 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class BundleResult:
-    """A bundle that was made, checked or shown.
+    """Result of making, checking or showing a bundle.
 
     Attributes:
-        folder: Where it is.
-        name: Its name.
-        digest: SHA-256 of its ``bundle.json``.
-        files: Number of files beside that.
+        folder: Folder of the bundle.
+        name: Name of the bundle.
+        digest: SHA-256 of ``bundle.json``.
+        files: Number of files without ``bundle.json``.
         size: Bytes of all files.
-        document: ``bundle.json``.
-        notes: What a user should know.
+        document: Content of ``bundle.json``.
+        notes: Notes for the user.
     """
 
     folder: Path
@@ -68,7 +68,7 @@ def make_bundle(
     Raises:
         UsageError: The folder exists, or both a stacker and a run are named.
         UnknownNameError: There is no such stacker or run.
-        LogitsError: It says nothing of dev, on which temperature and prior are fitted.
+        LogitsError: There are no predictions for dev, on which temperature and prior are fitted.
     """
     output = _check_output(options)
     if options.base:
@@ -121,7 +121,7 @@ def make_bundle(
 def _make_from_base(
     workspace: Workspace, options: BundleOptions, output: Path, progress: Progress
 ) -> BundleResult:
-    """Write a bundle of another's networks, calibrated and evaluated on this project."""
+    """Write a bundle with the networks of another one, calibrated and evaluated on this project."""
     manifest = read_manifest(workspace.manifest)
     corpora = list_corpora(workspace, manifest, options.data)
     base = predict_base(workspace, options, manifest, progress)
@@ -157,11 +157,11 @@ def describe_bundle(bundle: Path | str) -> BundleResult:
     """Check every file of a bundle and return its name, size and ``bundle.json``.
 
     Args:
-        bundle: Its folder, or its place on the hub, ``hf:OWNER/NAME@COMMIT``.
+        bundle: Folder of the bundle, or ``hf:OWNER/NAME@COMMIT``.
 
     Raises:
         CheckpointError: A file is missing, changed or not listed.
-        HubError: The hub does not give it.
+        HubError: The bundle cannot be downloaded.
     """
     found, notes = find_bundle(bundle)
     document = found.document
@@ -172,7 +172,7 @@ def describe_bundle(bundle: Path | str) -> BundleResult:
 
 
 def find_missing_weights(document: BundleDocument, mapping: Mapping[str, Path]) -> list[str]:
-    """Return the encoders of a bundle whose weights are not on this machine; asks no hub."""
+    """Return the encoders of a bundle whose weights are not on this machine, without network."""
 
     def is_here(name: str) -> bool:
         with suppress(UnknownNameError):
@@ -186,17 +186,19 @@ def _check_output(options: BundleOptions) -> Path:
     systems = {"--stacker": options.stacker, "--run": options.run, "--base": options.base}
     given = [flag for flag, name in systems.items() if name]
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} name several systems; a bundle holds one.")
+        raise UsageError(f"{' and '.join(given)} name several systems, expected one of them.")
     if not (options.name or given):
-        raise UsageError("Name the bundle, or its system with --stacker, --run or --base.")
+        raise UsageError(
+            "No system given. Use serctl bundle make NAME, --stacker, --run or --base."
+        )
     if not options.output:
-        raise UsageError("Name the folder of the bundle: --output DIR")
+        raise UsageError("No folder given for the bundle. Add: --output DIR")
     output = Path(options.output).expanduser()
     if output.exists():
         if not options.overwrite:
             raise UsageError(f"'{output}' exists already. Replace it with: --overwrite")
         if not (output / BUNDLE_FILE).is_file():
-            raise UsageError(f"'{output}' is no bundle and will not be replaced. Name another.")
+            raise UsageError(f"'{output}' exists and is not a bundle. Name another folder.")
     return output
 
 
@@ -205,7 +207,7 @@ def _today() -> str:
 
 
 def _write_card(folder: Path, document: BundleDocument) -> None:
-    """Write the model card and then, with the hashes of all files, ``bundle.json``."""
+    """Write the model card, then ``bundle.json`` with the hashes of all files."""
     with write_atomic(folder / CARD) as file:
         file.write(write_readme(document))
     seal_bundle(folder, document)

@@ -1,4 +1,4 @@
-"""`serctl cache`: list, check, repair, prune, delete, pack and unpack the stores of frames."""
+"""`serctl cache`: list, check, repair, prune, delete, pack and unpack stores of frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from serctl.encoding.extraction import Extraction
 
 WHISPER_SECONDS = 30
-"""The window that `serctl extract` takes without --window."""
+"""Seconds of the default window of `serctl extract`."""
 
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What a check of one store found, and what a repair did about it.
+    """Result of checking and repairing one store.
 
     Attributes:
-        found: Damages as they were.
-        restored: Files that were whole in another copy and were written anew.
+        found: Damages before the repair.
+        restored: Files that were restored from an intact copy.
         extracted: Utterances that were encoded again.
-        unlisted: Lost utterances that the manifest does not list: they cannot be encoded again.
+        unlisted: Lost utterances that cannot be encoded again, because the manifest lacks them.
     """
 
     found: CheckResult
@@ -57,7 +57,7 @@ class VerifyResult:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is wrong with the store now."""
+        """Whether the store is intact after the repair."""
         return not self.found.damages or bool(self.restored or self.extracted or self.unlisted)
 
 
@@ -69,10 +69,10 @@ def verify_cache(
     device: str = "auto",
     progress: Progress = silent,
 ) -> list[VerifyResult]:
-    """Read all bytes of some stores; with ``repair``, restore them and extract what was lost.
+    """Read all bytes of the stores. With ``repair``, restore files and extract lost frames.
 
     Raises:
-        CacheError: A store is being written, or its encoder cannot be run from here.
+        CacheError: A store is being written, or its encoder cannot be run in this project.
     """
     results = []
     for info in stores:
@@ -84,13 +84,13 @@ def verify_cache(
 
 
 def cache_ls(workspace: Workspace) -> list[StoreSummary]:
-    """Return a summary of every store: size, age, and how much of the manifest it holds."""
+    """Return a summary of every store: size, age and coverage of the manifest."""
     splits = _read_splits(workspace)
     return [summarise_store(info, splits) for info in find_stores(workspace)]
 
 
 def cache_info(workspace: Workspace, name: str) -> StoreSummary:
-    """Return what one store holds and what made it.
+    """Return content and origin of one store.
 
     Raises:
         UnknownNameError: There is no such store.
@@ -107,7 +107,10 @@ def cache_verify(
     device: str = "auto",
     progress: Progress = silent,
 ) -> list[VerifyResult]:
-    """Read all bytes of some stores, or of all; with ``repair``, mend them; see `verify_cache`."""
+    """Read all bytes of the named stores, or of all, and optionally repair them.
+
+    See `verify_cache`.
+    """
     stores = find_stores(workspace, names)
     return verify_cache(workspace, stores, repair=repair, device=device, progress=progress)
 
@@ -119,13 +122,13 @@ def cache_prune(
     unlisted: bool = False,
     dry_run: bool = False,
 ) -> list[PruneResult]:
-    """Free the space of replaced frames in some stores, or in all, and merge small segments.
+    """Free the space of replaced frames in the named stores, or in all, and merge small segments.
 
     Args:
         workspace: The project.
         names: Encoders, or ``encoder@digest``; all if empty.
         unlisted: Also drop the frames of utterances that the manifest does not list.
-        dry_run: Change nothing.
+        dry_run: Return the changes without making them.
 
     Raises:
         UsageError: ``unlisted`` without a manifest.
@@ -136,7 +139,7 @@ def cache_prune(
         remove_abandoned(workspace.cache)
     listed = set(_read_splits(workspace))
     if unlisted and not listed:
-        raise UsageError("--unlisted needs the manifest, and there is none to read.")
+        raise UsageError("--unlisted needs a manifest. Make one with: serctl init")
     results = []
     for item in find_stores(workspace, names):
         ids = FeatureStore.open(item.path).ids if unlisted else ()
@@ -148,7 +151,7 @@ def cache_prune(
 def cache_rm(
     workspace: Workspace, names: Sequence[str], *, dry_run: bool = False
 ) -> dict[str, int]:
-    """Delete stores, without asking, and return their sizes in bytes.
+    """Delete stores without confirmation, and return their sizes in bytes.
 
     Raises:
         UnknownNameError: There is no store of a name.
@@ -157,7 +160,7 @@ def cache_rm(
         remove_abandoned(workspace.cache)
     paths = {name: workspace.cache / f"{name}.zarr" for name in names}
     for name, path in paths.items():
-        if not path.is_dir():  # else the whole name of a store, which may be unreadable
+        if not path.is_dir():  # a full name deletes even an unreadable store
             paths[name] = find_stores(workspace, [name])[0].path
     sizes = {path.stem: measure_size(path) for path in paths.values()}
     for path in paths.values() if not dry_run else ():
@@ -172,7 +175,7 @@ def cache_pack(
     *,
     progress: Progress = silent,
 ) -> Path:
-    """Write one store to one archive, ``STORE.tar`` here by default, and return its path."""
+    """Write one store to an archive (default ``STORE.tar`` in the working folder); return it."""
     (found,) = find_stores(workspace, [name])
     path = Path(output or f"{found.path.stem}.tar")
     pack_store(found.path, path, progress=progress)
@@ -180,13 +183,13 @@ def cache_pack(
 
 
 def cache_unpack(workspace: Workspace, archive: Path | str, *, progress: Progress = silent) -> Path:
-    """Check an archive, take its store into the cache, and return the folder of the store."""
+    """Check an archive, add its store to the cache, and return the folder of the store."""
     workspace.cache.mkdir(parents=True, exist_ok=True)
     return unpack_store(Path(archive), workspace.cache, progress=progress)
 
 
 def find_stores(workspace: Workspace, names: Sequence[str] = ()) -> list[StoreInfo]:
-    """Return the stores of some names, or all of them.
+    """Return the named stores, or all of them.
 
     Raises:
         UnknownNameError: There is no store of a name.
@@ -207,7 +210,7 @@ def find_stores(workspace: Workspace, names: Sequence[str] = ()) -> list[StoreIn
 
 
 def _read_splits(workspace: Workspace) -> dict[str, str]:
-    """Return the split of every utterance; nothing if the project has no manifest yet."""
+    """Return the split of every utterance; {} if the project has no manifest yet."""
     if not workspace.manifest.exists():
         return {}
     return {row.utterance_id: row.split for row in read_manifest(workspace.manifest)}
@@ -216,13 +219,13 @@ def _read_splits(workspace: Workspace) -> dict[str, str]:
 def _repair(
     workspace: Workspace, info: StoreInfo, result: VerifyResult, device: str, progress: Progress
 ) -> VerifyResult:
-    """Mend a store, and encode again what no copy of it holds."""
+    """Restore a store from its copies, and encode lost utterances again."""
     found, path = result.found, info.path
     restored = tuple(damage.file for damage in found.damages if not damage.lost)
     if not found.lost:
         repair_store(path, found)
         return replace(result, restored=restored)
-    # Late: without damage, nothing here needs an encoder.
+    # Imported late: without damage no encoder is needed.
     from serctl.cache.store import FeatureStore
 
     manifest = read_manifest(workspace.manifest)
@@ -248,7 +251,7 @@ def _find_encoder(
     device: str,
     hasher: SourceHasher,
 ) -> "Extraction":
-    """Return what makes the frames of a store; nothing of it has been touched yet.
+    """Return the encoder of a store. The store has not been changed yet.
 
     Raises:
         CacheError: This project has other weights or transcripts.
@@ -279,7 +282,7 @@ def _refuse(info: StoreInfo, lost: Sequence[str]) -> str:
     key = info.key
     return (
         f"{count(len(lost), 'utterance')} of '{info.path.name}' must be encoded again "
-        f"({first_few(lost)}), but this project has other weights or transcripts for {key.encoder} "
-        f"than made them. Nothing was changed. Name the checkpoint in serctl.toml under [weights]: "
-        f'"{key.encoder}" = "DIR", and repeat the command.'
+        f"({first_few(lost)}), but weights or transcripts of {key.encoder} in this project differ "
+        f"from those of the store. The store is unchanged. Name the checkpoint in serctl.toml "
+        f'under [weights], "{key.encoder}" = "DIR", and repeat the command.'
     )

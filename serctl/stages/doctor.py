@@ -1,4 +1,4 @@
-"""`serctl doctor`: is everything there that the next step needs, and if not, what mends it."""
+"""`serctl doctor`: check the installation and the project, and suggest fixes."""
 
 import os
 import platform
@@ -28,23 +28,23 @@ from serctl.options import ExtractOptions
 from serctl.training.run_folder import CONFIG, SUMMARY
 
 START = "serctl init --corpus NAME --root DIR"
-AGAIN = "serctl init --overwrite and the --corpus or --manifest, and --root, it was made with"
+AGAIN = "serctl init --overwrite with the same --corpus or --manifest, and --root"
 HUB = "https://huggingface.co"
 HUB_SECONDS = 5.0
 FORMATS = ("WAV", "FLAC", "OGG", "MP3")
 EXAMPLE = "wavlm-large"
-"""Encoder that disk space is told for where the project names none."""
+"""Encoder whose disk space is estimated if the project names none."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
-        name: What.
-        status: ``ok``; ``note`` where something optional is absent; ``broken``.
-        found: What was found.
-        mend: Command or edit that mends it, '' where nothing needs mending.
+        name: Subject of the check.
+        status: ``ok``, ``note`` (something optional is missing) or ``broken``.
+        found: Finding.
+        mend: Command or edit that fixes it; '' if no fix is needed.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Check:
 
 
 def examine(project: Path | str | None = None) -> tuple[Check, ...]:
-    """Look at the machine, and at the project if there is one."""
+    """Check the machine, and the project if there is one."""
     checks = [*_check_packages(), _check_device(), _check_codecs(), _check_detector()]
     checks += [_check_hub(os.environ.get("HF_ENDPOINT") or HUB)]
     try:
@@ -77,13 +77,13 @@ def examine(project: Path | str | None = None) -> tuple[Check, ...]:
         try:
             checks += look(workspace)
         except SerctlError as error:
-            if str(error) not in {check.found for check in checks}:  # the manifest's, once
+            if str(error) not in {check.found for check in checks}:  # report the manifest's once
                 checks.append(Check(name, "broken", str(error), mend))
     return tuple(checks)
 
 
 def _check_packages() -> Iterator[Check]:
-    """Compare Python and the installed packages with what serctl asks for."""
+    """Compare Python and the installed packages with the requirements of serctl."""
     from packaging.requirements import Requirement
 
     python = platform.python_version()
@@ -92,7 +92,9 @@ def _check_packages() -> Iterator[Check]:
     try:
         wanted = [Requirement(text) for text in requires("serctl") or ()]
     except PackageNotFoundError:
-        yield Check("packages", "note", "serctl runs from its folder, not installed", "make setup")
+        yield Check(
+            "packages", "note", "serctl runs from a folder without installation", "make setup"
+        )
         return
     needed = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
     for requirement in needed:
@@ -135,12 +137,12 @@ def _check_codecs() -> Check:
 def _check_detector() -> Check:
     if find_spec("faster_whisper"):
         return Check("faster-whisper", "ok", _version("faster-whisper"))
-    found = "not installed: slower words, and predict cannot cut long recordings"
+    found = "not installed: slower transcription, and predict cannot cut long recordings"
     return Check("faster-whisper", "note", found, "pip install 'serctl[faster-whisper]'")
 
 
 def _check_hub(address: str) -> Check:
-    """Ask the hub for its front page, in a thread that a dead name server cannot hold up."""
+    """Request the hub's front page in a thread, because name resolution may block."""
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         return Check("hub", "note", "offline mode (HF_HUB_OFFLINE)", "unset HF_HUB_OFFLINE")
     answers: list[str] = []
@@ -156,7 +158,7 @@ def _check_hub(address: str) -> Check:
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(HUB_SECONDS)
-    problem = answers[0] if answers else f"no answer within {HUB_SECONDS:.0f} s"
+    problem = answers[0] if answers else f"no response within {HUB_SECONDS:.0f} s"
     if not problem:
         return Check("hub", "ok", address)
     mend = "Copy checkpoints here and name them in serctl.toml under [weights]"
@@ -179,7 +181,7 @@ def _check_manifest(workspace: Workspace) -> Iterator[Check]:
     manifest = read_manifest(workspace.manifest)
     absent = [str(row.path) for row in manifest if not is_audio_file(row.path)]
     if absent:
-        found = f"{len(absent)} of {len(manifest)} audio files are not there: {first_few(absent)}"
+        found = f"{len(absent)} of {len(manifest)} audio files do not exist: {first_few(absent)}"
         yield Check("manifest", "broken", found, AGAIN)
     else:
         splits = ", ".join(f"{name} {len(manifest.select(name))}" for name in manifest.splits)
@@ -216,14 +218,14 @@ def _check_runs(workspace: Workspace) -> Iterator[Check]:
     begun = [folder.name for folder in folders if not (folder / SUMMARY).is_file()]
     found = f"{len(folders) - len(begun)} finished"
     if begun:
-        found += f", {len(begun)} not: {first_few(begun)}"
-        yield Check("runs", "note", found, "Repeat its command (config.json has it): it continues")
+        found += f", {len(begun)} unfinished: {first_few(begun)}"
+        yield Check("runs", "note", found, "repeat the training; it continues (config.json)")
     elif folders:
         yield Check("runs", "ok", found)
 
 
 def _check_disk(workspace: Workspace) -> Iterator[Check]:
-    """Compare free space with what extraction of the project's encoders still takes."""
+    """Compare free space with the space that the project's encoders still need."""
     manifest = read_manifest(workspace.manifest)
     seconds = estimate_seconds(manifest.utterances)
     folder, free = measure_free_space(workspace.cache)
@@ -238,14 +240,14 @@ def _check_disk(workspace: Workspace) -> Iterator[Check]:
         f"about {seconds / 3600:.2f} h of audio take {shown} GB"
     )
     if total > free:
-        mend = "Free some, or name another folder in serctl.toml: [paths] cache"
+        mend = "Free space, or name another folder in serctl.toml: [paths] cache"
         yield Check("disk", "broken", found, mend)
     else:
         yield Check("disk", "ok", found)
 
 
 def _count_pending(workspace: Workspace) -> dict[str, int]:
-    """Return the encoders that the project file names, with the layers that have no store yet."""
+    """Return the encoders in serctl.toml, each with its number of layers without a store."""
     train = workspace.tables.get("train", {})
     extract = resolve_options(ExtractOptions, "extract", workspace)
     named = [n for kind in ("speech", "text", "paralinguistic") for n in train.get(kind, ())]

@@ -1,4 +1,4 @@
-"""`serctl evaluate`: a table of all systems and baselines, with intervals and paired tests."""
+"""`serctl evaluate`: metrics of systems and baselines, confidence intervals and paired tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ from serctl.progress import Progress, silent
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """The result of `serctl evaluate`; the files hold every other metric.
+    """Result of `serctl evaluate`. The files hold all other metrics.
 
-    ``table`` has one entry per system, in the order of the report. The intervals resample
+    ``table`` has one entry per system, in the order of the report. Confidence intervals resample
     ``num_clusters`` speakers.
     """
 
@@ -54,15 +54,14 @@ def evaluate(
 ) -> EvaluateResult:
     """Evaluate runs, stackers and outside systems on one split and write the report.
 
-    Without ``options.systems`` all runs and stackers with logits for the split are evaluated;
-    with two, the verdict is the paired test between them. Utterances without emotion are left out
-    and named; a split without any emotion is refused. ``options.submission`` writes the
-    challenge's csv for one system instead and needs no labels.
+    Without ``options.systems`` all runs and stackers with logits for the split are evaluated. Two
+    systems are compared by a paired test. Utterances without an emotion are excluded and reported.
+    ``options.submission`` writes only the challenge's CSV file of one system and needs no labels.
 
     Raises:
         ManifestError: No utterance of the split has an emotion.
         LogitsError: A system has no logits for the split, or other labels.
-        UsageError: A submission of more than one system.
+        UsageError: A submission is requested for more than one system.
     """
     manifest = read_manifest(workspace.manifest).limit(options.limit)
     if options.submission:
@@ -87,7 +86,7 @@ def evaluate(
     trial = lay_out_trial(rows, labels, durations, options)
     scores = score_systems(trial, predicted, progress)
     tests = compare_pairs(trial, scores, has_pair=len(options.systems) == 2)
-    dry = [f"A dry run: {options.limit} utterances, not all of {split}."] if options.limit else []
+    dry = [f"Dry run: {options.limit} utterances, not all of {split}."] if options.limit else []
     warnings = (
         *dry,
         *left_out,
@@ -97,7 +96,7 @@ def evaluate(
     notes += list_notes(scores, trial)
     report = Report(
         serctl_report=REPORT_VERSION,
-        title=f"Evaluation on {split}: {len(rows)} utterances{', a dry run' * bool(dry)}",
+        title=f"Evaluation on {split}: {len(rows)} utterances{', dry run' * bool(dry)}",
         split=split,
         labels=labels,
         counts={label: int((trial.true == i).sum()) for i, label in enumerate(labels)},
@@ -132,7 +131,7 @@ def choose_split(manifest: Manifest) -> str:
     """Return the first test split that has labels, else dev.
 
     Raises:
-        ManifestError: The manifest has neither; train is evaluated only if it is named.
+        ManifestError: The manifest has neither. Train is evaluated only if it is named.
     """
     for split in sorted(manifest.splits):
         if split.startswith("test") and any(row.emotion for row in manifest.select(split)):
@@ -147,14 +146,14 @@ def choose_split(manifest: Manifest) -> str:
 
 
 def _labelled_rows(manifest: Manifest, split: str) -> tuple[Manifest, list[str]]:
-    """Return the utterances that have an emotion, and a note that names those that have none."""
+    """Return the utterances with an emotion, and a note on those without one."""
     rows = manifest.select(split)
     unlabelled = [row.utterance_id for row in rows if not row.emotion]
     named = f"{len(unlabelled)} of {len(rows)} utterances of {split} have no emotion"
     named += f" ({first_few(unlabelled)})"
     if len(unlabelled) == len(rows):
         raise ManifestError(
-            f"{named}: nothing to compare with. For the challenge's csv: "
+            f"{named}, so metrics cannot be computed. For the challenge's CSV file: "
             f"serctl evaluate NAME --split {split} --submission FILE"
         )
     notes = [f"Left out: {named}."] if unlabelled else []
@@ -164,7 +163,7 @@ def _labelled_rows(manifest: Manifest, split: str) -> tuple[Manifest, list[str]]
 def _read_systems(
     workspace: Workspace, names: Sequence[str], split: str, ids: Sequence[str]
 ) -> tuple[list[tuple[System, Logits]], list[str]]:
-    """Return systems with their logits; unnamed ones without the split are noted."""
+    """Return systems with their logits, and notes on systems without the split."""
     if names:
         return [(s, s.load_all(split, ids)) for s in find_systems(workspace, names)], []
     found, notes = [], []
@@ -185,7 +184,7 @@ def _read_systems(
 def _leave_out_unread(
     rows: Manifest, found: list[tuple[System, Logits]]
 ) -> tuple[Manifest, list[tuple[System, Logits]], list[str]]:
-    """Return the utterances that every system could read, the logits of these, and a warning."""
+    """Return the utterances that all systems could read, their logits, and a warning."""
     unread = {name for _, logits in found for name in logits.unread}.intersection(rows.ids)
     if not unread:
         return rows, found, []
@@ -203,15 +202,15 @@ def _leave_out_unread(
 def _declared_labels(
     logits: Sequence[Logits], order: Sequence[str], rows: Manifest
 ) -> tuple[str, ...]:
-    """Return the labels of the report: those of the systems, which must agree."""
+    """Return the labels of the systems, which must be the same for all."""
     labels = logits[0].labels
     ordered = tuple(name for name in order if name in labels)
     labels = ordered if len(ordered) == len(labels) else labels
     strange = {row.emotion for row in rows} - set(labels)
     if strange:
         raise LogitsError(
-            f"The utterances have the emotions {first_few(sorted(strange))}, which "
-            f"'{logits[0].name}' does not know ({', '.join(labels)}). Train it on this manifest."
+            f"The utterances have the emotions {first_few(sorted(strange))}, expected those of "
+            f"'{logits[0].name}': {', '.join(labels)}. Train on this manifest: serctl train"
         )
     return labels
 
@@ -231,7 +230,7 @@ def _list_columns(rows: Manifest, trial: Trial, durations: Sequence[float]) -> U
 
 
 def _report_name(split: str, systems: Sequence[System], options: EvaluateOptions) -> str:
-    limit = f"-limit{options.limit}" if options.limit else ""  # beside that of all utterances
+    limit = f"-limit{options.limit}" if options.limit else ""  # keep the report of all utterances
     if not options.systems:
         return f"{split}{limit}"
     return f"{split}-{'-vs-'.join(system.name for system in systems)}"[:100] + limit

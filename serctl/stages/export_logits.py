@@ -1,4 +1,4 @@
-"""`serctl export-logits`: the logits of a run for every utterance, each in-sample or not."""
+"""`serctl export-logits`: write logits of a run for every utterance, marked in-sample or not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,13 +31,13 @@ class ExportedSplit:
     """Logits of one split.
 
     Attributes:
-        split: Its name.
-        path: The CSV file.
-        rows: Utterances in it.
-        in_sample: Those that the predicting model was trained on.
+        split: Name of the split.
+        path: CSV file.
+        rows: Number of utterances in the file.
+        in_sample: Number of utterances that the predicting model was trained on.
         source: ``oof``, ``heldout`` or ``in-sample`` where the run was trained on the split, else
             the model that predicted it: ``folds`` or ``main``.
-        present: The file was there already, of the same run and features.
+        present: Whether the file existed, of the same run and features.
     """
 
     split: str
@@ -60,7 +60,7 @@ class ExportLogitsResult:
 def export_logits(
     workspace: Workspace, options: ExportLogitsOptions, *, progress: Progress = silent
 ) -> ExportLogitsResult:
-    """Write ``runs/<run>/logits/<split>.csv`` and its sidecar for every split asked for.
+    """Write ``runs/<run>/logits/<split>.csv`` and its sidecar for every requested split.
 
     Utterances that the run was trained on are predicted out of fold if it has fold models.
 
@@ -133,9 +133,9 @@ class _Export:
             self.readers = make_speaker_readers(self.branches, rows, moments)
 
     def write(self, split: str, part: Manifest, unread: frozenset[str]) -> ExportedSplit | None:
-        """Write the logits of one split, unless they are there already.
+        """Write the logits of one split, unless they exist.
 
-        Return None and remove older logits where the run may not predict any utterance of it.
+        Return None and remove older logits if the run may not predict any utterance of the split.
         """
         trained_on = self.models.trained_on
         left_out = sorted(unread.intersection(part.ids))
@@ -183,7 +183,7 @@ class _Export:
     def _describe(
         self, part: Manifest, split: str, source: str, unread: Sequence[str]
     ) -> LogitsSidecar:
-        """Return what the sidecar records about the logits of one split."""
+        """Return the content of the sidecar for the logits of one split."""
         sources = [
             [store.source_of(name) for branch in self.branches for store in branch.stores]
             for name in part.ids
@@ -210,7 +210,7 @@ class _Export:
 
 
 def _is_written(path: Path, wanted: LogitsSidecar) -> bool:
-    """Whether the logits of this run, these features and this source are there."""
+    """Whether the file exists and holds logits of this run, these features and this source."""
     try:
         found = read_sidecar(path, path.read_bytes())
     except (OSError, LogitsError):

@@ -1,4 +1,4 @@
-"""`serctl extract`: every utterance through a frozen encoder once, its frames into the cache."""
+"""`serctl extract`: encode every utterance once with a frozen encoder and cache its frames."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,25 +20,25 @@ from serctl.progress import Progress, silent
 
 @dataclass(frozen=True)
 class ExtractResult:
-    """What an extraction did.
+    """Result of an extraction.
 
     Attributes:
-        encoder: Its catalogue name, hub id or path.
+        encoder: Catalogue name, hub id or path of the encoder.
         modality: speech, text or paralinguistic.
         layers: Layers of the encoder.
         stores: Folder of the frames of each layer.
-        utterances: Rows of the manifest, of its dry run or of the part.
-        present: Utterances whose frames were there and whose source has not changed.
-        encoded: Utterances whose frames were made now.
-        failed: Utterances that could not be read; they are listed in ``failures``.
-        windowed: Utterances encoded now that were too long for one window of the encoder.
-        frames: Frames made now, over all layers.
+        utterances: Number of utterances of the manifest, of its dry run or of the part.
+        present: Utterances that were already cached and whose source has not changed.
+        encoded: Utterances encoded now.
+        failed: Utterances that could not be read. ``failures`` lists them.
+        windowed: Utterances encoded now that are longer than one window of the encoder.
+        frames: Frames computed now, over all layers.
         audio_seconds: Length of the audio encoded now; 0 for text.
-        seconds: How long encoding took, loading the weights aside; on Dask, from submission to end.
-        notes: How the encoder ran, where that is worth knowing.
-        failures: List of the failed utterances, None if all went well.
-        shard: The part of the work that this was, '' for all of it.
-        whole: Rows of the manifest.
+        seconds: Duration of encoding without loading the weights; on Dask, from submission to end.
+        notes: Notes of the encoder for the user.
+        failures: File that lists the failed utterances; None if there are none.
+        shard: Part of the work; '' for all of it.
+        whole: Number of utterances of the manifest.
     """
 
     encoder: str
@@ -67,17 +67,16 @@ class ExtractResult:
 def extract(
     workspace: Workspace, options: ExtractOptions, *, progress: Progress = silent
 ) -> ExtractResult:
-    """Encode the utterances of the manifest whose frames the cache does not hold yet.
+    """Encode the utterances of the manifest that are not cached yet.
 
-    One pass of the encoder fills the stores of all layers. Which utterances are encoded together
-    depends on manifest and options alone, and a batch of which anything is missing is encoded
-    whole: an interrupted run, continued, gives the very frames of an uninterrupted one. So do the
-    parts of ``shard``, which may run at once.
+    One pass of the encoder fills the stores of all layers. Batches depend only on the manifest and
+    the options. A batch with a missing utterance is encoded completely. Resumed runs and parallel
+    parts (``shard``) therefore give the same frames as one uninterrupted run.
 
     Raises:
-        UsageError: ``shard`` is no part, or the encoder has no such layer.
-        SerctlError: An utterance cannot be read (unless ``skip_bad``), the weights are not at
-            hand, or the disk is too small. What was encoded before stays.
+        UsageError: ``shard`` is malformed, or the encoder has no such layer.
+        SerctlError: An utterance cannot be read (unless ``skip_bad``), the weights are missing, or
+            the disk is too small. Frames that were encoded before are kept.
     """
     part = parse_shard(options.shard)
     manifest = read_manifest(workspace.manifest)
@@ -123,7 +122,7 @@ def _list_failures(
     rows: Sequence[Utterance],
     failures: Failures,
 ) -> Path | None:
-    """List what could not be read under the key of every layer."""
+    """List the unreadable utterances under the key of every layer."""
     listed = [
         list_failures(
             workspace.root / FAILURES,

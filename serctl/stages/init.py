@@ -20,14 +20,14 @@ from serctl.files import write_atomic
 from serctl.progress import Progress, silent
 
 DEMO = "demo"
-DEMO_TERMS = "synthetic speech by espeak-ng, made on the user's machine; nobody was recorded"
+DEMO_TERMS = "synthetic speech by espeak-ng, made on the user's machine, without recorded speakers"
 NO_CONSENSUS = frozenset({"o", "x", "xxx"})
-"""Codes of MSP-Podcast (other, no agreement) and IEMOCAP, which are no labels."""
+"""Codes of MSP-Podcast (other, no agreement) and IEMOCAP that are not labels."""
 MANY = 20
-"""Labels from which a column of nearly as many labels as utterances is taken for a wrong one."""
+"""Number of labels from which a column with nearly one label per utterance is refused."""
 
 PROJECT_TEXT = """\
-# Project file of serctl: what no command line has to repeat. Flags go before it.
+# Project file of serctl: default options of all commands. Flags override it.
 # Written by serctl {version} init, from {sources}.
 {terms}
 [paths]                      # relative to this file
@@ -49,10 +49,10 @@ language = "{language}"
 
 @dataclass(frozen=True)
 class Source:
-    """One corpus to read: a known name and its folder, or a table and its columns' names.
+    """A corpus to read: a known name and its folder, or a table and the names of its columns.
 
-    For a table ``name`` is '' and ``root`` is where its relative paths start (None: its folder);
-    ``columns`` and ``splits`` are those of `serctl.data.corpora.table.read_table`.
+    For a table ``name`` is '', and ``root`` is the folder of its relative paths (None: that of the
+    table). ``columns`` and ``splits`` are those of `serctl.data.corpora.table.read_table`.
     """
 
     name: str = ""
@@ -62,7 +62,7 @@ class Source:
     splits: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Let paths be given as strings."""
+        """Convert strings to paths."""
         for name in ("root", "table"):
             if isinstance(path := getattr(self, name), str):
                 object.__setattr__(self, name, Path(path))
@@ -70,9 +70,9 @@ class Source:
 
 @dataclass(frozen=True)
 class InitResult:
-    """What was written, how many utterances of each split and emotion, and what to know of it.
+    """Written files, utterances per split and emotion, and notes for the user.
 
-    ``has_words`` says whether the corpus came with the words of any utterance.
+    ``has_words`` states whether the corpus has transcripts.
     """
 
     project: Path
@@ -96,15 +96,15 @@ def init_project(
     """Write the manifest of one or several corpora and the project file.
 
     Args:
-        folder: Where `serctl.toml` and `manifest.csv` go.
-        sources: Corpora. The demo corpus is made in ``folder/corpus`` unless it has a root. With
-            several, ids and speakers get the corpus' name in front.
-        mapping: Emotions to rename, e.g. ``{"calm": "neutral"}``; to '' makes them unlabelled.
-        drop: Emotions whose utterances are left out.
-        limit: Keep this many utterances, spread over splits and emotions.
-        seed: Of made splits, of ``limit`` and of the demo corpus.
-        overwrite: Replace the files if they are there.
-        progress: Told about the synthesis of the demo corpus.
+        folder: Folder for `serctl.toml` and `manifest.csv`.
+        sources: Corpora. The demo corpus is made in ``folder/corpus`` unless it has a root. If
+            there are several, the name of the corpus precedes ids and speakers.
+        mapping: Emotions to rename, e.g. ``{"calm": "neutral"}``. '' makes them unlabelled.
+        drop: Emotions whose utterances are excluded.
+        limit: Number of utterances to keep, balanced over splits and emotions.
+        seed: Seed of generated splits, of ``limit`` and of the demo corpus.
+        overwrite: Replace existing files.
+        progress: Reports the synthesis of the demo corpus.
 
     Raises:
         UsageError: The project exists already.
@@ -129,9 +129,9 @@ def init_project(
         prefix = f"{_name_of(source)}-" if len(sources) > 1 else ""
         renamed = _rename(corpus.utterances, mapping, dropped)
         _check_labels(source, renamed)
-        found, told = _divide(renamed, seed)
+        found, split_notes = _divide(renamed, seed)
         rows += [_prefix(row, prefix) for row in found] if prefix else found
-        notes += [f"{_name_of(source)}: {note}" for note in (*corpus.notes, *told)]
+        notes += [f"{_name_of(source)}: {note}" for note in (*corpus.notes, *split_notes)]
     notes += find_slips(Counter(row.emotion for row in rows))
     check_manifest(Manifest(tuple(rows)))
     kept = Manifest(tuple(rows)).limit(limit, seed)
@@ -143,7 +143,7 @@ def init_project(
 
 
 def project_text(sources: Sequence[Source]) -> str:
-    """Return the contents of a new project file."""
+    """Return the text of a new project file."""
     shown = ", ".join(f"{_name_of(source)} ({source.root or source.table})" for source in sources)
     specs = {source.name: CORPORA[source.name] for source in sources if source.name in CORPORA}
     noted = {name: f"{spec.terms}; {spec.page}" for name, spec in specs.items()}
@@ -169,17 +169,17 @@ def _read(source: Source, seed: int, progress: Progress) -> Corpus:
     if source.table:
         return read_table(source.table, source.columns, source.root, source.splits)
     if source.root is None:
-        raise UsageError(f"--corpus {source.name} needs its folder: --root DIR")
+        raise UsageError(f"--corpus {source.name} needs the folder of the corpus: --root DIR")
     if source.name == DEMO:
         return Corpus(tuple(make_demo(source.root, seed, progress=progress)))
     return read_corpus(source.name, source.root)
 
 
 def _find_label(word: str, present: Collection[str]) -> str:
-    """Return the label that a word of --map or --drop means.
+    """Return the label of a name in --map or --drop.
 
     Raises:
-        UsageError: No utterance has it: most likely a slip.
+        UsageError: No utterance has the label.
     """
     plain = word.strip().lower()
     for label in (plain, ALIASES.get(plain), CODES.get(plain)):
@@ -187,29 +187,29 @@ def _find_label(word: str, present: Collection[str]) -> str:
             return label
     present = set(present) - {""}
     raise UsageError(
-        f"--map or --drop of '{word}': no utterance has that emotion.{guess(plain, present)} "
-        f"There are: {', '.join(sorted(present))}."
+        f"--map or --drop of '{word}': no utterance has this emotion.{guess(plain, present)} "
+        f"Known: {', '.join(sorted(present))}."
     )
 
 
 def _check_labels(source: Source, rows: Sequence[Utterance]) -> None:
-    """Refuse a corpus without any label, with codes of no label, or of the wrong column.
+    """Check that a corpus has labels, no codes for missing labels, and not too many labels.
 
     Raises:
-        ManifestError: The message names the flag that helps.
+        ManifestError: The check failed. The message names the flag to add.
     """
     counts = Counter(row.emotion for row in rows if row.emotion)
     told_none = source.columns.get("emotion") == ""
     name = f"'{source.table or source.root}'"
     if rows and not counts and not told_none:
         raise ManifestError(
-            f"{name}: no utterance has an emotion. Name its column: --column emotion=YOURS; "
-            f"or say that there is none: --column emotion="
+            f"{name}: no utterance has an emotion. Name the column: --column emotion=YOURS. "
+            f"For a corpus without emotions: --column emotion="
         )
     if codes := sorted(NO_CONSENSUS & set(counts)):
         raise ManifestError(
             f"{name}: '{codes[0]}' marks {counts[codes[0]]} utterances without an agreed emotion. "
-            f"Keep them unlabelled: --map {codes[0]}= ; or leave them out: --drop {codes[0]}"
+            f"To keep them unlabelled: --map {codes[0]}= To exclude them: --drop {codes[0]}"
         )
     if len(counts) > MANY and 2 * len(counts) > len(rows):
         raise ManifestError(
@@ -221,7 +221,7 @@ def _check_labels(source: Source, rows: Sequence[Utterance]) -> None:
 def _rename(
     rows: Iterable[Utterance], mapping: Mapping[str, str], dropped: Collection[str]
 ) -> list[Utterance]:
-    """Leave out dropped emotions, rename the others, and rename the votes for them alike."""
+    """Exclude dropped emotions, and rename emotions and the columns of their votes."""
     kept = []
     for row in rows:
         if row.emotion in dropped:
@@ -237,17 +237,17 @@ def _rename(
 
 
 def _divide(rows: list[Utterance], seed: int) -> tuple[list[Utterance], list[str]]:
-    """Make splits where the corpus has none; tell what is to be known of its own."""
+    """Make splits if the corpus has none, and return notes on its own splits."""
     if not any(row.split for row in rows):
         made, warning = assign_splits(rows, seed)
         return made, [
-            "has no splits of its own: speaker-disjoint ones made",
+            "has no splits: speaker-disjoint splits made",
             *filter(None, [warning]),
         ]
     if leaks := Manifest(tuple(rows)).leaking_speakers():
         return rows, [
-            f"{len(leaks)} speakers are in several splits ({first_few(leaks)}): scores "
-            "on its own splits are too good"
+            f"{len(leaks)} speakers are in several splits ({first_few(leaks)}), so metrics on "
+            "these splits are optimistic"
         ]
     return rows, []
 

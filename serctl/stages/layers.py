@@ -1,4 +1,4 @@
-"""`serctl layers`: which layer of an encoder to store, before any frame is stored."""
+"""`serctl layers`: compare the layers of an encoder before frames are stored."""
 
 import json
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ from serctl.progress import Progress, silent
 
 @dataclass(frozen=True)
 class LayersResult:
-    """What a comparison of layers found.
+    """Result of a comparison of layers.
 
     Attributes:
-        document: The scores.
-        path: Where the document is kept.
-        curve: The same as a picture, SVG.
-        present: Utterances that had been encoded before.
+        document: Scores of all layers.
+        path: File of the document.
+        curve: SVG file with a plot of the scores.
+        present: Utterances that were encoded before.
         encoded: Utterances encoded now.
         failed: Utterances that could not be read.
     """
@@ -52,9 +52,9 @@ def layers(
 ) -> LayersResult:
     """Compare all layers of an encoder on the labelled utterances of train and dev.
 
-    One pass of the encoder keeps mean and deviation of every layer. Then each layer gets a logistic
-    regression, cross-validated over speakers. Both passes and scores are kept: an interrupted
-    comparison continues, and one with more utterances encodes only those.
+    One pass of the encoder stores mean and standard deviation of every layer. A logistic regression
+    per layer is then cross-validated over speakers. Moments and scores are cached: an interrupted
+    comparison continues, and a larger one encodes only the new utterances.
 
     Raises:
         UsageError: The encoder has no layers.
@@ -65,14 +65,17 @@ def layers(
     labelled = manifest.where(lambda row: row.split in ("train", "dev") and bool(row.emotion))
     rows = sorted(labelled, key=lambda row: row.utterance_id)
     if not rows:
-        raise ManifestError("No utterance of train or dev has an emotion to compare layers by.")
-    choose_folds(rows, options.folds, options.seed)  # refused before the encoder runs
+        raise ManifestError(
+            "No utterance of train or dev has an emotion, expected labels to compare layers. "
+            "Check the manifest: serctl manifest stats"
+        )
+    choose_folds(rows, options.folds, options.seed)  # fails before the encoder runs
     with SourceHasher(workspace.cache) as hasher:
         moments = LayerMoments(workspace, copy_options(ExtractOptions, options), hasher)
         missing = moments.find_missing(rows)
         encoded, failed = 0, frozenset[str]()
         if missing:
-            # Only what is missing: unlike frames, moments need not be the same bits when resumed.
+            # Encode only missing utterances: unlike frames, moments need not be bit-identical.
             left = [row for row in rows if row.utterance_id in missing]
             done = moments.run(left, missing, progress=progress)
             encoded, failed = done.encoded, frozenset(done.failures)
@@ -93,7 +96,7 @@ def layers(
 
 
 def _hash_data(store: FeatureStore, rows: Sequence[Utterance], options: LayersOptions) -> str:
-    """Return a hash of everything that the scores depend on."""
+    """Return a hash of the data and options that the scores depend on."""
     facts = [
         [row.utterance_id, store.source_of(row.utterance_id), row.emotion, row.speaker]
         for row in rows
@@ -107,7 +110,7 @@ def _read_kept(path: Path, data: str) -> LayersDocument | None:
     """Return the scores of an earlier call on the same data."""
     if not path.is_file():
         return None
-    with suppress(ReportError):  # of another version: computed again
+    with suppress(ReportError):  # scores of another version are computed again
         document = LayersDocument.read(path)
         return document if document.data == data else None
     return None

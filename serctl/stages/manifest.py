@@ -1,4 +1,4 @@
-"""Look at manifests before work is spent on them; divide and join them."""
+"""`serctl manifest`: check, describe, split and merge manifests."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ from serctl.progress import Advance, Progress, silent
 
 @dataclass(frozen=True)
 class AudioProblem:
-    """An utterance whose audio cannot be used, and why."""
+    """An utterance with unusable audio, and the reason."""
 
     utterance_id: str
     split: str
@@ -30,7 +30,7 @@ class AudioProblem:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What `check_audio` found: unusable audio, and ids of utterances with the same samples."""
+    """Result of `check_audio`: unusable audio, and ids of utterances with the same samples."""
 
     num_utterances: int
     problems: tuple[AudioProblem, ...]
@@ -39,13 +39,13 @@ class CheckResult:
 
     @property
     def usable(self) -> bool:
-        """Whether every utterance can be used and no audio is in two splits."""
+        """Whether all audio is usable and no audio is in two splits."""
         return not (self.problems or self.leaks)
 
 
 @dataclass(frozen=True)
 class SplitStats:
-    """One split in figures; durations in seconds, speakers without the unknown."""
+    """Statistics of one split: durations in seconds, speakers without unknown ones."""
 
     emotions: dict[str, int]
     speakers: int
@@ -59,7 +59,7 @@ class SplitStats:
 
 @dataclass(frozen=True)
 class ManifestStats:
-    """A manifest in figures, split by split, and what is in more than one split."""
+    """Statistics of each split, and speakers and transcripts that are in several splits."""
 
     splits: dict[str, SplitStats]
     leaking_speakers: dict[str, tuple[str, ...]]
@@ -70,8 +70,8 @@ def check_audio(manifest: Manifest | Path | str, *, progress: Progress = silent)
     """Decode every file and compare the samples.
 
     Returns:
-        Audio that is missing, unreadable, empty, silent or not finite; groups of utterances with
-        the same samples, ``leaks`` across splits and ``duplicates`` within one.
+        Audio that is missing, unreadable, empty, silent or not finite, and groups of utterances
+        with the same samples: ``leaks`` across splits and ``duplicates`` within a split.
     """
     rows = _open(manifest).utterances
     found: dict[str, list[Utterance]] = {}
@@ -97,7 +97,7 @@ def check_audio(manifest: Manifest | Path | str, *, progress: Progress = silent)
 
 
 def _digest(row: Utterance) -> tuple[str, str]:
-    """Return a hash of the samples or what is wrong with them."""
+    """Return a hash of the samples and '', or '' and the problem."""
     try:
         samples = read_audio(row.path, row.start, row.end)
         return hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest(), ""
@@ -112,7 +112,7 @@ def _ids(groups: Iterable[Sequence[Utterance]]) -> tuple[tuple[str, ...], ...]:
 def describe_manifest(
     manifest: Manifest | Path | str, *, progress: Progress = silent
 ) -> ManifestStats:
-    """Count emotions, speakers, votes and hours; durations come from the files' headers."""
+    """Count emotions, speakers, votes and hours. Durations are read from file headers."""
     manifest = _open(manifest)
     with progress.task("measure audio", len(manifest), "utterances") as advance:
         splits = {
@@ -158,15 +158,15 @@ def split_manifest(
     all_train: bool = False,
     overwrite: bool = False,
 ) -> Manifest:
-    """Write a manifest with new splits: made, or of the folds that its column ``fold`` names.
+    """Write a manifest with new splits: generated, or from its column ``fold``.
 
     Args:
         source: Manifest or table.
         target: Manifest to write.
-        seed: Of made splits, which are speaker-disjoint and class-stratified.
-        test_folds: Folds that become test; what is not test or dev becomes train.
+        seed: Seed of generated splits, which are speaker-disjoint and class-stratified.
+        test_folds: Folds that become test. Folds that are neither test nor dev become train.
         dev_folds: Folds that become dev.
-        all_train: Everything becomes train, to be judged out of fold.
+        all_train: Use all utterances as train, for evaluation out of fold.
         overwrite: Replace ``target``.
 
     Raises:
@@ -174,7 +174,7 @@ def split_manifest(
         ManifestError: There are fewer than three speakers, or no such fold.
     """
     if all_train and (test_folds or dev_folds):
-        raise UsageError("--all-train leaves nothing to --test-fold and --dev-fold; choose one.")
+        raise UsageError("--all-train excludes --test-fold and --dev-fold. Leave one of them out.")
     rows: Sequence[Utterance] = read_table(Path(source), {}).utterances
     if all_train or test_folds or dev_folds:
         rows = split_by_fold(rows, test_folds, dev_folds)
@@ -190,13 +190,15 @@ def merge_manifests(
     prefixes: Sequence[str] = (),
     overwrite: bool = False,
 ) -> Manifest:
-    """Write one manifest of several; ``prefixes`` go before ids and speakers.
+    """Merge several manifests into one. ``prefixes`` precede ids and speakers.
 
     Raises:
-        UsageError: ``target`` exists, the prefixes are not one for each, or ids clash without them.
+        UsageError: ``target`` exists, the number of prefixes differs, or ids clash without them.
     """
     if prefixes and len(prefixes) != len(sources):
-        raise UsageError(f"{len(sources)} manifests but {len(prefixes)} --prefix: one for each.")
+        raise UsageError(
+            f"{len(prefixes)} --prefix, expected one for each of {len(sources)} manifests."
+        )
     manifests = [read_manifest(Path(source)) for source in sources]
     rows = [
         replace(
@@ -210,8 +212,8 @@ def merge_manifests(
     counts = Counter(row.utterance_id for row in rows)
     if clashes := sorted(name for name in counts if counts[name] > 1):
         raise UsageError(
-            f"{len(clashes)} ids are in several manifests ({first_few(clashes)}). "
-            f"Keep them apart with one --prefix for each."
+            f"{len(clashes)} ids are in several manifests ({first_few(clashes)}), expected unique "
+            f"ids. Add one --prefix for each manifest."
         )
     return _write(rows, Path(target), overwrite)
 

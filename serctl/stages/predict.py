@@ -1,4 +1,4 @@
-"""`serctl predict`: any recordings through a trained system."""
+"""`serctl predict`: predict the emotions of recordings with a trained system."""
 
 import math
 import time
@@ -24,23 +24,23 @@ from serctl.system.predictor import Predictor
 from serctl.system.utterances import LoadedUtterance
 
 READ_AHEAD = 8
-"""Files that are decoded while the networks work on others."""
+"""Number of files that are decoded ahead of the networks."""
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What was predicted.
+    """Predictions for recordings.
 
     Attributes:
         model: Name of the system.
-        labels: Its emotions.
-        predictions: Of utterances and segments, in the order of the files.
-        failures: File, segment's beginning in seconds, and why there is no prediction.
-        recordings: Files that were cut into segments.
-        audio_seconds: Length of all that was predicted.
-        loading_seconds: How long loading took.
-        seconds: How long predicting took, reading the files included.
-        notes: What a user should know.
+        labels: Emotions of the system.
+        predictions: Predictions of utterances and segments, in the order of the files.
+        failures: File, start of the segment in seconds, and reason of each missing prediction.
+        recordings: Number of files that were cut into segments.
+        audio_seconds: Length of the predicted audio.
+        loading_seconds: Duration of loading the system.
+        seconds: Duration of reading and predicting the files.
+        notes: Notes for the user.
     """
 
     model: str
@@ -61,28 +61,28 @@ def predict(
     tell: Callable[[Prediction], None] = lambda prediction: None,
     progress: Progress = silent,
 ) -> PredictResult:
-    """Predict the emotions in files and folders; long recordings are cut at their pauses.
+    """Predict the emotions in files and folders. Long recordings are cut at their pauses.
 
-    Predictions are made in the order of the files, a few at a time, and ``tell`` hears of each at
-    once: what it kept of them survives an error in a later file.
+    Files are predicted in order, a few at a time. ``tell`` receives each prediction at once, so
+    that predictions survive an error in a later file.
 
     Args:
-        workspace: The project, if there is one; a bundle needs none.
+        workspace: The project. A bundle needs none.
         options: See `PredictOptions`.
-        tell: Hears of each prediction as soon as it is made.
-        progress: Hears of every finished file.
+        tell: Receives each prediction as soon as it is made.
+        progress: Reports every finished file.
 
     Raises:
-        SerctlError: The model cannot be loaded; or audio cannot be used, unless ``skip_bad``.
+        SerctlError: The model cannot be loaded, or audio is unusable (unless ``skip_bad``).
     """
     if not options.model:
-        raise UsageError("No model is named. Give a bundle, stacker or run: --model NAME")
+        raise UsageError("No model given. Name a bundle, stacker or run: --model NAME")
     paths = find_recordings(options.audio)
     if options.speaker_per == "folder":
-        paths = sorted(paths, key=lambda path: path.parent)  # a speaker's files one after another
+        paths = sorted(paths, key=lambda path: path.parent)  # group the files of each speaker
     if absent := [path for path in paths if not path.exists() and not options.skip_bad]:
         raise AudioError(
-            f"Audio that does not exist: {first_few(absent)}. To predict the others: --skip-bad"
+            f"Audio files do not exist: {first_few(absent)}. To predict the others: --skip-bad"
         )
     words = read_words(Path(options.transcripts)) if options.transcripts else None
     started = time.monotonic()
@@ -101,7 +101,7 @@ def predict(
             elif options.skip_bad:
                 failures.append((one.name, one.start, str(found)))
             else:
-                raise type(found)(f"{found} To leave out what cannot be predicted: --skip-bad")
+                raise type(found)(f"{found} To continue without such files: --skip-bad")
             if recordings.is_last(one):
                 advance()
     return PredictResult(
@@ -118,7 +118,7 @@ def predict(
 
 
 class _Recordings:
-    """Reads files ahead of the predictor: an utterance each, or the segments of a long one.
+    """Reads files ahead of the predictor. A long file is cut into segments.
 
     Attributes:
         cut: Files that were cut into segments.
@@ -131,13 +131,13 @@ class _Recordings:
         self._last: set[LoadedUtterance] = set()
         if predictor.reads_speakers and options.speaker_per == "none":
             predictor.note(
-                "The model was trained on frames standardised per speaker, and reads these "
-                "recordings without. Where recordings share a speaker: --speaker-per folder"
+                "The model was trained on frames standardised per speaker. These recordings are "
+                "predicted without. If recordings share a speaker: --speaker-per folder"
             )
         self.cut = 0
 
     def read(self, paths: Sequence[Path]) -> Iterator[LoadedUtterance]:
-        """Yield the utterances of all files in order; a bad file is one with an error."""
+        """Yield the utterances of all files in order. An unreadable file yields an error."""
         opened = run_ahead(capture(self._open), paths, ahead=READ_AHEAD)
         for path, found in zip(paths, opened, strict=True):
             if isinstance(found, SerctlError):
@@ -148,23 +148,23 @@ class _Recordings:
             yield from found
 
     def _name_speaker(self, path: Path) -> str:
-        """Return what all recordings of a speaker have in common; '' if nothing is known."""
+        """Return the speaker's name: the file, its folder or ``all``; '' if unknown."""
         names = {"file": path, "folder": path.parent, "all": "all"}
         return str(names.get(self._options.speaker_per, ""))
 
     def is_last(self, utterance: LoadedUtterance) -> bool:
-        """Return whether a file is done with this utterance."""
+        """Return whether this is the last utterance of its file."""
         if last := utterance in self._last:
             self._last.remove(utterance)
         return last
 
     def _open(self, path: Path) -> list[LoadedUtterance]:
-        """Read one file. Transcripts that are given are of whole files: those are never cut."""
+        """Read one file. Given transcripts belong to whole files, so these are not cut."""
         waveform = read_audio(path)
         if self._words is not None:
             if path.stem not in self._words:
                 raise TranscriptsError(
-                    f"'{path}': no words for utterance '{path.stem}' in "
+                    f"'{path}': no transcript of utterance '{path.stem}' in "
                     f"'{self._options.transcripts}'."
                 )
             return [LoadedUtterance(str(path), waveform, text=self._words[path.stem])]
@@ -175,15 +175,15 @@ class _Recordings:
 
 
 def read_words(path: Path) -> dict[str, str]:
-    """Read the words of recordings by the stem of their file, from any transcripts CSV."""
+    """Return transcripts by file stem, from a CSV with the columns utterance_id and text."""
     return {row.utterance_id: row.text for row in read_rows(path)}
 
 
 def speed_of(result: PredictResult) -> str:
-    """Return how fast it was, in one line."""
+    """Return a line with the speed of the prediction."""
     rate = result.audio_seconds / result.seconds if result.seconds else math.inf
     return (
-        f"{count(len(result.predictions), 'prediction')} of {result.audio_seconds:,.1f} s of "
+        f"{count(len(result.predictions), 'prediction')} for {result.audio_seconds:,.1f} s of "
         f"audio in {result.seconds:,.1f} s: {rate:,.1f} s of audio per second "
-        f"(and {result.loading_seconds:,.1f} s to load)"
+        f"(loading: {result.loading_seconds:,.1f} s)"
     )

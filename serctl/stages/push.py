@@ -1,4 +1,4 @@
-"""`serctl bundle push`: a bundle on the Hugging Face hub, in one commit."""
+"""`serctl bundle push`: upload a bundle to the Hugging Face hub in one commit."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 CARD = "README.md"
 MAKE_SECONDS = 3 * HUB_SECONDS
-"""How long up to three questions, which precede the upload, may take."""
+"""Maximum seconds of the requests before the upload."""
 
 
 @dataclass(frozen=True)
 class PushResult:
-    """A bundle that is on the hub.
+    """Result of an upload.
 
     Attributes:
-        model: ``hf:OWNER/NAME@COMMIT``, the name by which `serctl predict` finds it.
+        model: ``hf:OWNER/NAME@COMMIT``, the name for `serctl predict --model`.
         url: Page of the commit.
         commit: Hash of the commit.
         files: Number of files of the bundle.
-        notes: What a user should know.
+        notes: Notes for the user.
     """
 
     model: str
@@ -40,12 +40,12 @@ class PushResult:
 
 
 def push_bundle(options: PushOptions, *, progress: Progress = silent) -> PushResult:
-    """Check a bundle and upload it; files that the repository held before are removed.
+    """Check a bundle and upload it. Older files in the repository are removed.
 
-    One commit holds everything, so a reader sees the old bundle or the new one.
+    The upload is one commit, so a reader sees the old bundle or the new one.
 
     Raises:
-        CheckpointError: The folder is no whole bundle.
+        CheckpointError: The folder is not a complete bundle.
         UsageError: The repository is not of the form OWNER/NAME.
         HubError: There is no token, it may not write there, or the hub cannot be reached.
     """
@@ -57,7 +57,7 @@ def push_bundle(options: PushOptions, *, progress: Progress = silent) -> PushRes
     bundle = open_bundle(Path(options.folder).expanduser())
     if get_token() is None:
         raise HubError(
-            f"Pushing to '{name.repository}' needs a token of the hub. Run: hf auth login"
+            f"No token of the hub found, needed to push to '{name.repository}'. Run: hf auth login"
         )
     api = HfApi()
     with progress.task(f"push {name.repository}", 2) as advance, hub_errors(name.repository):
@@ -82,12 +82,12 @@ def push_bundle(options: PushOptions, *, progress: Progress = silent) -> PushRes
 
 
 def _make_repository(api: "HfApi", repository: str, options: PushOptions) -> None:
-    # Only a new repository is made private by this; what is public already would stay so.
+    # The hub makes only new repositories private. An existing public one would stay public.
     api.create_repo(repository, private=options.private or None, exist_ok=True)
     if options.private and not api.model_info(repository).private:
         raise HubError(
-            f"'{repository}' is there already and public; nothing was uploaded. Make it private in "
-            f"its settings, name another repository, or leave out --private."
+            f"'{repository}' is public, expected a private or new repository. Uploaded no file. "
+            f"Make it private in its settings, name another one, or leave out --private."
         )
     if options.revision != NEWEST:
         api.create_branch(repository, branch=options.revision, exist_ok=True)
@@ -98,13 +98,13 @@ def _list_notes(bundle: Bundle) -> tuple[str, ...]:
     local = [row.encoder for row in bundle.document.encoders if row.weights == "local"]
     if local:
         notes.append(
-            f"{', '.join(local)}: weights from this machine, which the bundle does not hold. "
-            f"Whoever loads it must have the same files."
+            f"{', '.join(local)}: weights from this machine, not contained in the bundle. Users of "
+            f"the bundle need the same files."
         )
     card = bundle.folder / CARD
     if not card.is_file() or not card.read_text(encoding="utf-8").startswith("---"):
         notes.append(
-            f"{CARD} has no header for the hub: the bundle is of an older serctl. "
+            f"{CARD} has no header for the hub, because an older serctl made the bundle. "
             f"Make it again with: serctl bundle make --overwrite"
         )
     return tuple(notes)

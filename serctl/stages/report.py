@@ -1,4 +1,4 @@
-"""`serctl report`: an evaluation as a page to look at, or as a table for a paper."""
+"""`serctl report`: write an evaluation as an HTML page or as a table for a paper."""
 
 import json
 import os
@@ -35,7 +35,7 @@ ENDINGS = {"html": ".html", "md": ".md", "csv": ".csv", "latex": ".tex", "json":
 
 @dataclass(frozen=True)
 class ReportResult:
-    """What was written: ``output`` in ``format``, from the evaluation ``source``."""
+    """The written file ``output`` in ``format``, from the evaluation ``source``."""
 
     source: Path
     output: Path
@@ -51,16 +51,16 @@ def report(
     """Write an evaluation as one HTML file, or its results table as Markdown, CSV, LaTeX or JSON.
 
     Raises:
-        ReportError: There is no evaluation, it is of another version or would be overwritten, or
-            Plotly is missing.
-        UnknownNameError: No evaluation has that name, or a suffix says no format.
+        ReportError: There is no evaluation, it is of another version, ``output`` would overwrite
+            it, or Plotly is missing.
+        UnknownNameError: No evaluation has this name, or the suffix belongs to no format.
     """
     source = find_evaluation(workspace, options.name)
     document = Report.read(source)
     kind = options.format or choose_format(options.output)
     output = Path(options.output or source.with_suffix(ENDINGS[kind]))
     if output.resolve() == source.resolve():
-        raise ReportError(f"'{output}' is the evaluation itself; name another file with --output.")
+        raise ReportError(f"'{output}' is the evaluation itself. Name another file: --output FILE")
     configs = _read_configs(workspace, document)
     published = pair_published(document, configs)
     notes: tuple[str, ...] = ()
@@ -81,10 +81,10 @@ def report(
 
 
 def find_evaluation(workspace: Workspace, name: str = "") -> Path:
-    """Return the JSON file of an evaluation by name or path; without a name the newest.
+    """Return the JSON file of an evaluation by name or path; the newest without a name.
 
     Raises:
-        ReportError: Nothing was evaluated yet.
+        ReportError: There is no evaluation yet.
         UnknownNameError: There is no evaluation of that name.
     """
     found = sorted(workspace.reports.glob("*.json"), key=lambda path: path.stat().st_mtime)
@@ -99,16 +99,16 @@ def find_evaluation(workspace: Workspace, name: str = "") -> Path:
 
 
 def _is_evaluation(path: Path) -> bool:
-    """Whether a file begins as evaluations do: tables for papers may lie beside them."""
+    """Whether a JSON file is an evaluation. Tables for papers may be in the same folder."""
     with path.open("rb") as file:
         return b'"serctl_report"' in file.read(64)
 
 
 def choose_format(output: str) -> str:
-    """Return the format that a file's suffix stands for; ``html`` without a file.
+    """Return the format of a file's suffix; ``html`` without a file.
 
     Raises:
-        UnknownNameError: The suffix stands for none.
+        UnknownNameError: The suffix belongs to no format.
     """
     suffix = Path(output).suffix.lower()
     if output and suffix not in SUFFIXES:
@@ -117,7 +117,7 @@ def choose_format(output: str) -> str:
 
 
 def write_table(kind: str, document: Report, published: list[PublishedPair]) -> str:
-    """Return the results as text in one of the formats that are no page."""
+    """Return the results table as Markdown, CSV, LaTeX or JSON."""
     if kind == "md":
         return to_markdown(document) + to_markdown_published(published)
     records = make_records(document, published)
@@ -138,14 +138,14 @@ def lay_out_page(
     configs: Mapping[str, RunConfig],
     published: list[PublishedPair],
 ) -> "Page":
-    """Gather from runs, stackers and transcripts what the evaluation itself does not hold."""
+    """Collect the page's content from the evaluation, runs, stackers and transcripts."""
     from serctl.page.document import Page
 
     rows = document.utterances
     words, words_from = _find_words(workspace, rows)
     notes = [
-        f"{system.name} was trained again since: its curve is not of the run that was evaluated. "
-        f"Run: serctl evaluate"
+        f"{system.name} was trained again since the evaluation, so its curve belongs to another "
+        f"run. Run: serctl evaluate"
         for system in document.systems
         if (then := system.facts.run_hash)
         and (config := configs.get(system.name))
@@ -154,7 +154,7 @@ def lay_out_page(
     folder = output.parent.resolve()
     missing = sum(not Path(path).is_file() for path in rows.path)
     if missing:
-        notes.append(f"{missing} of {len(rows.path)} audio files are not where they were.")
+        notes.append(f"{missing} of {len(rows.path)} audio files no longer exist.")
     return Page(
         name=source.stem,
         report=document,
@@ -173,7 +173,7 @@ def lay_out_page(
 
 
 def _name_stretch(rows: UtteranceColumns, i: int) -> str:
-    """Return the media fragment that makes a player play the part of the file."""
+    """Return the media fragment of an utterance that is a part of a file."""
     if not rows.stretch:
         return ""
     start, end = rows.stretch[i]
@@ -187,7 +187,7 @@ def _list_encoders(configs: Mapping[str, RunConfig]) -> set[str]:
 def _read_layer_weights(
     workspace: Workspace, configs: Mapping[str, RunConfig]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the learned weights of the runs that sum layers."""
+    """Return the learned layer weights of runs with layer sums."""
     paths = {name: workspace.runs / name / SUMMARY for name in configs}
     found = {
         name: RunSummary.read(path).layer_weights for name, path in paths.items() if path.is_file()
@@ -200,7 +200,7 @@ def link_to(path: Path, folder: Path) -> str:
 
     Args:
         path: The file.
-        folder: Where the page is; resolved.
+        folder: Folder of the page, resolved.
 
     Example:
         >>> link_to(Path("/corpus/a b#1.wav"), Path("/project/reports"))
@@ -211,7 +211,7 @@ def link_to(path: Path, folder: Path) -> str:
     except ValueError:
         return path.resolve().as_uri()
     link = f"./{relative.as_posix()}" if ":" in relative.parts[0] else relative.as_posix()
-    return quote(os.fsencode(link))  # bytes: a file's name need not be UTF-8
+    return quote(os.fsencode(link))  # bytes, because file names may not be UTF-8
 
 
 def _read_configs(workspace: Workspace, document: Report) -> dict[str, RunConfig]:
@@ -225,10 +225,10 @@ def _read_configs(workspace: Workspace, document: Report) -> dict[str, RunConfig
 
 
 def _find_words(workspace: Workspace, rows: UtteranceColumns) -> tuple[list[str], str]:
-    """Return each utterance's words, the corpus' own before recognised ones, and their source."""
+    """Return the transcripts of the corpus, else those of the recogniser, and their source."""
     given = rows.transcript
     if None not in given:
-        return [text or "" for text in given], "Words are the corpus' own."
+        return [text or "" for text in given], "Transcripts are from the corpus."
     try:
         recognised = read_transcripts(workspace.transcripts)
     except SerctlError:
@@ -237,13 +237,13 @@ def _find_words(workspace: Workspace, rows: UtteranceColumns) -> tuple[list[str]
         recognised.texts.get(name, "") if text is None else text
         for name, text in zip(rows.utterance_id, given, strict=True)
     ]
-    return words, f"Words were recognised ({recognised.source})."
+    return words, f"Transcripts are from {recognised.source}."
 
 
 def _read_curves(workspace: Workspace, configs: Mapping[str, RunConfig]) -> Iterable["Curve"]:
-    """Yield the curves of the evaluated runs, and of those that are still in training.
+    """Yield the training curves of the evaluated runs and of unfinished runs.
 
-    A run of fold models alone has their mean; while it trains, each of them has a curve.
+    A finished run of fold models has their mean. An unfinished one has a curve for each fold.
     """
     from serctl.page.figures import Curve
 
@@ -271,7 +271,7 @@ def _read_curves(workspace: Workspace, configs: Mapping[str, RunConfig]) -> Iter
 
 
 def _find_unfinished(workspace: Workspace) -> list[str]:
-    """Return the runs without a summary: they train now, or were interrupted."""
+    """Return the runs without a summary, which are in training or were interrupted."""
     folders = sorted(path for path in workspace.runs.glob("[!.]*") if path.is_dir())
     return [folder.name for folder in folders if not (folder / SUMMARY).is_file()]
 

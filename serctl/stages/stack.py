@@ -1,4 +1,4 @@
-"""`serctl stack`: a second-level classifier over the logits of the trained models."""
+"""`serctl stack`: fit a second-level classifier on the logits of the trained models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,8 +35,8 @@ KINDS = {"folds": "fold models", "main": "main model"}
 class SplitPredictions(NamedTuple):
     """Probabilities ``(N, C)`` of a split.
 
-    ``in_sample`` says per row whether a base model was trained on the utterance; ``unread`` are the
-    ids that one of them could not read.
+    ``in_sample`` marks utterances that a base model was trained on. ``unread`` are the ids of
+    utterances that a base model could not read.
     """
 
     ids: tuple[str, ...]
@@ -47,11 +47,11 @@ class SplitPredictions(NamedTuple):
 
 @dataclass(frozen=True)
 class StackResult:
-    """What `serctl stack` did.
+    """Result of `serctl stack`.
 
-    ``kind`` is the stacker that was fitted, and ``verdict`` says how it stands against its models.
-    ``splits`` are those the stacker's probabilities were written for; ``comparison`` is there
-    with ``--compare``, which fits nothing that is kept.
+    ``kind`` is the fitted stacker, and ``verdict`` compares it with its base models. ``splits``
+    are the splits with written probabilities. ``comparison`` is the result of ``--compare``, which
+    writes no stacker.
     """
 
     name: str
@@ -72,9 +72,9 @@ def stack(
 ) -> StackResult:
     """Fit a stacker on logits of utterances its base models did not train on, and apply it.
 
-    Without ``options.models`` every run that has such logits is a base model. The folder
-    ``stackers/<name>/`` gets the stacker and its probabilities for every other split that all
-    base models have logits for.
+    Without ``options.models`` every run with such logits is a base model. The folder
+    ``stackers/<name>/`` holds the stacker and its probabilities for every other split with logits
+    of all base models.
 
     Raises:
         LogitsError: Logits are missing, in-sample, of other labels or utterances, or a class is
@@ -85,7 +85,7 @@ def stack(
     systems = find_systems(workspace, options.models) or [
         system for system in list_systems(workspace) if system.kind == "run"
     ]
-    # One order whatever the command line's: trees draw their features by position.
+    # Fixed order, independent of the command line: trees draw their features by position.
     systems = sorted(systems, key=lambda system: system.name)
     rows = collect_stacking_set(
         systems,
@@ -119,7 +119,7 @@ def stack(
         )
         return result(kind=options.stacker, comparison=comparison, notes=notes)
     if problem and options.stacker not in AVERAGES:
-        notes += (f"{problem}. This stacker is the average.",)
+        notes += (f"{problem}. The average is used instead.",)
         options = replace(options, stacker=AVERAGE)
     elif options.stacker == AUTO:
         kind, why = choose_kind(rows, num_folds=options.folds, seed=options.seed, progress=progress)
@@ -137,7 +137,7 @@ def stack(
     if trained.importances is not None and not trained.importances.any():
         notes += (
             f"'{name}' predicts the same for all utterances: {len(rows.targets)} rows are too few "
-            f"for its trees to split. Use --balance weights or --stacker mean-probabilities.",
+            f"to split its trees. Use --balance weights or --stacker mean-probabilities.",
         )
     verdict = "" if problem else _assess(rows, options, progress)
     return result(kind=options.stacker, splits=tuple(predictions), notes=notes, verdict=verdict)
@@ -154,14 +154,14 @@ def _check_rows(rows: StackingSet, systems: Sequence[System], manifest: Manifest
 
 
 def _assess(rows: StackingSet, options: StackOptions, progress: Progress) -> str:
-    """Return how the stacker stands against its rivals, or why that cannot be said."""
+    """Return a comparison of the stacker with its base models, or why there is none."""
     make = partial(_make, options, rows.joined.labels)
     try:
         found = assess_stacker(
             rows, make, num_folds=options.folds, seed=options.seed, progress=progress
         )
     except (LogitsError, ManifestError) as error:
-        return f"Too few utterances or speakers to compare it with its models: {error}"
+        return f"Too few utterances or speakers to compare the stacker with its models: {error}"
     return str(found)
 
 
@@ -188,7 +188,7 @@ def _list_unexported(workspace: Workspace) -> list[str]:
 
 
 def default_name(options: StackOptions) -> str:
-    """Return the folder's name: the kind, and what is not the default about it."""
+    """Return the name of the folder: the kind, and options that differ from the default."""
     parts = [options.stacker]
     parts += [f"fold{options.fold}"] if options.fold is not None else []
     parts += [options.stack_on] if options.stack_on != "oof" else []
@@ -198,7 +198,7 @@ def default_name(options: StackOptions) -> str:
 def _fit(
     rows: StackingSet, options: StackOptions, progress: Progress
 ) -> tuple[TrainedStacker, NDArray[np.float64] | None]:
-    """Return the stacker and, if it was fitted on dev, cross-fitted probabilities for dev."""
+    """Return the stacker and, if fitted on dev, cross-fitted probabilities for dev."""
     labels = rows.joined.labels
     make = partial(_make, options, labels)
     stacker = make()
@@ -225,12 +225,12 @@ def _apply(
     rows: StackingSet,
     limit: int | None,
 ) -> dict[str, SplitPredictions]:
-    """Return the predictions for every split that all base models have logits for."""
+    """Return the predictions for every split with logits of all base models."""
     predictions: dict[str, SplitPredictions] = {}
     for split in manifest.splits:
         ids = manifest.select(split).limit(limit).ids
         parts = [system.load(split, ids) for system in systems]
-        # Base models are trained on train: probabilities there would be in-sample.
+        # Base models were trained on train, so probabilities there would be in-sample.
         if split in ("train", rows.split) or not all(parts):
             continue
         found = [part for part in parts if part is not None]
@@ -272,7 +272,7 @@ def _write(
     trained: TrainedStacker,
     predictions: dict[str, SplitPredictions],
 ) -> None:
-    """Write the stacker and its predictions as one folder, in place of an older one."""
+    """Write the stacker and its predictions as one folder, which replaces an older one."""
     fitted_on = trained.fitted_on
     with write_folder(folder) as new:
         save_stacker(new, trained)

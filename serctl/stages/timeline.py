@@ -1,4 +1,4 @@
-"""`serctl predict --every`: the emotions of recordings over time."""
+"""`serctl predict --every`: predict the emotions of recordings over time."""
 
 import time
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ from serctl.timeline.course import Timeline
 
 @dataclass(frozen=True)
 class RecordingTimelines:
-    """One recording over time.
+    """Timelines of one recording.
 
     Attributes:
-        path: The file.
-        timelines: One for each channel.
-        sound: The channels ``(num_samples, num_channels)``, 16 kHz, to be played.
+        path: Audio file.
+        timelines: One timeline for each channel.
+        sound: Channels ``(num_samples, num_channels)`` at 16 kHz, for playback.
     """
 
     path: Path
@@ -42,14 +42,14 @@ class RecordingTimelines:
 
 @dataclass(frozen=True)
 class TimelinesResult:
-    """What was predicted.
+    """Timelines of several recordings.
 
     Attributes:
         model: Name of the system.
-        recordings: In the order of the files.
-        failures: File, and why it has no timeline.
-        seconds: How long predicting took, reading the files included.
-        notes: What a user should know.
+        recordings: Recordings in the order of the files.
+        failures: Files without a timeline, and the reason.
+        seconds: Duration of reading and predicting the files.
+        notes: Notes for the user.
     """
 
     model: str
@@ -62,29 +62,29 @@ class TimelinesResult:
 def predict_timelines(
     workspace: Workspace | None, options: PredictOptions, *, progress: Progress = silent
 ) -> TimelinesResult:
-    """Predict the emotions of recordings over time, each channel by itself if asked for.
+    """Predict the emotions of recordings over time, with ``channels`` separately per channel.
 
     Args:
-        workspace: The project, if there is one; a bundle needs none.
-        options: See `PredictOptions`; ``every`` is the step.
-        progress: Hears of every finished file.
+        workspace: The project. A bundle needs none.
+        options: See `PredictOptions`. ``every`` is the step.
+        progress: Reports every finished file.
 
     Raises:
-        SerctlError: The model cannot be loaded; or audio cannot be used, unless ``skip_bad``.
+        SerctlError: The model cannot be loaded, or audio is unusable (unless ``skip_bad``).
     """
     if not options.model:
-        raise UsageError("No model is named. Give a bundle, stacker or run: --model NAME")
+        raise UsageError("No model given. Name a bundle, stacker or run: --model NAME")
     if options.transcripts:
         raise UsageError(
-            "--transcripts does not say when each word was spoken, so it cannot be used with "
-            "--every. Name a recogniser instead: --recogniser whisper-large-v3"
+            "--transcripts has no times of words, so it cannot be used with --every. Name a "
+            "recogniser instead: --recogniser whisper-large-v3"
         )
     paths = find_recordings(options.audio)
     parts = find_parts(options.model, workspace)
     if options.speaker_per != "none":
         raise UsageError(
-            f"--speaker-per {options.speaker_per} with --every: predictions over time read every "
-            "recording without its speaker. Leave one of the flags out."
+            f"--speaker-per {options.speaker_per} cannot be used with --every, which does not "
+            "standardise per speaker. Leave one of the flags out."
         )
     predictor = Predictor(parts, options, workspace.weights if workspace else None)
     started = time.monotonic()
@@ -109,7 +109,7 @@ def predict_recording(
     """Predict one recording over time.
 
     Raises:
-        SerctlError: It cannot be read, or does not have the channels.
+        SerctlError: The file cannot be read, or does not have the channels.
     """
     settings = TimelineSettings(
         options.every, options.window, options.smooth, options.shortest, options.windows_alone

@@ -1,4 +1,4 @@
-"""`serctl train`: networks on cached frames: one model, or fold models, for each seed."""
+"""`serctl train`: train networks on cached frames, one model or fold models for each seed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,14 +20,14 @@ from serctl.training.tracking import check_tracker
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training did.
+    """Result of `serctl train`.
 
     Attributes:
-        runs: One per seed.
-        folds: Fold models, of all seeds.
+        runs: One run per seed.
+        folds: Fold models of all seeds.
         mean: Mean of the dev metrics over seeds.
-        deviation: Their standard deviation; empty for one seed.
-        notes: What a user should know, one sentence each.
+        deviation: Standard deviation of the dev metrics over seeds; empty for one seed.
+        notes: Notes for the user, one sentence each.
     """
 
     runs: tuple[RunResult, ...]
@@ -45,21 +45,20 @@ def train(
     log: Log = lambda line: None,
     log_epoch: Log = lambda line: None,
 ) -> TrainResult:
-    """Train one network for each seed, or with ``folds`` a model for each fold.
+    """Train one network for each seed, or one for each seed and fold with ``folds``.
 
-    A run that is finished with the same options and data is not trained again. An interrupted one
-    continues.
+    A finished run with the same options and data is kept. An interrupted one continues.
 
     Args:
         workspace: The project.
         options: See `TrainOptions`.
-        progress: Shows every step.
+        progress: Reports every step.
         log: Receives notes on the data before the first epoch.
-        log_epoch: Receives a line for every epoch; metrics.jsonl holds the same as numbers.
+        log_epoch: Receives a line for every epoch. metrics.jsonl holds the same numbers.
 
     Raises:
         SerctlError: Features are missing, stale or not finite; the run exists with other options.
-        KeyboardInterrupt: Ctrl-C; the same call continues.
+        KeyboardInterrupt: Ctrl-C. The same call continues the training.
     """
     _refuse_contradictions(options)
     check_tracker(options)
@@ -68,7 +67,7 @@ def train(
     options, few = _limit_folds(options, corpus)
     runs, folds, notes = [], [], (*corpus.notes, *few)
     with Ranks.join(resolve_device(options.device)) as ranks:
-        if ranks.rank == 0:  # before the first epoch: in time to think again
+        if ranks.rank == 0:  # show notes before the first epoch
             for note in notes:
                 log(f"Note: {note}")
         for seed in range(options.seed, options.seed + options.seeds):
@@ -85,15 +84,15 @@ def train(
 
 def _refuse_contradictions(options: TrainOptions) -> None:
     if options.folds and options.heldout:
-        raise UsageError("--folds and --heldout are two ways to the same end; choose one.")
+        raise UsageError("--folds and --heldout exclude each other. Leave one of them out.")
     if options.fit_on == "train+dev" and options.patience:
-        raise UsageError("With --fit-on train+dev no dev is left for --patience; set it to 0.")
+        raise UsageError("--patience needs dev, which --fit-on train+dev uses. Set --patience 0.")
 
 
 def _limit_folds(options: TrainOptions, corpus: TrainingCorpus) -> tuple[TrainOptions, list[str]]:
-    """Return the options with as many folds as there are speakers, and a note if these are fewer.
+    """Limit the number of folds to the number of speakers. Return the options and a note.
 
-    A recipe asks for one number of folds, whatever the corpus.
+    A recipe has one number of folds for all corpora.
     """
     named = any(row.extra.get(FOLD) for row in corpus.utterances)
     speakers = len(set(group_by_speaker(corpus.utterances)))

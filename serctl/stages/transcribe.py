@@ -1,4 +1,4 @@
-"""`serctl transcribe`: the words of every utterance, and in the same pass its Whisper frames."""
+"""`serctl transcribe`: transcribe utterances with Whisper, and optionally cache its frames."""
 
 import dataclasses
 import time
@@ -42,32 +42,32 @@ if TYPE_CHECKING:
     from serctl.encoders.whisper import WhisperEncoder
 
 WORD_PACKAGES = ("serctl", "torch", "transformers", "faster-whisper", "ctranslate2")
-"""Packages whose version is noted beside the words."""
+"""Packages whose versions are recorded with the transcripts."""
 
 
 @dataclass(frozen=True)
 class TranscribeResult:
-    """What a transcription did.
+    """Result of a transcription.
 
     Attributes:
-        transcripts: The CSV; the JSON of the same name says whose words they are.
-        source: Of the words, as it goes into the keys of text features.
-        utterances: Rows of the manifest, or of its dry run.
-        whole: Rows of the manifest.
-        present: Utterances whose words (and frames) were there and whose audio has not changed.
+        transcripts: CSV file. The JSON file of the same name records the source.
+        source: Source of the transcripts, a part of the keys of text features.
+        utterances: Number of utterances of the manifest, or of its dry run.
+        whole: Number of utterances of the manifest.
+        present: Utterances with transcripts (and frames) whose audio has not changed.
         transcribed: Utterances transcribed now.
-        suspects: Reasons for doubt and how many of the utterances have each.
-        suspect: Utterances with any doubt.
-        retried: Suspects whose words were drawn at a higher temperature.
-        failed: Utterances that could not be read; they are listed in ``failures``.
+        suspects: Number of utterances for each reason of suspicion.
+        suspect: Utterances with at least one reason.
+        retried: Suspects that were sampled again at a higher temperature.
+        failed: Utterances that could not be read. ``failures`` lists them.
         windowed: Utterances transcribed now that are longer than 30 s.
         audio_seconds: Length of the audio transcribed now.
-        seconds: How long that took, loading the weights aside.
-        store: Folder of the kept frames, if they are kept.
-        failures: List of the failed utterances, None if all went well.
-        notes: What a user should know.
-        shard: The part of the work that this was, '' for all of it.
-        left: Utterances that other parts have still to do; the CSV is written when none is left.
+        seconds: Duration of the transcription without loading the weights.
+        store: Folder of the cached frames, if they are kept.
+        failures: File that lists the failed utterances; None if there are none.
+        notes: Notes for the user.
+        shard: Part of the work; '' for all of it.
+        left: Utterances that remain for other parts. The last part writes the CSV file.
     """
 
     transcripts: Path
@@ -93,21 +93,21 @@ class TranscribeResult:
 def transcribe(
     workspace: Workspace, options: TranscribeOptions, *, progress: Progress = silent
 ) -> TranscribeResult:
-    """Transcribe the utterances of the manifest that have no words of this source yet.
+    """Transcribe the utterances of the manifest that have no transcript of this source yet.
 
-    Finished batches stand in a journal (and their frames in the cache): an interrupted run,
-    called again, continues. The CSV is written when all utterances are done. Parts (``shard``) may
-    run at once; the one that finds all utterances done writes the CSV.
+    Finished batches are kept in a journal, and their frames in the cache. An interrupted run
+    continues when it is called again. The CSV file is written when all utterances are finished.
+    Parts (``shard``) may run in parallel. The last one to finish writes the CSV file.
 
     Raises:
-        UsageError: ``shard`` is no part.
-        SerctlError: An utterance cannot be read (unless ``skip_bad``), the weights are not at
-            hand or not Whisper's, or the back-end is not installed.
+        UsageError: ``shard`` is malformed.
+        SerctlError: An utterance cannot be read (unless ``skip_bad``), the weights are missing or
+            not Whisper's, or the back-end is not installed.
     """
     part = parse_shard(options.shard)
     manifest = read_manifest(workspace.manifest)
     if options.from_manifest:
-        with hold(workspace.transcripts, wait=True):  # the tasks of an array all come here
+        with hold(workspace.transcripts, wait=True):  # all tasks of an array write this file
             return _take_manifest(workspace, manifest, options)
     recognition = settle_recognition(workspace, options)
     with SourceHasher(workspace.cache) as hasher:
@@ -118,19 +118,19 @@ def transcribe(
 def _take_manifest(
     workspace: Workspace, manifest: Manifest, options: TranscribeOptions
 ) -> TranscribeResult:
-    """Take the words of all utterances, whatever the limit: it costs nothing."""
+    """Take the transcripts of all utterances, without a limit, because no model is run."""
     if options.keep_frames:
-        raise UsageError("--keep-frames needs Whisper to run; --from-manifest runs no model.")
+        raise UsageError("--keep-frames needs Whisper, which --from-manifest does not run.")
     if not any(row.transcript for row in manifest):
         raise TranscriptsError(
-            f"Manifest '{workspace.manifest}' holds no words in its column 'transcript'. "
-            f"Let Whisper find them: serctl transcribe"
+            f"Manifest '{workspace.manifest}' has no transcripts in its column 'transcript'. "
+            f"Transcribe with Whisper: serctl transcribe"
         )
     rows = [Transcript(row.utterance_id, row.transcript or "") for row in manifest]
     present = len(set(rows).intersection(read_finished(workspace.transcripts, FROM_MANIFEST)))
-    notes = _tell_aside(write_transcripts(workspace.transcripts, rows, {"source": FROM_MANIFEST}))
+    notes = _note_renamed(write_transcripts(workspace.transcripts, rows, {"source": FROM_MANIFEST}))
     if options.limit:
-        notes += ("The manifest's own words cost nothing: all are taken, whatever --limit.",)
+        notes += ("All transcripts of the manifest were taken: --limit has no effect here.",)
     return TranscribeResult(
         workspace.transcripts,
         FROM_MANIFEST,
@@ -142,17 +142,17 @@ def _take_manifest(
     )
 
 
-def _tell_aside(aside: tuple[str, Path] | None) -> tuple[str, ...]:
-    """Return a note on the words of another source that made room."""
+def _note_renamed(aside: tuple[str, Path] | None) -> tuple[str, ...]:
+    """Return a note on the transcripts of another source, which were renamed."""
     if aside is None:
         return ()
     source, path = aside
-    again = "serctl transcribe --from-manifest" if source == FROM_MANIFEST else "what made them"
-    return (f"The words of '{source}' are in {path.name} now; {again} brings them back.",)
+    again = "serctl transcribe --from-manifest" if source == FROM_MANIFEST else "the same command"
+    return (f"The transcripts of '{source}' are in {path.name} now; {again} restores them.",)
 
 
 class _Transcription:
-    """One run over a manifest: what is done, what is missing, and where both are written."""
+    """One run over a manifest: finished and missing utterances, and the files for both."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class _Transcription:
         self.failures: Failures = {}
 
     def over(self, manifest: Manifest, progress: Progress) -> TranscribeResult:
-        """Transcribe what is missing of this part; the last part writes the CSV."""
+        """Transcribe the missing utterances of this part. The last part writes the CSV file."""
         rows = sorted(manifest.limit(self.options.limit), key=lambda row: row.utterance_id)
         with self.journal.hold():
             done = self._find_done(rows, self._read_known())
@@ -196,7 +196,7 @@ class _Transcription:
             self.inputs.hash_of,
             manifest.ids,
         )
-        # Two parts that end at once: the second of them sees what both have done.
+        # If two parts end at the same time, the second one sees the results of both.
         with hold(self.workspace.transcripts, wait=True):
             result = self._write(manifest, rows, result)
         own = [done[row.utterance_id] for row in seen if row.utterance_id in done]
@@ -205,7 +205,7 @@ class _Transcription:
     def _write(
         self, manifest: Manifest, rows: Sequence[Utterance], result: TranscribeResult
     ) -> TranscribeResult:
-        """Write the CSV in the order of the manifest, unless other parts have utterances left."""
+        """Write the CSV file in the order of the manifest, if no utterance remains."""
         known = self._read_known()
         done = self._find_done(rows, known)
         failed = read_failures(self.workspace.root / FAILURES, self.recognition.source)
@@ -217,16 +217,16 @@ class _Transcription:
         ]
         if left and self.part != WHOLE:
             return dataclasses.replace(result, left=len(left))
-        # A dry run of a few does not forget the words of the others.
+        # A dry run keeps the transcripts of the other utterances.
         others = set(manifest.ids) - {row.utterance_id for row in rows}
         words = {name: known[name] for name in others & known.keys()} | done
         ordered = [words[name] for name in manifest.ids if name in words]
         aside = write_transcripts(self.workspace.transcripts, ordered, self._describe())
         remove_journals(self.workspace.transcripts, self.recognition.source)
-        return dataclasses.replace(result, notes=_tell_aside(aside))
+        return dataclasses.replace(result, notes=_note_renamed(aside))
 
     def _read_known(self) -> dict[str, Transcript]:
-        """Return the words of this source, finished or from an interrupted run."""
+        """Return the transcripts of this source, finished or from an interrupted run."""
         path, source = self.workspace.transcripts, self.recognition.source
         rows = [*read_finished(path, source), *read_journals(path, source)]
         return {row.utterance_id: row for row in rows}
@@ -234,7 +234,7 @@ class _Transcription:
     def _find_done(
         self, rows: Sequence[Utterance], known: Mapping[str, Transcript]
     ) -> dict[str, Transcript]:
-        """Return the known words of rows whose audio has not changed."""
+        """Return the known transcripts of rows whose audio has not changed."""
         hash_of = capture(self.inputs.hash_of)
         return {
             row.utterance_id: known[row.utterance_id]
@@ -266,7 +266,7 @@ class _Transcription:
 
         Adds to ``done``; returns also the utterances of this part.
         """
-        # Late: torch takes seconds to import, and what is finished need not wait for it.
+        # Imported late: it takes seconds, and a finished transcription does not need torch.
         from serctl.runtime import resolve_device, split_threads
 
         options = self.options
@@ -333,7 +333,7 @@ class _Transcription:
         )
 
     def _describe(self) -> dict[str, Any]:
-        """Return what stands beside the CSV."""
+        """Return the content of the JSON file of the transcripts."""
         versions = {}
         for name in WORD_PACKAGES:
             with suppress(PackageNotFoundError):
@@ -345,10 +345,10 @@ class _Transcription:
 def _summarise(
     result: TranscribeResult, words: Sequence[Transcript], failed: int, failures: Path | None
 ) -> TranscribeResult:
-    doubts = Counter(doubt for row in words for doubt in row.suspect.split("+") if doubt)
+    reasons = Counter(name for row in words for name in row.suspect.split("+") if name)
     return dataclasses.replace(
         result,
-        suspects=dict(doubts.most_common()),
+        suspects=dict(reasons.most_common()),
         suspect=sum(bool(row.suspect) for row in words),
         retried=sum(bool(row.temperature) for row in words),
         failed=failed,

@@ -1,1 +1,1 @@
-"""A page and an HTTP API over one trained system, on this machine alone unless told otherwise."""
+"""Web page and HTTP API of one trained system. The default is access from this machine only."""

@@ -1,4 +1,4 @@
-"""The HTTP API: audio in, JSON out; every error is a status and one line."""
+"""HTTP API: audio in, JSON out. An error is a status code and one line."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 STATUS: dict[type[Exception], int] = {TooLargeError: 413, BusyError: 503}
-"""Statuses of errors; of all others that a user can cause it is 400."""
+"""Status codes of errors. Any other `SerctlError` has 400."""
 SETTINGS = ("every", "window", "smooth", "shortest")
-"""Query parameters, all in seconds; with ``every`` the answer is a timeline."""
+"""Query parameters in seconds. With ``every`` the response is a timeline."""
 
 
 def make_api(worker: Worker, limits: Limits) -> "FastAPI":
@@ -51,7 +51,7 @@ def make_api(worker: Worker, limits: Limits) -> "FastAPI":
 
 
 def describe(worker: Worker) -> dict[str, Any]:
-    """Return that the models are loaded, which they are, and how many requests wait."""
+    """Return the status, the system and its labels, and the number of waiting requests."""
     return {
         "status": "ok",
         "model": worker.predictor.parts.name,
@@ -62,10 +62,10 @@ def describe(worker: Worker) -> dict[str, Any]:
 
 
 async def read_upload(request: "Request") -> tuple[bytes, str]:
-    """Return the bytes of a request's audio and its name: a form's field ``file``, or the body.
+    """Return audio and file name of a request, from the form field ``file`` or the body.
 
     Raises:
-        UsageError: A form is malformed or has no such file.
+        UsageError: The form is malformed or has no such file.
     """
     from starlette.exceptions import HTTPException
 
@@ -79,7 +79,7 @@ async def read_upload(request: "Request") -> tuple[bytes, str]:
     file = form.get("file")
     if file is None or isinstance(file, str):
         raise UsageError("The form has no file. Send it as: curl -F file=@a.wav")
-    # The name comes back in messages only; it is no path of this machine.
+    # The name is used only in messages. It is not a path of this machine.
     return await file.read(), PurePath(file.filename or "audio").name
 
 
@@ -89,7 +89,7 @@ def answer(
     """Return the predictions of a recording, or its timeline if ``every`` is given.
 
     Raises:
-        SerctlError: It is no audio, too long, or nobody speaks in it.
+        SerctlError: The content is not audio, too long, or holds no speech.
     """
     settings = read_settings(query)
     waveform = limits.decode(content, name)
@@ -102,10 +102,10 @@ def answer(
 
 
 def read_settings(query: Mapping[str, str]) -> TimelineSettings | None:
-    """Read the query; None if no timeline is asked for.
+    """Return the settings of a timeline from the query; None if it has none.
 
     Raises:
-        UsageError: A parameter is not known or no number.
+        UsageError: A parameter is unknown or not a number.
     """
     if unknown := [name for name in query if name not in SETTINGS]:
         raise UsageError(f"Unknown parameter '{unknown[0]}'. Known: {', '.join(SETTINGS)}.")
@@ -114,9 +114,9 @@ def read_settings(query: Mapping[str, str]) -> TimelineSettings | None:
         try:
             values[name] = float(text)
         except ValueError:
-            raise UsageError(f"{name}={text} is not a number of seconds.") from None
+            raise UsageError(f"{name} is '{text}', expected a number of seconds.") from None
         if not 0 <= values[name] <= 3600:
-            raise UsageError(f"{name}={text}: expected 0 to 3600 seconds.")
+            raise UsageError(f"{name} is '{text}', expected 0 to 3600 seconds.")
     if values and "every" not in values:
-        raise UsageError(f"{next(iter(values))} is for timelines: add every=1.")
+        raise UsageError(f"{next(iter(values))} needs a timeline. Add: every=1")
     return replace(TimelineSettings(), **values) if values else None  # type: ignore[arg-type]

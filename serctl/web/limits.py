@@ -1,4 +1,4 @@
-"""What a request may be: so many bytes, so many seconds, something that is audio."""
+"""Limits of a request: bytes, seconds, channels and sampling rate."""
 
 import io
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -16,24 +16,24 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 MOST_CHANNELS, HIGHEST_RATE = 32, 768_000
-"""Beyond these a file of few bytes may decode to all of memory."""
+"""Limits of the header. Beyond them a small file may fill the memory when it is decoded."""
 
 
 DRAINED = 4
-"""Times the limit that is read of a request that is too large, and thrown away."""
+"""Multiple of the limit that is still read, and discarded, of a request that is too large."""
 
 
 class TooLargeError(SerctlError):
-    """A request of more bytes, or a recording of more seconds, than the server takes."""
+    """A request with more bytes or a recording with more seconds than the server accepts."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes.
+    """Limits of a server.
 
     Attributes:
-        megabytes: Of a request.
-        seconds: Of a recording.
+        megabytes: Maximum size of a request in 10^6 bytes.
+        seconds: Maximum length of a recording.
     """
 
     megabytes: float
@@ -41,15 +41,15 @@ class Limits:
 
     @property
     def num_bytes(self) -> int:
-        """The size in bytes."""
+        """Maximum size of a request in bytes."""
         return int(self.megabytes * 1e6)
 
     def decode(self, content: bytes, name: str) -> NDArray[np.float32]:
-        """Return 16 kHz samples; what the header says is checked before anything is decoded.
+        """Return 16 kHz samples ``(num_samples,)``. The header is checked before decoding.
 
         Raises:
-            TooLargeError: The file or the recording is larger than this server takes.
-            AudioError: It is no audio.
+            TooLargeError: The file or the recording is larger than the limits.
+            AudioError: The content is not audio.
         """
         import soundfile
 
@@ -64,8 +64,8 @@ class Limits:
             raise AudioError(f"Audio file '{name}' cannot be decoded: {reason}") from error
         if info.channels > MOST_CHANNELS or not 1 <= info.samplerate <= HIGHEST_RATE:
             raise AudioError(
-                f"Audio file '{name}' has {info.channels} channels at {info.samplerate} Hz; this "
-                f"server takes up to {MOST_CHANNELS} channels and {HIGHEST_RATE:,} Hz."
+                f"Audio file '{name}' has {info.channels} channels at {info.samplerate} Hz, "
+                f"expected up to {MOST_CHANNELS} channels and {HIGHEST_RATE:,} Hz."
             )
         self._check_length(info.frames / info.samplerate, name)
         waveform = decode_audio(content, name)
@@ -73,35 +73,35 @@ class Limits:
         return waveform
 
     def explain_size(self, size: int) -> str:
-        """Return why a request is refused."""
-        return f"{size / 1e6:,.1f} MB; this server takes up to {self.megabytes:g} MB."
+        """Return the error message for a request that is too large."""
+        return f"The request has {size / 1e6:,.1f} MB, expected up to {self.megabytes:g} MB."
 
     def _check_length(self, seconds: float, name: str) -> None:
         if seconds > self.seconds:
             raise TooLargeError(
-                f"Audio file '{name}' has {seconds:,.0f} s; this server takes up to "
-                f"{self.seconds:g} s. Send a part of it, or predict it with: serctl predict"
+                f"Audio file '{name}' has {seconds:,.0f} s, expected up to {self.seconds:g} s. "
+                f"Send a part of it, or predict it with: serctl predict"
             )
 
 
 class SizeLimit:
-    """ASGI middleware that refuses a body before it fills the disk, whatever its header says."""
+    """ASGI middleware that counts the bytes of a body and refuses it before it fills the disk."""
 
     def __init__(self, app: Any, limits: Limits) -> None:
         self._app, self._limits = app, limits
-        # The parts around a file in a form take a few hundred bytes.
+        # A form adds a few hundred bytes to its file.
         self._most = limits.num_bytes + 10_000
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer 413 for what is too large; hand on everything else."""
+        """Respond with 413 to a request that is too large. Forward all others."""
         from starlette.responses import JSONResponse
 
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         body = _Body(receive, send, self._most)
-        told = dict(scope["headers"]).get(b"content-length", b"")
-        if told.isdigit() and int(told) > self._most:
+        stated = dict(scope["headers"]).get(b"content-length", b"")
+        if stated.isdigit() and int(stated) > self._most:
             body.too_large = True
         else:
             try:
@@ -110,12 +110,12 @@ class SizeLimit:
                 body.too_large = True
         if body.too_large and not body.answered:
             await body.drain()
-            error = f"A request of more than {self._limits.megabytes:g} MB is not taken."
+            error = f"The request is too large, expected up to {self._limits.megabytes:g} MB."
             await JSONResponse({"error": error}, 413)(scope, receive, send)
 
 
 class _Body:
-    """Counts the bytes of a request; keeps back what an application says of a broken one."""
+    """Counts the bytes of a request, and drops the application's response to a refused one."""
 
     def __init__(self, receive: Receive, send: Send, most: int) -> None:
         self._receive, self._send, self._most, self._seen = receive, send, most, 0
@@ -130,7 +130,7 @@ class _Body:
         return message
 
     async def drain(self) -> None:
-        """Read on for a while: who is still sending does not see an answer, but a broken pipe."""
+        """Read more of the body: a client that is still sending would not see the response."""
         while self._seen < DRAINED * self._most:
             message = await self._receive()
             self._seen += len(message.get("body", b""))
@@ -144,4 +144,4 @@ class _Body:
 
 
 class _RefusedError(Exception):
-    """More bytes came than a request may have."""
+    """The request exceeds the limit of bytes."""

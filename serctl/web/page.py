@@ -1,4 +1,4 @@
-"""The page on which people try a model: record or drop a file, see emotion, timeline and card."""
+"""Web page to try a model: record or upload audio; see emotion, timeline and model card."""
 
 import os
 import re
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import gradio
 
 FONTS = ("system-ui", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")
-"""Of the reader's machine: Gradio's own would be fetched from Google."""
+"""Fonts of the reader's machine. Gradio's default fonts are fetched from Google."""
 MONO = ("ui-monospace", "DejaVu Sans Mono", "monospace")
 LAW = (
     "The emotion is what raters would hear, not what the speaker feels. Regulation (EU) 2024/1689 "
@@ -47,9 +47,9 @@ CSS = """
 }
 """
 READ_SCHEME = "(file) => [file, document.body.classList.contains('dark') ? 'dark' : 'light']"
-"""Runs in the browser before a prediction: a figure cannot change its colours later."""
+"""Runs in the browser before a prediction, because a figure cannot change its colours later."""
 NAME_SERVER = "(text) => text.replaceAll('ADDRESS', location.origin)"
-"""Runs in the browser: only it knows by which address the server is reached."""
+"""Runs in the browser, which knows the address of the server."""
 CALLS = """\
 The same predictions over HTTP, for a recording of up to {limits.seconds:g} s and \
 {limits.megabytes:g} MB:
@@ -74,12 +74,12 @@ An error is a status of 400, 413 (too large) or 503 (busy) with `{{"error": "...
 
 
 def make_page(worker: Worker, limits: Limits, examples: Sequence[Path]) -> Any:
-    """Return the Gradio page over a worker; it calls no host but its own.
+    """Return the Gradio page of a worker. It contacts no other host.
 
     Args:
-        worker: The system.
-        limits: What a recording may be.
-        examples: Recordings to try.
+        worker: Worker with the loaded system.
+        limits: Limits of a recording.
+        examples: Recordings that the page offers.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -106,7 +106,7 @@ def make_page(worker: Worker, limits: Limits, examples: Sequence[Path]) -> Any:
                         sources=["upload", "microphone"],
                         type="filepath",
                         label="Recording",
-                        buttons=[],  # one of them would share it with Hugging Face
+                        buttons=[],  # the default has a button to share audio on Hugging Face
                     )
                     button = gr.Button("Predict", variant="primary", elem_id="predict")
                     if examples:
@@ -159,10 +159,10 @@ def mount_page(app: Any, page: "gradio.Blocks", limits: Limits) -> Any:
 
 
 def show_recording(worker: Worker, limits: Limits, path: Path, scheme: str) -> tuple[Any, ...]:
-    """Return what the page shows of a file: probabilities, timeline, and transcript if any.
+    """Return the page's content for a file: probabilities, timeline, and transcript if any.
 
     Raises:
-        SerctlError: It cannot be predicted.
+        SerctlError: The file cannot be predicted.
     """
     import gradio as gr
 
@@ -179,14 +179,14 @@ def show_recording(worker: Worker, limits: Limits, path: Path, scheme: str) -> t
 
 
 def write_line(prediction: Prediction) -> str:
-    """Return when a segment begins and its transcript, in Markdown that shows it as it is."""
+    """Return the start time and transcript of a segment as escaped Markdown."""
     minutes, seconds = divmod(int(prediction.start), 60)
     text = re.sub(r"([\\`*_{}\[\]<>()#+!|~$&.-])", r"\\\1", prediction.text or "")
     return f"`{minutes}:{seconds:02d}` {text}"
 
 
 def average(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Return the mean probabilities of a recording's segments, by their length."""
+    """Return the mean probabilities of a recording's segments, weighted by length."""
     total = sum(one.end - one.start for one in predictions)
     return {
         label: sum(one.probabilities[label] * (one.end - one.start) for one in predictions) / total

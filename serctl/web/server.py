@@ -1,4 +1,4 @@
-"""`serctl serve`: load a model once, then answer until somebody stops it."""
+"""`serctl serve`: load a model once and serve it until interrupted."""
 
 import os
 import socket
@@ -34,9 +34,9 @@ def serve(
     """Serve a model until interrupted.
 
     Args:
-        workspace: The project, if there is one; a bundle needs none.
+        workspace: The project. A bundle needs none.
         options: See `ServeOptions`.
-        tell: Hears the address when the server answers, and what a user should know.
+        tell: Receives notes for the user, and the address when the server is ready.
 
     Raises:
         ConfigError: Gradio is not installed, or the address is taken.
@@ -47,11 +47,11 @@ def serve(
     predictor = load_predictor(workspace, options)
     address = "http://{}:{}".format(*listening.getsockname()[:2])
     if options.host not in ("127.0.0.1", "localhost", "::1"):
-        tell(f"--host {options.host}: whoever reaches this machine can use the model.")
+        tell(f"--host {options.host}: every host that reaches this machine can use the model.")
     for note in predictor.notes:
         tell(note)
     with tempfile.TemporaryDirectory(prefix="serctl-serve-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads go when the server does
+        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads are deleted when the server ends
         worker = Worker(predictor, options.waiting)
         try:
             server = make_server(worker, options)
@@ -85,10 +85,10 @@ def load_predictor(workspace: Workspace | None, options: ServeOptions) -> Predic
 
 
 def check_packages() -> None:
-    """Refuse to begin without the packages of the page.
+    """Check that the packages of the page are installed.
 
     Raises:
-        ConfigError: One is not installed.
+        ConfigError: A package is not installed.
     """
     for package in PACKAGES:
         if find_spec(package) is None:
@@ -96,10 +96,10 @@ def check_packages() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket on an address; port 0 takes a free one.
+    """Return a socket on an address. Port 0 chooses a free port.
 
     Raises:
-        ConfigError: The address is taken, or is not of this machine.
+        ConfigError: The address is in use, or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)
@@ -109,8 +109,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise ConfigError(
-            f"Cannot serve on {host}:{port}: {error.strerror or error}. Choose a free port with "
-            f"--port, or 0 for any."
+            f"Cannot serve on {host}:{port}: {error.strerror or error}. Choose another port: "
+            f"--port 0 takes a free one."
         ) from error
     return listening
 
@@ -119,10 +119,10 @@ def find_examples(folder: str) -> list[Path]:
     """Return the recordings that the page offers.
 
     Raises:
-        UsageError: The folder is not there.
+        UsageError: The folder does not exist.
     """
     if not folder:
         return []
     if not Path(folder).is_dir():
-        raise UsageError(f"--examples '{folder}' is no folder.")
+        raise UsageError(f"--examples is '{folder}', expected a folder with recordings.")
     return find_recordings([folder])

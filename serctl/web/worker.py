@@ -1,4 +1,4 @@
-"""One thread that predicts: requests wait in a queue and are predicted together."""
+"""One thread for predictions. Requests wait in a queue and are predicted in batches."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -13,23 +13,22 @@ from serctl.system.predictor import Predictor
 from serctl.system.utterances import LoadedUtterance
 
 MOST_TOGETHER = 32
-"""Utterances of a batch; more would let the first wait for the last."""
+"""Maximum utterances in a batch. In a larger batch the first request waits for the last."""
 
 
 class BusyError(SerctlError):
-    """More requests wait than there is room for."""
+    """The queue of requests is full."""
 
 
 class Worker:
     """Runs all predictions of a server, in the order of the requests.
 
-    Requests that wait at the same time are predicted in one batch, which is faster than one after
-    the other, and no prediction depends on the others of its batch. There is one thread because
-    the networks use all cores already.
+    Requests that wait at the same time are predicted in one batch, which is faster. Predictions do
+    not depend on the batch. There is one thread, because the networks use all cores.
 
     Args:
         predictor: The system.
-        room: Requests that may wait.
+        room: Maximum number of waiting requests.
     """
 
     def __init__(self, predictor: Predictor, room: int) -> None:
@@ -40,14 +39,14 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait."""
+        """Number of waiting requests."""
         return self._queue.qsize()
 
     def predict(self, utterances: Sequence[LoadedUtterance]) -> list[Prediction]:
-        """Predict the utterances of one request; waits for its turn.
+        """Predict the utterances of one request. The call blocks until they are predicted.
 
         Raises:
-            BusyError: Too many requests wait.
+            BusyError: The queue is full.
             SerctlError: An utterance cannot be predicted.
         """
         found = self._submit(list(utterances)).result()
@@ -57,17 +56,17 @@ class Worker:
         return found
 
     def run(self, work: Callable[[Predictor], Any]) -> Any:
-        """Run something else with the predictor, alone; see `predict`."""
+        """Run a function with the predictor in the worker's thread; see `predict`."""
         return self._submit(work).result()
 
     def close(self) -> None:
-        """End the thread when all that waits is done."""
+        """End the thread after all waiting requests."""
         self._queue.put((None, Future()))
         self._thread.join()
 
     def _submit(self, work: Any) -> Future:
         if self.waiting >= self.room:
-            raise BusyError(f"{self.waiting} requests wait already. Try again in a few seconds.")
+            raise BusyError(f"{self.waiting} requests are waiting. Try again in a few seconds.")
         future: Future = Future()
         self._queue.put((work, future))
         return future
@@ -83,7 +82,7 @@ class Worker:
                 _settle(future, partial(work, self.predictor))
 
     def _gather(self, first: tuple[Any, Future]) -> tuple[list, list]:
-        """Take what waits: lists of utterances to batch, and at most one other work behind them."""
+        """Return waiting requests: lists of utterances for a batch, and at most one other call."""
         batch: list[tuple[list[LoadedUtterance], Future]] = []
         taken = first
         while isinstance(taken[0], list):
@@ -111,7 +110,7 @@ def _take(whole: Future, start: int, stop: int) -> Any:
 
 
 def _settle(future: Future, work: Callable[[], Any]) -> None:
-    """Give a future what comes of some work, be it an error of any kind: the thread goes on."""
+    """Set the result or the exception of a future. Any exception is caught to keep the thread."""
     try:
         future.set_result(work())
     except BaseException as error:

@@ -217,7 +217,7 @@ def test_iemocap_is_tested_on_each_session_in_turn(tmp_path: Path) -> None:
     write_manifest(target, [replace(row, extra={}) for row in rows])
     with pytest.raises(ManifestError, match=r"no column 'fold'.*Leave out --test-fold"):
         split_manifest(target, source, test_folds=["5"], overwrite=True)
-    with pytest.raises(UsageError, match="choose one"):
+    with pytest.raises(UsageError, match="excludes --test-fold"):
         split_manifest(source, target, test_folds=["5"], all_train=True, overwrite=True)
 
 

@@ -102,7 +102,7 @@ def test_a_plan_asks_no_hub_for_weights_that_are_not_here(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: pytest.fail("asked"))
     steps = plan_steps(project, read_plan("paper", project), only=["transcribe", "extract"])
-    assert {step.state for step in estimate_steps(project, steps)} == {"weights not here"}
+    assert {step.state for step in estimate_steps(project, steps)} == {"weights missing"}
 
 
 def test_a_plan_with_a_limit_tells_of_that_many(project: Workspace) -> None:

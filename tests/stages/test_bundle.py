@@ -165,7 +165,7 @@ def test_what_is_missing_is_told(project: Workspace, tmp_path: Path) -> None:
         make_bundle(project, BundleOptions(name="lienar", output=output))
     with pytest.raises(UsageError, match="--output"):
         make_bundle(project, BundleOptions(name="linear"))
-    with pytest.raises(UsageError, match="a bundle holds one"):
+    with pytest.raises(UsageError, match="name several systems"):
         make_bundle(project, BundleOptions(stacker="linear", run=SPEECH, output=output))
     copy = open_workspace(shutil.copytree(project.root, tmp_path / "copy"))
     (copy.runs / SPEECH / "logits" / "dev.csv").unlink()

@@ -145,7 +145,7 @@ def test_only_train_waits_for_the_fold_models(project, gone):
     others = replace(EXPORT, run="folded", splits=("dev", "test"), predicted_by="main")
     result = export_logits(project, others)
     assert [part.source for part in result.splits] == ["main", "main"]
-    assert any("its logits of train need it" in note for note in result.notes)
+    assert any("needed for the logits of train" in note for note in result.notes)
     with pytest.raises(CheckpointError, match=r"fold model .*1.* is not finished.*--split dev"):
         export_logits(project, replace(EXPORT, run="folded", predicted_by="main"))
     (project.root / "away").rename(folds / gone)

@@ -109,7 +109,7 @@ def test_python_and_command_line_agree(run, call: Path, trained: Path) -> None:
         (["--format", "rttm"], "--format rttm needs a timeline"),
         (["--every", "1", "--plot", "x.svg"], "expected FILE.html, FILE.png, or a folder"),
         (["--every", "1", "--window", "0.5"], "--window 0.5 is shorter than a step"),
-        (["--every", "1", "--transcripts", "x.csv"], "does not say when each word was spoken"),
+        (["--every", "1", "--transcripts", "x.csv"], "has no times of words"),
         (["--every", "-1"], "--every"),
     ],
 )

@@ -330,7 +330,7 @@ def test_descriptors_are_standardised_over_real_training_frames(project):
         (replace(TINY, speech=(), text=()), UsageError, "Name at least one encoder"),
         (replace(TINY, speech=("wavlm",)), MissingFeaturesError, "serctl extract --encoder wavlm"),
         (replace(TINY, speech=("minilm",)), UsageError, "--text minilm"),
-        (replace(TINY, folds=3, heldout=True), UsageError, "choose one"),
+        (replace(TINY, folds=3, heldout=True), UsageError, "exclude each other"),
         (replace(TINY, fit_on="train+dev", patience=2), UsageError, "--patience"),
         (replace(TINY, attribute_weight=1.0, name="x"), ManifestError, "arousal"),
     ],

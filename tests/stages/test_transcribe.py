@@ -182,7 +182,7 @@ def test_a_dry_run_of_some_is_the_beginning_of_all(project: Workspace) -> None:
     assert "(1 of the manifest's 5)" in describe(again)
     own = transcribe(project, TranscribeOptions(from_manifest=True, limit=1))
     assert len(own.notes) == 2
-    assert "all are taken, whatever --limit" in describe(own)
+    assert "--limit has no effect" in describe(own)
     [told] = transcribe(project, OPTIONS).notes
     assert "transcripts.manifest.csv now; serctl transcribe --from-manifest" in told
 
@@ -196,7 +196,7 @@ def test_the_manifest_has_words_of_its_own(project: Workspace) -> None:
         transcribe(project, TranscribeOptions(from_manifest=True, keep_frames=True))
     rows = [Utterance("u0", project.root / "u0.wav", "train", "happy")]
     write_manifest(project.manifest, rows)
-    with pytest.raises(TranscriptsError, match="holds no words in its column 'transcript'"):
+    with pytest.raises(TranscriptsError, match="has no transcripts in its column 'transcript'"):
         transcribe(project, TranscribeOptions(from_manifest=True))
 
 

@@ -199,7 +199,7 @@ def test_private_is_private_or_nothing_is_uploaded(hub: LocalHub, folder: Path) 
     push(folder, private=True)
     assert hub.repositories[NAME].private
     hub.repositories[NAME] = Repository()
-    with pytest.raises(HubError, match="public; nothing was uploaded"):
+    with pytest.raises(HubError, match="expected a private or new repository"):
         push(folder, private=True)
     assert len(hub.repositories[NAME].commits) == 1
 

@@ -56,7 +56,7 @@ def test_nothing_is_replaced_by_accident(served, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--overwrite"):
         write_space(SpaceOptions(**options))
     write_space(SpaceOptions(**options, overwrite=True))
-    with pytest.raises(UsageError, match="is no Space"):
+    with pytest.raises(UsageError, match="is not a Space"):
         write_space(SpaceOptions(**options | {"output": str(tmp_path)}, overwrite=True))
     with pytest.raises(CheckpointError):
         write_space(SpaceOptions(output=str(tmp_path / "new"), bundle=str(tmp_path)))
