@@ -1,1 +1,1 @@
-"""A trained system in memory: encoders, networks and stacker that predict new audio."""
+"""Trained systems in memory: encoders, networks and stacker predict new audio."""

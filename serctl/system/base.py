@@ -1,4 +1,4 @@
-"""A bundle as the base of another: calibrated and evaluated on the recordings of a project."""
+"""A bundle as the base of another one, calibrated and evaluated on a project's recordings."""
 
 from dataclasses import dataclass
 
@@ -23,13 +23,13 @@ from serctl.system.utterances import LoadedUtterance
 
 @dataclass(frozen=True)
 class Base:
-    """A bundle, and what it predicts for the labelled utterances of a project.
+    """A bundle and its predictions for the labelled utterances of a project.
 
     Attributes:
         bundle: The bundle.
         name: ``hf:OWNER/NAME@COMMIT``, or the name in ``bundle.json`` and the digest.
-        predictions: Probabilities by split, train left out.
-        notes: What a user should know.
+        predictions: Probabilities by split, without train.
+        notes: Notes for the user.
     """
 
     bundle: Bundle
@@ -39,7 +39,7 @@ class Base:
 
     @property
     def document(self) -> BundleDocument:
-        """Its ``bundle.json``."""
+        """Content of ``bundle.json``."""
         return self.bundle.document
 
     def calibrate(self, manifest: Manifest) -> Calibrator:
@@ -53,11 +53,11 @@ class Base:
 def predict_base(
     workspace: Workspace, options: BundleOptions, manifest: Manifest, progress: Progress
 ) -> Base:
-    """Load a bundle and predict the splits of a project from their audio, but not train.
+    """Load a bundle and predict all splits of a project except train from their audio.
 
     Raises:
         ManifestError: Dev has no utterance of the bundle's emotions.
-        HubError: The hub does not give the bundle.
+        HubError: The bundle cannot be downloaded.
         SerctlError: An utterance cannot be predicted.
     """
     bundle, notes = find_bundle(options.base)
@@ -68,8 +68,8 @@ def predict_base(
     }
     if not rows.get("dev"):
         raise ManifestError(
-            f"'{workspace.manifest}' has no dev utterance of {', '.join(bundle.labels)}, and "
-            f"--base fits the calibration on dev."
+            f"'{workspace.manifest}' has no dev utterance of {', '.join(bundle.labels)}, which "
+            f"--base needs for the calibration. Make a dev split: serctl manifest split"
         )
     predicting = PredictOptions(model=options.base, device=options.device)
     predictor = Predictor(read_bundle(bundle), predicting, workspace.weights)
@@ -84,7 +84,7 @@ def predict_base(
                 found.append(list(made.probabilities.values()))
                 advance()
             if found:
-                # Logits are probabilities up to a softmax, and log p is its inverse.
+                # The softmax of log p is p, so log p serves as logits.
                 values = np.log(np.maximum(found, np.finfo(np.float64).tiny))
                 unseen = np.zeros(len(found), dtype=bool)
                 predictions[split] = Logits(chosen.ids, values, bundle.labels, unseen, name)

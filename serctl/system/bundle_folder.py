@@ -1,10 +1,10 @@
-"""A bundle: one directory that holds a trained system, sealed by the hash of each of its files.
+"""A bundle: one folder with a trained system and the hash of each file.
 
-``bundle.json`` lists every other file with its size and SHA-256. A directory that holds more, less
-or something else than its list is refused before any file of it is opened, and so is a link, a path
-that leads out of it, or a file of a kind that serctl has no safe reader for (a pickle, whatever its
-name). The hashes guard against damage and mistakes. They do not guard against someone who rewrites
-``bundle.json``: compare its digest with the digest that its maker published.
+``bundle.json`` lists every other file with its size and SHA-256. If the files differ from the list,
+the bundle is refused before any file is opened. Links, paths outside the folder and file types
+without a safe reader are refused too, and so are pickles with any suffix. The hashes detect damage
+and mistakes. They do not detect a rewritten ``bundle.json``: compare its digest with the published
+one.
 """
 
 from collections.abc import Iterable
@@ -16,17 +16,17 @@ from serctl.errors import CheckpointError, first_few
 from serctl.hashes import hash_file
 
 SUFFIXES = frozenset({".json", ".md", ".safetensors", ".skops", ".ubj"})
-"""Kinds of files a bundle may hold; none of their readers runs code."""
+"""Allowed file types. None of their readers runs code."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose files were checked.
+    """A bundle with checked files.
 
     Attributes:
-        folder: Where it is.
-        document: ``bundle.json``.
-        digest: SHA-256 of ``bundle.json``: the same digest, the same bundle.
+        folder: Folder of the bundle.
+        document: Content of ``bundle.json``.
+        digest: SHA-256 of ``bundle.json``, which identifies the bundle.
     """
 
     folder: Path
@@ -40,7 +40,7 @@ class Bundle:
 
     @property
     def networks(self) -> dict[str, Path]:
-        """Folder of each network by name, in the order the stacker sees them."""
+        """Folder of each network by name, in the order of the stacker's input."""
         return {name: self.folder / "networks" / name for name in self.document.networks}
 
     @property
@@ -66,7 +66,7 @@ def open_bundle(folder: Path) -> Bundle:
     """Check a bundle against its list and return it.
 
     Raises:
-        CheckpointError: It is no bundle, of another format, or its files are not those listed.
+        CheckpointError: The folder is not a bundle, has another format, or differs from its list.
     """
     document = read_listing(folder)
     listed = document.files
@@ -88,10 +88,10 @@ def open_bundle(folder: Path) -> Bundle:
 
 
 def read_listing(folder: Path) -> BundleDocument:
-    """Read ``bundle.json`` and check that it names no path outside its folder.
+    """Read ``bundle.json`` and check that all its paths are inside the folder.
 
     Raises:
-        CheckpointError: It is absent, malformed, of another format, or a path leads out.
+        CheckpointError: The file is missing or malformed, or a path is outside the folder.
     """
     document = BundleDocument.read(folder / BUNDLE_FILE)
     networks = (f"networks/{name}/config.json" for name in document.networks)
@@ -104,12 +104,12 @@ def check_unlisted(place: Path | str, present: Iterable[str], listed: Iterable[s
     """Refuse files that ``bundle.json`` does not list.
 
     Raises:
-        CheckpointError: There are some.
+        CheckpointError: There are unlisted files.
     """
     if strange := sorted(set(present) - set(listed)):
         raise CheckpointError(
             f"'{place}' holds files that its {BUNDLE_FILE} does not list: {first_few(strange)}. "
-            f"Remove them if you put them there; otherwise do not use the bundle."
+            f"Remove them if you added them. Otherwise do not use the bundle."
         )
 
 
@@ -121,33 +121,35 @@ def is_bundle(folder: Path) -> bool:
 def _check_name(folder: Path, name: str) -> None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-        raise CheckpointError(f"'{folder}' names '{name}', which leads out of it: refused.")
+        raise CheckpointError(
+            f"'{folder}' names '{name}', expected a path inside the folder. Do not use the bundle."
+        )
 
 
 def _list_files(folder: Path) -> dict[str, Path]:
-    """Return every file below a folder but ``bundle.json``, by its path with slashes.
+    """Return every file below a folder except ``bundle.json``, by its path with slashes.
 
     Raises:
-        CheckpointError: There is a link, or a file that no safe reader is for.
+        CheckpointError: There is a link, or a file type without a safe reader.
     """
     found = {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            raise CheckpointError(f"'{folder}' holds a link, '{name}': refused. Copy the file.")
+            raise CheckpointError(f"'{folder}' holds the link '{name}', expected a file. Copy it.")
         if path.is_dir() or name == BUNDLE_FILE:
             continue
         if path.suffix not in SUFFIXES or _is_pickle(path):
             raise CheckpointError(
-                f"'{folder}' holds '{name}', which is none of {', '.join(sorted(SUFFIXES))}: "
-                f"refused. Pickles can run code and are never loaded."
+                f"'{folder}' holds '{name}', expected only {', '.join(sorted(SUFFIXES))}. "
+                f"Pickles can run code and are never loaded."
             )
         found[name] = path
     return found
 
 
 def _is_pickle(path: Path) -> bool:
-    """Return whether a file begins as pickles of protocol 2 to 5 do, whatever its name."""
+    """Return whether a file begins like a pickle of protocol 2 to 5. The name is ignored."""
     with path.open("rb") as file:
         start = file.read(2)
     return start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")

@@ -1,6 +1,6 @@
-"""The model card of a bundle: what it is for, what it must not be used for, what it was made of.
+"""Model card of a bundle: intended use, limits, law, metrics, encoders and data.
 
-README.md of a bundle is the card with the YAML header that the Hugging Face hub reads.
+README.md of a bundle is the card with the YAML header for the Hugging Face hub.
 """
 
 import re
@@ -21,29 +21,28 @@ METRIC_TYPES = {"macro_f1": "f1", "uar": "recall", "accuracy": "accuracy"}
 USE = """\
 ## Intended use
 
-Research on emotional speech: one emotion, of those below, for an utterance of a few seconds by one
-speaker. The classes are what raters heard (or actors were asked to play), not what a speaker felt.
+Research on emotional speech: one of the emotions below for an utterance of a few seconds by one
+speaker. The classes are perceived (or acted) emotions, not the feelings of a speaker.
 
 ## Limits
 
-- It was evaluated on the corpora below and on nothing else. Another language, microphone, age,
-  accent or way of speaking can cost most of the accuracy. Measure it on your own labelled
-  recordings.
-- Probabilities are calibrated on the dev split of those corpora. On other audio they are not.
-- A text branch reads transcripts. Errors of the recogniser become errors here.
-- Nothing here was tested for use in decisions about people. Do not use it for them.
+- It was evaluated only on the corpora below. Another language, microphone, age, accent or speaking
+  style can cost most of the accuracy. Evaluate it on your own labelled recordings.
+- Probabilities are calibrated on the dev split of these corpora. On other audio they are not.
+- A text branch reads transcripts. Errors of the recogniser can cause wrong predictions.
+- It was not tested for decisions about people. Do not use it for them.
 
 ## Law
 
 - Regulation (EU) 2024/1689 (AI Act), Article 5(1)(f), prohibits AI systems that infer emotions of a
   natural person in the areas of workplace and education institutions, except for medical or safety
-  reasons, since 2 February 2025. Recital 44 says why: limited reliability, lack of specificity,
-  limited generalisability.
+  reasons, since 2 February 2025. Recital 44 states the reasons: limited reliability, lack of
+  specificity, limited generalisability.
 - Elsewhere, systems intended for emotion recognition from biometric data (Article 3(39)) are listed
-  as high-risk (Annex III, point 1(c); Article 6 has exceptions). Whoever uses one must inform the
-  people exposed to it (Article 50(3)).
-- Voice recordings are personal data; consent and purpose are yours to settle. This is no legal
-  advice, and other countries have other laws.
+  as high-risk (Annex III, point 1(c); Article 6 has exceptions). Users of such a system must inform
+  the people exposed to it (Article 50(3)).
+- Voice recordings are personal data. You are responsible for consent and purpose. This is not
+  legal advice, and other countries have other laws.
 
 The Regulation: https://eur-lex.europa.eu/eli/reg/2024/1689/oj. It has been amended in 2026; the
 points above were checked on 2026-11-22 against reproductions of it, not the Official Journal.
@@ -56,9 +55,9 @@ def write_readme(document: BundleDocument) -> str:
 
 
 def write_header(document: BundleDocument) -> str:
-    """Return the YAML header by which the Hugging Face hub files and finds a model.
+    """Return the YAML header for the Hugging Face hub.
 
-    Dev fitted the temperature, so the header holds the metrics of the other splits only.
+    It has no metrics of dev, because the temperature was fitted on dev.
     """
     from huggingface_hub import ModelCardData
 
@@ -83,7 +82,7 @@ def write_header(document: BundleDocument) -> str:
 
 
 def list_results(document: BundleDocument) -> "list[EvalResult]":
-    """Return the metrics of every split but dev, in the form of the hub's model index."""
+    """Return the metrics of every split except dev, in the form of the hub's model index."""
     from huggingface_hub import EvalResult
 
     corpora = ", ".join(row.name for row in document.measured_on or document.corpora)
@@ -105,7 +104,7 @@ def list_results(document: BundleDocument) -> "list[EvalResult]":
 
 
 def write_card(document: BundleDocument) -> str:
-    """Return the card of a bundle, for people, from ``bundle.json``."""
+    """Return the card of a bundle as Markdown, from ``bundle.json``."""
     system = f"stacker `{document.stacker.kind}` over " if document.stacker else ""
     count = len(document.networks)
     calibration = document.calibration
@@ -128,8 +127,8 @@ def write_card(document: BundleDocument) -> str:
                 for split, found in document.metrics.items()
             ],
         ),
-        "Predictions as trained, before `--prior`. Dev fitted the temperature and may have chosen "
-        "the epochs of the networks. Its metrics are optimistic.",
+        "Predictions as trained, before `--prior`. The temperature was fitted on dev, and dev may "
+        "have selected the epochs of the networks, so metrics on dev are optimistic.",
         *_describe_speakers(document),
         f"Fitted on dev ({calibration.num_rows} utterances): temperature "
         f"{calibration.temperature:.2f}.",
@@ -138,7 +137,7 @@ def write_card(document: BundleDocument) -> str:
             [(name, f"{natural[name]:.3f}", f"{implied[name]:.3f}") for name in document.labels],
         ),
         "## Encoders",
-        "Not in this directory. serctl finds them by name and checks their revision.",
+        "The weights are not in this folder. serctl finds them by name and checks their revision.",
         _tabulate(
             ("encoder", "modality", "layer", "weights", "revision", "license"),
             document.encoders,
@@ -159,9 +158,8 @@ def _describe_speakers(document: BundleDocument) -> list[str]:
     names = ", ".join(f"`{name}`" for name in document.by_speaker)
     return [
         "**These metrics are of frames standardised with unlabelled utterances of the same "
-        f"speaker** in {names}. `serctl predict` reads "
-        "recordings as they are, unless `--speaker-per` says whose they are, and may be less "
-        "accurate. To measure that on labelled recordings: "
+        f"speaker** in {names}. Without `--speaker-per`, `serctl predict` does not standardise per "
+        "speaker and may be less accurate. To measure that on labelled recordings: "
         "`serctl bundle make --base`."
     ]
 
@@ -171,14 +169,14 @@ def _describe_base(document: BundleDocument) -> list[str]:
         return []
     return [
         f"Networks and stacker are those of `{document.base}`. Temperature, priors and metrics are "
-        f"of these recordings, on which nothing was trained:",
+        f"from these recordings, on which no model was trained:",
         _tabulate(("name", "terms"), document.measured_on),
     ]
 
 
 def _recogniser_of(document: BundleDocument) -> str:
     recogniser = document.recogniser
-    return f"`{recogniser.source}`" if recogniser else "none are read"
+    return f"`{recogniser.source}`" if recogniser else "not used"
 
 
 def _slug(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Words and frames of utterances in memory, by the pipeline of `serctl extract`."""
+"""Transcribe and encode utterances in memory with the pipeline of `serctl extract`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -26,17 +26,17 @@ def encode_utterances(
     batch_seconds: float,
     keys: Sequence[FeatureKey] | None = None,
 ) -> None:
-    """Put words and frames, or the error that there is, into every utterance.
+    """Add transcript and frames, or the error, to every utterance.
 
-    Several utterances are computed side by side with a thread each, as in extraction; one alone
-    gets all threads.
+    Several utterances are computed in parallel with one thread each, as in extraction. A single
+    one gets all threads.
 
     Args:
-        utterances: To fill.
-        encoders: Of the system, and its recogniser.
-        device: Where they compute.
+        utterances: Utterances to transcribe and encode, changed in place.
+        encoders: Encoders and recogniser of the system.
+        device: Device to compute on.
         batch_seconds: Padded seconds of a batch.
-        keys: Of the frames to make; None makes all that the networks read.
+        keys: Keys of the frames to compute; None computes all that the networks read.
     """
     with split_threads(device) if len(utterances) > 1 else nullcontext(1) as workers:
         if encoders.find_words:
@@ -56,7 +56,7 @@ def encode_utterances(
 def _recognise(
     utterances: Sequence[LoadedUtterance], encoders: Encoders, batch_seconds: float, workers: int
 ) -> None:
-    """Fill in the transcripts, and the frames that the recogniser's encoder makes on the way."""
+    """Add the transcripts, and the frames that the recogniser's encoder computes for them."""
     if not utterances:
         return
     recogniser = encoders.recogniser()
@@ -76,7 +76,7 @@ def _encode(
     batch_seconds: float,
     workers: int,
 ) -> None:
-    """Fill in the frames of all keys that one pass of an encoder gives."""
+    """Add the frames of all keys that one pass of an encoder computes."""
     content = LoadedText() if keys[0].modality == "text" else LoadedAudio()
     network = partial(encoder.encode_layers, layers=[key.layer for key in keys])
     for one in _run(network, encoder, content, utterances, batch_seconds, workers):
@@ -92,11 +92,11 @@ def _run(
     batch_seconds: float,
     workers: int,
 ) -> Iterator[Encoded[LoadedUtterance, Made]]:
-    """Yield what the network makes of each utterance; the others get their error."""
+    """Yield the output for each utterance. Utterances that fail get their error."""
     sizes = measure_sizes(utterances, content, encoder)
     for one, size in zip(utterances, sizes, strict=True):
         one.error = size if isinstance(size, SerctlError) else None
-    # At least one batch for each worker, where there are so many utterances.
+    # At least one batch for each worker, if there are enough utterances.
     share = sum(encoder.cost(size) for size in sizes if isinstance(size, int)) / workers
     batches = plan_rows(utterances, sizes, encoder, min(batch_seconds, share))
     for batch in run_batches(network, content, batches, workers):

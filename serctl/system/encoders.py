@@ -1,4 +1,4 @@
-"""The encoders and the recogniser of a trained system: all in memory, or one at a time."""
+"""Encoders and recogniser of a trained system: all in memory, or one at a time."""
 
 import gc
 import os
@@ -28,15 +28,15 @@ Made = TypeVar("Made")
 
 
 class Encoders:
-    """What makes the words and frames of a system.
+    """Encoders and recogniser of a system.
 
     Args:
-        parts: Of the system.
-        device: Where to compute.
+        parts: Parts of the system.
+        device: Device to compute on.
         mapping: Encoder name to checkpoint, ``[weights]`` of serctl.toml.
-        words: Whether words have to be found; False where all clips come with theirs.
-        keep: Load everything now; else an encoder is loaded whenever it is asked for, and nothing
-            here holds it. Whether all weights are at hand is checked now in either case.
+        words: Whether to transcribe. False if all utterances have a transcript.
+        keep: Load all encoders now and keep them. Otherwise each is loaded when it is used and not
+            kept. In both cases all weights are checked now.
     """
 
     def __init__(
@@ -66,26 +66,26 @@ class Encoders:
 
     @property
     def keys(self) -> list[FeatureKey]:
-        """Of all frames that the networks read."""
+        """Keys of all frames that the networks read."""
         return [one.key for one in self._parts.encoders.values()]
 
     @property
     def passes(self) -> dict[str, list[FeatureKey]]:
-        """The frames that the networks read, by the pass of an encoder that gives them."""
+        """Keys of the frames that the networks read, by the pass of an encoder."""
         passes: dict[str, list[FeatureKey]] = {}
         for one in self._parts.encoders.values():
             passes.setdefault(one.pass_digest, []).append(one.key)
         return passes
 
     def encoder(self, digest: str) -> Encoder:
-        """Return the encoder of a pass; let go of it before asking for the next.
+        """Return the encoder of a pass. Release it before the next call to save memory.
 
         Raises:
-            WeightsError: What is at hand under its name is something else.
+            WeightsError: The weights of this name are not those of the training.
         """
         if digest in self._kept:
             return self._kept[digest]
-        if self._recogniser is not None:  # for clips that came with words
+        if self._recogniser is not None:  # for utterances with a given transcript
             return self._recogniser.encoder
         return self._load(self._parts.encoders[self.passes[digest][0].digest])
 
@@ -106,7 +106,7 @@ class Encoders:
         return encoder
 
     def _call(self, call: Callable[..., Made], one: EncoderKey, **more: Any) -> Made:
-        """Call with the encoder that made these frames; name the flag for its weights."""
+        """Call with the encoder of these frames. An error names the flag for its weights."""
         key = one.key
         known = key.encoder in ENCODERS or key.encoder in self._mapping or is_hub_id(key.encoder)
         try:
@@ -123,7 +123,7 @@ class Encoders:
             raise WeightsError(f"{error} In predict: --weights {key.encoder}=DIR") from error
 
     def _make_room(self) -> None:
-        """Free what the encoder before has left, if it is gone."""
+        """Free the memory of the previous encoder, if it was released."""
         if not self._keep:
             gc.collect()
             if self._device.type == "cuda":
@@ -131,23 +131,23 @@ class Encoders:
 
 
 def makes(recogniser: "Recogniser", key: FeatureKey) -> bool:
-    """Return whether a recogniser's own encoder makes these frames, of whichever layer."""
+    """Return whether the recogniser's encoder computes these frames, in any layer."""
     identity = asdict(replace(recogniser.encoder.identity, layer=key.layer))
     return all(getattr(key, name) == value for name, value in identity.items())
 
 
 def check_identity(found: EncoderIdentity, key: FeatureKey, contents: Mapping[str, str]) -> None:
-    """Refuse weights that are not those a network was trained with.
+    """Check that the weights are those of the training.
 
     Raises:
-        WeightsError: Their revision is another one, or they are cut into windows otherwise.
+        WeightsError: The revision or the window differs.
     """
     wanted = {key.revision, contents.get(key.revision)}
     if found.revision not in wanted or found.window != key.window:
         raise WeightsError(
-            f"The weights of '{key.encoder}' at hand ({found.weights}, {found.revision[:19]}) are "
-            f"not those the networks were trained with ({key.weights}, {key.revision[:19]}). Copy "
-            f"those here and name them in serctl.toml under [weights], or with --weights NAME=DIR."
+            f"The weights of '{key.encoder}' on this machine ({found.weights}, {found.revision[:19]}) "
+            f"are not those the networks were trained with ({key.weights}, {key.revision[:19]}). "
+            f"Copy the latter and name them in serctl.toml under [weights], or with --weights NAME=DIR."
         )
 
 
@@ -159,8 +159,8 @@ def settle_words(recogniser: RecogniserRecord | None, mapping: Mapping[str, Path
     """
     if recogniser is None or recogniser.settings is None:
         raise TranscriptsError(
-            "This system was trained on transcripts of the corpus. Give the transcripts of these "
-            "recordings too: serctl predict AUDIO --model NAME --transcripts words.csv "
+            "This system was trained on transcripts of the corpus. Give transcripts of these "
+            "recordings: serctl predict AUDIO --model NAME --transcripts words.csv "
             "(columns utterance_id,text), or name a recogniser: --recogniser whisper-large-v3"
         )
     settings = {name: value for name, value in recogniser.settings.items() if value is not None}
@@ -169,7 +169,7 @@ def settle_words(recogniser: RecogniserRecord | None, mapping: Mapping[str, Path
     recognition = settle_recognition(Workspace(Path(), weights=mapping), options)
     if recogniser.source not in ("", recognition.source):
         raise TranscriptsError(
-            f"The networks were trained on transcripts of '{recogniser.source}'; what is at hand "
-            f"would give '{recognition.source}'. Name the same weights in serctl.toml: [weights]."
+            f"The networks were trained on transcripts of '{recogniser.source}', but this "
+            f"machine has '{recognition.source}'. Name the former's weights in serctl.toml: [weights]."
         )
     return recognition

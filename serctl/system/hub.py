@@ -1,8 +1,8 @@
-"""Bundles on the Hugging Face hub: fetched at one commit, checked as a local folder is.
+"""Bundles on the Hugging Face hub: downloaded at one commit and checked like a local folder.
 
-``hf:OWNER/NAME@COMMIT`` names one state of a repository for good. Without a commit, the newest one
-is asked for and reported, so that the next call can pin it. Fetched bundles lie below
-``$XDG_CACHE_HOME/serctl/bundles``, a folder for each commit, and need no network again.
+``hf:OWNER/NAME@COMMIT`` names one fixed state of a repository. Without a commit, the newest one is
+used and reported, so that the next call can pin it. Downloaded bundles are kept in
+``$XDG_CACHE_HOME/serctl/bundles``, in a folder for each commit, and need no network again.
 """
 
 import os
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 PREFIX = "hf:"
 NEWEST = "main"
 LARGEST_BYTES = 10_000_000_000
-"""Of all files of a bundle; the paper's twelve networks and stacker take about 1.5 GB."""
+"""Maximum size of a bundle. The paper's twelve networks and stacker take about 1.5 GB."""
 LARGEST_LISTING = 10_000_000
-"""Bytes of ``bundle.json``, which is read before anything else is known."""
+"""Maximum bytes of ``bundle.json``, which is downloaded first."""
 NOT_FETCHED = frozenset({".gitattributes"})
-"""Files that the hub itself puts into a repository."""
+"""Files that the hub adds to a repository."""
 HUB_SECONDS = 10.0
-"""How long the hub, and the name server before it, may take to answer a question."""
+"""Maximum seconds of a request to the hub, including name resolution."""
 
 
 class UnreachableError(HubError):
-    """The hub does not answer, or may not be asked."""
+    """The hub does not respond, or offline mode is on."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class HubName:
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the revision is a commit, which nobody can move."""
+        """Whether the revision is a commit, which cannot change."""
         return re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
 
     def __str__(self) -> str:
@@ -69,15 +69,15 @@ class HubName:
 
 
 def is_hub_name(model: str) -> bool:
-    """Return whether a model is named by its place on the hub."""
+    """Return whether a model name is that of a bundle on the hub."""
     return model.startswith(PREFIX)
 
 
 def parse_hub_name(model: str) -> HubName:
-    """Read ``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION``; the prefix may be left out.
+    """Parse ``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION``. The prefix is optional.
 
     Raises:
-        UsageError: It is not of that form.
+        UsageError: The name is not of this form.
 
     Example:
         >>> parse_hub_name("hf:me/emotions").repository
@@ -86,16 +86,18 @@ def parse_hub_name(model: str) -> HubName:
     part = r"[A-Za-z0-9][A-Za-z0-9._-]*"
     match = re.fullmatch(rf"({part}/{part})(?:@([\w./-]+))?", model.removeprefix(PREFIX))
     if match is None or ".." in model:
-        raise UsageError(f"'{model}' is not of the form {PREFIX}OWNER/NAME or OWNER/NAME@COMMIT.")
+        raise UsageError(
+            f"The model is '{model}', expected {PREFIX}OWNER/NAME or OWNER/NAME@COMMIT."
+        )
     return HubName(match[1], match[2] or NEWEST)
 
 
 def find_bundle(model: str | Path) -> tuple[Bundle, tuple[str, ...]]:
-    """Return a bundle by its folder or its place on the hub, and what to report about it.
+    """Return a bundle by its folder or its name on the hub, and notes for the user.
 
     Raises:
-        CheckpointError: It is no bundle, or not whole.
-        HubError: The hub does not give it.
+        CheckpointError: The folder is not a complete bundle.
+        HubError: The bundle cannot be downloaded.
     """
     if is_hub_name(str(model)):
         return fetch_bundle(str(model))
@@ -103,16 +105,16 @@ def find_bundle(model: str | Path) -> tuple[Bundle, tuple[str, ...]]:
 
 
 def pin(model: str, bundle: Bundle) -> str:
-    """Return the name by which a fetched bundle is the same for good."""
+    """Return the name of a downloaded bundle with its commit."""
     return str(_pin(parse_hub_name(model), bundle.folder.name))
 
 
 def fetch_bundle(model: str) -> tuple[Bundle, tuple[str, ...]]:
-    """Return a bundle of the hub, downloaded if it is not here yet, and what to report about it.
+    """Return a bundle of the hub, downloaded if necessary, and notes for the user.
 
     Raises:
-        HubError: The repository is absent, closed or unreachable, or a download broke off.
-        CheckpointError: What lies there is no bundle, or holds what a bundle must not hold.
+        HubError: The repository is missing, private or unreachable, or a download failed.
+        CheckpointError: The repository is not a bundle, or holds files that are not allowed.
     """
     name = parse_hub_name(model)
     place = _cache() / name.repository.replace("/", "--")
@@ -128,7 +130,7 @@ def _cache() -> Path:
 
 
 def _settle_commit(name: HubName, place: Path) -> tuple[str, tuple[str, ...]]:
-    """Return the commit that a name stands for now; if the hub is silent, the one fetched last."""
+    """Return the current commit of a name; the last downloaded one if the hub does not respond."""
     if name.is_pinned:
         return name.revision, ()
     refs = place / "refs.json"
@@ -139,7 +141,7 @@ def _settle_commit(name: HubName, place: Path) -> tuple[str, tuple[str, ...]]:
         commit = known.get(name.revision, "")
         if not isinstance(error, UnreachableError) or not (place / commit / BUNDLE_FILE).is_file():
             raise
-        return commit, (f"{error} Used the commit fetched before: {_pin(name, commit)}",)
+        return commit, (f"{error} Used the last downloaded commit: {_pin(name, commit)}",)
     write_json(refs, known | {name.revision: commit})
     return commit, (f"'{name}' is at commit {commit}. Pin it: {_pin(name, commit)}",)
 
@@ -149,14 +151,14 @@ def _pin(name: HubName, commit: str) -> HubName:
 
 
 def _download(name: HubName, folder: Path) -> None:
-    """Fetch what ``bundle.json`` lists, and nothing before the whole listing is found in order."""
+    """Download the files of ``bundle.json``, after its complete list was checked."""
     from huggingface_hub import HfApi
 
     info = _ask_repository(name)
     sizes = {file.rfilename: int(file.size or 0) for file in info.siblings or ()}
     sizes = {path: size for path, size in sizes.items() if path not in NOT_FETCHED}
     _check_sizes(name, sizes, folder)
-    # It has this name until it is whole; the files in it are not fetched again.
+    # The folder has this name until it is complete. Its files are not downloaded again.
     part = folder.with_name(f".{folder.name}.part")
 
     def fetch(path: str) -> None:
@@ -174,32 +176,32 @@ def _download(name: HubName, folder: Path) -> None:
     try:
         open_bundle(part)
     except CheckpointError:
-        shutil.rmtree(part, ignore_errors=True)  # a second try must not meet the same damage
+        shutil.rmtree(part, ignore_errors=True)  # a second try must not reuse damaged files
         raise
     part.rename(folder)
 
 
 def _check_sizes(name: HubName, sizes: Mapping[str, int], folder: Path) -> None:
-    """Refuse a repository that is no bundle, holds other kinds of files or is too large."""
+    """Refuse a repository that is not a bundle, holds other file types or is too large."""
     if BUNDLE_FILE not in sizes:
-        raise CheckpointError(f"'{name}' holds no {BUNDLE_FILE}: it is no bundle of serctl.")
+        raise CheckpointError(f"'{name}' holds no {BUNDLE_FILE}, expected a bundle of serctl.")
     if strange := sorted(path for path in sizes if PurePosixPath(path).suffix not in SUFFIXES):
         raise CheckpointError(
-            f"'{name}' holds {first_few(strange)}, none of {', '.join(sorted(SUFFIXES))}: refused, "
-            f"and nothing was downloaded. Pickles can run code and are never loaded."
+            f"'{name}' holds {first_few(strange)}, expected only {', '.join(sorted(SUFFIXES))}. "
+            f"Downloaded no file. Pickles can run code and are never loaded."
         )
     total, listing = sum(sizes.values()), sizes[BUNDLE_FILE]
     if total > LARGEST_BYTES or listing > LARGEST_LISTING:
         raise CheckpointError(
-            f"'{name}' has {total / 1e9:,.1f} GB, of which {listing / 1e6:,.1f} MB {BUNDLE_FILE}; "
-            f"a bundle has at most {LARGEST_BYTES / 1e9:g} GB and {LARGEST_LISTING / 1e6:g} MB."
+            f"'{name}' has {total / 1e9:,.1f} GB, and {BUNDLE_FILE} has {listing / 1e6:,.1f} MB. "
+            f"Expected at most {LARGEST_BYTES / 1e9:g} GB and {LARGEST_LISTING / 1e6:g} MB."
         )
     parent = next(path for path in folder.parents if path.exists())
     free = shutil.disk_usage(parent).free
     if total > free:
         raise HubError(
-            f"'{name}' needs {total / 1e9:,.2f} GB and '{parent}' has {free / 1e9:,.2f} GB free. "
-            f"Free some, or set XDG_CACHE_HOME to a folder on another disk."
+            f"'{name}' needs {total / 1e9:,.2f} GB, but '{parent}' has {free / 1e9:,.2f} GB free. "
+            f"Free space, or set XDG_CACHE_HOME to a folder on another disk."
         )
 
 
@@ -208,8 +210,8 @@ def _check_listing(name: HubName, sizes: Mapping[str, int], listed: Mapping[str,
     check_unlisted(str(name), set(sizes) - {BUNDLE_FILE}, listed)
     if wrong := [path for path, size in listed.items() if sizes.get(path) != size]:
         raise CheckpointError(
-            f"'{name}': missing or of another size than listed: {first_few(wrong)}. "
-            f"Nothing but {BUNDLE_FILE} was downloaded. Push the bundle again."
+            f"'{name}': missing files or sizes that differ from the list: {first_few(wrong)}. "
+            f"Downloaded only {BUNDLE_FILE}. Push the bundle again."
         )
 
 
@@ -223,16 +225,16 @@ def _ask_repository(name: HubName) -> "ModelInfo":
 
 @contextmanager
 def hub_errors(repository: str) -> Iterator[None]:
-    """Raise what huggingface_hub raises as one line that names the next command."""
+    """Raise errors of huggingface_hub as one line with the next command."""
     from huggingface_hub import errors
 
     try:
         yield
     except errors.LocalTokenNotFoundError:
-        raise HubError(f"'{repository}' needs a token of the hub. Run: hf auth login") from None
+        raise HubError(f"No token of the hub for '{repository}'. Run: hf auth login") from None
     except errors.GatedRepoError:
         raise HubError(
-            f"'{repository}' asks for consent on its page. Give it there, then run: hf auth login"
+            f"'{repository}' asks for consent on its page. Agree there, then run: hf auth login"
         ) from None
     except errors.RevisionNotFoundError:
         raise HubError(f"'{repository}' has no such commit, branch or tag.") from None
@@ -243,12 +245,12 @@ def hub_errors(repository: str) -> Iterator[None]:
         ) from None
     except errors.HfHubHTTPError as error:
         raise _explain_status(repository, error) from None
-    except ValueError as error:  # a name or a card that huggingface_hub refuses to send
+    except ValueError as error:  # huggingface_hub refuses the name or the card
         raise HubError(f"'{repository}': {_first_line(error)}") from error
     except (errors.HTTPError, OSError) as error:
         raise UnreachableError(
-            f"The hub did not give or take '{repository}' ({_first_line(error)}). "
-            f"Check the connection; the same command continues."
+            f"The transfer of '{repository}' failed ({_first_line(error)}). "
+            f"Check the connection and run the same command again; it continues."
         ) from error
 
 
@@ -256,12 +258,12 @@ def _explain_status(repository: str, error: "HfHubHTTPError") -> HubError:
     status = error.response.status_code
     if status in (401, 403):
         return HubError(
-            f"You may not do that with '{repository}' (status {status}). Log in with a token that "
+            f"No permission for '{repository}' (status {status}). Log in with a token that "
             f"has write access: hf auth login"
         )
     known = UnreachableError if status >= 500 or status == 429 else HubError
-    told = error.server_message or _first_line(error)
-    return known(f"The hub refused '{repository}' with status {status}: {told}")
+    reason = error.server_message or _first_line(error)
+    return known(f"The hub refused '{repository}' with status {status}: {reason}")
 
 
 def _first_line(error: BaseException) -> str:

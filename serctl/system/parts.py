@@ -1,4 +1,4 @@
-"""The parts of a system that predicts audio, from a bundle or from the project that trained it."""
+"""Parts of a trained system, from a bundle or from the project that trained it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,14 +24,14 @@ from serctl.training.run_folder import CONFIG, read_summary
 
 @dataclass(frozen=True)
 class EncoderKey:
-    """The key of frames that a system reads, and the name that its encoder was called by."""
+    """The key of frames that a system reads, and the name of the encoder in the project."""
 
     key: FeatureKey
     encoder: str
 
     @property
     def pass_digest(self) -> str:
-        """The same for all layers and storages that one pass of the encoder gives."""
+        """Digest of one pass of the encoder, the same for all its layers and storage formats."""
         return replace(self.key, layer=-1, storage="").digest
 
 
@@ -44,17 +44,17 @@ class Parts:
     """The parts of a system.
 
     Attributes:
-        name: Of the bundle, stacker or run.
+        name: Name of the bundle, stacker or run.
         labels: Emotions in the order of its predictions.
-        networks: Folder of each network by name, in the order the stacker sees them.
+        networks: Folder of each network by name, in the order of the stacker's input.
         branches: Branches of each network by name: the key of each layer that a branch reads.
         stacker: Folder of the stacker; None for a single network.
         recogniser: Recogniser whose transcripts it was trained on; None without a text branch.
         calibrate: Returns the calibrator, fitted on dev.
-        predicted_by: By network, which of its models the stacker was fitted for.
-        contents: Hash of an encoder's files by revision, so that a copy is known for what it is.
-        bundle: Where the parts come from, if not from a project.
-        notes: What a user should know about where they come from.
+        predicted_by: Models of each network that the stacker was fitted for.
+        contents: Hash of an encoder's files by revision, which identifies copies.
+        bundle: Bundle of the parts; None for parts of a project.
+        notes: Notes on the origin for the user.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Parts:
 
     @property
     def encoders(self) -> dict[str, EncoderKey]:
-        """All different frames that the networks read, by the digest of their key."""
+        """Keys of all frames that the networks read, by digest."""
         branches = (branch for found in self.branches.values() for branch in found)
         return {one.key.digest: one for branch in branches for one in branch}
 
@@ -82,12 +82,12 @@ class Parts:
 
 
 def find_parts(model: str, workspace: Workspace | None) -> Parts:
-    """Find a bundle by its folder or its place on the hub, or a stacker or run of the project.
+    """Find a bundle by its folder or its name on the hub, or a stacker or run of the project.
 
     Raises:
-        UnknownNameError: It is none of these.
-        HubError: The hub does not give it.
-        CheckpointError: It is damaged, unfinished, or was trained again in part.
+        UnknownNameError: There is no such bundle, stacker or run.
+        HubError: The bundle cannot be downloaded.
+        CheckpointError: A part is damaged, unfinished, or was trained again.
     """
     if is_hub_name(model):
         bundle, notes = fetch_bundle(model)
@@ -97,8 +97,8 @@ def find_parts(model: str, workspace: Workspace | None) -> Parts:
         return read_bundle(open_bundle(folder))
     if workspace is None:
         raise CheckpointError(
-            f"'{model}' is no bundle, and there is no project here whose run or stacker it could "
-            f"be.{guess_path(model)} Give the folder of a bundle: serctl predict AUDIO --model DIR"
+            f"'{model}' is not a bundle, and this folder has no project with a run or stacker of "
+            f"that name.{guess_path(model)} Name a bundle: serctl predict AUDIO --model DIR"
         )
     system = _find_system(model, workspace)
     if system.kind == "run":
@@ -118,7 +118,7 @@ def read_branches(folder: Path) -> Branches:
 
 
 def read_predicted_by(stacker: Path | None) -> Mapping[str, PredictedBy]:
-    """Return which model of each network a stacker was fitted for; nothing without stacker."""
+    """Return which model of each network a stacker was fitted for; {} without a stacker."""
     if stacker is None:
         return {}
     return StackerDocument.read(stacker / STACKER_FILE).fitted_on.predicted_by
@@ -181,7 +181,7 @@ def _from_project(
 
 
 def _find_system(model: str, workspace: Workspace) -> System:
-    """Return a run (its own folder as path) or a stacker."""
+    """Return a run or stacker by name, or a run by the path of its folder."""
     kinds = (("stacker", workspace.stackers, STACKER_FILE), ("run", workspace.runs, CONFIG))
     found = [
         System(folder.resolve().name, kind, folder)  # type: ignore[arg-type]
@@ -202,12 +202,12 @@ def _find_system(model: str, workspace: Workspace) -> System:
 
 
 def _check_networks(name: str, networks: Mapping[str, Path], hashes: Mapping[str, str]) -> None:
-    """Refuse a stacker whose base models are not here or not those it was fitted on."""
+    """Refuse a stacker if its base models are missing or were trained again."""
     outside = [model for model, folder in networks.items() if not (folder / CONFIG).is_file()]
     if outside:
         raise CheckpointError(
-            f"Stacker '{name}' needs {first_few(outside)}, which is no run of this project: "
-            f"only runs can predict new audio. Stack without it: serctl stack RUN..."
+            f"Stacker '{name}' needs {first_few(outside)}, expected only runs of this project, "
+            f"because only runs predict new audio. Stack without it: serctl stack RUN..."
         )
     for model, folder in networks.items():
         found = RunConfig.read(folder / CONFIG).hash
@@ -224,7 +224,7 @@ def _find_recogniser(
     """Return the recogniser whose transcripts the text branches were trained on.
 
     Raises:
-        TranscriptsError: The project's transcripts are of another source by now.
+        TranscriptsError: The project's transcripts are now from another source.
     """
     keys = [
         one.key
@@ -238,8 +238,8 @@ def _find_recogniser(
         return None
     if len(sources) > 1:
         raise TranscriptsError(
-            f"The networks were trained on transcripts of different sources ({first_few(sources)}) "
-            f"and cannot predict one recording together. Train them on the same transcripts."
+            f"The networks were trained on transcripts of several sources ({first_few(sources)}), "
+            f"expected one. Train them on the same transcripts: serctl train --overwrite"
         )
     if sources[0] == FROM_MANIFEST:
         return RecogniserRecord(source=FROM_MANIFEST)

@@ -1,4 +1,4 @@
-"""What a system predicts for one utterance, in the forms that people take it on in."""
+"""The prediction of a system for one utterance, with conversions to JSON and a table."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas
 
 SHOWN = 3
-"""Emotions in a repr."""
+"""Number of emotions in a repr."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,12 +21,12 @@ class Prediction:
         audio: Name of the file; '' for an array.
         start: Seconds from the beginning of the file.
         end: Seconds; ``end - start`` is the length of the utterance.
-        emotion: The most probable one; None where no probability reaches ``abstain_below``.
+        emotion: The most probable one; None if no probability reaches ``abstain_below``.
         probabilities: By emotion, in the order of the labels; empty with an ``error``.
         per_model: Probabilities of each network of the system, before stacker and prior.
-        text: The transcript that was read; None for a system that reads none.
-        suspect: Why the transcript may be wrong; '' if nothing speaks against it.
-        error: Why there is no prediction; '' if there is one.
+        text: Transcript; None for a system without a text branch.
+        suspect: Reason why the transcript may be wrong; '' without a reason.
+        error: Reason why there is no prediction; '' if there is one.
     """
 
     audio: str
@@ -41,11 +41,11 @@ class Prediction:
 
     @property
     def confidence(self) -> float:
-        """The highest probability; 0 where there is no prediction."""
+        """The highest probability; 0 without a prediction."""
         return max(self.probabilities.values(), default=0.0)
 
     def __repr__(self) -> str:
-        """Return what people look for first: whose, when, and the most probable emotions."""
+        """Return file, times and the most probable emotions."""
         place = f"{self.audio or 'array'} {self.start:.2f}-{self.end:.2f} s"
         if self.error:
             return f"<Prediction {place}: {self.error}>"

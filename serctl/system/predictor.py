@@ -1,4 +1,4 @@
-"""A trained system in memory: audio in, emotions out, with the words and numbers of the stages."""
+"""A trained system in memory: audio in, emotions out. Results equal those of the stages."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -30,20 +30,20 @@ from serctl.training.inference import infer
 from serctl.training.speakers import read_moments
 
 GROUP_SECONDS = {True: 60.0, False: 600.0}
-"""Seconds of audio that are predicted together on a CPU, where batches are small anyway, and
-elsewhere; their frames are held in memory, about 0.5 MB a second for the paper's encoders."""
+"""Seconds of audio that are predicted together on a CPU and on other devices. Their frames are in
+memory, about 0.5 MB per second for the paper's encoders."""
 GROUP_SECONDS_APART = 1800.0
-"""Where each encoder is loaded anew for every group."""
+"""The same with ``one_at_a_time``, which loads each encoder again for every group."""
 
 
 class Predictor:
     """Encoders, networks and stacker of one system, loaded once (see ``one_at_a_time``).
 
     Args:
-        parts: Where they are.
-        options: Device, prior and the rest; ``audio`` and ``transcripts`` are not read.
+        parts: Parts of the system.
+        options: Options of the prediction. ``audio`` and ``transcripts`` are not used.
         mapping: Encoder name to checkpoint, ``[weights]`` of serctl.toml.
-        words: Whether words have to be found; False where all audio comes with them.
+        words: Whether to transcribe. False if all audio has a transcript.
     """
 
     def __init__(
@@ -83,16 +83,16 @@ class Predictor:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know about how it runs."""
+        """Notes for the user."""
         return tuple(dict.fromkeys((*self.parts.notes, *self._encoders.notes, *self._own_notes)))
 
     def note(self, text: str) -> None:
-        """Add to what a user should know."""
+        """Add a note for the user."""
         self._own_notes.append(text)
 
     @property
     def keys(self) -> list[FeatureKey]:
-        """Of all frames that the networks read."""
+        """Keys of all frames that the networks read."""
         return self._encoders.keys
 
     def predict(
@@ -102,11 +102,11 @@ class Predictor:
 
         Args:
             audio: A path, bytes, an open file, or samples; see `serctl.system.sound.Audio`.
-            sample_rate: Hz of samples; a file knows its own.
-            text: Its transcript, if it is known; else it is recognised where it is needed.
+            sample_rate: Sampling rate of an array in Hz; files state theirs.
+            text: Transcript, if known. Otherwise a system with a text branch transcribes.
 
         Raises:
-            SerctlError: The audio cannot be used; the message says why.
+            SerctlError: The audio is unusable. The message states the reason.
         """
         return self.predict_batch([audio], sample_rate=sample_rate, texts=[text])[0]
 
@@ -123,18 +123,17 @@ class Predictor:
 
         Args:
             audio: Any iterable; see `predict`.
-            sample_rate: Hz of all arrays of samples.
-            texts: The transcript of each, or None for those to recognise.
-            speakers: The speaker of each, '' where unknown. Networks that were trained on frames
-                standardised per speaker then use all utterances of a speaker, unlabelled as they
-                are.
-            skip_bad: Return a prediction with an ``error`` for what cannot be used, and go on.
+            sample_rate: Sampling rate of all arrays in Hz.
+            texts: Transcript of each recording; None to transcribe it.
+            speakers: Speaker of each recording; '' if unknown. Networks with standardisation per
+                speaker then use all utterances of the speaker.
+            skip_bad: Return a prediction with an ``error`` for unusable audio, and continue.
 
         Returns:
-            One for each, in the same order.
+            A prediction for each recording, in the same order.
 
         Raises:
-            SerctlError: The first that cannot be used, unless ``skip_bad``.
+            SerctlError: A recording is unusable (unless ``skip_bad``).
         """
         if speakers is None:
             return list(
@@ -154,7 +153,7 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Yield predictions as they are made, for audio that comes from a generator.
 
-        See `predict_batch`; no more is read than what is predicted together.
+        See `predict_batch`. Only audio that is predicted together is read ahead.
         """
         utterances = load_each(audio, sample_rate, texts, None)
         return self._raise_errors(self.predict_stream(utterances), skip_bad)
@@ -162,7 +161,7 @@ class Predictor:
     def _raise_errors(
         self, found: Iterable[tuple[LoadedUtterance, Prediction | SerctlError]], skip_bad: bool
     ) -> Iterator[Prediction]:
-        """Yield predictions; an error is raised, or with ``skip_bad`` becomes one."""
+        """Yield predictions. Errors are raised, or with ``skip_bad`` yielded as predictions."""
         for one, made in found:
             if isinstance(made, SerctlError) and not skip_bad:
                 raise made
@@ -171,12 +170,12 @@ class Predictor:
     def predict_segments(
         self, audio: Audio, *, sample_rate: int | None = None, longest: float | None = None
     ) -> list[Prediction]:
-        """Cut a recording at its pauses and predict every segment; none if nobody speaks.
+        """Cut a recording at its pauses and predict every segment; [] without speech.
 
         Args:
             audio: See `predict`.
-            sample_rate: Hz of samples.
-            longest: Seconds of the longest segment; the options' if not given.
+            sample_rate: Sampling rate of an array in Hz.
+            longest: Maximum seconds of a segment; None uses the options'.
         """
         longest = longest or self.options.segment_seconds
         segments = cut_speech(name_sound(audio), load_sound(audio, sample_rate), longest)
@@ -199,11 +198,11 @@ class Predictor:
     def predict_stream(
         self, utterances: Iterable[LoadedUtterance]
     ) -> Iterator[tuple[LoadedUtterance, Prediction | SerctlError]]:
-        """Yield each utterance with its prediction or error, in order, as soon as they are there.
+        """Yield each utterance with its prediction or error, in order, as soon as it is predicted.
 
-        The first is predicted alone, so that somebody who waits sees it at once. Then groups grow
-        with what is done, because encoders are faster in batches. With ``speaker_per``, each group
-        is all consecutive utterances of one speaker, whose statistics they share.
+        The first is predicted alone, so that it appears at once. Groups then grow, because encoders
+        are faster in batches. With ``speaker_per``, a group is all consecutive utterances of one
+        speaker, which share statistics.
         """
         if self.options.speaker_per != "none":
             for _, same in groupby(utterances, key=lambda one: one.speaker):
@@ -226,12 +225,12 @@ class Predictor:
     def encode(
         self, utterances: Sequence[LoadedUtterance], keys: Sequence[FeatureKey] | None = None
     ) -> None:
-        """Fill in transcripts and frames, of all keys or of some; see `encode_utterances`."""
+        """Add transcripts and frames of all or some keys; see `encode_utterances`."""
         seconds = self.options.batch_seconds
         encode_utterances(utterances, self._encoders, self._device, seconds, keys)
 
     def logits(self, utterances: Sequence[LoadedUtterance]) -> dict[str, NDArray[np.float64]]:
-        """Return the logits ``(N, C)`` of every network for utterances that have their frames."""
+        """Return the logits ``(N, C)`` of every network for utterances with frames."""
         found = {}
         for name, run in self._runs.items():
             keys = [[one.key for one in branch] for branch in self.parts.branches[name]]
@@ -292,18 +291,18 @@ def load(
     """Load a bundle, or a stacker or run of a project, ready for new audio.
 
     Args:
-        model: Folder of a bundle, its place on the hub (``hf:OWNER/NAME@COMMIT``), or name of a
+        model: Folder of a bundle, its name on the hub (``hf:OWNER/NAME@COMMIT``), or name of a
             stacker or run.
-        project: Folder of the project; found from the working directory if not given. A bundle
-            needs none, but a project's ``[weights]`` hold for it too.
-        device: Where to compute.
+        project: Folder of the project; default: the working directory or a parent. A bundle needs
+            none, but uses the ``[weights]`` of a project.
+        device: Device to compute on.
         prior: ``as-trained``, ``natural``, ``balanced`` or a file of shares by emotion.
         abstain_below: Return no emotion if the highest probability is lower.
         weights: Encoder name to checkpoint folder.
         one_at_a_time: Hold one encoder in memory, and load each again for every call.
 
     Raises:
-        SerctlError: It is not there, damaged, or its encoders' weights are not at hand.
+        SerctlError: The model is missing or damaged, or weights of its encoders are missing.
 
     Example:
         >>> model = load("bundle")  # doctest: +SKIP
@@ -324,12 +323,14 @@ def load(
 
 
 def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:
-    """Read ``NAME=DIR`` values.
+    """Parse ``NAME=DIR`` values.
 
     Raises:
-        UsageError: One is not of that form.
+        UsageError: A value is not of this form.
     """
     wrong = [pair for pair in pairs if not all(pair.partition("="))]
     if wrong:
-        raise UsageError(f"--weights '{wrong[0]}' is not NAME=DIR, e.g. wavlm-large=/data/wavlm.")
+        raise UsageError(
+            f"--weights is '{wrong[0]}', expected NAME=DIR, such as wavlm-large=/data/wavlm."
+        )
     return {name: Path(path) for name, _, path in (pair.partition("=") for pair in pairs)}

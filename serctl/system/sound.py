@@ -1,7 +1,7 @@
-"""Whatever holds speech in Python: a path, bytes, an open file or samples → 16 kHz mono.
+"""Convert a path, bytes, an open file or samples to 16 kHz mono.
 
-What an array means is checked and not guessed: its type says its scale, its shape its channels,
-and its rate has to be given.
+Arrays are checked: the type defines the scale, the shape defines the channels, and the sampling
+rate is required.
 """
 
 from os import PathLike, fspath
@@ -21,9 +21,9 @@ bits."""
 
 MOST_CHANNELS = 32
 LOUDEST = 8.0
-"""Floats above are integers that nobody has scaled; decoders overshoot 1 by little."""
+"""Maximum of float samples. Larger values are unscaled integers; decoders overshoot 1 slightly."""
 SCALES = {"uint8": 128.0, "int16": 32768.0, "int32": 2147483648.0}
-"""Full scale of the integer types that WAV files have."""
+"""Full scale of the integer types of WAV files."""
 
 
 def load_sound(audio: Audio, sample_rate: int | None) -> NDArray[np.float32]:
@@ -31,11 +31,11 @@ def load_sound(audio: Audio, sample_rate: int | None) -> NDArray[np.float32]:
 
     Args:
         audio: See `Audio`.
-        sample_rate: Hz of samples; a file knows its own.
+        sample_rate: Sampling rate of an array in Hz; files state theirs.
 
     Raises:
-        AudioError: It cannot be decoded, or the array is no sound.
-        UsageError: It is an array without a sample rate.
+        AudioError: The audio cannot be decoded, or the array has a wrong type or shape.
+        UsageError: An array has no sampling rate.
     """
     if isinstance(audio, str | PathLike):
         return read_audio(Path(audio))
@@ -48,7 +48,7 @@ def load_sound(audio: Audio, sample_rate: int | None) -> NDArray[np.float32]:
         return decode_audio(content, name_sound(audio) or "file")
     if not sample_rate or sample_rate < 0:
         raise UsageError(
-            f"An array of samples needs its rate in Hz, got {sample_rate}: sample_rate=48000"
+            f"sample_rate is {sample_rate}, expected Hz for an array, such as sample_rate=48000."
         )
     return to_mono_16k(scale_samples(order_channels(np.asarray(audio))), sample_rate, "array")
 
@@ -62,10 +62,10 @@ def name_sound(audio: Audio) -> str:
 
 
 def order_channels(samples: NDArray) -> NDArray:
-    """Return samples as ``(num_samples, num_channels)``; the shorter axis is the channels'.
+    """Return samples as ``(num_samples, num_channels)``. The shorter axis is that of channels.
 
     Raises:
-        AudioError: It has no or more than two axes, or the shorter one is too long for channels.
+        AudioError: The array has no axis or more than two, or too many channels.
     """
     if samples.ndim == 1:
         return samples[:, None]
@@ -82,7 +82,7 @@ def scale_samples(samples: NDArray) -> NDArray[np.float32]:
     """Return samples in about [-1, 1].
 
     Raises:
-        AudioError: The type has no known scale, or floats have that of integers.
+        AudioError: The type has no known scale, or floats exceed [-1, 1].
     """
     kind = samples.dtype.name
     if kind in SCALES:
@@ -95,7 +95,7 @@ def scale_samples(samples: NDArray) -> NDArray[np.float32]:
     loudest = float(np.abs(samples).max(initial=0.0))
     if np.isfinite(loudest) and loudest > LOUDEST:
         raise AudioError(
-            f"Float samples of up to {loudest:,.0f}, expected [-1, 1]. Divide what was 16 bits by "
-            f"32768, or give the integers."
+            f"Float samples of up to {loudest:,.0f}, expected [-1, 1]. Divide 16-bit samples by "
+            f"32768, or pass the integers."
         )
     return samples.astype(np.float32)

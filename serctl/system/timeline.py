@@ -1,12 +1,12 @@
-"""Emotion over time: each encoder runs over a recording once, and the windows share its frames.
+"""Emotion over time. Each encoder runs over a recording once, and the windows share its frames.
 
-The frames of a window are cut out of a stretch of up to 30 s, what Whisper reads at once. They are
-not those of the window encoded alone: the encoder saw more context, and Whisper counts positions
-from the beginning of the stretch. ``docs/timeline.md`` says how much predictions differ by that.
+The frames of a window are cut out of a stretch of up to 30 s, the window of Whisper. They differ
+from those of the window encoded alone: the encoder has more context, and Whisper counts positions
+from the start of the stretch. ``docs/timeline.md`` reports how much predictions differ.
 
-A text branch reads, for every window, the transcript of the parts of the recording in which
-somebody speaks and which the window touches. If the encoder of the recogniser is one of the
-system's, it runs over each of these parts once, and the window's frames of it are cut out of them.
+A text branch reads the transcripts of all parts with speech that overlap the window. If the
+system uses the recogniser's encoder, it runs over each part once, and the frames of a window are
+cut out of the parts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,23 +36,23 @@ from serctl.timeline.windows import Step, plan_steps, plan_stretches
 Item = TypeVar("Item")
 
 STRETCH_SECONDS = 30
-"""What Whisper reads at once; the others' memory grows with the square of the length."""
+"""Seconds of a stretch: Whisper's window. Memory of other encoders is quadratic in the length."""
 RELIABLE_SECONDS = 4.0
-"""Shortest windows that were as accurate with shared frames of Whisper as without."""
+"""Shortest window in seconds with the same accuracy for shared frames of Whisper."""
 GROUP_STRETCHES = 20
-"""Stretches whose frames are held at a time: ten minutes, as in `serctl predict`."""
+"""Number of stretches whose frames are in memory: ten minutes, as in `serctl predict`."""
 
 
 @dataclass(frozen=True)
 class TimelineSettings:
-    """How a recording is predicted over time.
+    """Settings of a prediction over time.
 
     Attributes:
         every: Seconds of a step.
         window: Seconds around a step that its prediction reads.
-        smooth: Seconds over which probabilities are averaged; 0 leaves them as they are.
-        shortest: Seconds of the shortest segment.
-        alone: Encode every window by itself instead of sharing frames.
+        smooth: Seconds over which probabilities are averaged; 0 is off.
+        shortest: Minimum seconds of a segment.
+        alone: Encode every window separately instead of sharing frames.
     """
 
     every: float = 1.0
@@ -62,24 +62,24 @@ class TimelineSettings:
     alone: bool = False
 
     def count_steps(self, seconds: float) -> int:
-        """Return how many steps so many seconds are, at least one."""
+        """Return the number of steps of a duration, at least one."""
         return max(1, round(seconds / self.every))
 
 
 @dataclass(frozen=True)
 class _Speech:
-    """Where somebody speaks, and, where a branch reads text, what is said there."""
+    """Parts of a recording with speech, and their transcripts if a branch reads text."""
 
     parts: Sequence[LoadedUtterance]
 
     def touch(self, start: int, stop: int) -> list[LoadedUtterance]:
-        """Return the parts that lie at least partly between two samples."""
+        """Return the parts that overlap the range between two samples."""
         return [one for one in self.parts if _start(one) < stop and start < _stop(one)]
 
     def recognise(self, predictor: Predictor, start: int, stop: int) -> None:
-        """Transcribe the parts between two samples; free the frames of those before them.
+        """Transcribe the parts between two samples, and free the frames of earlier parts.
 
-        A recogniser whose encoder the networks read leaves its frames in the parts.
+        If the networks read the recogniser's encoder, its frames are kept in the parts.
         """
         for one in self.parts:
             if _stop(one) <= start:
@@ -104,11 +104,11 @@ def predict_timeline(
         predictor: The system.
         waveform: ``(num_samples,)``, 16 kHz.
         settings: Steps, windows and segments.
-        name: Of the file.
-        channel: Of the file; '' for a recording that is taken as one.
+        name: Name of the file.
+        channel: Name of the channel; '' for a mixed recording.
 
     Raises:
-        UsageError: Steps and windows do not fit each other.
+        UsageError: A step is longer than its window.
         SerctlError: The recording cannot be encoded.
     """
     steps = plan_steps(len(waveform), settings.every, settings.window)
@@ -146,19 +146,19 @@ def predict_timeline(
 
 
 def _warn_of_short_windows(predictor: Predictor, settings: TimelineSettings) -> None:
-    # Whisper's attention mixes a stretch; the others' frames hardly depend on what is around.
+    # Whisper's frames depend on the whole stretch; those of other encoders hardly do.
     whispers = [key.encoder for key in predictor.keys if key.window.endswith("s")]
     if whispers and not settings.alone and settings.window < RELIABLE_SECONDS:
         predictor.note(
-            f"--window {settings.window:g}: windows of less than {RELIABLE_SECONDS:g} s that share "
-            f"frames of {whispers[0]} are less accurate. Encode each by itself: --windows-alone"
+            f"--window {settings.window:g}: windows of less than {RELIABLE_SECONDS:g} s with "
+            f"shared frames of {whispers[0]} are less accurate. To encode each alone: --windows-alone"
         )
 
 
 def find_speech(predictor: Predictor, waveform: NDArray[np.float32], name: str) -> _Speech:
-    """Return the parts of a recording in which somebody speaks.
+    """Return the parts of a recording with speech.
 
-    Without the speech detector, a system that reads no text takes the recording as one part.
+    Without the speech detector, a system without a text branch takes the recording as one part.
     """
     try:
         return _Speech(cut_speech(name, waveform, predictor.options.segment_seconds))
@@ -166,8 +166,8 @@ def find_speech(predictor: Predictor, waveform: NDArray[np.float32], name: str) 
         if predictor.parts.needs_words:
             raise
         predictor.note(
-            "Silence was predicted like speech: the detector of speech comes with "
-            "pip install 'serctl[faster-whisper]'."
+            "Silence was predicted like speech, because the speech detector is not installed. "
+            "Install it: pip install 'serctl[faster-whisper]'"
         )
         return _Speech([LoadedUtterance(name, waveform)])
 
@@ -175,7 +175,7 @@ def find_speech(predictor: Predictor, waveform: NDArray[np.float32], name: str) 
 def _predict_shared(
     predictor: Predictor, waveform: NDArray[np.float32], steps: Sequence[Step], speech: _Speech
 ) -> Iterator[Prediction]:
-    """Yield the prediction of each step, frames cut out of what was encoded around its window."""
+    """Yield the prediction of each step from frames of the stretch around its window."""
     keys = [key for key in predictor.keys if key.modality != "text"]
     stretches = plan_stretches(steps, STRETCH_SECONDS * SAMPLE_RATE)
     for group in _group(stretches, GROUP_STRETCHES):
@@ -203,7 +203,7 @@ def _predict_shared(
 def _predict_alone(
     predictor: Predictor, waveform: NDArray[np.float32], steps: Sequence[Step], speech: _Speech
 ) -> Iterator[Prediction]:
-    """Yield the prediction of each step, its window encoded by itself."""
+    """Yield the prediction of each step from frames of its window encoded alone."""
     for group in _group(steps, GROUP_STRETCHES * STRETCH_SECONDS):
         speech.recognise(predictor, group[0].window_start, group[-1].window_stop)
         yield from _predict(predictor, [_take_window(waveform, step, speech) for step in group])
@@ -222,7 +222,7 @@ def _take_window(waveform: NDArray[np.float32], step: Step, speech: _Speech) -> 
 def cut_frames(
     encoded: Sequence[LoadedUtterance], keys: Sequence[FeatureKey], step: Step
 ) -> dict[str, NDArray[np.generic]]:
-    """Return a window's part of the frames of what it touches, at least one frame.
+    """Return the frames of the utterances within a window, at least one frame.
 
     The frames of one utterance are a view; those of several are joined.
     """
@@ -240,7 +240,7 @@ def _cut(one: LoadedUtterance, frames: NDArray[np.generic], step: Step) -> NDArr
 
 
 def _predict(predictor: Predictor, windows: Sequence[LoadedUtterance]) -> Iterator[Prediction]:
-    """Yield predictions; windows of the same transcript share its frames too."""
+    """Yield predictions. Windows with the same transcript share its frames."""
     text_keys = [key for key in predictor.keys if key.modality == "text"]
     if text_keys:
         texts = dict.fromkeys(one.text for one in windows)

@@ -1,4 +1,4 @@
-"""Utterances in memory: their waveform, their words and the frames that the networks read."""
+"""Utterances in memory: waveform, transcript and the frames that the networks read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,17 +19,17 @@ from serctl.training.speakers import Moments
 
 @dataclass(eq=False)
 class LoadedUtterance:
-    """What gets one prediction: a whole file, an array, or a segment of a recording.
+    """The unit of prediction: a file, an array, or a segment of a recording.
 
     Attributes:
-        name: Of the file; '' for an array.
+        name: Name of the file; '' for an array.
         waveform: ``(num_samples,)``, 16 kHz mono.
         start: Seconds from the beginning of the file.
-        text: The transcript, if it is known; else the recogniser fills it in.
-        suspect: Why the recogniser's transcript may be a hallucination.
-        speaker: Name of the speaker; '' where it is unknown.
-        frames: ``(T, D)`` by the digest of a feature key, as a store would hold them.
-        error: Why there is no prediction.
+        text: Transcript, if known. Otherwise the recogniser sets it.
+        suspect: Reason why the transcript may be a hallucination.
+        speaker: Name of the speaker; '' if unknown.
+        frames: ``(T, D)`` by the digest of a feature key, rounded like those of a store.
+        error: Reason why there is no prediction.
     """
 
     name: str
@@ -43,12 +43,12 @@ class LoadedUtterance:
 
     @property
     def utterance_id(self) -> str:
-        """How messages name it."""
+        """Name of the utterance in messages."""
         place = f" at {self.start:.1f} s" if self.start else ""
         return f"{self.name or 'array'}{place}"
 
     def keep_frames(self, key: FeatureKey, frames: NDArray[np.float32]) -> None:
-        """Round frames as a store would; values that do not fit become the utterance's error."""
+        """Round frames like a store. Values out of range become the utterance's error."""
         try:
             self.frames[key.digest] = get_storage(key.storage).as_read(frames, self.utterance_id)
         except SerctlError as error:
@@ -116,7 +116,7 @@ def tabulate(
         branches: A key for each layer of each branch.
         num_classes: C.
         moments: Statistics of the corpus, for each branch and layer, where the frames of each
-            known speaker are to be restated by those of the speaker's utterances among these.
+            known speaker are standardised by the speaker's utterances among these.
     """
     ids = tuple(f"{i:09d}" for i in range(len(utterances)))
 

@@ -1,1 +1,1 @@
-"""Emotion over time: windows of a recording, the course of their probabilities, segments, files."""
+"""Emotion over time: windows of a recording, probabilities of each step, segments and files."""

@@ -1,8 +1,8 @@
 """From the probabilities of every step to segments of one emotion.
 
-Two things are done, both of which change no more than they are asked for. ``smooth`` averages each
-step's probabilities with its neighbours'. ``settle_course`` finds the most probable sequence of
-emotions in which every segment lasts long enough, instead of deleting short ones afterwards.
+``smooth`` averages the probabilities of neighbouring steps. ``settle_course`` finds the most
+probable sequence of emotions in which every segment has the minimum length, instead of deleting
+short segments afterwards.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_PROBABILITY = 1e-6
-"""A single step must not forbid an emotion for good: log 0 would."""
+"""Lower bound of probabilities, because log 0 in one step would exclude an emotion."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Segment:
     Attributes:
         start: Seconds.
         end: Seconds.
-        emotion: The emotion; None where none is probable enough.
-        confidence: Mean probability of the emotion over the segment, of the most probable for None.
+        emotion: The emotion; None if none is probable enough.
+        confidence: Mean probability of the emotion (of the most probable one for None).
     """
 
     start: float
@@ -48,17 +48,17 @@ class Timeline:
 
     Attributes:
         audio: Name of the file.
-        channel: ``left``, ``right`` or a number; '' for a recording that was taken as one.
+        channel: ``left``, ``right`` or a number; '' for a mixed recording.
         model: Name of the system.
         seconds: Length of the recording.
         labels: Emotions in the order of the probabilities.
         starts: Seconds at which each of N steps begins.
         ends: Seconds at which each step ends.
-        probabilities: ``(N, C)``, smoothed; NaN where nobody speaks.
-        emotions: Of each step, after ``settle_course``; None where nobody speaks or none is
-            probable enough.
+        probabilities: ``(N, C)``, smoothed; NaN in steps without speech.
+        emotions: Emotion of each step after ``settle_course``; None without speech or if no
+            emotion is probable enough.
         segments: Stretches of one emotion.
-        transcript: What was recognised, '' where no branch reads text.
+        transcript: Parts of the transcript; empty if no branch reads text.
     """
 
     audio: str
@@ -80,7 +80,7 @@ class Timeline:
 
 
 def find_silence(probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return of every step ``(N,)`` whether nobody speaks in it."""
+    """Return True for each step ``(N,)`` without speech."""
     return np.isnan(probabilities[:, 0])
 
 
@@ -88,8 +88,8 @@ def smooth(probabilities: NDArray[np.float64], width: int) -> NDArray[np.float64
     """Average every step's probabilities with those of its neighbours.
 
     Args:
-        probabilities: ``(N, C)``; NaN rows are left out of every mean and stay NaN.
-        width: Steps of a mean, itself included; an even number is taken as the next odd one.
+        probabilities: ``(N, C)``. NaN rows are excluded from every mean and stay NaN.
+        width: Number of averaged steps; an even number is raised to the next odd one.
 
     Returns:
         ``(N, C)``, rows that sum to 1.
@@ -110,17 +110,17 @@ def smooth(probabilities: NDArray[np.float64], width: int) -> NDArray[np.float64
 
 
 def settle_course(probabilities: NDArray[np.float64], shortest: int) -> NDArray[np.intp]:
-    """Return the most probable emotions whose every segment has at least ``shortest`` steps.
+    """Return the most probable sequence of emotions with segments of at least ``shortest`` steps.
 
-    Dynamic programming over steps and classes, exact, in O(N C). Steps in which nobody speaks are
-    passed over: a pause neither ends a segment nor makes it longer.
+    Exact dynamic programming over steps and classes in O(N C). Steps without speech are skipped:
+    a pause does not end a segment and does not count in its length.
 
     Args:
-        probabilities: ``(N, C)``; NaN where nobody speaks.
-        shortest: Steps, at least 1. A recording of fewer steps is one segment.
+        probabilities: ``(N, C)``; NaN in steps without speech.
+        shortest: Minimum steps, at least 1. A recording of fewer steps is one segment.
 
     Returns:
-        Class of each step ``(N,)``; 0 where nobody speaks.
+        Class of each step ``(N,)``; 0 in steps without speech.
     """
     spoken = ~find_silence(probabilities)
     course = np.zeros(len(probabilities), dtype=np.intp)
@@ -136,10 +136,10 @@ def _find_best(scores: NDArray[np.float64], shortest: int) -> NDArray[np.intp]:
     best = np.full((num_steps, num_classes), -np.inf)
     entered = np.zeros((num_steps, num_classes), dtype=bool)
     for step in range(shortest - 1, num_steps):
-        # A segment of the shortest length ends here, behind the best course up to its beginning,
+        # A segment of the minimum length ends here, after the best sequence up to its start,
         before = best[step - shortest].max() if step >= shortest else 0.0
         begun = before + sums[step + 1] - sums[step + 1 - shortest]
-        # or the segment of the step before goes on.
+        # or the segment of the previous step continues.
         goes_on = best[step - 1] + scores[step] if step else np.full(num_classes, -np.inf)
         entered[step] = begun > goes_on
         best[step] = np.maximum(begun, goes_on)
@@ -152,7 +152,7 @@ def _trace_back(
     course = np.zeros(len(best), dtype=np.intp)
     step = len(best) - 1
     while step >= 0:
-        label = int(best[step].argmax())  # of the last segment of the course that ends here
+        label = int(best[step].argmax())  # of the last segment of the sequence that ends here
         while not entered[step, label]:
             course[step] = label
             step -= 1
@@ -167,7 +167,7 @@ def name_emotions(
     labels: Sequence[str],
     abstain_below: float = 0.0,
 ) -> tuple[str | None, ...]:
-    """Return the emotion of each step; None where nobody speaks or none is probable enough."""
+    """Return the emotion of each step; None without speech or if none is probable enough."""
     silent = find_silence(probabilities)
     named = [None if quiet else labels[i] for i, quiet in zip(course.tolist(), silent, strict=True)]
     for start, stop in _find_runs(named):
@@ -185,7 +185,7 @@ def find_segments(
     starts: NDArray[np.float64],
     ends: NDArray[np.float64],
 ) -> tuple[Segment, ...]:
-    """Return the runs of steps of one emotion; a pause in which nobody speaks is in none."""
+    """Return the runs of steps of one emotion. Pauses without speech are in no segment."""
     silent = find_silence(probabilities)
     keys = list(zip(emotions, silent.tolist(), strict=True))
     segments = []

@@ -1,4 +1,4 @@
-"""Timelines as files: rows of CSV, lines of JSON, Praat TextGrids, RTTM, and a table for people."""
+"""Timelines as CSV, JSON lines, Praat TextGrids, RTTM and a table for the terminal."""
 
 import csv
 import io
@@ -14,11 +14,11 @@ from serctl.names import guard_cell
 from serctl.timeline.course import Timeline
 
 NO_EMOTION = "-"
-"""In tables and RTTM, for a segment without an emotion that is probable enough."""
+"""Label in tables and RTTM for a segment without an emotion."""
 
 
 def to_csv(timelines: Sequence[Timeline]) -> str:
-    """Return one row for each step; empty probabilities where nobody speaks."""
+    """Return one CSV row for each step. Probabilities are empty without speech."""
     file = io.StringIO()
     writer: csv.DictWriter | None = None
     for row in (row for timeline in timelines for row in list_steps(timeline)):
@@ -36,7 +36,7 @@ def to_csv(timelines: Sequence[Timeline]) -> str:
 
 
 def to_jsonl(timelines: Sequence[Timeline]) -> str:
-    """Return one line of JSON for each step; ``probabilities`` is null where nobody speaks."""
+    """Return one JSON line for each step. ``probabilities`` is null without speech."""
     rows = (row for timeline in timelines for row in list_steps(timeline))
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
@@ -56,7 +56,7 @@ def to_dict(timeline: Timeline) -> dict[str, Any]:
 
 
 def list_steps(timeline: Timeline) -> list[dict[str, Any]]:
-    """Return a row for each step; ``probabilities`` is None where nobody speaks."""
+    """Return a row for each step. ``probabilities`` is None without speech."""
     rows = []
     for i, emotion in enumerate(timeline.emotions):
         values = timeline.probabilities[i]
@@ -102,9 +102,9 @@ def to_textgrid(timelines: Sequence[Timeline]) -> str:
 
 
 def to_rttm(timelines: Sequence[Timeline]) -> str:
-    """Return a line for each segment, the emotion in the place of the speaker.
+    """Return a line for each segment, with the emotion in the field of the speaker.
 
-    Tools that score diarization read SPEAKER lines only, and score emotions by them as well.
+    Tools that score diarization read only SPEAKER lines, so they can score emotions too.
 
     Source: NIST, Rich Transcription 2009 evaluation plan, appendix A (RTTM).
     """
@@ -123,7 +123,7 @@ def to_rttm(timelines: Sequence[Timeline]) -> str:
 
 
 def to_table(timelines: Sequence[Timeline]) -> str:
-    """Return the segments as lines for people, with what was said in each."""
+    """Return a table of the segments with their transcripts."""
     rows = [("audio", "seconds", "emotion", "confidence", "transcript")]
     for timeline in timelines:
         name = Path(timeline.audio).name

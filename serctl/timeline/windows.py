@@ -1,9 +1,9 @@
-"""Which windows of a recording are predicted, and which stretches are encoded for them.
+"""Plan the windows of a recording and the stretches that are encoded for them.
 
-A step is a stretch of the timeline, ``every`` seconds long. It is predicted from a longer window
-with the step in its middle. Neighbouring windows overlap, so an encoder that runs over each window
-anew reads every second of audio ``window / every`` times. A stretch is as long as an encoder reads
-at once and holds many windows, which then share its frames.
+A step is a part of the timeline, ``every`` seconds long. It is predicted from a longer window with
+the step in its centre. Neighbouring windows overlap, so encoding each window separately reads every
+second of audio ``window / every`` times. A stretch is the input of one pass of an encoder. Its
+windows share its frames.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ SHORTEST_STEP = 0.1
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a timeline, in samples of the recording; no ``stop`` is part of it.
+    """A step of a timeline, in samples of the recording. ``stop`` values are exclusive.
 
     Attributes:
-        start: Where the step begins.
-        stop: Where it ends.
-        window_start: Where its window begins.
-        window_stop: Where its window ends.
+        start: First sample of the step.
+        stop: End of the step.
+        window_start: First sample of the window.
+        window_stop: End of the window.
     """
 
     start: int
@@ -35,12 +35,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Stretch:
-    """What is encoded in one go.
+    """A part of a recording that is encoded in one pass.
 
     Attributes:
         start: First sample.
-        stop: Behind the last sample.
-        steps: Positions of the steps whose windows lie in it.
+        stop: End, exclusive.
+        steps: Positions of the steps whose windows are in the stretch.
     """
 
     start: int
@@ -49,12 +49,12 @@ class Stretch:
 
 
 def plan_steps(num_samples: int, every: float, window: float) -> list[Step]:
-    """Return the steps of a recording, without gap or overlap; the last may be shorter.
+    """Return the steps of a recording, without gap or overlap. The last one may be shorter.
 
-    At the edges of the recording the windows are cut, to half their length at the least.
+    Windows at the edges of the recording are cut, to at least half their length.
 
     Args:
-        num_samples: Of the recording, 16 kHz.
+        num_samples: Samples of the recording at 16 kHz.
         every: Seconds of a step.
         window: Seconds of a window, at least a step.
 
@@ -66,9 +66,9 @@ def plan_steps(num_samples: int, every: float, window: float) -> list[Step]:
         [(0, 0, 24000), (16000, 8000, 40000), (32000, 24000, 48000)]
     """
     if every < SHORTEST_STEP:
-        raise UsageError(f"--every {every:g}: expected at least {SHORTEST_STEP:g} seconds.")
+        raise UsageError(f"--every is {every:g}, expected at least {SHORTEST_STEP:g} seconds.")
     if window < every:
-        raise UsageError(f"--window {window:g} is shorter than a step (--every {every:g}).")
+        raise UsageError(f"--window is {window:g}, expected at least a step (--every {every:g}).")
     size, margin = round(every * SAMPLE_RATE), round((window - every) * SAMPLE_RATE / 2)
     return [
         Step(
@@ -82,9 +82,9 @@ def plan_steps(num_samples: int, every: float, window: float) -> list[Step]:
 
 
 def plan_stretches(steps: Sequence[Step], longest: float) -> list[Stretch]:
-    """Return stretches of at most ``longest`` samples, each window whole in one of them.
+    """Return stretches of at most ``longest`` samples. Each window is inside one of them.
 
-    A window that is longer gets a stretch of its own.
+    A longer window gets its own stretch.
     """
     stretches: list[Stretch] = []
     first = 0

@@ -154,7 +154,7 @@ def test_nothing_is_replaced_unasked(
     precious = tmp_path / "thesis"
     precious.mkdir()
     (precious / "chapter.tex").write_text("")
-    with pytest.raises(UsageError, match="is no bundle"):
+    with pytest.raises(UsageError, match="is not a bundle"):
         make_bundle(project, replace(options, output=str(precious), overwrite=True))
     assert (precious / "chapter.tex").exists()
 

@@ -312,7 +312,7 @@ def test_a_model_that_is_not_there_is_told(project: Workspace, tmp_path: Path) -
     (tmp_path / "bundle" / "bundle.json").touch()
     with pytest.raises(UnknownNameError, match=r"Did you mean '.*/bundle'"):
         run(project, None, model=str(tmp_path / "bundl"), audio=audio)
-    with pytest.raises(CheckpointError, match="is no bundle"):
+    with pytest.raises(CheckpointError, match="is not a bundle"):
         run(None, None, model=str(tmp_path), audio=audio)
 
 
@@ -341,7 +341,7 @@ def test_a_stacker_of_networks_trained_again_is_refused(
     with pytest.raises(CheckpointError, match="trained again since"):
         run(copy, words, model="linear", audio=audio)
     shutil.rmtree(copy.runs / SPEECH)
-    with pytest.raises(CheckpointError, match="no run of this project"):
+    with pytest.raises(CheckpointError, match="expected only runs of this project"):
         run(copy, words, model="linear", audio=audio)
 
 

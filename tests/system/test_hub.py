@@ -154,7 +154,7 @@ def test_offline_the_commit_fetched_before_is_used_and_reported(
     fetch_bundle(f"hf:{NAME}")
     point_at("http://127.0.0.1:9", monkeypatch)
     _, notes = fetch_bundle(f"hf:{NAME}")
-    assert f"fetched before: {model}" in notes[0]
+    assert f"last downloaded commit: {model}" in notes[0]
 
 
 def test_a_name_server_that_never_answers_is_given_up(
@@ -270,7 +270,7 @@ def test_half_a_download_leaves_nothing_and_the_next_fetches_only_what_lacks(
 ) -> None:
     model = push(folder)
     hub.cut_after = 20_000
-    with pytest.raises(HubError, match="same command continues"):
+    with pytest.raises(HubError, match="run the same command again"):
         fetch_bundle(model)
     hub.cut_after = None
     hub.asked.clear()
@@ -288,11 +288,11 @@ def _plant(name: str, content: bytes) -> Callable[[dict[str, bytes]], object]:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (_plant("model.pkl", pickle.dumps(1)), r"holds model\.pkl.*nothing was downloaded"),
+        (_plant("model.pkl", pickle.dumps(1)), r"holds model\.pkl.*Downloaded no file"),
         (_plant("pytorch_model.bin", b"x"), r"holds pytorch_model\.bin"),
         (_plant("serve.py", b"x"), r"holds serve\.py"),
         (_plant("more.json", b"{}"), r"does not list: more\.json"),
-        (_plant("README.md", b"shorter"), "another size than listed"),
+        (_plant("README.md", b"shorter"), "sizes that differ from the list"),
         (_plant("networks/one/config.json", b"[]"), "missing or changed"),
         (_plant("networks/one/config.json", pickle.dumps(1, 2)[:2]), "Pickles can run code"),
         (lambda files: files.pop("README.md"), r"another size than listed: README\.md"),
@@ -316,7 +316,7 @@ def test_sizes_are_limited_before_anything_is_downloaded(
 ) -> None:
     model = push(folder)
     monkeypatch.setattr("serctl.system.hub.LARGEST_BYTES", 1000)
-    with pytest.raises(CheckpointError, match="a bundle has at most"):
+    with pytest.raises(CheckpointError, match="Expected at most"):
         fetch_bundle(model)
     monkeypatch.undo()
     assert not any("/resolve/" in asked for asked in hub.asked)
@@ -331,7 +331,7 @@ def test_a_listing_that_leads_out_is_refused(hub: LocalHub, folder: Path, path: 
         document["files"][path] = {"bytes": 2, "sha256": ""}
         files["bundle.json"] = json.dumps(document).encode()
 
-    with pytest.raises(CheckpointError, match="leads out of it"):
+    with pytest.raises(CheckpointError, match="inside the folder"):
         fetch_bundle(change(hub, edit))
 
 

@@ -62,7 +62,7 @@ def test_an_array_without_a_rate_is_refused(rate: int | None) -> None:
 @pytest.mark.parametrize(
     ("samples", "told"),
     [
-        (WAVE * 20_000, "Divide what was 16 bits by 32768"),
+        (WAVE * 20_000, "Divide 16-bit samples by 32768"),
         (np.zeros((100, 200)), r"shape \(100, 200\)"),
         (np.zeros((2, 3, 4)), r"shape \(2, 3, 4\)"),
         (np.float32(1.0), r"shape \(\)"),

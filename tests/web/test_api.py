@@ -102,7 +102,7 @@ def test_a_name_is_never_a_path(served, name: str) -> None:
         ("every=nan", "0 to 3600"),
         ("window=4", "Add: every=1"),
         ("evry=1", "Unknown parameter 'evry'"),
-        ("every=1&window=0.5", "shorter than a step"),
+        ("every=1&window=0.5", "expected at least a step"),
         ("every=0", "at least"),
     ],
 )
