@@ -145,9 +145,9 @@ def check_identity(found: EncoderIdentity, key: FeatureKey, contents: Mapping[st
     wanted = {key.revision, contents.get(key.revision)}
     if found.revision not in wanted or found.window != key.window:
         raise WeightsError(
-            f"The weights of '{key.encoder}' on this machine ({found.weights}, {found.revision[:19]}) "
+            f"The weights of '{key.encoder}' found here ({found.weights}, {found.revision[:19]}) "
             f"are not those the networks were trained with ({key.weights}, {key.revision[:19]}). "
-            f"Copy the latter and name them in serctl.toml under [weights], or with --weights NAME=DIR."
+            f"Copy these and name them in serctl.toml under [weights], or use --weights NAME=DIR."
         )
 
 
@@ -169,7 +169,7 @@ def settle_words(recogniser: RecogniserRecord | None, mapping: Mapping[str, Path
     recognition = settle_recognition(Workspace(Path(), weights=mapping), options)
     if recogniser.source not in ("", recognition.source):
         raise TranscriptsError(
-            f"The networks were trained on transcripts of '{recogniser.source}', but this "
-            f"machine has '{recognition.source}'. Name the former's weights in serctl.toml: [weights]."
+            f"The networks were trained on transcripts of '{recogniser.source}', but the "
+            f"one found here is '{recognition.source}'. Name its weights in serctl.toml: [weights]."
         )
     return recognition

@@ -151,7 +151,7 @@ def _warn_of_short_windows(predictor: Predictor, settings: TimelineSettings) -> 
     if whispers and not settings.alone and settings.window < RELIABLE_SECONDS:
         predictor.note(
             f"--window {settings.window:g}: windows of less than {RELIABLE_SECONDS:g} s with "
-            f"shared frames of {whispers[0]} are less accurate. To encode each alone: --windows-alone"
+            f"shared frames of {whispers[0]} are less accurate. Encode each alone: --windows-alone"
         )
 
 

@@ -1,7 +1,7 @@
 """Networks and unfinished trainings on disk: safetensors and JSON, no pickle.
 
 An unfinished training is one file: parameters and optimiser as tensors, counters as JSON in the
-header. It is renamed into place, so it is whole or not there.
+header. The file is written under a temporary name and renamed, so it is complete.
 """
 
 import json
@@ -26,7 +26,7 @@ from serctl.training.run_folder import CONFIG, MODEL, list_folds, usual_model
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) -> None:
-    """Write tensors and a JSON document in one atomic file, and wait until the disk has it.
+    """Write tensors and a JSON document atomically to one file, and flush it to the disk.
 
     Raises:
         SerctlError: The disk is full or the folder cannot be written.
@@ -40,7 +40,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) -
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """Read what `save_tensors` wrote.
+    """Read a file of `save_tensors`.
 
     Raises:
         CheckpointError: The file is missing or damaged.
@@ -58,7 +58,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
 
 
 def pack_training(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return parameters, buffers and the optimiser's tensors under names."""
+    """Return parameters, buffers and the optimiser's tensors by name."""
     packed = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, slots in optimizer.state_dict()["state"].items():
         packed |= {f"optimizer.{index}.{slot}": tensor for slot, tensor in slots.items()}
@@ -68,7 +68,7 @@ def pack_training(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[st
 def unpack_training(
     packed: Mapping[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Put back what `pack_training` returned."""
+    """Restore the result of `pack_training`."""
     own: dict[str, Tensor] = {}
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in packed.items():
@@ -85,13 +85,13 @@ def unpack_training(
 
 @dataclass(frozen=True)
 class Run:
-    """A trained network with everything that using it takes.
+    """A trained network and its configuration.
 
     Attributes:
         name: Name of the run.
-        model: In evaluation mode, on the device asked for. Of a run that was trained as folds it is
-            the mean of the fold models.
-        config: Its ``config.json``.
+        model: Network in evaluation mode, on the requested device. For a run of fold models it is
+            their mean.
+        config: Content of ``config.json``.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Run:
         return self.config.branches
 
     def layer_weights(self) -> dict[str, dict[str, float]]:
-        """Return the learned weight of each layer, by the name of each branch that sums several."""
+        """Return the learned weight of each layer, by name of each branch with a layer sum."""
         return {
             self.branches[index].encoder: dict(
                 zip(map(str, self.branches[index].layers), shares, strict=True)
@@ -124,13 +124,13 @@ def load_run(
     """Load a finished run.
 
     Args:
-        folder: Of the run, or of one of its fold models.
-        device: Where to compute.
+        folder: Folder of the run, or of one of its fold models.
+        device: Device to compute on.
         predicted_by: ``folds``: the mean of the fold models; ``main``: the model that was trained
-            on all of train. None takes what `usual_model` says.
+            on all of train. None uses `usual_model`.
 
     Raises:
-        CheckpointError: It is not there, not finished, of another version, or damaged; or it has no
+        CheckpointError: The run is missing, unfinished, of another version or damaged, or has no
             such model.
     """
     config = RunConfig.read(folder / CONFIG)
@@ -156,7 +156,7 @@ def load_model(folder: Path, config: RunConfig) -> FusionModel | PooledModel:
     """Load the network of one folder.
 
     Raises:
-        CheckpointError: It is missing or damaged.
+        CheckpointError: The network is missing or damaged.
     """
     model = build_model([branch.dim for branch in config.branches], config.model)
     tensors, _ = load_tensors(folder / MODEL)

@@ -1,4 +1,4 @@
-"""What a training learns from: utterances with targets, their frames, and what was left out."""
+"""The data of a training: utterances with targets and frames, and notes on skipped ones."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -34,16 +34,16 @@ class TrainingCorpus:
     """The utterances of a training.
 
     Attributes:
-        utterances: Those with a target; folds are made of all of them, whatever could be read.
-        train: Those to learn from, with frames too, as the network sees them, sorted by id.
-        dev: Labelled utterances that choose the epoch; None if the last one is kept.
-        labels: The classes of the whole manifest.
-        branches: The stores of each branch.
-        attributes: Mean and deviation by which arousal, valence, dominance are standardised.
-        moments: Statistics of the frames, where they are restated per speaker; else ().
-        speaker_sources: What those statistics depend on beside the training utterances.
-        skipped: Utterances of the training splits without a target or, being unreadable, frames.
-        notes: What a user should know.
+        utterances: Utterances with a target. Folds are made of all of them, readable or not.
+        train: Training utterances with a target and frames, sorted by id.
+        dev: Labelled utterances that select the epoch; None if the last epoch is kept.
+        labels: Classes of the whole manifest.
+        branches: Stores of each branch.
+        attributes: Mean and deviation of arousal, valence and dominance, for standardisation.
+        moments: Statistics of the frames for standardisation per speaker; else ().
+        speaker_sources: Utterances, speakers and sources that these statistics depend on.
+        skipped: Utterances of the training splits without a target or frames.
+        notes: Notes for the user.
     """
 
     utterances: tuple[Utterance, ...]
@@ -58,7 +58,7 @@ class TrainingCorpus:
     notes: tuple[str, ...]
 
     def hash_of(self, ids: frozenset[str]) -> str:
-        """Return the hash of all that a model learns from, given the ids it is trained on."""
+        """Return the hash of the training data of a model, given the ids it is trained on."""
         rows = []
         for data, chosen in ((self.train, ids), (self.dev, None)):
             for i, name in enumerate(data.ids if data else ()):
@@ -74,7 +74,7 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
     """Read manifest and stores and check them against each other.
 
     Raises:
-        ManifestError: There is nothing to learn from, or no dev split to choose the epoch by.
+        ManifestError: There is no training utterance, or no dev split to select the epoch.
         CacheError: Frames are missing or stale.
     """
     manifest = read_manifest(workspace.manifest)
@@ -85,8 +85,8 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
     utterances = candidates.where(_has_target(options, labels))
     if not len(utterances):
         raise ManifestError(
-            f"No utterance of {options.fit_on} has an emotion: there is nothing to learn from. "
-            f"The manifest has the splits {', '.join(manifest.splits)}."
+            f"No utterance of {options.fit_on} has an emotion. The manifest has the splits "
+            f"{', '.join(manifest.splits)}. See: serctl manifest stats"
         )
     dev = _select_dev(limited, options)
     given = {"speech": options.speech, "text": options.text}
@@ -122,10 +122,10 @@ def _settle_readers(
     rows: Sequence[Utterance],
     labels: LabelSet,
 ) -> tuple[list[FrameReader], tuple[Moments, ...], list[str]]:
-    """Return the readers, the statistics of the corpus if they restate, and what to report.
+    """Return the readers, the corpus statistics for standardisation per speaker, and notes.
 
     Raises:
-        ManifestError: Frames are to be restated per speaker, and the speakers do not allow it.
+        ManifestError: Standardisation per speaker is requested, but the speakers do not allow it.
     """
     if standardise_by == "corpus":
         return plain, (), []
@@ -160,8 +160,8 @@ def _select_dev(manifest: Manifest, options: TrainOptions) -> tuple[Utterance, .
     dev = manifest.where(lambda row: row.split == "dev" and bool(row.emotion))
     if not len(dev) and options.select_by != "last":
         raise ManifestError(
-            "No labelled utterance in the split 'dev' to choose the epoch by. "
-            "Keep the last epoch instead with: --select-by last"
+            "No labelled utterance in the split 'dev', which is needed to select the epoch. "
+            "Keep the last epoch instead: --select-by last"
         )
     return dev.utterances
 
@@ -195,20 +195,20 @@ def _standardise_attributes(
 def _describe(
     manifest: Manifest, train: UtteranceSet, labels: LabelSet, options: TrainOptions
 ) -> list[str]:
-    """Return what is unusual about the data, for the user and for every report."""
+    """Return notes on unusual data, for the user and for reports."""
     notes = []
     if leaks := manifest.leaking_speakers():
         notes.append(f"{len(leaks)} speakers are in more than one split ({first_few(leaks)}).")
     mass = train.targets.sum(axis=0)
     absent = [name for name, share in zip(labels.names, mass, strict=True) if not share]
     if absent:
-        notes.append(f"No training utterance is {', '.join(absent)}; weight 0.")
+        notes.append(f"No training utterance is {', '.join(absent)}: class weight 0.")
     if unvoted := int((train.label_ids == NO_LABEL).sum()):
         notes.append(f"{unvoted} utterances without a majority are trained on their votes.")
     steps = -(-len(train) // options.batch_size)
     if steps * options.epochs * options.learning_rate < 0.01:
         notes.append(
-            f"{steps} steps an epoch at learning rate {options.learning_rate:g} move the network "
-            f"little; for a corpus of this size there is: --recipe small"
+            f"{steps} steps per epoch at learning rate {options.learning_rate:g} are few for this "
+            f"network. For a corpus of this size use: --recipe small"
         )
     return notes

@@ -1,6 +1,6 @@
-"""Utterances as the network sees them: lengths of their frames, targets, attributes.
+"""Table of utterances for training: lengths of their frames, targets, attributes.
 
-Rows are sorted by utterance id, so the order of the manifest changes nothing. Shape letters: N
+Rows are sorted by utterance id, so the order of the manifest has no effect. Shape letters: N
 utterances, M branches, C classes, L layers of an encoder.
 """
 
@@ -18,7 +18,7 @@ NO_LABEL = -1
 
 
 class FrameReader(Protocol):
-    """What training asks of the frames of a branch; see `serctl.cache.store.FeatureStore`."""
+    """Protocol for the frames of a branch; see `serctl.cache.store.FeatureStore`."""
 
     num_layers: int
 
@@ -36,9 +36,9 @@ class FrameReader(Protocol):
 
 
 class LayerReader:
-    """Several layers of one encoder, a store each, read side by side: ``(B, L, T, D)``.
+    """Reads several layers of one encoder, with a store for each: ``(B, L, T, D)``.
 
-    Layers come before time, so that each store fills rows that lie together in memory.
+    Layers precede time, so that each store fills contiguous memory.
     """
 
     def __init__(self, layers: Sequence[FrameReader]) -> None:
@@ -62,29 +62,29 @@ class LayerReader:
 
 
 def make_reader(layers: Sequence[FrameReader]) -> FrameReader:
-    """Return what reads a branch: a store itself, or several layers side by side."""
+    """Return the reader of a branch: its store, or a `LayerReader` for several layers."""
     return layers[0] if len(layers) == 1 else LayerReader(layers)
 
 
 def shape_batch(reader: FrameReader, size: int, num_frames: int) -> tuple[int, ...]:
-    """Return ``(B, T, D)``, or ``(B, L, T, D)`` of several layers."""
+    """Return ``(B, T, D)``, or ``(B, L, T, D)`` for several layers."""
     layers = () if reader.num_layers == 1 else (reader.num_layers,)
     return (size, *layers, num_frames, reader.dim)
 
 
 @dataclass(frozen=True, eq=False)
 class UtteranceSet:
-    """A table of utterances with what training asks of them.
+    """A table of utterances for training.
 
     Attributes:
         ids: N utterance ids, sorted.
         readers: M stores of frames, one per branch.
         lengths: ``(N, M)`` number of frames.
-        label_ids: ``(N,)``, `NO_LABEL` where there is no majority or no label.
+        label_ids: ``(N,)``, `NO_LABEL` without a majority or label.
         targets: ``(N, C)`` float32: one-hot, or the raters' distribution; zeros without both.
         neutral: ``(N,)`` bool: the largest target is neutral.
         attributes: ``(N, 3)`` float32 arousal, valence, dominance; NaN where not given.
-        speakers: N names; '' where the speaker is unknown.
+        speakers: N names; '' for unknown speakers.
     """
 
     ids: tuple[str, ...]
@@ -101,7 +101,7 @@ class UtteranceSet:
 
     @property
     def costs(self) -> NDArray[np.int64]:
-        """Frames of all branches together ``(N,)``: what an utterance costs to compute."""
+        """Frames of all branches together ``(N,)``, a measure of the cost of an utterance."""
         return self.lengths.sum(axis=1)
 
     def usable(self) -> NDArray[np.int64]:
@@ -109,7 +109,7 @@ class UtteranceSet:
         return np.flatnonzero(self.targets.any(axis=1))
 
     def take(self, rows: NDArray[np.int64]) -> "UtteranceSet":
-        """Return some rows."""
+        """Return the table with the given rows ``(N',)``."""
         return UtteranceSet(
             tuple(self.ids[i] for i in rows),
             self.readers,
@@ -129,14 +129,14 @@ def build_set(
     *,
     soft_targets: bool = False,
 ) -> UtteranceSet:
-    """Collect what training asks of utterances.
+    """Return the table of utterances for training.
 
     Args:
-        utterances: In any order.
-        readers: One store per branch, each holding all of the utterances.
-        labels: The classes, in the order of the network's outputs.
-        soft_targets: Take the raters' votes as targets where there are any; utterances without a
-            majority (no label) then have a target too.
+        utterances: Utterances in any order.
+        readers: One store per branch, which holds all utterances.
+        labels: Classes in the order of the network's outputs.
+        soft_targets: Use the raters' votes as targets if there are any. Utterances without a
+            majority then have a target too.
     """
     rows = sorted(utterances, key=lambda row: row.utterance_id)
     ids = tuple(row.utterance_id for row in rows)
@@ -171,7 +171,7 @@ def make_target(row: Utterance, labels: LabelSet, *, soft: bool) -> NDArray[np.f
 def measure_frames(data: UtteranceSet, branch: int) -> tuple[NDArray, NDArray]:
     """Return mean and standard deviation over all frames of one branch, in float64.
 
-    ``(D,)`` each, or ``(L, D)`` of several layers.
+    Their shape is ``(D,)``, or ``(L, D)`` for several layers.
     """
     total: NDArray | float = 0.0
     squares: NDArray | float = 0.0

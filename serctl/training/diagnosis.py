@@ -1,4 +1,4 @@
-"""Which utterances are behind a loss that is not finite."""
+"""Find the utterances that cause a loss that is not finite."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""From options to a trained network: its shape, its phases, its score on dev."""
+"""From options to a trained network: shape, phases, training and metrics on dev."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
@@ -46,11 +46,11 @@ def shape_model(
     """Return the shape of the network.
 
     Args:
-        options: Of the training.
+        options: Options of the training.
         encoders: Modality and encoder of each branch.
         num_classes: C.
-        layers: How many layers each branch sums; () is one everywhere.
-        by_speaker: Frames are restated per speaker.
+        layers: Number of layers that each branch sums; () means one for all.
+        by_speaker: Whether frames are standardised per speaker.
     """
     heads = tuple(
         options.paralinguistic_heads if modality == "paralinguistic" else options.heads
@@ -77,19 +77,18 @@ def shape_model(
 
 
 def plan_phases(options: TrainOptions, data: UtteranceSet, labels: LabelSet) -> list[Phase]:
-    """Return the main phase and, if asked for, the class-balanced second one.
+    """Return the main phase and optionally the class-balanced second one.
 
     Raises:
-        ConfigError: What the balancing needs is not there.
+        ConfigError: The labels do not allow the balancing or the loss.
     """
     balance = options.balance
     if balance == "auto":
         balance = "on" if options.loss == "wce+sml" else "off"
     if options.loss == "wce+sml" and not labels.neutral:
         raise ConfigError(
-            f"--loss wce+sml tells neutral from expressive speech, and no label is called neutral "
-            f"(labels: {', '.join(labels.names)}). Say which is: --neutral LABEL; or use "
-            f"--loss wce."
+            f"--loss wce+sml needs a label of neutral speech, and no label is called neutral "
+            f"(labels: {', '.join(labels.names)}). Name it: --neutral LABEL, or use --loss wce."
         )
     sampler = Sampler(
         data.costs,
@@ -152,9 +151,9 @@ def fit(
     advance: Advance = lambda n=1, note="": None,
     report: Callable[[list[EpochRecord], str], None] = lambda history, line: None,
 ) -> RunSummary:
-    """Train a network, from the start or from where its folder says, and return its summary.
+    """Train a network, or continue from the state in its folder, and return its summary.
 
-    ``moments`` are the statistics of the corpus, where frames are restated per speaker.
+    ``moments`` are the corpus statistics for standardisation per speaker.
     """
     ranks = ranks or Ranks()
     if dev is None:
@@ -162,7 +161,7 @@ def fit(
     seed_everything(options.seed)
     model = FusionModel([reader.dim for reader in data.readers], shape)
     for branch, wanted in enumerate(shape.standardise):
-        if shape.by_speaker:  # the fold models share them, so that they can share the frames
+        if shape.by_speaker:  # fold models share the statistics, so that they can share frames
             model.set_standardisation(branch, *stack_moments(moments[branch]))
         elif wanted:
             mean, deviation = measure_frames(data, branch)
@@ -199,7 +198,7 @@ def describe(record: EpochRecord, epochs: int) -> str:
 def summarise(
     state: TrainState, model: FusionModel, options: TrainOptions, size: int, trainer: Trainer
 ) -> RunSummary:
-    """Return what a finished training records of itself."""
+    """Return the summary of a finished training."""
     best = state.history[state.best_epoch - 1]
     reason = {
         "macro_f1": "best macro-F1 on dev",
@@ -223,8 +222,8 @@ def summarise_folds(folds: Sequence[RunSummary], metrics: dict[str, float]) -> R
     """Return the summary of a run whose fold models predict together.
 
     Args:
-        folds: Of each fold model.
-        metrics: Of their mean on dev.
+        folds: Summary of each fold model.
+        metrics: Metrics of their mean on dev.
     """
     parts = {name for fold in folds for name in fold.profile}
     return RunSummary(

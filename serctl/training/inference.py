@@ -1,4 +1,4 @@
-"""What a trained network says of utterances; their order and companions change nothing."""
+"""Inference. The predictions do not depend on the order of utterances or on their batch."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
@@ -15,7 +15,7 @@ from serctl.training.loader import Batch, LoadTimes, load_batches
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """Logits ``(N, C)`` and, from a model with that head, attributes ``(N, 3)``; float64."""
+    """Logits ``(N, C)`` and, for a model with attributes, ``(N, 3)``, as float64."""
 
     logits: NDArray[np.float64]
     attributes: NDArray[np.float64] | None = None
@@ -31,11 +31,11 @@ def infer(
     times: LoadTimes | None = None,
     check: Callable[[Batch], None] = lambda batch: None,
 ) -> Outputs:
-    """Run the network over utterances in batches of like length.
+    """Run the network over utterances in batches of similar length.
 
-    ``check`` hears of every batch, and may raise to stop.
+    ``check`` is called for every batch and may raise an error to stop.
     """
-    # Sorted by length: a batch is padded to its longest utterance, and the order is put back below.
+    # Sorted by length, because a batch is padded to its longest utterance. The order is restored.
     order = np.argsort(data.costs, kind="stable")
     plan = np.array_split(order, -(-len(order) // batch_size)) if len(order) else []
     logits = np.zeros((len(data), model.config.num_classes))

@@ -1,4 +1,4 @@
-"""Batches from the stores, read ahead by a thread into buffers that are used again and again."""
+"""Batches from the stores. A thread reads ahead into reusable buffers."""
 
 import math
 import threading
@@ -17,7 +17,7 @@ from torch import Tensor
 from serctl.training.dataset import UtteranceSet, shape_batch
 
 DEPTH = 2
-"""Batches in flight: one is computed while the next is read."""
+"""Number of batches in memory: one is computed while the next is read."""
 NO_ROWS = np.empty(0, np.int64)
 
 
@@ -33,10 +33,9 @@ class LoadTimes:
 class Batch:
     """Frames of B utterances on the device.
 
-    ``frames``: per branch ``(B, T, D)`` as stored (float16), or ``(B, L, T, D)`` of L layers; what
-    stands after the real frames has no meaning, and `FusionModel` does not read it. ``lengths``:
-    per branch ``(B,)`` int64.
-    ``rows``: which rows of the `UtteranceSet` they are.
+    ``frames``: per branch ``(B, T, D)`` as stored (float16), or ``(B, L, T, D)`` for L layers.
+    Values after the real frames are undefined; `FusionModel` does not read them. ``lengths``: per
+    branch ``(B,)`` int64. ``rows``: rows of the `UtteranceSet`.
     """
 
     rows: NDArray[np.int64]
@@ -46,7 +45,7 @@ class Batch:
 
 @dataclass
 class _Slot:
-    """Buffers of one batch, one per branch; grown when a batch needs more."""
+    """Buffers of one batch, one per branch. They grow when a batch needs more."""
 
     pinned: bool
     buffers: dict[int, Tensor] = field(default_factory=dict)
@@ -55,7 +54,7 @@ class _Slot:
     def view(self, branch: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         size = math.prod(shape)
         if branch not in self.buffers or self.buffers[branch].numel() < size:
-            room = size + size // 8  # or a little longer batch would need another soon
+            room = size + size // 8  # reserve, so that slightly longer batches fit too
             self.buffers[branch] = torch.empty(room, dtype=dtype, pin_memory=self.pinned)
         return self.buffers[branch][:size].view(shape)
 
@@ -66,9 +65,9 @@ def load_batches(
     device: torch.device,
     times: LoadTimes | None = None,
 ) -> Generator[Batch]:
-    """Yield the batches of a plan in order; closing the iterator stops the reading thread.
+    """Yield the batches of a plan in order. Closing the iterator stops the reading thread.
 
-    On the CPU a batch is valid until the next one is asked for: its frames are the buffers.
+    On the CPU the frames of a batch are the buffers, so they are valid until the next batch.
     """
     times = times or LoadTimes()
     free: Queue[_Slot | None] = Queue()
@@ -85,11 +84,11 @@ def load_batches(
                 if slot.copied is not None:
                     slot.copied.synchronize()
                 started = time.perf_counter()
-                _prefetch(data, following)  # the disk works while this batch is copied
+                _prefetch(data, following)  # read from disk while this batch is copied
                 batch = _fill(slot, data, rows)
                 times.reading += time.perf_counter() - started
                 ready.put((slot, batch))
-        except BaseException as error:  # handed to the training thread, which raises it
+        except BaseException as error:  # raised in the training thread
             ready.put(error)
 
     thread = threading.Thread(target=read_ahead, name="serctl-loader", daemon=True)
@@ -103,7 +102,7 @@ def load_batches(
                 raise found
             slot, batch = found
             if device.type == "cpu":
-                yield batch  # the slot is filled again only after the step has used it
+                yield batch  # the slot is refilled only after the step has used it
             else:
                 batch = _to_device(batch, device)
                 slot.copied = _mark(device)
@@ -119,7 +118,7 @@ def load_batches(
 
 
 def _prefetch(data: UtteranceSet, rows: NDArray[np.int64]) -> None:
-    """Ask the disk for the batch after the one that is read now."""
+    """Prefetch the next batch from the disk."""
     for reader in data.readers:
         reader.prefetch([data.ids[i] for i in rows])
 
@@ -147,7 +146,7 @@ def _to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def _mark(device: torch.device) -> torch.cuda.Event | None:
-    """Return an event that comes after the copies under way; other devices copy at once."""
+    """Return an event after the pending copies; None on devices with synchronous copies."""
     if device.type != "cuda":
         return None
     event = torch.cuda.Event()

@@ -1,4 +1,4 @@
-"""The one training loop: epochs, parts of batches, the best epoch, stopping and resuming.
+"""Training loop: epochs, parts of batches, the best epoch, early stopping and resuming.
 
 Every random choice is a pure function of seed, epoch and step (batches by `Sampler`, dropout and
 MixUp by re-seeding before each step), so a training continued from its state file equals an
@@ -41,11 +41,11 @@ from serctl.training.run_folder import MODEL, STATE
 from serctl.training.sampler import Sampler, split_batch
 
 SAVE_SECONDS = 600.0
-"""A long epoch is saved this often."""
+"""Seconds between saves within a long epoch."""
 
 CPU_ROWS = 8192
-"""On the CPU a batch comes in parts of this many rows divided by the width: 16 of the paper's
-network are as fast as 64, with less padding and memory; a narrow network wants more at a time."""
+"""On the CPU the size of a part is this number divided by the hidden width. For the paper's network
+16 rows are as fast as 64, with less padding and memory. A narrow network is faster with more."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Phase:
 
 @dataclass
 class TrainState:
-    """Where a training is: phase, epoch, step, and what it has seen so far."""
+    """State of a training: phase, epoch, step, history and best epoch."""
 
     phase: int = 0
     epoch: int = 0
@@ -98,7 +98,7 @@ class TrainState:
 
 @dataclass
 class Seconds:
-    """Where the time of a training went."""
+    """Seconds spent in each part of a training."""
 
     loading: float = 0.0
     forward: float = 0.0
@@ -108,23 +108,23 @@ class Seconds:
 
 
 def cosine(epoch: int, epochs: int, start: float, end: float) -> float:
-    """Return the learning rate of an epoch, from ``start`` along half a cosine towards ``end``."""
+    """Return the learning rate of an epoch of the cosine schedule from ``start`` to ``end``."""
     end = min(start, end)
     return end + (start - end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
 class Trainer:
-    """Trains one network, from the start or from the state that a folder holds.
+    """Trains one network, from the start or from the state in a folder.
 
     Args:
-        model: On the device, freshly initialised.
-        train: Utterances to learn from, all with a target.
-        phases: One after the other; each begins with the best network so far.
-        score: Metrics of the network after an epoch, with the one that the best epoch maximises.
-        options: Batch, precision, selection.
-        folder: Where network and state are kept.
-        ranks: The processes that share the work.
-        advance: Hears of every step: utterances done and a note.
+        model: Initialised network on the device.
+        train: Training utterances, all with a target.
+        phases: Consecutive phases. Each begins with the best network so far.
+        score: Returns the metrics of the network, including the one that selects the epoch.
+        options: Options of the training.
+        folder: Folder for network and state.
+        ranks: Processes that share the work.
+        advance: Called after every step with the number of utterances and a note.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Trainer:
         self.parts = options.accumulate or -(-options.batch_size // rows)
         self.state = TrainState()
         self.seconds = Seconds()
-        # float16 gradients below 6e-8 would vanish; bfloat16 has the range of float32.
+        # float16 gradients below 6e-8 underflow; bfloat16 has the range of float32.
         self.scaler = torch.amp.GradScaler(
             self.device.type, enabled=options.precision == "float16" and self.device.type == "cuda"
         )
@@ -158,7 +158,7 @@ class Trainer:
         """Train to the end; ``report`` hears of every finished epoch.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C; the state is saved and the same call continues from there.
+            KeyboardInterrupt: Ctrl-C. The state is saved, and the same call continues from there.
             SerctlError: Features or loss are not finite.
         """
         optimizer = self._make_optimizer()
@@ -176,18 +176,18 @@ class Trainer:
                 while self.state.epoch < phase.epochs and not self._patience_is_over():
                     self._train_epoch(phase, optimizer, stop)
                     report(self._finish_epoch(phase, optimizer))
-                    self._save(optimizer)  # last: killed before it, the epoch is done again
+                    self._save(optimizer)  # last: after an earlier kill the epoch is repeated
                     if stop.is_set():
                         raise KeyboardInterrupt
                 self.state.phase, self.state.epoch = self.state.phase + 1, 0
                 if self.state.phase < len(self.phases):
                     self.model.load_state_dict(load_tensors(self.folder / MODEL)[0])
                     optimizer = self._make_optimizer()
-                    self._save(optimizer)  # or, killed, it would begin with a network of its own
+                    self._save(optimizer)  # a resumed second phase must start from this network
         return self.state
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
-        fused = self.device.type in ("cpu", "cuda")  # one kernel a step instead of one a tensor
+        fused = self.device.type in ("cpu", "cuda")  # one kernel per step instead of per tensor
         decay = self.options.weight_decay
         return torch.optim.AdamW(self.model.parameters(), weight_decay=decay, fused=fused)
 
@@ -200,13 +200,13 @@ class Trainer:
     def _train_epoch(
         self, phase: Phase, optimizer: torch.optim.Optimizer, stop: threading.Event
     ) -> None:
-        """Take the steps of one epoch that are still missing."""
+        """Run the remaining steps of one epoch."""
         state = self.state
         for group in optimizer.param_groups:
             group["lr"] = cosine(
                 state.epoch, phase.epochs, phase.learning_rate, self.options.final_learning_rate
             )
-        # The second phase draws other batches than the first, however long that was.
+        # The second phase draws different batches from the first, whatever the length of that.
         plan = phase.sampler.batches(100_000 * state.phase + state.epoch)[state.step :]
         parts = [self._split(batch) for batch in plan]
         times, started = LoadTimes(), time.perf_counter()
@@ -237,7 +237,7 @@ class Trainer:
         return f"loss {loss:.3f}{dev}"
 
     def _split(self, batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Return this process' parts of a batch."""
+        """Return the parts of a batch for this process."""
         parts = split_batch(batch, self.train.costs, self.parts * self.ranks.size)
         return parts[self.ranks.rank :: self.ranks.size]
 
@@ -249,10 +249,10 @@ class Trainer:
         batches: Iterator[Batch],
         stop: threading.Event,
     ) -> tuple[float, bool, bool]:
-        """Take one step; return the whole batch's loss, whether to stop and whether to save."""
+        """Run one step; return the loss of the whole batch, whether to stop and whether to save."""
         state, ranks = self.state, self.ranks
-        # Dropout and MixUp of a step depend on its place alone, so that a training that continues
-        # here draws what an uninterrupted one draws.
+        # Dropout and MixUp depend only on seed, epoch and step, so that a resumed training draws
+        # the same values as an uninterrupted one.
         place = [self.options.seed, state.phase, state.epoch, state.step, ranks.rank]
         self._rng = np.random.default_rng(place)
         torch.manual_seed(int(self._rng.integers(2**63)))
@@ -260,8 +260,12 @@ class Trainer:
         total = sum(self._accumulate(phase, batch, whole) for batch in batches)
         started = self._tick()
         due = time.monotonic() - self._saved > SAVE_SECONDS
-        beside = [float(total), float(stop.is_set()), float(due)]  # one process' wish is all's
-        loss, wanted, due_anywhere = ranks.sum_gradients(self.model, beside)
+        flags = [
+            float(total),
+            float(stop.is_set()),
+            float(due),
+        ]  # a request of one rank holds for all
+        loss, wanted, due_anywhere = ranks.sum_gradients(self.model, flags)
         if not math.isfinite(loss):
             where = f"epoch {len(state.history) + 1}, step {state.step + 1}"
             raise diagnose(self.model, self.train.take(rows), self.device, where)
@@ -272,7 +276,7 @@ class Trainer:
         return loss, wanted > 0, due_anywhere > 0
 
     def _accumulate(self, phase: Phase, batch: Batch, whole: Denominators) -> torch.Tensor:
-        """Add the gradients of a part of a batch; return its share of the loss."""
+        """Accumulate the gradients of a part of a batch; return its share of the loss."""
         targets = Targets.of(self.train, batch.rows, self.device)
         mixup = None
         if self.options.mixup and self.state.phase == 0:

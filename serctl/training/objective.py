@@ -1,7 +1,7 @@
-"""The loss of a training: the paper's, with the parts that other systems add, each on its own.
+"""The loss of a training: the paper's loss, with optional terms of other systems.
 
-A batch may be computed in parts and by several processes: every part's loss is divided by the
-denominators of the whole batch, so that gradients add up to the batch's.
+A batch may be computed in parts and by several processes. The loss of a part is divided by the
+denominators of the whole batch, so that gradients add up to those of the batch.
 """
 
 from dataclasses import dataclass
@@ -37,14 +37,14 @@ class Targets:
 
     @classmethod
     def of(cls, data: UtteranceSet, rows: NDArray[np.int64], device: torch.device) -> Self:
-        """Collect the targets of some rows."""
+        """Return the targets of rows of a table on a device."""
         emotion = torch.from_numpy(data.targets[rows])
         neutral = torch.from_numpy(data.neutral[rows]).float()
         attributes = torch.from_numpy(data.attributes[rows])
         return cls(emotion.to(device), neutral.to(device), attributes.to(device))
 
     def mix(self, mixup: MixUp | None) -> Self:
-        """Mix the targets as the pooled vectors are mixed."""
+        """Mix the targets like the pooled vectors."""
         if mixup is None:
             return self
         return type(self)(mixup(self.emotion), mixup(self.neutral), mixup(self.attributes))
@@ -52,7 +52,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Denominators:
-    """What the losses of the parts of one batch are divided by."""
+    """Denominators of the losses of the parts of one batch."""
 
     class_weight: float
     utterances: int
@@ -65,9 +65,9 @@ class Objective:
 
     Attributes:
         weights: ``(C,)`` class weights, 0 for a class absent from training.
-        margin: Weight of the neutral-expressive soft margin loss; 0 without.
-        attribute: Weight of the attributes' mean squared error; 0 without.
-        adjustment: Adjusts the logits inside the loss; None does not.
+        margin: Weight of the neutral-expressive soft margin loss; 0 is off.
+        attribute: Weight of the attributes' mean squared error; 0 is off.
+        adjustment: Adjustment of the logits in the loss; None is off.
     """
 
     weights: Tensor
@@ -79,7 +79,7 @@ class Objective:
     def of(
         cls, options: TrainOptions, targets: NDArray[np.float32], weighting: ClassWeighting
     ) -> Self:
-        """Make the loss that the options ask for from the training targets ``(N, C)``."""
+        """Return the loss of the options for training targets ``(N, C)``."""
         counts = torch.from_numpy(targets.sum(axis=0))
         adjusted = options.logit_adjustment or options.logit_scaling
         return cls(
@@ -100,7 +100,7 @@ class Objective:
         )
 
     def __call__(self, output: FusionOutput, targets: Targets, whole: Denominators) -> Tensor:
-        """Return the loss of a part of a batch, a share of the loss of the ``whole``."""
+        """Return the loss of a part of a batch. The parts' losses sum to the loss of ``whole``."""
         logits = self.adjustment(output.logits) if self.adjustment else output.logits
         weights = self.weights.to(logits.device)
         # Each term is a sum over this part divided by the denominator of the whole batch.

@@ -1,4 +1,4 @@
-"""Training of a pooled model: seconds of logistic regression instead of epochs."""
+"""Training of a pooled model by logistic regression, without epochs."""
 
 import time
 from pathlib import Path
@@ -29,7 +29,7 @@ def train_pooled(
     device: torch.device,
     ranks: Ranks,
 ) -> RunSummary:
-    """Fit the classifier on pooled frames ``(N, F)`` of ``data``, save it and score it on dev."""
+    """Fit the classifier on pooled frames ``(N, F)`` of ``data``, save and evaluate it."""
     start = time.perf_counter()
     groups = [speaker or name for speaker, name in zip(data.speakers, data.ids, strict=True)]
     fitted = fit_pooled(
@@ -53,7 +53,7 @@ def train_pooled(
 
 
 def set_classifier(model: PooledModel, fitted: PooledClassifier) -> None:
-    """Copy a fitted classifier into the module that predicts with it."""
+    """Copy a fitted classifier into its torch module."""
     with torch.no_grad():
         model.mean.copy_(torch.from_numpy(fitted.mean))
         model.deviation.copy_(torch.from_numpy(fitted.deviation))

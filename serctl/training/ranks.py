@@ -1,7 +1,7 @@
-"""Several processes that train one network: each computes a share of every batch (``torchrun``).
+"""Distributed training with ``torchrun``: each process computes a share of every batch.
 
-``torchrun`` tells every process its place in the environment: RANK among WORLD_SIZE, and LOCAL_RANK
-among those of its machine.
+``torchrun`` sets the environment of each process: RANK of WORLD_SIZE, and LOCAL_RANK of the
+processes on its machine.
 """
 
 import os
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among ``size``, and its device; rank 0 writes the files."""
+    """Rank of this process among ``size`` processes, and its device. Rank 0 writes the files."""
 
     rank: int = 0
     size: int = 1
@@ -32,10 +32,10 @@ class Ranks:
     @classmethod
     @contextmanager
     def join(cls, device: torch.device) -> Iterator["Ranks"]:
-        """Be one of the processes that ``torchrun`` started; alone without it.
+        """Join the processes that ``torchrun`` started. Without it there is a single process.
 
         Args:
-            device: Of all processes; each takes its own of that kind, see `bind_device`.
+            device: Device type of all processes; see `bind_device`.
 
         Raises:
             SerctlError: This machine has fewer devices than processes.
@@ -45,34 +45,34 @@ class Ranks:
             return
         own = bind_device(device)
         if own.type == "cuda":
-            torch.cuda.set_device(own)  # NCCL takes the current one
+            torch.cuda.set_device(own)  # NCCL uses the current device
         dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
         failed = True
         try:
             yield cls(dist.get_rank(), dist.get_world_size(), own)
             failed = False
         finally:
-            # NCCL waits here for the other ranks, which do not come after an error.
+            # NCCL would wait here for the other ranks, which do not arrive after an error.
             if own.type != "cuda" or not failed:
                 dist.destroy_process_group()
 
-    def sum_gradients(self, model: nn.Module, beside: Sequence[float]) -> list[float]:
-        """Add up the gradients of all processes, and a few numbers beside them."""
+    def sum_gradients(self, model: nn.Module, values: Sequence[float]) -> list[float]:
+        """Sum the gradients of all processes, and return the sums of ``values``."""
         if self.size == 1:
-            return list(beside)
+            return list(values)
         parameters = [p for p in model.parameters() if p.requires_grad]
         grads = [p.new_zeros(p.shape) if p.grad is None else p.grad for p in parameters]
-        numbers = torch.tensor(beside, device=self.device, dtype=torch.float32)
+        numbers = torch.tensor(values, device=self.device, dtype=torch.float32)
         flat = torch.cat([numbers, *(grad.flatten() for grad in grads)])
         dist.all_reduce(flat)
-        sizes = [len(beside), *(grad.numel() for grad in grads)]
+        sizes = [len(values), *(grad.numel() for grad in grads)]
         first, *rest = flat.split(sizes)
         for parameter, grad in zip(parameters, rest, strict=True):
             parameter.grad = grad.view_as(parameter)
         return first.tolist()
 
     def sum_array(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Add up an array of all processes."""
+        """Return the sum of an array over all processes."""
         if self.size == 1:
             return values
         total = torch.from_numpy(values).to(self.device)
@@ -80,10 +80,10 @@ class Ranks:
         return total.cpu().numpy()
 
     def call_first(self, function: Callable[[], T]) -> T:
-        """Call a function in the first process alone; return its result in all of them.
+        """Call a function only in rank 0, and return its result in all processes.
 
         Raises:
-            SerctlError: The function's error, in every process, so that none waits for the first.
+            SerctlError: The function's error, in every process, so that no process waits.
         """
         if self.size == 1:
             return function()
@@ -100,7 +100,7 @@ class Ranks:
 
 
 def bind_device(device: torch.device) -> torch.device:
-    """Return this process' own device: of several GPUs the one of its LOCAL_RANK.
+    """Return the device of this process: of several GPUs the one with its LOCAL_RANK.
 
     Raises:
         UsageError: The device names one GPU, which the processes of a machine cannot share.
@@ -108,15 +108,16 @@ def bind_device(device: torch.device) -> torch.device:
     """
     if device.type != "cuda":
         return device
-    place, beside = (int(os.environ.get(name, 0)) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
-    if device.index is not None and beside > 1:
+    names = ("LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    place, processes = (int(os.environ.get(name, 0)) for name in names)
+    if device.index is not None and processes > 1:
         raise UsageError(
-            f"--device {device} is one GPU, and torchrun started {beside} processes here. "
-            f"Let each take its own: --device cuda"
+            f"--device {device} is one GPU, but torchrun started {processes} processes here. "
+            f"To use one GPU for each: --device cuda"
         )
     if place >= (found := torch.cuda.device_count()):
         raise ConfigError(
-            f"torchrun started {max(beside, place + 1)} processes on a machine of "
+            f"torchrun started {max(processes, place + 1)} processes on a machine with "
             f"{count(found, 'GPU')}. Use: torchrun --nproc-per-node {found}"
         )
     return torch.device("cuda", place if device.index is None else device.index)

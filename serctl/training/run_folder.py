@@ -1,6 +1,6 @@
-"""The folder of a run: new, unfinished or finished; replaced only with ``--overwrite``.
+"""The folder of a run. It is replaced only with ``--overwrite``.
 
-``config.json`` (what is trained) is written first and ``summary.json`` (how it ended) last.
+``config.json`` is written before the training, and ``summary.json`` after it.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ INDIFFERENT = frozenset(
 
 
 def run_name(options: TrainOptions) -> str:
-    """Return the name of a run: the one given, or the encoders and what is not the default.
+    """Return the name of a run: the given one, or encoders and options that are not the default.
 
     Example:
         >>> run_name(TrainOptions(speech=("whisper-tiny",), text=("minilm",)))
@@ -47,7 +47,7 @@ def run_name(options: TrainOptions) -> str:
 
 
 def choose_run_name(runs: Path, options: TrainOptions) -> str:
-    """Return the name of a run, or the one that earlier versions gave it where it exists."""
+    """Return the name of a run, or its name in earlier versions if that run exists."""
     name = run_name(options)
     former = f"{_join_encoders(options)}-{options.loss}-s{options.seed}{_limited(options)}"
     there = (runs / former / CONFIG).is_file() and not (runs / name).exists()
@@ -72,14 +72,14 @@ def _short_name(encoder: str) -> str:
 
 
 def settle_options(options: TrainOptions) -> TrainOptions:
-    """Return the options with an alias as what it stands for: the same run by either name."""
+    """Return the options with aliases resolved, so that both names give the same run."""
     lists = ("speech", "text", "paralinguistic", "standardise")
     settled: dict[str, Any] = {at: tuple(map(settle_name, getattr(options, at))) for at in lists}
     return replace(options, **settled)
 
 
 def holds_other_options(folder: Path, options: TrainOptions) -> bool:
-    """Whether the folder holds a run of other options than these, settled ones."""
+    """Whether the folder holds a run of other options. ``options`` are settled."""
     path = folder / CONFIG
     return path.is_file() and bool(_list_differences(RunConfig.read(path).options, options))
 
@@ -100,14 +100,14 @@ def usual_model(folder: Path) -> PredictedBy:
 
 
 def list_folds(folder: Path, config: RunConfig) -> list[Path]:
-    """Return the folders of all fold models that a run is to have, finished or not."""
+    """Return the folders of all fold models of a run, finished or not."""
     found = sorted((folder / "folds").glob(f"*/{CONFIG}"))
     number = (RunConfig.read(found[0]) if found else config).options.folds
     return [folder / "folds" / str(fold) for fold in range(number)] if config.fold is None else []
 
 
 def list_model_files(folder: Path, predicted_by: PredictedBy | None = None) -> list[str]:
-    """Return the files, below the folder of a run, that its predicting model is loaded from."""
+    """Return the files of the predicting model, relative to the folder of the run."""
     config = RunConfig.read(folder / CONFIG)
     if (predicted_by or usual_model(folder)) == "main":
         return [CONFIG, MODEL]
@@ -127,19 +127,19 @@ def hash_config(config: RunConfig) -> str:
 
 
 def choose_folder(folder: Path, hashes: Mapping[str, str]) -> Path:
-    """Return where ``--overwrite`` trains: in ``folder``, or beside it if that holds other runs.
+    """Return the folder in which ``--overwrite`` trains.
 
-    A run of the same hash is kept and continued. Other runs stay until `replace_folder` puts the
-    finished new ones in their place.
+    A run of the same hash is kept and continued in ``folder``. If ``folder`` holds other runs, the
+    new ones are trained in ``.<name>.new``, and `replace_folder` replaces the old ones at the end.
 
     Args:
-        folder: Of a run (named ``.``) or of several (named by their subfolders).
-        hashes: Of the configs of the runs that are wanted, by name.
+        folder: Folder of a run (named ``.``) or of several (named by their subfolders).
+        hashes: Hashes of the requested configs, by name of the run.
     """
     if not _holds_others(folder, hashes):
         return folder
     new = folder.with_name(f".{folder.name}.new")
-    if _holds_others(new, hashes):  # begun for other options, and given up
+    if _holds_others(new, hashes):  # left from an unfinished training with other options
         shutil.rmtree(new)
     return new
 
@@ -156,23 +156,23 @@ def _holds_others(folder: Path, hashes: Mapping[str, str]) -> bool:
 def _read_hash(path: Path) -> str:
     try:
         return RunConfig.read(path).hash
-    except CheckpointError:  # damaged, or of another version: worth replacing
+    except CheckpointError:  # a damaged run, or one of another version, is replaced
         return ""
 
 
 def open_folder(folder: Path, config: RunConfig, train_ids: Iterable[str]) -> bool:
-    """Start a run or continue it; return whether it is finished.
+    """Create or continue the folder of a run; return whether the run is finished.
 
     Raises:
         CheckpointError: The folder holds a run of other options or data.
     """
     if (folder / CONFIG).is_file() and _is_started(folder):
         found = RunConfig.read(folder / CONFIG)
-        if hash_config(found) == config.hash:  # of options and fields that did not exist then, too
+        if hash_config(found) == config.hash:  # computed again, because new options may exist
             return _is_finished(folder)
         raise CheckpointError(
             f"'{folder}' holds a run of other {_difference(found, config)}. "
-            f"Give this one a --name, or replace that with --overwrite."
+            f"Choose another name with --name, or replace it with --overwrite."
         )
     folder.mkdir(parents=True, exist_ok=True)
     with write_atomic(folder / TRAIN_IDS) as file:
@@ -191,7 +191,7 @@ def read_summary(folder: Path) -> RunSummary:
     """Return the summary of a finished run.
 
     Raises:
-        CheckpointError: It is not finished.
+        CheckpointError: The run is not finished.
     """
     return RunSummary.read(folder / SUMMARY)
 
@@ -203,21 +203,21 @@ def close_folder(folder: Path, summary: RunSummary) -> None:
 
 
 def _is_finished(folder: Path) -> bool:
-    """Whether a run is finished; a finished one keeps no state, wherever it was killed."""
+    """Whether a run is finished. The state file of a finished run is removed."""
     if finished := (folder / SUMMARY).is_file():
         remove_file(folder / STATE)
     return finished
 
 
 def _is_started(folder: Path) -> bool:
-    """Whether any step was trained: a run refused before its first step leaves only a config."""
+    """Whether a step was trained. A run that failed before has only a configuration."""
     if any((folder / name).is_file() for name in (STATE, MODEL, SUMMARY)):
         return True
     return any(map(_is_started, (folder / "folds").glob("*")))
 
 
 def _difference(found: RunConfig, wanted: RunConfig) -> str:
-    """Return the options that differ, or 'data, features or labels' where none does."""
+    """Return the options that differ, or 'data, features or labels' if no option differs."""
     shown = _list_differences(found.options, wanted.options)
     old, new = found.options.folds, wanted.options.folds
     if not shown and old != new:  # other folds are other data

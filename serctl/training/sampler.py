@@ -1,8 +1,7 @@
-"""Which utterances share a batch: a pure function of seed and epoch, so that it can be resumed.
+"""Batches of an epoch, as a pure function of seed and epoch, so that training can be resumed.
 
-Utterances of like length share a batch, or most of a batch would be padding. What training needs
-of randomness stays: windows of batches are drawn at random, lengths are blurred before they are
-sorted, and batches come in random order.
+Utterances of similar length share a batch to reduce padding. Batches are still random: windows of
+batches are drawn at random, lengths are perturbed before sorting, and batches are shuffled.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ Indices = NDArray[np.int64]
 Balance = Literal["off", "exact", "replacement", "sqrt"]
 
 BLUR = 0.05
-"""Lengths are multiplied by 1 ± BLUR before sorting, so that batch companions change."""
+"""Lengths are multiplied by 1 ± BLUR before sorting, so that batches change between epochs."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +26,16 @@ class Sampler:
 
     Args:
         lengths: Cost of each utterance in frames ``(N,)``.
-        groups: Group of each utterance ``(N,)``; balancing gives each group present an equal share.
-        batch_size: Utterances a batch, at most.
+        groups: Group of each utterance ``(N,)``. Balancing gives each group an equal share.
+        batch_size: Maximum utterances in a batch.
         balance: ``off``: every utterance once. ``exact``: the same number of each group in every
-            batch, drawn without replacement as far as the group goes. ``replacement``: drawn with
-            replacement, groups equal in expectation only, as the authors' code did. ``sqrt``: the
+            batch; every utterance of a group is drawn once before any is repeated.
+            ``replacement``: drawn with replacement, with groups equal in expectation, as in the
+            authors' code. ``sqrt``: the
             share of a group in an epoch is proportional to the square root of its size (Kang et
             al., ICLR 2020, arXiv 1910.09217, equation 1 with q = 1/2), between its own share and
             an equal one.
-        window: Batches that are sorted by length together; 1 switches the sorting off.
+        window: Number of batches that are sorted by length together; 1 is off.
         seed: Seed of the whole run.
     """
 
@@ -47,7 +47,7 @@ class Sampler:
     seed: int = 0
 
     def batches(self, epoch: int) -> list[Indices]:
-        """Return the batches of an epoch, N draws in all (fewer by a rest if ``exact``)."""
+        """Return the batches of an epoch, N draws in all (``exact`` drops an incomplete batch)."""
         rng = np.random.default_rng([self.seed, epoch])
         if self.balance == "exact":
             batches = self._balanced_batches(rng)
@@ -87,48 +87,48 @@ class Sampler:
     def _sort(self, indices: Indices, rng: np.random.Generator) -> Indices:
         if self.window == 1:
             return indices
-        # Sorted exactly, the same utterances would meet in every epoch.
+        # With exact sorting, the same utterances would share a batch in every epoch.
         blur = rng.uniform(1 - BLUR, 1 + BLUR, len(indices))
         return indices[np.argsort(self.lengths[indices] * blur, kind="stable")]
 
 
 def check_balance(num_groups: int, batch_size: int) -> None:
-    """Refuse what cannot be balanced exactly.
+    """Check that batches can be balanced exactly.
 
     Raises:
-        ConfigError: There is one group only, or the batch size is no multiple of their number.
+        ConfigError: There is only one group, or the batch size is not a multiple of the number.
     """
     if num_groups < 2:
         raise ConfigError(
-            "Balanced batches need both neutral and expressive utterances in training, and there "
-            "is only one of the two. Use --balance off."
+            "Balanced batches need neutral and expressive training utterances, but only one of the "
+            "two groups exists. Use --balance off."
         )
     if batch_size % num_groups:
         raise ConfigError(
-            f"--batch-size {batch_size} cannot hold {num_groups} groups in equal number; "
-            f"use a multiple of {num_groups}."
+            f"--batch-size is {batch_size}, expected a multiple of {num_groups} for {num_groups} "
+            f"groups of equal size."
         )
 
 
 def split_batch(batch: Indices, lengths: NDArray[np.int64], parts: int) -> list[Indices]:
-    """Cut a batch into parts of like length, shortest first; their gradients are summed."""
+    """Divide a batch into parts of similar length, shortest first. Their gradients are summed."""
     ordered = batch[np.argsort(lengths[batch], kind="stable")]
     return [part for part in np.array_split(ordered, min(parts, len(batch))) if len(part)]
 
 
 def _cut(indices: Indices, size: int) -> list[Indices]:
-    """Cut into parts of ``size`` at most and of equal size: a small rest would weigh too much."""
+    """Divide into parts of equal size, at most ``size``, without a small last part."""
     return np.array_split(indices, -(-len(indices) // size)) if len(indices) else []
 
 
 def _share_by_root(sizes: Sequence[int]) -> list[int]:
-    """Return draws of each group, as many in all as there are utterances, by square roots."""
+    """Return the number of draws of each group by square root, with the same total."""
     roots = np.sqrt(sizes)
     ends = np.round(np.cumsum(roots) / roots.sum() * sum(sizes)).astype(int)
     return np.diff(ends, prepend=0).tolist()
 
 
 def _repeat(pool: Indices, count: int, rng: np.random.Generator) -> Indices:
-    """Draw ``count``: whole shuffles of the pool, one after the other, and a part of the last."""
+    """Draw ``count`` items: complete shuffles of the pool, and a part of the last one."""
     shuffles: Sequence[Indices] = [rng.permutation(pool) for _ in range(-(-count // len(pool)))]
     return np.concatenate(shuffles)[:count]

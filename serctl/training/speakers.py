@@ -1,8 +1,8 @@
-"""Frames restated per speaker: who decides it, and the readers that do it.
+"""Standardisation per speaker: the decision, and the readers.
 
-A reader gives the frames of each speaker the mean and deviation of the corpus. The network then
-standardises with the statistics of the corpus as it always does, so an utterance of an unknown
-speaker is read as it is.
+A reader maps the frames of each speaker to mean and deviation of the corpus. The network then
+standardises with the statistics of the corpus as usual, so frames of an unknown speaker are not
+changed by the reader.
 """
 
 from collections import Counter, defaultdict
@@ -25,17 +25,17 @@ from serctl.models.mean import MeanModel
 from serctl.training.dataset import FrameReader, UtteranceSet, make_reader
 
 LEAST_VARIETY = 0.8
-"""Share of the corpus' variety of emotions that speakers must have on average. Measured on EmoDB
-and RAVDESS with one to four emotions left to each speaker: standardising loses 7 to 15 points of
+"""Minimum mean variety of emotions within a speaker, as a share of the corpus' variety. Measured on
+EmoDB and RAVDESS with one to four emotions per speaker: standardisation loses 7 to 15 points of
 macro-F1 at shares of 0 to 0.63, one point at 0.86, and gains 3 to 5 at 0.87 to 0.98."""
 LEAST_UTTERANCES = 8
-"""Median utterances of a speaker from which ``auto`` considers it."""
+"""Minimum median of utterances per speaker for ``auto``."""
 STRENGTH = 0.01
 """C of the logistic regressions that ``auto`` compares."""
 
 BY_SPEAKER = (
-    "The model reads frames that are standardised with unlabelled utterances of the speaker, those "
-    "of dev and test too."
+    "Frames are standardised per speaker with all utterances of the speaker, including unlabelled "
+    "ones of dev and test."
 )
 
 Moments = tuple[SpeakerMoments, ...]
@@ -43,7 +43,7 @@ Moments = tuple[SpeakerMoments, ...]
 
 
 def measure_corpus(branches: Iterable[FeatureBranch], ids: Sequence[str]) -> tuple[Moments, ...]:
-    """Return the statistics of the frames of these utterances, for each branch."""
+    """Return the statistics of the utterances' frames for each branch."""
     return tuple(
         tuple(
             combine_moments(pool_frames(store, ids), store.num_frames(ids))
@@ -54,7 +54,7 @@ def measure_corpus(branches: Iterable[FeatureBranch], ids: Sequence[str]) -> tup
 
 
 def read_moments(model: Network, num_branches: int) -> tuple[Moments, ...]:
-    """Return the statistics of the corpus that a trained network was given."""
+    """Return the corpus statistics in a trained network."""
     first = model.models[0] if isinstance(model, MeanModel) else model
     found = []
     for branch in range(num_branches):
@@ -78,12 +78,12 @@ def make_speaker_readers(
     utterances: Sequence[Utterance],
     moments: Sequence[Moments],
 ) -> list[FrameReader]:
-    """Return readers that restate the frames of every speaker.
+    """Return readers that standardise the frames of every speaker.
 
     Args:
-        branches: The stores of each branch.
-        utterances: All of the manifest: every utterance counts for its speaker's statistics.
-        moments: Of the corpus, for each branch and layer.
+        branches: Stores of each branch.
+        utterances: All utterances of the manifest. All count for their speaker's statistics.
+        moments: Statistics of the corpus for each branch and layer.
     """
     speaker_of = {row.utterance_id: row.speaker for row in utterances if row.speaker}
 
@@ -101,7 +101,7 @@ def make_speaker_readers(
 
 
 def pool_readers(data: UtteranceSet, branches: Sequence[FeatureBranch]) -> NDArray[np.float32]:
-    """Return the pooled frames ``(N, F)`` of a table as its readers give them, from the cache."""
+    """Return the pooled frames ``(N, F)`` of a table's readers, from the cache if possible."""
     vectors = []
     for branch, reader in zip(branches, data.readers, strict=True):
         layers = getattr(reader, "layers", (reader,))
@@ -113,10 +113,10 @@ def pool_readers(data: UtteranceSet, branches: Sequence[FeatureBranch]) -> NDArr
 
 
 def check_speakers(utterances: Sequence[Utterance]) -> None:
-    """Refuse a corpus whose speakers cannot be standardised.
+    """Check that standardisation per speaker is possible.
 
     Raises:
-        ManifestError: Fewer than two speakers are named, or they are heard in few emotions.
+        ManifestError: Fewer than two speakers are named, or they have too few emotions.
     """
     if problem := describe_problem(utterances):
         raise ManifestError(
@@ -125,7 +125,7 @@ def check_speakers(utterances: Sequence[Utterance]) -> None:
 
 
 def describe_problem(utterances: Sequence[Utterance]) -> str:
-    """Return why frames must not be standardised per speaker; '' if they may be."""
+    """Return the reason against standardisation per speaker; '' if there is none."""
     emotions: dict[str, list[str]] = defaultdict(list)
     for row in utterances:
         if row.speaker and row.emotion:
@@ -136,14 +136,14 @@ def describe_problem(utterances: Sequence[Utterance]) -> str:
     whole = _measure_variety([name for found in emotions.values() for name in found])
     if own < LEAST_VARIETY * whole:
         return (
-            f"speakers are heard in few emotions (Gini variety {own:.2f} within a speaker, "
-            f"{whole:.2f} in all), and their statistics would take the emotion away."
+            f"speakers have too few emotions (Gini index {own:.2f} within a speaker, {whole:.2f} "
+            f"overall), so their statistics would remove the emotion."
         )
     return ""
 
 
 def _measure_variety(emotions: Sequence[str]) -> float:
-    """Return the Gini index: how probable it is that two utterances differ in emotion."""
+    """Return the Gini index: the probability that two utterances differ in emotion."""
     counts = np.array([*Counter(emotions).values()])
     return float(1 - np.sum((counts / counts.sum()) ** 2))
 
@@ -155,14 +155,14 @@ def choose_by_speaker(
     targets: NDArray[np.integer],
     num_classes: int,
 ) -> tuple[bool, str]:
-    """Return whether standardising per speaker pays, and why.
+    """Return whether standardisation per speaker improves macro-F1, and the reason.
 
-    Logistic regression on pooled frames is cross-validated over the speakers of train with both.
+    Logistic regression on both kinds of pooled frames is cross-validated over speakers of train.
 
     Args:
-        utterances: N of train, in the order of the rows, which `describe_problem` admits.
+        utterances: N utterances of train in the order of the rows, without a `describe_problem`.
         plain: ``(N, F)`` pooled frames.
-        restated: The same, restated per speaker.
+        restated: The same, standardised per speaker.
         targets: ``(N,)`` label ids.
         num_classes: C.
     """
@@ -187,7 +187,7 @@ def choose_by_speaker(
 def speaker_sources(
     utterances: Iterable[Utterance], branches: Sequence[FeatureBranch]
 ) -> tuple[str, ...]:
-    """Return what the statistics of all speakers depend on: utterances, speakers and sources."""
+    """Return the utterances, speakers and hashes of sources of the speakers' statistics."""
     stores = [store for branch in branches for store in branch.stores]
     return tuple(
         " ".join([row.utterance_id, row.speaker, store.source_of(row.utterance_id)])

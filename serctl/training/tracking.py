@@ -1,4 +1,4 @@
-"""The epochs of a training in the files of TensorBoard; ``metrics.jsonl`` has them in any case."""
+"""Event files of TensorBoard for the epochs of a training, in addition to ``metrics.jsonl``."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,16 +8,16 @@ from serctl.errors import ConfigError
 from serctl.options import TrainOptions
 
 FOLDER = "tensorboard"
-"""Below a run, so that ``tensorboard --logdir runs`` shows every run under its name."""
+"""Subfolder of a run, so that ``tensorboard --logdir runs`` shows every run by name."""
 SPLITS = ("dev",)
 LEFT_OUT = frozenset({"epoch", "phase"})
 
 
 def check_tracker(options: TrainOptions) -> None:
-    """Refuse to begin without the package that writes what is asked for.
+    """Check that the package of the tracker is installed.
 
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: The package is not installed.
     """
     if options.log and find_spec(options.log) is None:
         raise ConfigError(
@@ -28,8 +28,8 @@ def check_tracker(options: TrainOptions) -> None:
 def track_epoch(folder: Path, record: EpochRecord) -> None:
     """Add an epoch to the event files of a run.
 
-    A file for each epoch: a training that is interrupted and continued leaves whole files, and
-    TensorBoard reads all of a folder as one.
+    Each epoch has its own file, so that an interrupted training leaves complete files. TensorBoard
+    reads all files of a folder together.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -40,7 +40,7 @@ def track_epoch(folder: Path, record: EpochRecord) -> None:
 
 
 def name_scalar(name: str) -> str:
-    """Return a tag of TensorBoard, which groups by what stands before the slash.
+    """Return a tag of TensorBoard, which groups tags by the part before the slash.
 
     Example:
         >>> name_scalar("dev_macro_f1"), name_scalar("loss")
