@@ -235,7 +235,7 @@ def _ask_hub(
         return ask_within(question, seconds)
     except errors.GatedRepoError:
         raise WeightsError(
-            f"'{repository}' asks for consent on its page. Give it there, then run: hf auth login"
+            f"'{repository}' asks for consent on its page. Agree there, then run: hf auth login"
         ) from None
     except errors.RepositoryNotFoundError:
         raise WeightsError(

@@ -125,7 +125,7 @@ def check_prior(name: str) -> None:
     """
     if name not in PRIORS and not Path(name).is_file():
         raise ConfigError(
-            f"--prior '{name}' is none of as-trained, {', '.join(PRIORS)}, and no JSON or TOML "
+            f"--prior is '{name}', expected as-trained, {', '.join(PRIORS)}, or a JSON or TOML "
             f'file of shares by emotion such as {{"happy": 0.2, ...}}.'
         )
 

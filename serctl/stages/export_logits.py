@@ -100,7 +100,7 @@ def find_run(workspace: Workspace, name: str) -> Path:
 
     Raises:
         UnknownNameError: There is none.
-        CheckpointError: It is not finished.
+        CheckpointError: The run is not finished.
     """
     for folder in (workspace.runs / name, Path(name)):
         if name and (folder / CONFIG).is_file():

@@ -22,7 +22,7 @@ NOT_STATED = "not stated"
 
 
 def measure_splits(parts: Parts, manifest: Manifest) -> dict[str, SplitMetrics]:
-    """Return the metrics of every split but train that has labels and predictions."""
+    """Return the metrics of every split with labels and predictions, except train."""
     folder = parts.stacker or next(iter(parts.networks.values())) / "logits"
     system = System(parts.name, "stacker" if parts.stacker else "run", folder)
     found: dict[str, SplitMetrics] = {}
@@ -47,7 +47,7 @@ def score_split(logits: Logits, manifest: Manifest, labels: Sequence[str]) -> Sp
 def list_corpora(
     workspace: Workspace, manifest: Manifest, given: Sequence[str]
 ) -> list[CorpusRecord]:
-    """Return the corpora and their terms: those given, else those that `serctl init` noted.
+    """Return the corpora and their terms: the given ones, else those that `serctl init` recorded.
 
     Raises:
         UsageError: A given corpus is not in the catalogue and has no terms.
@@ -56,7 +56,9 @@ def list_corpora(
     for text in given:
         name, _, terms = (part.strip() for part in text.partition(":"))
         if not terms and name not in CORPORA:
-            raise UsageError(f"--data '{text}' has no terms. Write: --data '{name}: TERMS'")
+            raise UsageError(
+                f"--data is '{text}', expected NAME: TERMS. Use --data '{name}: TERMS'"
+            )
         named[name] = terms or CORPORA[name].terms
     if not named:
         project = workspace.root / PROJECT_FILE
@@ -69,20 +71,20 @@ def list_corpora(
 
 
 def describe_encoder(one: EncoderKey, workspace: Workspace) -> EncoderRecord:
-    """Return an encoder's key, licence and, if its weights are at hand, the hash of its files."""
+    """Return key and licence of an encoder, and the hash of its files if they are available."""
     key, license_id, content = one.key, NOT_STATED, ""
     with suppress(SerctlError):
         spec = get_spec(key.encoder, workspace.weights)
         license_id = spec.license or NOT_STATED
         if key.revision.startswith("sha256:"):
             content = key.revision
-        elif have_weights(spec):  # else they would be downloaded
+        elif have_weights(spec):  # do not download them for a hash
             content = hash_content(resolve_weights(spec).path, spec.files)
     return EncoderRecord(**key.to_dict(), digest=key.digest, license=license_id, content=content)
 
 
 def drop_paths(recogniser: RecogniserRecord) -> RecogniserRecord:
-    """Return the recogniser without the settings that are true of one machine only."""
+    """Return the recogniser without settings that apply only to this machine."""
     if recogniser.settings is None:
         return recogniser
     kept = ("model", "language", "dtype", "layer", "storage", "seed")
@@ -95,8 +97,8 @@ def list_notes(encoders: Sequence[EncoderRecord], corpora: Sequence[CorpusRecord
     notes = []
     if local := [row.encoder for row in encoders if row.weights == "local"]:
         notes.append(
-            f"{first_few(local)}: weights from this machine. Whoever uses the bundle must have the "
-            f"same files and name them under [weights]."
+            f"{first_few(local)}: weights from this machine. Users of the bundle need the same "
+            f"files, named under [weights] in serctl.toml."
         )
     if unstated := [row.name for row in corpora if row.terms == NOT_STATED]:
         notes.append(

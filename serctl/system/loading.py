@@ -67,10 +67,10 @@ def split_recording(
 def _align(
     audio: Iterable[One], given: Iterable[Other] | None, name: str
 ) -> Iterator[tuple[One, Other | None]]:
-    """Yield each recording with what was given for it, or None.
+    """Yield each recording with its item of another iterable, or None.
 
     Raises:
-        UsageError: There are more or fewer of them than recordings.
+        UsageError: Their lengths differ.
     """
     if given is None:
         yield from ((one, None) for one in audio)

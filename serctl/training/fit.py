@@ -117,7 +117,7 @@ def score_dev(
     device: torch.device,
     ranks: Ranks,
 ) -> dict[str, float]:
-    """Return the metrics of a network on dev; none without dev."""
+    """Return the metrics of a network on dev; {} without dev."""
     if dev is None:
         return {}
     own = np.arange(len(dev))[ranks.rank :: ranks.size]

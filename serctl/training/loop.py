@@ -166,7 +166,7 @@ class Trainer:
             packed, document = load_tensors(self.folder / STATE)
             self.state = TrainState.of(document, self.folder / STATE)
             unpack_training(packed, self.model, optimizer)
-            if self.state.scaler:  # empty where the training ran without one, as on a CPU
+            if self.state.scaler:  # empty without a scaler, as on a CPU
                 self.scaler.load_state_dict(self.state.scaler)
             done = len(self.state.history) * len(self.train) + self.state.drawn
             self.advance(done, "resumed")

@@ -182,7 +182,7 @@ def open_folder(folder: Path, config: RunConfig, train_ids: Iterable[str]) -> bo
 
 
 def write_metrics(folder: Path, history: Iterable[EpochRecord]) -> None:
-    """Write the records of all finished epochs, one JSON object a line."""
+    """Write the records of all finished epochs, one JSON object per line."""
     with write_atomic(folder / METRICS) as file:
         file.writelines(json.dumps(record.to_dict()) + "\n" for record in history)
 

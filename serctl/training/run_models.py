@@ -56,9 +56,9 @@ class RunModels:
         state = f"Run '{self.folder.name}': fold model {first_few(missing)} is not finished"
         if any(row.utterance_id in self.trained_on for row in rows):
             raise CheckpointError(
-                f"{state}. Repeat its training, it continues; or name other splits: --split dev"
+                f"{state}. Repeat its training, which continues, or choose a split: --split dev"
             )
-        return [f"{state}; its logits of train need it."]
+        return [f"{state}. It is needed for the logits of train."]
 
     def predict(
         self, rows: Sequence[Utterance], readers: Sequence[FrameReader], source: str
@@ -147,5 +147,5 @@ def read_train_ids(folder: Path) -> frozenset[str]:
 
 
 def name_speakers(rows: Iterable[Utterance], ids: frozenset[str]) -> set[str]:
-    """Return the named speakers of those rows that are in ``ids``."""
+    """Return the speakers of the rows in ``ids``, without unknown speakers."""
     return {row.speaker for row in rows if row.utterance_id in ids} - {""}

@@ -40,10 +40,10 @@ from serctl.training.speakers import pool_readers, stack_moments
 from serctl.training.tracking import track_epoch
 
 HELD_OUT, HELD_OUT_SEED = 0.1, 0
-"""The same part for every seed: a stacker needs it from all its base models."""
+"""Seed of the held-out part, the same for all base models of a stacker."""
 
 SMALL = 128
-"""Up to this hidden size a second thread gains little and suffers much from a busy core."""
+"""Maximum hidden size for training in one thread. A second one gains little on a busy machine."""
 
 Log = Callable[[str], None]
 
@@ -53,10 +53,10 @@ class RunResult:
     """One trained network.
 
     Attributes:
-        name: Name of the run; of a fold model with its fold.
-        folder: Where it is.
-        present: It was there already, of the same options and data.
-        summary: How the training ended.
+        name: Name of the run. A fold model has its fold in the name.
+        folder: Folder of the run.
+        present: Whether the run existed, with the same options and data.
+        summary: Summary of the training.
     """
 
     name: str
@@ -86,28 +86,28 @@ class Session:
         self.warning = ""
 
     def run(self) -> tuple[RunResult, list[RunResult]]:
-        """Train what is missing."""
+        """Train the missing models."""
         corpus, options = self.corpus, self.options
         chosen = set(corpus.train.ids)
         if options.heldout:
             parts = hold_out(corpus.utterances, HELD_OUT, HELD_OUT_SEED)
             chosen, self.warning = chosen - parts.ids(0), parts.warning
         kept: dict[str, frozenset[str]] = {}
-        if options.folds:  # before hours of training: they may be refused
+        if options.folds:  # folds may be refused: check them before hours of training
             folds = choose_folds(corpus.utterances, options.folds, options.seed)
             self.warning = folds.warning
             if folds.warning and self.ranks.rank == 0:
                 self.log(f"Note: {folds.warning}")
             kept = {str(k): frozenset(chosen - folds.ids(k)) for k in range(options.folds)}
         with ExitStack() as stack:
-            # Two processes in one folder would each undo what the other saves.
+            # Two processes in one folder would overwrite each other's files.
             self.ranks.call_first(lambda: stack.enter_context(hold(self.folder)))
             return self._train_all(frozenset(chosen), kept)
 
     def _train_all(
         self, chosen: frozenset[str], kept: Mapping[str, frozenset[str]]
     ) -> tuple[RunResult, list[RunResult]]:
-        """Train the main model on ``chosen``, and each fold model on what its fold keeps."""
+        """Train the main model on ``chosen``, and each fold model on the other folds."""
         folder, title = self.folder, f"{self.name} fold {{}}/{self.options.folds}"
         main: RunResult | None = None
         with self._replacing(folder, {".": chosen}) as place:
@@ -126,11 +126,11 @@ class Session:
 
     @contextmanager
     def _replacing(self, folder: Path, ids: Mapping[str, frozenset[str]]) -> Iterator[Path]:
-        """Yield where a run, or the runs below a folder, are trained; see `choose_folder`.
+        """Yield the folder in which runs are trained until they are finished; see `choose_folder`.
 
         Args:
-            folder: Where they will be.
-            ids: By name of the run (``.`` or the number of a fold), its training utterances.
+            folder: Final folder.
+            ids: Training utterances by name of the run (``.`` or the number of a fold).
         """
         call_first = self.ranks.call_first
         call_first(lambda: recover_folder(folder))
@@ -147,7 +147,7 @@ class Session:
             call_first(lambda: replace_folder(place, folder))
 
     def _close_folds(self, folder: Path, parts: Sequence[RunResult]) -> RunResult:
-        """Finish a run whose fold models predict together: score their mean on dev."""
+        """Finish a run without a main model: evaluate the mean of its fold models on dev."""
         present = (folder / SUMMARY).is_file()
         if not present:
             model = load_run(folder, self.device, "folds").model
@@ -159,7 +159,7 @@ class Session:
         return RunResult(self.name, folder, present, read_summary(folder))
 
     def _add_facts(self, folder: Path, summary: RunSummary) -> RunSummary:
-        """Add what the corpus and the trained weights say to the summary of a folder."""
+        """Add facts on the corpus and learned layer weights to the summary of a folder."""
         seen: dict[str, Any] = {"skipped": self.corpus.skipped, "notes": self.corpus.notes}
         if any(len(branch.stores) > 1 for branch in self.corpus.branches):
             model: PredictedBy = "main" if (folder / MODEL).is_file() else "folds"
@@ -167,7 +167,7 @@ class Session:
         return summary.model_copy(update=seen)
 
     def _open(self, folder: Path, ids: frozenset[str], fold: int | None) -> bool:
-        """Start a folder; return whether its training is finished."""
+        """Create the folder of a run; return whether its training is finished."""
         config = self._make_config(fold, ids)
         kept = [name for name in self.corpus.train.ids if name in ids]
         return self.ranks.call_first(lambda: open_folder(folder, config, kept))
@@ -215,7 +215,7 @@ class Session:
         return RunResult(title, folder, False, summary)
 
     def _fit_pooled(self, data: UtteranceSet, shape: ModelConfig, folder: Path) -> RunSummary:
-        """Fit a pooled model on the frames that the cache has pooled already, or pools now."""
+        """Fit a pooled model on the pooled frames, which the cache keeps."""
         corpus = self.corpus
         model = PooledModel([reader.dim for reader in data.readers], shape)
         for branch, moments in enumerate(corpus.moments):

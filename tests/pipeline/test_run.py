@@ -194,7 +194,7 @@ def test_an_error_of_one_training_is_told_while_others_are_under_way(
 
 def test_no_dask_scheduler_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execute, "DASK_SECONDS", 0.3)
-    with pytest.raises(ConfigError, match="No Dask scheduler answers"):
+    with pytest.raises(ConfigError, match="No Dask scheduler responds"):
         run_steps(Workspace(Path()), [], Execution(scheduler="tcp://127.0.0.1:9"))
 
 
