@@ -71,7 +71,7 @@ def make_evaluation(size=400, runs=("a", "b"), stacker="stack", *, prefix="MSP-P
         labels=EMOTIONS,
         num_utterances=size,
         num_speakers=len(set(speakers)),
-        warnings=["Dev chose the epoch of every run: metrics on it are optimistic."],
+        warnings=["The epoch of every run was selected on dev: metrics on dev are optimistic."],
         notes=["BS-F1: mean of 100 balanced subsets.", "95 % intervals: resampled speakers."],
         systems=systems,
         paired=[make_verdict(f"{stacker} is better than a by 0.1 macro-F1.", is_real=True)],

@@ -1,1 +1,1 @@
-"""From the logits of many models to one decision; no torch."""
+"""Combine the logits of several models. No module imports torch."""

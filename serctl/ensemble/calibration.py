@@ -1,9 +1,9 @@
 """Calibrated probabilities, and probabilities under another class prior.
 
-A network trained with class weights and a stacker fitted on a balanced subset both predict as if
-all emotions were equally frequent. Dev fits two things: a temperature, and the prior that the
-predictions imply. Another prior can then replace the implied one (Saerens et al. 2002): the prior
-of dev (``natural``), an equal one (``balanced``), or a user's own. Shapes: N rows, C classes.
+A network trained with class weights and a stacker fitted on a balanced subset assume a uniform
+class prior. A temperature and the implied prior are fitted on dev. Another prior can replace the
+implied one (Saerens et al. 2002): the frequencies of dev (``natural``), a uniform prior
+(``balanced``), or a user-defined one. Shapes: N rows, C classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ from serctl.files import read_json
 from serctl.options.files import read_toml
 
 PRIORS = ("natural", "balanced")
-"""Names that ``--prior`` knows beside files."""
+"""Names of priors for ``--prior``, in addition to files."""
 PENALTY = 1.0
-"""Weight of the squared distance (in nats) between the implied prior and an equal one. It holds the
-prior of a class back where dev has few utterances of it."""
+"""Weight of the squared distance (in nats) between implied and uniform prior. It regularises the
+prior of a class with few utterances in dev."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +32,10 @@ class Calibrator:
     """Temperature and priors, fitted on dev.
 
     Attributes:
-        temperature: Logits are divided by it; above 1 the system was overconfident.
-        implied: ``(C,)`` the class prior that the predictions assume.
-        natural: ``(C,)`` the class frequencies of dev, one utterance of each class added.
-        num_rows: Utterances of dev it was fitted on.
+        temperature: Divisor of the logits. A value above 1 means an overconfident system.
+        implied: ``(C,)`` class prior that the predictions imply.
+        natural: ``(C,)`` class frequencies of dev, with one utterance added to each class.
+        num_rows: Number of dev utterances.
     """
 
     temperature: float
@@ -51,7 +51,7 @@ class Calibrator:
         return softmax(scaled - np.log(self.implied) + _log(prior))
 
     def record(self, labels: Sequence[str]) -> CalibrationRecord:
-        """Return what a bundle records of it."""
+        """Return the record of the calibration for a bundle."""
 
         def by_label(prior: NDArray[np.float64]) -> dict[str, float]:
             return {name: round(float(x), 6) for name, x in zip(labels, prior, strict=True)}
@@ -65,15 +65,16 @@ class Calibrator:
 
     @classmethod
     def of(cls, record: CalibrationRecord, labels: Sequence[str]) -> Self:
-        """Return the calibrator that a bundle recorded.
+        """Return the calibrator from the record of a bundle.
 
         Raises:
-            CheckpointError: A prior has no share of one of the labels.
+            CheckpointError: A prior has no value for one of the labels.
         """
         implied, natural = record.implied_prior, record.natural_prior
         if lacking := [name for name in labels if name not in implied or name not in natural]:
             raise CheckpointError(
-                f"The bundle's calibration has no prior of {first_few(lacking)}. Make it again."
+                f"The bundle's calibration has no prior of {first_few(lacking)}. Make the bundle "
+                f"again: serctl bundle make --overwrite"
             )
         return cls(
             record.temperature,
@@ -159,15 +160,15 @@ def parse_prior(
     wrong = sorted(set(values) ^ set(labels))
     if wrong:
         raise ConfigError(
-            f"{source}: expected a share of each of {', '.join(labels)}; "
-            f"unknown or missing: {first_few(wrong)}."
+            f"{source}: unknown or missing emotions: {first_few(wrong)}. Expected a share of "
+            f"each of {', '.join(labels)}."
         )
     try:
         shares = np.array([float(values[name]) for name in labels])
     except (TypeError, ValueError):
         shares = np.full(len(labels), np.nan)
     if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
-        raise ConfigError(f"{source}: shares are numbers of 0 or more, not all of them 0.")
+        raise ConfigError(f"{source}: expected shares of at least 0, and one above 0.")
     return shares / shares.sum()
 
 

@@ -1,7 +1,7 @@
-"""Whether a stacker is worth it: the choice of one, and how the chosen one stands.
+"""Choice of a stacker, and its comparison with the best model and the plain average.
 
-Every figure here comes from cross-validation over speakers on the rows that a stacker is fitted
-on. No model was trained on these rows, and no stacker is scored on a speaker it was fitted on.
+All metrics come from cross-validation over speakers on the rows that a stacker is fitted on. No
+model was trained on these rows, and no stacker is evaluated on a speaker it was fitted on.
 """
 
 from collections.abc import Callable
@@ -23,24 +23,24 @@ from serctl.progress import Progress, silent
 
 AUTO = "auto"
 CANDIDATES = ("mean-probabilities", "best-single", "greedy", "logistic-regression")
-"""From the simplest to the most flexible."""
+"""Candidates from the simplest to the most flexible."""
 AVERAGE = CANDIDATES[0]
 NUM_REPEATS = 3
-"""Cross-validations with other folds, so that the choice does not hang on one division."""
+"""Number of cross-validations with different folds, so that the choice depends less on one."""
 WIDTH_95 = 2 * 1.96
 """A 95 % interval of a normal distribution, in standard errors."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a stacker stands against its simplest rivals, as cross-validated macro-F1.
+    """Cross-validated macro-F1 of a stacker, the best single model and the plain average.
 
     Attributes:
         kind: The stacker.
-        stacker: Its macro-F1.
-        best_single: That of the single model which is best on the other speakers.
-        average: That of the mean of all probabilities.
-        num_rows: Utterances that were predicted.
+        stacker: Macro-F1 of the stacker.
+        best_single: Macro-F1 of the single model that is best on the other speakers.
+        average: Macro-F1 of the mean of all probabilities.
+        num_rows: Number of predicted utterances.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class Verdict:
     num_rows: int
 
     def __str__(self) -> str:
-        """Return the verdict in one line, with what to use if the stacker is not the best."""
+        """Return the comparison in one line, with a recommendation if another one is better."""
         shown = (
             f"Cross-validated over speakers ({self.num_rows:,} utterances): {self.kind} "
             f"{self.stacker:.3f} macro-F1, best single model {self.best_single:.3f}, plain average "
@@ -93,10 +93,10 @@ def assess_stacker(
 def choose_kind(
     rows: StackingSet, *, num_folds: int, seed: int, progress: Progress = silent
 ) -> tuple[str, str]:
-    """Return the simplest stacker that is not worse than the best one, and why.
+    """Return the simplest stacker that is not worse than the best one, and the reason.
 
     It is the first of `CANDIDATES` whose cross-validated macro-F1 is within one standard error of
-    the highest. The standard error is of the difference, from a bootstrap over speakers.
+    the highest. The standard error of the difference is from a bootstrap over speakers.
 
     Raises:
         ManifestError: There are fewer than two speakers.
@@ -107,7 +107,7 @@ def choose_kind(
         make = partial(make_stacker, kind, rows.joined.labels, balance="weights", seed=seed)
         try:
             found = [cross_predict(rows, make, num_folds, one, progress) for one in repeats]
-        except LogitsError:  # too few rows of a class for this one
+        except LogitsError:  # too few rows of a class for this stacker
             continue
         predicted[kind] = found
     scores = {

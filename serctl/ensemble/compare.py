@@ -1,4 +1,4 @@
-"""Cross-fitting, and the comparison of all stackers on the same rows."""
+"""Cross-fitting of stackers, and their comparison on the same rows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +19,10 @@ from serctl.progress import Progress, silent
 
 @dataclass(frozen=True)
 class StackerScore:
-    """One stacker's metrics by speaker-disjoint cross-validation.
+    """Metrics of one stacker by speaker-disjoint cross-validation.
 
-    ``test`` compares it with the winner (None for the winner itself), its p-value corrected for
-    the number of stackers in ``corrected_p``; ``problem`` says why a stacker could not be fitted.
+    ``test`` compares it with the best stacker (None for the best one). ``corrected_p`` is the
+    p-value corrected for the number of stackers. ``problem`` is the reason why it was not fitted.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class StackerScore:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All stackers, the best macro-F1 first."""
+    """All stackers, sorted by macro-F1, highest first."""
 
     scores: Sequence[StackerScore]
     recommended: str
@@ -54,7 +54,7 @@ def cross_predict(
     seed: int,
     progress: Progress = silent,
 ) -> NDArray[np.float64]:
-    """Return probabilities ``(N, C)`` of stackers that were not fitted on the same speaker.
+    """Return probabilities ``(N, C)`` by stackers that were not fitted on the same speaker.
 
     Raises:
         LogitsError: A class is too small in one of the parts.
@@ -90,8 +90,8 @@ def compare_stackers(
 ) -> Comparison:
     """Cross-validate every stacker on the same speaker-disjoint folds and test the differences.
 
-    The recommended one has the highest macro-F1 on the natural distribution; ``reason`` says
-    whether its lead over a plain average is real.
+    The recommended one has the highest macro-F1 on the natural distribution. ``reason`` states
+    whether it is significantly better than a plain average.
     """
     predicted, problems = {}, []
     for kind in STACKERS:
@@ -99,7 +99,7 @@ def compare_stackers(
         try:
             found = cross_predict(rows, make, num_folds, seed, progress)
         except LogitsError as error:
-            problem = f"{error} (Cross-validation has fewer rows to fit on than serctl stack.)"
+            problem = f"{error} (Cross-validation fits on fewer rows than serctl stack.)"
             problems.append(StackerScore(kind, problem=problem))
         else:
             predicted[kind] = found.argmax(axis=1)
@@ -117,10 +117,10 @@ def compare_stackers(
 def _score(
     rows: StackingSet, predicted: dict[str, NDArray[np.intp]], seed: int
 ) -> list[StackerScore]:
-    """Score every stacker and test each against the one with the highest macro-F1."""
+    """Evaluate every stacker, and test each against the one with the highest macro-F1."""
     size, true = len(rows.joined.labels), rows.targets
     metrics = {kind: score_predictions(true, found, size) for kind, found in predicted.items()}
-    # Stable: of two equal ones the simpler comes first.
+    # The sort is stable: of two equal stackers the simpler one comes first.
     order = sorted(predicted, key=lambda kind: -float(metrics[kind].macro_f1))
     best, *others = order
     resamples = draw_resamples(group_by_speaker(rows.utterances), seed=seed)
@@ -148,9 +148,9 @@ def _explain(scores: Sequence[StackerScore]) -> str:
     best = scores[0]
     averages = [score for score in scores if score.kind in AVERAGES]
     if best.kind in AVERAGES:
-        return f"{best.kind} has the highest macro-F1: nothing learned here beats an average."
+        return f"{best.kind} has the highest macro-F1: no learned stacker beats an average."
     test, p_value = averages[0].test, averages[0].corrected_p
-    assert test is not None  # only the winner has none
+    assert test is not None  # only the best stacker has none
     assert p_value is not None
     verdict = replace(test, p_value=p_value).verdict()
     return f"{best.kind} has the highest macro-F1. {verdict}"

@@ -1,8 +1,8 @@
-"""Whether out-of-fold predictions can be trusted.
+"""Check of out-of-fold predictions.
 
-Where speakers are heard in one emotion only, leaving out speakers takes emotions out of training.
-The fold models then say anything but the right emotion, and a stacker that is fitted on them learns
-to turn every prediction into its opposite.
+If every speaker has only one emotion, a fold without a speaker may lack an emotion in training. The
+fold models then predict any emotion except the right one, and a stacker that is fitted on them
+learns to invert the predictions.
 """
 
 from collections import defaultdict
@@ -17,19 +17,19 @@ from serctl.errors import count
 from serctl.metrics.classification import score_predictions
 
 KEPT_SKILL = 0.25
-"""Folds are broken below this share of what the same models know about dev, above chance."""
+"""Folds are broken below this share of the models' UAR above chance on dev."""
 LEAST_SKILL = 0.1
-"""UAR above chance on dev from which the two can be compared."""
+"""Minimum UAR above chance on dev for this check."""
 
 
 def find_broken_folds(
     rows: StackingSet, dev: Mapping[str, Logits], emotion_of: Mapping[str, str]
 ) -> str:
-    """Return why a stacker must not be fitted on out-of-fold rows; '' if it may.
+    """Return the reason not to fit a stacker on out-of-fold rows; '' if there is none.
 
     Args:
-        rows: The out-of-fold rows of all base models.
-        dev: Logits of dev, by base model.
+        rows: Out-of-fold rows of all base models.
+        dev: Logits of dev by base model.
         emotion_of: Label of each utterance of dev.
     """
     labels, chance = rows.joined.labels, 1 / len(np.unique(rows.targets))
@@ -45,13 +45,13 @@ def find_broken_folds(
     return (
         f"The out-of-fold predictions of {count(len(broken), 'model')} are hardly better than "
         f"chance ('{name}': UAR {inside:.2f}, chance {chance:.2f}, on dev {outside:.2f})."
-        f"{describe_one_emotion_speakers(rows.utterances)} No stacker can be fitted on them. "
+        f"{describe_one_emotion_speakers(rows.utterances)} They are unsuitable for a stacker. "
         f"Use --stack-on dev, or an average: --stacker mean-probabilities"
     )
 
 
 def describe_one_emotion_speakers(utterances: Sequence[Utterance]) -> str:
-    """Return a sentence on speakers who are heard in one emotion only; '' if they are few."""
+    """Return a sentence on speakers with only one emotion; '' if they are few."""
     emotions: dict[str, set[str]] = defaultdict(set)
     for row in utterances:
         if row.speaker and row.emotion:
@@ -59,7 +59,7 @@ def describe_one_emotion_speakers(utterances: Sequence[Utterance]) -> str:
     single = sum(len(found) == 1 for found in emotions.values())
     if not emotions or 2 * single <= len(emotions):
         return ""
-    return f" {single} of {len(emotions)} speakers are heard in one emotion only."
+    return f" {single} of {len(emotions)} speakers have only one emotion."
 
 
 def _score(targets: np.ndarray, logits: np.ndarray, num_classes: int) -> float:

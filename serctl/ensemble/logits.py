@@ -1,4 +1,4 @@
-"""Logits in memory: one row per utterance, joined on the utterance id, never on order."""
+"""Logits in memory: one row per utterance, joined on the utterance id."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from serctl.documents.logits import LogitsSidecar
 from serctl.errors import LogitsError, first_few
 
 SMALLEST_PROBABILITY = 1e-9
-"""Lower probabilities are raised to it before their logarithm is taken (a tree may predict 0)."""
+"""Lower bound of probabilities before the logarithm, because a tree may predict 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,15 +20,15 @@ class Logits:
 
     Attributes:
         ids: N utterance ids, unique.
-        values: ``(N, C)`` float64: logits, or probabilities where ``kind`` says so.
-        labels: C emotions, the meaning of the columns.
-        in_sample: ``(N,)`` bool: the model was trained on this very utterance.
-        name: The model's name in tables.
-        provenance: The sidecar: what made the logits, for which split.
+        values: ``(N, C)`` float64: logits, or probabilities according to ``kind``.
+        labels: C emotions, in the order of the columns.
+        in_sample: ``(N,)`` bool: the model was trained on the utterance.
+        name: Name of the model in tables.
+        provenance: Content of the sidecar: origin and split of the logits.
         attributes: ``(N, 3)`` predicted arousal, valence, dominance, if the model has them.
         in_sample_known: False for a file of another program without a column ``in_sample``.
-        hard_labels: Another program named one label and no scores: its probability is 1.
-        assumed: What a file of another program was taken to hold, where it does not say so.
+        hard_labels: A file of another program has labels without scores; their probability is 1.
+        assumed: Assumed content of another program's file, if the file does not state it.
     """
 
     ids: tuple[str, ...]
@@ -52,26 +52,26 @@ class Logits:
 
     @property
     def unread(self) -> frozenset[str]:
-        """Utterances without a row because they could not be read."""
+        """Ids of utterances without a row because they could not be read."""
         return frozenset(self.provenance.unread)
 
     def logits(self) -> NDArray[np.float64]:
-        """Return ``(N, C)`` logits; of probabilities their logarithm."""
+        """Return logits ``(N, C)``, or the logarithm of probabilities."""
         if self.kind == "logits":
             return self.values
         return np.log(np.maximum(self.values, SMALLEST_PROBABILITY))
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Return ``(N, C)`` probabilities; of logits their softmax."""
+        """Return probabilities ``(N, C)``, or the softmax of logits."""
         return softmax(self.values) if self.kind == "logits" else self.values
 
     @property
     def limit(self) -> int | None:
-        """The ``--limit`` of the dry run that they are of; None for all utterances."""
+        """The ``--limit`` of a dry run; None for all utterances."""
         return self.provenance.limit
 
     def remedy(self) -> str:
-        """Return the command that gives logits of more utterances."""
+        """Return the command to get logits of more utterances."""
         made = self.provenance
         if self.limit:
             return (
@@ -88,7 +88,7 @@ class Logits:
         """Return the rows of these utterances, in this order.
 
         Raises:
-            LogitsError: Some of them are not here.
+            LogitsError: Some utterances are missing.
         """
         ids = tuple(ids)
         row_of = {name: row for row, name in enumerate(self.ids)}
@@ -109,12 +109,12 @@ class Logits:
         )
 
     def reorder(self, labels: Sequence[str]) -> "Logits":
-        """Return the same with the columns in this order of labels.
+        """Return the logits with the columns in the order of ``labels``.
 
         Raises:
-            LogitsError: These are other labels.
+            LogitsError: The labels differ.
         """
-        if self.hard_labels:  # a label that it never predicts has no column
+        if self.hard_labels:  # a label without predictions has no column
             absent = [label for label in labels if label not in self.labels]
             zeros = np.zeros((len(self), len(absent)))
             self = replace(
@@ -122,7 +122,7 @@ class Logits:
             )
         if set(labels) != set(self.labels):
             raise LogitsError(
-                f"'{self.name}' has the labels {', '.join(self.labels)}; "
+                f"'{self.name}' has the labels {', '.join(self.labels)}, "
                 f"expected {', '.join(labels)}. Leave it out or train it on the same labels."
             )
         columns = [self.labels.index(label) for label in labels]
@@ -138,31 +138,31 @@ class JoinedLogits:
     labels: tuple[str, ...]
     names: tuple[str, ...]
     in_sample: NDArray[np.bool_]
-    """``(N,)``: at least one of the models was trained on this utterance."""
+    """``(N,)`` bool: at least one of the models was trained on the utterance."""
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return probabilities along the last axis."""
+    """Return the softmax along the last axis, with the shape of ``logits``."""
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
 def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> JoinedLogits:
-    """Put models side by side, joined on the utterance id, labels in the first model's order.
+    """Join the logits of models on the utterance id, with labels in the first model's order.
 
     Args:
-        parts: One `Logits` per model, in the order the stacker shall see them.
-        ids: The utterances and their order; None: those of the models, sorted by id, less those
-            that one of them could not read.
+        parts: One `Logits` per model, in the order of the stacker's input.
+        ids: Utterances and their order. None takes those of the models, sorted by id, without
+            utterances that one of them could not read.
 
     Raises:
         LogitsError: There is no model, a name is given twice, or utterances or labels differ.
     """
     if not parts:
-        raise LogitsError("There are no logits to join.")
+        raise LogitsError("No logits to join. Run: serctl export-logits RUN")
     twice = [name for name, count in Counter(part.name for part in parts).items() if count > 1]
     if twice:
-        raise LogitsError(f"Model names given twice: {first_few(twice)}.")
+        raise LogitsError(f"Models are named twice: {first_few(twice)}. Name each once.")
     unread = frozenset[str]().union(*(part.unread for part in parts))
     chosen_ids = tuple(sorted(set(parts[0].ids) - unread) if ids is None else ids)
     if ids is None:
@@ -186,7 +186,7 @@ def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> Jo
 
 
 def _reconcile(*pair: Logits) -> str:
-    """Return the remedy for two models that hold different utterances."""
+    """Return the fix for two models with different utterances."""
     if dry := [part.name for part in pair if part.limit]:
-        return f"'{dry[0]}' is of a dry run (--limit). Name the other runs: serctl stack RUN..."
-    return "Export both again."
+        return f"'{dry[0]}' is from a dry run (--limit). Name the other runs: serctl stack RUN..."
+    return "Export both again: serctl export-logits RUN"

@@ -1,6 +1,6 @@
 """Logits on disk: a CSV ``utterance_id,in_sample,<labels>`` and a JSON sidecar of the same stem.
 
-Rows are joined on the utterance id, never on order. A CSV of another program needs no sidecar; see
+Rows are joined on the utterance id. A CSV of another program needs no sidecar; see
 `serctl.ensemble.outside`.
 """
 
@@ -24,7 +24,7 @@ from serctl.files import write_atomic
 
 
 def write_logits(path: Path, logits: Logits) -> None:
-    """Write the CSV and then its sidecar, both atomically; the sidecar holds the CSV's hash."""
+    """Write the CSV, then its sidecar with the hash of the CSV, both atomically."""
     columns, numbers = [*logits.labels], logits.values
     if logits.attributes is not None:
         columns, numbers = [*columns, *ATTRIBUTES], np.hstack([numbers, logits.attributes])
@@ -39,11 +39,11 @@ def write_logits(path: Path, logits: Logits) -> None:
 
 
 def read_sidecar(path: Path, content: bytes) -> LogitsSidecar | None:
-    """Return the sidecar of a CSV with this content; None where there is none.
+    """Return the sidecar of a CSV with this content; None if there is none.
 
     Raises:
-        LogitsError: It is damaged, or it was written for another CSV: a writer was killed between
-            the two files, or one of them was changed.
+        LogitsError: The sidecar is damaged or belongs to another CSV: a process was killed between
+            writing the two files, or one of them was changed.
     """
     sidecar = path.with_suffix(".json")
     if not sidecar.is_file():
@@ -51,7 +51,7 @@ def read_sidecar(path: Path, content: bytes) -> LogitsSidecar | None:
     found = LogitsSidecar.read(sidecar)
     if found.csv_hash not in ("", _hash(content)):
         raise LogitsError(
-            f"'{path}' is not the file that '{sidecar.name}' was written for. {LogitsSidecar.hint}"
+            f"'{path}' differs from the file that '{sidecar.name}' describes. {LogitsSidecar.hint}"
         )
     return found
 
@@ -109,7 +109,10 @@ def _parse_rows(content: bytes, path: Path) -> tuple[list[str], list[list[str]]]
         raise LogitsError(f"'{path}' is not a CSV file of logits: {error}.") from error
     ragged = [i for i, row in enumerate(rows, 2) if len(row) != len(header)]
     if ragged:
-        raise LogitsError(f"'{path}' row {first_few(ragged)} has not {len(header)} fields.")
+        raise LogitsError(
+            f"'{path}': row {first_few(ragged)} has a wrong number of fields, expected "
+            f"{len(header)}. {LogitsSidecar.hint}"
+        )
     if not rows:
         raise LogitsError(f"'{path}' holds no rows. Export it again.")
     return header, rows
@@ -122,7 +125,7 @@ def _hash(content: bytes) -> str:
 def _label_columns(path: Path, header: Sequence[str], sidecar: LogitsSidecar) -> dict[str, int]:
     """Return label → column, and refuse labels that are missing or given twice."""
     if "utterance_id" not in header:
-        raise LogitsError(f"'{path}' has no column 'utterance_id'; it has {', '.join(header)}.")
+        raise LogitsError(f"'{path}' has the columns {', '.join(header)}, expected utterance_id.")
     beside = {"utterance_id", "in_sample", *ATTRIBUTES}
     found = [(parse_emotion(name), i) for i, name in enumerate(header) if name not in beside]
     columns = dict(found)
@@ -132,7 +135,7 @@ def _label_columns(path: Path, header: Sequence[str], sidecar: LogitsSidecar) ->
     expected = sidecar.labels or tuple(columns)
     if expected != tuple(columns):
         raise LogitsError(
-            f"'{path}' has the columns {', '.join(columns)}; its sidecar has the labels "
+            f"'{path}' has the columns {', '.join(columns)}, but its sidecar has the labels "
             f"{', '.join(expected)}. {LogitsSidecar.hint}"
         )
     return columns

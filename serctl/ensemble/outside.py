@@ -1,7 +1,7 @@
-"""Scores of other programs: a CSV without a sidecar, read by what its numbers and columns say.
+"""Scores of other programs: a CSV without a sidecar, interpreted by its numbers and columns.
 
-Scores are logits where one of them is below zero, and probabilities or percent where every row
-sums to one or to a hundred within the rounding of the written digits. Anything else needs a column
+Scores are logits if one of them is below zero. They are probabilities or percent if every row sums
+to one or to a hundred within the rounding of the written digits. Other scores need a column
 ``kind``.
 """
 
@@ -23,28 +23,28 @@ from serctl.ensemble.logits import Logits
 from serctl.errors import LogitsError, first_few
 
 IDS = ("utterance_id", "filename", "file_name", "file", "path", "id")
-"""Columns that may hold the ids, in lower case; the first that is there does."""
+"""Possible columns of ids, in lower case. The first that exists is used."""
 HARD_LABELS = ("emoclass", "emotion", "label", "prediction", "predicted")
-"""Columns that may hold one predicted label, in lower case."""
+"""Possible columns of one predicted label, in lower case."""
 PERCENT = "percent"
 LOOSEST = 0.1
-"""Largest distance of a sum of rounded probabilities from one."""
+"""Maximum deviation of a sum of rounded probabilities from one."""
 FINEST = 4
-"""Decimals from which a probability written as zero is taken for zero."""
+"""Number of decimals from which a probability written as zero is read as zero."""
 
 
 def parse_scores(content: bytes, path: Path, name: str) -> Logits:
     """Read the scores or the predicted labels of another program.
 
     Args:
-        content: Bytes of a table: ids, a column for each label, and perhaps ``in_sample``,
+        content: Bytes of a table: ids, a column for each label, and optionally ``in_sample``,
             ``kind`` and attributes; or ids and one column of labels.
-        path: Of the file, for messages.
-        name: Of the system.
+        path: Path of the file, for messages.
+        name: Name of the system.
 
     Raises:
-        LogitsError: An id is missing or given twice, a value is not a number, or the numbers may
-            be logits as well as probabilities.
+        LogitsError: An id is missing or repeated, a value is not a number, or the numbers can be
+            logits or probabilities.
     """
     table = parse_table(content, path, LogitsError)
     table = table.rename(match_columns(table.header, (*IDS, *HARD_LABELS, *ATTRIBUTES)))
@@ -53,7 +53,7 @@ def parse_scores(content: bytes, path: Path, name: str) -> Logits:
     key = next((known for known in IDS if known in table.header), None)
     if key is None:
         raise LogitsError(
-            f"'{path}' has no column 'utterance_id'; it has {', '.join(table.header)}."
+            f"'{path}' has the columns {', '.join(table.header)}, expected utterance_id."
         )
     ids = tuple(row[key].strip() for row in table.rows)
     if twice := [name for name, count in Counter(ids).items() if count > 1]:
@@ -77,10 +77,9 @@ def parse_scores(content: bytes, path: Path, name: str) -> Logits:
 
 
 def match_ids(given: Sequence[str], wanted: Iterable[str]) -> dict[str, str]:
-    """Return the wanted ids that are there, each with the id that the file has for it.
+    """Return the wanted ids that the file has, each with its id in the file.
 
-    Where no id is the same, ids are compared without folders and audio endings, as far as these
-    leave them unique.
+    If no id is equal, ids are compared without folders and audio suffixes, if they stay unique.
 
     Example:
         >>> match_ids(["audio/u1.wav", "audio/u2.wav"], ["u2", "u3"])
@@ -100,11 +99,11 @@ def match_ids(given: Sequence[str], wanted: Iterable[str]) -> dict[str, str]:
 
 
 def recognise_kind(values: NDArray[np.float64], decimals: int) -> str:
-    """Return ``logits``, ``probabilities`` or ``percent``; '' where the numbers may be several.
+    """Return ``logits``, ``probabilities`` or ``percent``; '' if it is ambiguous.
 
     Args:
         values: ``(N, C)`` as written.
-        decimals: Digits behind the point that the longest of them has.
+        decimals: Maximum number of decimals.
     """
     if values.min() < 0:
         return "logits"
@@ -121,8 +120,8 @@ def _add_scores(logits: Logits, table: Table, columns: Sequence[str]) -> Logits:
     labels = tuple(parse_emotion(column, codes=codes) for column in columns)
     if len(set(labels)) < 2:
         raise LogitsError(
-            f"'{table.source}' has fewer than two labels. Expected utterance_id and a column "
-            f"for each label."
+            f"'{table.source}' has fewer than two labels, expected utterance_id and a column for "
+            f"each label."
         )
     if len(set(labels)) < len(labels):
         raise LogitsError(f"'{table.source}' has a label given twice: {', '.join(columns)}.")
@@ -133,7 +132,7 @@ def _add_scores(logits: Logits, table: Table, columns: Sequence[str]) -> Logits:
         sums = values.sum(axis=1)
         raise LogitsError(
             f"'{table.source}' may hold logits or probabilities: no number is below zero, and "
-            f"rows sum to {sums.min():g} to {sums.max():g}. Add a column 'kind' that holds "
+            f"rows sum to {sums.min():g} to {sums.max():g}. Add a column 'kind' with the value "
             f"logits, probabilities or {PERCENT}."
         )
     if kind == "logits":
@@ -151,10 +150,10 @@ def _add_scores(logits: Logits, table: Table, columns: Sequence[str]) -> Logits:
 
 
 def _normalise(path: Path, values: NDArray[np.float64], decimals: int) -> NDArray[np.float64]:
-    """Return rows that sum to one; a rounded zero becomes the middle of what is rounded to it."""
+    """Return rows that sum to one. A rounded zero becomes the middle of its rounding interval."""
     if values.min() < 0 or not values.sum(axis=1).all():
         raise LogitsError(
-            f"'{path}' holds no probabilities: a value below zero, or a row of zeros."
+            f"'{path}' holds a value below zero or a row of zeros, expected probabilities."
         )
     if 0 < decimals <= FINEST:
         values = np.maximum(values, 0.25 * 10.0**-decimals)
@@ -178,7 +177,7 @@ def _add_hard_labels(logits: Logits, table: Table, column: str) -> Logits:
 
 
 def _stated_kind(table: Table) -> str:
-    """Return what the column ``kind`` says; '' without one."""
+    """Return the value of the column ``kind``; '' without the column."""
     if "kind" not in table.header:
         return ""
     stated = {row["kind"].strip().lower() for row in table.rows}
@@ -204,8 +203,8 @@ def _parse(table: Table, row: Mapping[str, str], column: str, name: str) -> floa
         return parse_number(row[column])
     except ValueError:
         raise LogitsError(
-            f"'{table.source}': '{row[column]}' of '{name}' in column '{column}' is not a number, "
-            f"is NaN or infinite. Expected a column of scores for each label; delete any other."
+            f"'{table.source}': '{row[column]}' of '{name}' in column '{column}' is not a finite "
+            f"number. Expected a column of scores for each label. Delete other columns."
         ) from None
 
 

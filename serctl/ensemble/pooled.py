@@ -1,7 +1,7 @@
-"""Logistic regression on pooled frames: the simplest model, and one that is hard to beat.
+"""Logistic regression on pooled frames, a simple and strong model.
 
-Mean and deviation of an utterance's frames say most of what a frozen encoder knows about its
-emotion. Fitting takes seconds where a network takes minutes, and the two err in different ways.
+Mean and standard deviation of an utterance's frames hold most of the encoder's information on its
+emotion. Fitting takes seconds and a network takes minutes. Their errors differ.
 """
 
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 from serctl.metrics.classification import score_predictions
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-"""Values of C that cross-validation chooses from. Standardised features need strong shrinkage."""
+"""Candidates of C for cross-validation. Standardised features need strong shrinkage."""
 NUM_FOLDS = 4
 ABSENT = -30.0
-"""Logit of a class that was not in the training data: its probability is nearly 0."""
+"""Logit of a class without training data, with a probability of nearly 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class PooledClassifier:
-    """A fitted classifier of vectors ``(N, F)``, standardised first.
+    """A fitted classifier of vectors ``(N, F)``, which it standardises.
 
     Attributes:
         mean: ``(F,)``.
-        deviation: ``(F,)``; 1 where a feature never varied.
-        weight: ``(C, F)``; zeros for a class that was absent.
-        bias: ``(C,)``; `ABSENT` for a class that was absent.
+        deviation: ``(F,)``; 1 for a constant feature.
+        weight: ``(C, F)``; zeros for a class without training data.
+        bias: ``(C,)``; `ABSENT` for a class without training data.
         strength: C, the inverse strength of the regularisation.
     """
 
@@ -54,9 +54,9 @@ def fit_pooled(
     Args:
         vectors: ``(N, F)`` pooled frames.
         targets: ``(N,)`` label ids.
-        groups: Speaker of each row, for the cross-validation that chooses ``strength``.
+        groups: Speaker of each row, for the cross-validation of ``strength``.
         num_classes: C.
-        strength: Inverse strength of the regularisation; 0 chooses one of `STRENGTHS`.
+        strength: Inverse strength of the regularisation; 0 selects one of `STRENGTHS`.
     """
     strength = strength or choose_strength(vectors, targets, groups, num_classes)
     return _Space.of(vectors).fit(targets, num_classes, strength)
@@ -68,7 +68,7 @@ def choose_strength(
     groups: Sequence[str],
     num_classes: int,
 ) -> float:
-    """Return the strength with the highest cross-validated macro-F1; of equals the smallest."""
+    """Return the strength with the highest cross-validated macro-F1, the smallest if tied."""
     scores = cross_validate(vectors, targets, groups, num_classes, STRENGTHS)
     return STRENGTHS[int(np.argmax(scores))]
 
@@ -80,7 +80,7 @@ def cross_validate(
     num_classes: int,
     strengths: Sequence[float],
 ) -> list[float]:
-    """Return the macro-F1 of each strength by cross-validation over groups; 0 with one group."""
+    """Return the cross-validated macro-F1 over groups of each strength; 0 with one group."""
     from sklearn.model_selection import GroupKFold
 
     num_folds = min(NUM_FOLDS, len(set(groups)))
@@ -98,10 +98,10 @@ def cross_validate(
 
 @dataclass(frozen=True, eq=False)
 class _Space:
-    """Standardised vectors ``(N, F)`` as coordinates ``(N, R)``, R ≤ N, in the rows of a basis.
+    """Standardised vectors ``(N, F)`` as coordinates ``(N, R)``, R ≤ N, in a basis of their span.
 
-    The weights of a regularised linear model lie in the span of its training rows. With hundreds of
-    rows and thousands of features this gives the same model in a tenth of the time.
+    The weights of a regularised linear model are in the span of its training rows. With hundreds of
+    rows and thousands of features the same model is fitted in a tenth of the time.
     """
 
     mean: NDArray[np.float64]
@@ -127,7 +127,7 @@ class _Space:
         weight = np.zeros((num_classes, self.basis.shape[1]))
         bias = np.full(num_classes, ABSENT)
         bias[model.classes_] = 0.0
-        # Of two classes scikit-learn keeps the difference alone.
+        # For two classes scikit-learn returns only the difference.
         fitted = model.classes_[-len(model.coef_) :]
         weight[fitted], bias[fitted] = model.coef_ @ self.basis, model.intercept_
         return PooledClassifier(self.mean, self.deviation, weight, bias, strength)

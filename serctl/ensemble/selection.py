@@ -1,7 +1,7 @@
-"""Stackers that weigh whole models: the best single one, and greedy ensemble selection.
+"""Stackers with one weight per model: the best single model, and greedy ensemble selection.
 
-They learn one weight per model, not one per logit, so a few hundred rows are enough, and they
-cannot turn a model's prediction into its opposite.
+One weight per model instead of one per logit needs only a few hundred rows, and cannot invert the
+predictions of a model.
 
 Source: R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, "Ensemble selection from libraries of
 models", ICML 2004 (selection with replacement, started from the best models, bagged).
@@ -17,7 +17,7 @@ from serctl.ensemble.logits import SMALLEST_PROBABILITY, softmax
 from serctl.metrics.classification import score_confusion
 
 NUM_STEPS, NUM_BAGS = 25, 100
-"""Models that one selection takes at most, and selections on bootstrap samples of the speakers."""
+"""Maximum steps of one selection, and number of selections on bootstrap samples of speakers."""
 
 
 @dataclass
@@ -26,9 +26,9 @@ class Selection:
 
     Attributes:
         kind: ``greedy`` or ``best-single``.
-        seed: Of the bootstrap samples.
+        seed: Seed of the bootstrap samples.
         num_classes: C.
-        weights: ``(M,)`` shares of the models, fitted; they sum to 1.
+        weights: ``(M,)`` fitted shares of the models, with sum 1.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class Selection:
             x: Logits.
             y: Label ids.
             groups: Speaker of each row. Bootstrap samples draw speakers, because utterances of one
-                speaker are not independent. Without it they draw rows.
+                speaker are not independent. None draws rows.
         """
         probabilities = softmax(x)
         if self.kind == "best-single":
@@ -58,26 +58,26 @@ class Selection:
         self.weights = np.mean(picks, axis=0)
 
     def predict_proba(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``(N, C)`` probabilities."""
+        """Return probabilities ``(N, C)``."""
         return np.einsum("nmc,m->nc", softmax(x), self.weights)
 
     def importances(self) -> NDArray[np.float64]:
-        """Return ``(M·C,)``: each model's weight, spread evenly over its classes."""
+        """Return ``(M·C,)``: each model's weight, divided evenly among its classes."""
         return np.repeat(self.weights / self.num_classes, self.num_classes)
 
 
 def find_best_model(probabilities: NDArray[np.float64], y: NDArray[np.intp]) -> int:
-    """Return which of M models is best on ``(N, M, C)``; see `measure_all`."""
+    """Return the index of the best of M models on ``(N, M, C)``; see `measure_all`."""
     return max(range(probabilities.shape[1]), key=measure_all(probabilities, y).__getitem__)
 
 
 def select_greedily(
     probabilities: NDArray[np.float64], y: NDArray[np.intp], num_steps: int = NUM_STEPS
 ) -> NDArray[np.float64]:
-    """Return the share ``(M,)`` of each model in the best ensemble that greedy steps find.
+    """Return the share ``(M,)`` of each model in the best ensemble of the greedy search.
 
-    Every step adds the model, with replacement, that makes the mean of probabilities best. The
-    ensemble of the best step is kept, so more steps never make it worse on these rows.
+    Every step adds the model, with replacement, that most improves the mean of probabilities. The
+    ensemble of the best step is kept.
     """
     num_models = probabilities.shape[1]
     counts = np.zeros(num_models)
@@ -94,16 +94,16 @@ def select_greedily(
 
 
 def measure(scores: NDArray[np.float64], y: NDArray[np.intp]) -> tuple[float, float]:
-    """Return how good class scores ``(N, C)`` are; see `measure_all`."""
+    """Return the criterion for class scores ``(N, C)``; see `measure_all`."""
     return measure_all(scores[:, None], y)[0]
 
 
 def measure_all(scores: NDArray[np.float64], y: NDArray[np.intp]) -> list[tuple[float, float]]:
-    """Return how good each of M models' class scores ``(N, M, C)`` is.
+    """Return the criterion for each of M models with class scores ``(N, M, C)``.
 
-    The criterion is macro-F1, then the balanced log-likelihood. Macro-F1 is a step function, and
-    on few rows many ensembles share its best step. The log-likelihood, of which every class has
-    the same share, decides between those.
+    The criterion is macro-F1, then the log-likelihood with equal class weights. Macro-F1 is a step
+    function, and on few rows many ensembles share the highest value. The log-likelihood breaks
+    such ties.
     """
     num_models, num_classes = scores.shape[1:]
     model = np.arange(num_models)

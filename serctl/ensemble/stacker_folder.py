@@ -1,4 +1,4 @@
-"""Saved stackers: a JSON document beside skops or XGBoost files; nothing here can run a pickle."""
+"""Saved stackers: a JSON document and skops or XGBoost files, without pickles."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,20 +19,20 @@ from serctl.errors import CheckpointError, LogitsError
 from serctl.hashes import hash_file
 
 TRUSTED_TYPES = ["sklearn.tree._tree.Tree"]
-"""All that skops may build beside its own defaults (numpy and scikit-learn estimators)."""
+"""Types that skops may load in addition to its defaults (numpy and scikit-learn estimators)."""
 REPORTED_PACKAGES = ("numpy", "scikit-learn", "xgboost", "skops")
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedStacker:
-    """A fitted stacker and what it was fitted on: labels and base models in a fixed order.
+    """A fitted stacker with its labels and base models in a fixed order.
 
     Attributes:
-        stacker: The classifier, or an average.
-        labels: C emotions in the order of its probabilities.
-        models: M base models in the order of its input.
-        fitted_on: The utterances it was fitted on.
-        options: Every option of ``serctl stack``.
+        stacker: Classifier or average.
+        labels: C emotions in the order of the probabilities.
+        models: M base models in the order of the input.
+        fitted_on: Utterances that the stacker was fitted on.
+        options: All options of ``serctl stack``.
     """
 
     stacker: Stacker
@@ -51,8 +51,7 @@ class TrainedStacker:
         """Return probabilities ``(N, C)``.
 
         Raises:
-            LogitsError: The base models or labels differ from those it was fitted on, or are in
-                another order.
+            LogitsError: The base models or labels, or their order, differ from those of the fit.
         """
         for what, got, expected in (
             ("base models", joined.names, self.models),
@@ -60,8 +59,8 @@ class TrainedStacker:
         ):
             if got != expected:
                 raise LogitsError(
-                    f"The stacker was fitted on the {what} {', '.join(expected)}, in this order; "
-                    f"got {', '.join(got)}."
+                    f"The {what} are {', '.join(got)}, expected {', '.join(expected)} in this "
+                    f"order, as the stacker was fitted."
                 )
         return self.stacker.predict_proba(joined.values)
 
@@ -75,15 +74,15 @@ class TrainedStacker:
         missing = [name for name in self.models if name not in by_name]
         if missing:
             raise LogitsError(
-                f"The stacker needs the base models {', '.join(self.models)}; "
-                f"missing: {', '.join(missing)}. Export them: serctl export-logits {missing[0]}"
+                f"Base models of the stacker are missing: {', '.join(missing)}. "
+                f"Export them: serctl export-logits {missing[0]}"
             )
         chosen = [by_name[name].reorder(self.labels) for name in self.models]
         return self.predict(join_logits(chosen, parts[0].ids))
 
 
 def save_stacker(folder: Path, trained: TrainedStacker) -> None:
-    """Write the estimators and then ``stacker.json``, which holds the hash of each."""
+    """Write the estimators, then ``stacker.json`` with the hash of each."""
     folder.mkdir(parents=True, exist_ok=True)
     stacker, files, settings = trained.stacker, {}, {}
     if isinstance(stacker, Learned):
@@ -117,7 +116,7 @@ def save_stacker(folder: Path, trained: TrainedStacker) -> None:
 
 
 def load_stacker(folder: Path) -> TrainedStacker:
-    """Read a stacker that `save_stacker` wrote.
+    """Read a stacker of `save_stacker`.
 
     Raises:
         CheckpointError: A file is missing, was changed, or holds a type that is not trusted.
@@ -134,7 +133,7 @@ def load_stacker(folder: Path) -> TrainedStacker:
             path = folder / Path(name).name
             if not path.is_file() or _hash(path) != expected:
                 hint = StackerDocument.hint
-                raise CheckpointError(f"'{path}' is missing or was changed since. {hint}")
+                raise CheckpointError(f"'{path}' is missing or was changed. {hint}")
             stacker.estimators.append(_load_estimator(path))
     return TrainedStacker(stacker, found.labels, found.models, found.fitted_on, found.options)
 
@@ -168,7 +167,8 @@ def _load_estimator(path: Path) -> Any:
         raise CheckpointError(f"'{path}' is refused: {error}") from error
     except (zipfile.BadZipFile, XGBoostError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"'{path}' is neither a skops nor an XGBoost file ({error}). Pickles are never loaded."
+            f"'{path}' is not readable ({error}), expected a skops or XGBoost file. Pickles are "
+            f"never loaded."
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""Stackers: second-level classifiers over the logits of several models, all behind one interface.
+"""Stackers: second-level classifiers on the logits of several models, with one interface.
 
 ``fit(x, y, groups)`` takes logits ``(N, M, C)``, label ids ``(N,)`` and the speaker of each row;
-``predict_proba(x)`` returns ``(N, C)``. The order of the rows matters to the seeded draws: callers
-sort by utterance id.
+``predict_proba(x)`` returns ``(N, C)``. Seeded draws depend on the order of the rows, so callers
+sort them by utterance id.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ from serctl.errors import LogitsError, UnknownNameError, UsageError, first_few
 Balance = Literal["subset", "weights", "none"]
 Groups = Sequence[str] | None
 NUM_FOLDS = 5
-"""Forests of the paper's stacker; each is fitted on four fifths of the balanced subset."""
+"""Forests in the paper's stacker. Each is fitted on four fifths of the balanced subset."""
 
 
 class Stacker(Protocol):
-    """What every second-level classifier does; arrays as in the module's docstring."""
+    """Protocol of second-level classifiers. The module's docstring defines the arrays."""
 
     kind: str
 
@@ -38,7 +38,7 @@ class Stacker(Protocol):
 
 @dataclass
 class Average:
-    """Rules that learn nothing: mean of logits, mean of probabilities, majority vote."""
+    """Rules without fitted parameters: mean of logits, mean of probabilities, majority vote."""
 
     kind: str
 
@@ -46,7 +46,7 @@ class Average:
         """Do nothing."""
 
     def predict_proba(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``(N, C)``; votes are shares, and a tie goes to the higher mean probability."""
+        """Return ``(N, C)``. Votes are shares; the mean probability breaks ties."""
         if self.kind == "mean-logits":
             return softmax(x.mean(axis=1))
         mean = softmax(x).mean(axis=1)
@@ -57,7 +57,7 @@ class Average:
         return (votes + tie_break * mean) / (1 + tie_break)
 
     def importances(self) -> None:
-        """Return None: every model counts the same."""
+        """Return None, because all models have the same weight."""
 
 
 @dataclass
@@ -65,16 +65,16 @@ class Learned:
     """One or several scikit-learn classifiers on the ``M·C`` logits, their probabilities averaged.
 
     Attributes:
-        kind: A name of `STACKERS` that learns.
+        kind: A name of `STACKERS` with fitted parameters.
         labels: Emotions, for messages.
-        balance: ``subset``: every class is drawn down to the smallest; ``weights``: every class
-            weighs the same; ``none``.
-        fold: Only this of the folded classifiers predicts (4 is the paper's published dev row).
-        seed: Of the subset, the folds and the classifiers.
-        draws: Balanced subsets that are drawn, with consecutive seeds; each has its own
-            classifiers. One small subset is a matter of luck.
-        estimators: The fitted classifiers.
-        classes: ``(K,)`` the label ids they were fitted on, in the order of their columns.
+        balance: ``subset``: draw as many rows of each class as the smallest class has;
+            ``weights``: equal class weights; ``none``.
+        fold: Use only this one of the folded classifiers (4 is the paper's published dev row).
+        seed: Seed of the subset, the folds and the classifiers.
+        draws: Number of balanced subsets with consecutive seeds. Each has its own classifiers,
+            which reduces the variance of a small subset.
+        estimators: Fitted classifiers.
+        classes: ``(K,)`` label ids in the fit, in the order of the estimators' columns.
     """
 
     kind: str
@@ -87,7 +87,7 @@ class Learned:
     classes: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
 
     def fit(self, x: NDArray[np.float64], y: NDArray[np.intp], groups: Groups = None) -> None:
-        """Fit on ``(N, M, C)`` and ``(N,)``; the speakers are not used.
+        """Fit on ``(N, M, C)`` and ``(N,)``. The speakers are not used.
 
         Raises:
             LogitsError: A class is too small for the balanced subset or the folds.
@@ -114,7 +114,7 @@ class Learned:
         ]
 
     def predict_proba(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``(N, C)``: the mean over the classifiers, 0 for classes that were absent."""
+        """Return ``(N, C)``: the mean over the classifiers, 0 for classes without rows."""
         features = x.reshape(len(x), -1)
         chosen = self.estimators if self.fold is None else self.estimators[self.fold :: NUM_FOLDS]
         probabilities = np.zeros((len(x), len(self.labels)))
@@ -124,26 +124,26 @@ class Learned:
         return probabilities
 
     def importances(self) -> NDArray[np.float64]:
-        """Return ``(M·C,)`` shares of what the classifiers lean on; of coefficients, their size."""
+        """Return ``(M·C,)`` shares of feature importances, or of absolute coefficients."""
         found = np.mean([_importances(estimator) for estimator in self.estimators], axis=0)
         return found / found.sum() if found.sum() > 0 else found
 
     def _check_classes(self, y: NDArray[np.intp]) -> None:
         counts = np.bincount(y, minlength=len(self.labels))
         least = NUM_FOLDS if _ESTIMATORS[self.kind][1] else 2
-        # An absent class empties a balanced subset; with weights it is just never predicted.
+        # A missing class makes a balanced subset empty. With weights it is not predicted.
         small = (counts < least) & ((counts > 0) | (self.balance == "subset"))
         if small.any() or (counts > 0).sum() < 2:
             shown = [f"{self.labels[i]} {counts[i]}" for i in np.flatnonzero(small)]
             raise LogitsError(
                 f"Stacker '{self.kind}' with --balance {self.balance} needs {least} rows of each "
-                f"class to fit on; too few of: {first_few(shown) or 'all but one'}. Use --balance "
-                "weights where a class is absent, or --stacker mean-probabilities."
+                f"class; too few of: {first_few(shown) or 'all but one'}. Use --balance weights if "
+                "a class is missing, or --stacker mean-probabilities."
             )
 
 
 def _split(features: NDArray, targets: NDArray, seed: int) -> list[NDArray[np.intp]]:
-    """Return the rows that each folded classifier is fitted on: all folds but one."""
+    """Return the rows for each folded classifier: all folds except one."""
     from sklearn.model_selection import StratifiedKFold
 
     splitter = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed)
@@ -151,7 +151,7 @@ def _split(features: NDArray, targets: NDArray, seed: int) -> list[NDArray[np.in
 
 
 def draw_balanced(y: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
-    """Return sorted row numbers with as many rows of each class as the smallest class has."""
+    """Return sorted row numbers of a balanced subset, with the size of the smallest class."""
     rng = np.random.default_rng(seed)
     rows_of = [np.flatnonzero(y == label) for label in np.unique(y)]
     size = min(len(rows) for rows in rows_of)
@@ -170,14 +170,14 @@ def make_stacker(
     """Return an unfitted stacker of `STACKERS`.
 
     Raises:
-        UnknownNameError: There is no such kind.
-        UsageError: ``fold`` is given for a stacker without folds or is not one of them.
+        UnknownNameError: ``kind`` is unknown.
+        UsageError: ``fold`` is out of range, or the stacker has no folds.
     """
     if kind not in STACKERS:
         raise UnknownNameError("stacker", kind, STACKERS)
     if fold is not None and (not _ESTIMATORS.get(kind, (None, False))[1] or fold >= NUM_FOLDS):
         raise UsageError(
-            f"--fold {fold} with stacker '{kind}': only random-forest has folds, 0 to 4."
+            f"--fold is {fold} with stacker '{kind}', expected random-forest and 0 to 4."
         )
     if kind in _ESTIMATORS:
         return Learned(kind, tuple(labels), balance, fold, seed, draws)
@@ -185,7 +185,7 @@ def make_stacker(
 
 
 def _forest(seed: int) -> Any:
-    """Return the paper's forest (section 4.2); ``max_features`` is the released code's default."""
+    """Return the paper's forest (section 4.2) with the released code's ``max_features``."""
     from sklearn.ensemble import RandomForestClassifier
 
     return RandomForestClassifier(
@@ -210,7 +210,7 @@ def _boosted_trees(seed: int) -> Any:
         subsample=0.8,
         colsample_bytree=0.5,
         random_state=seed,
-        n_jobs=1,  # sums in one order: the same figures on any machine
+        n_jobs=1,  # a fixed order of summation gives the same result on any machine
     )
 
 
@@ -223,7 +223,7 @@ def _logistic_regression(seed: int) -> Any:
 
 
 def _linear(seed: int) -> Any:
-    """Return Fisher's linear discriminant: closed form, and fit for logits that are correlated."""
+    """Return Fisher's linear discriminant, which is closed-form and handles correlated logits."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
@@ -235,32 +235,32 @@ _ESTIMATORS: dict[str, tuple[Callable[[int], Any], bool]] = {
     "logistic-regression": (_logistic_regression, False),
     "linear": (_linear, False),
 }
-"""Kind → how to make one, and whether there is one for each of `NUM_FOLDS` folds."""
+"""Factory of each kind, and whether there is one estimator for each of `NUM_FOLDS` folds."""
 
 AVERAGES = ("mean-logits", "mean-probabilities", "majority-vote")
 SELECTIONS = ("best-single", "greedy")
 STACKERS = (*AVERAGES, *SELECTIONS, "linear", "logistic-regression", "xgboost", "random-forest")
-"""From the simplest to the most flexible."""
+"""Kinds from the simplest to the most flexible."""
 
 
 def _fit(estimator: Any, features: NDArray, targets: NDArray, weighted: bool) -> Any:
-    """Fit; if ``weighted`` every class weighs the same, whatever this estimator calls it."""
+    """Fit an estimator; if ``weighted``, with equal class weights."""
     name = type(estimator).__name__
     weights = compute_weights(targets)
-    if name == "LinearDiscriminantAnalysis":  # rows cannot be weighted; equal priors do the same
+    if name == "LinearDiscriminantAnalysis":  # no row weights; equal priors are equivalent
         priors = np.bincount(targets, weights) / len(targets)
         estimator.set_params(priors=priors if weighted else None)
         return estimator.fit(features, targets)
     argument = "logisticregression__sample_weight" if name == "Pipeline" else "sample_weight"
-    # Not weights of one: scikit-learn's forests draw other bootstraps with them than without.
+    # No weights of 1: scikit-learn's forests draw different bootstraps with weights.
     estimator.fit(features, targets, **({argument: weights} if weighted else {}))
-    if name == "RandomForestClassifier":  # threads would add up probabilities in any order
+    if name == "RandomForestClassifier":  # threads would sum probabilities in random order
         estimator.set_params(n_jobs=None)
     return estimator
 
 
 def compute_weights(targets: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return a weight per row, so that every class weighs the same and the mean is 1."""
+    """Return row weights ``(N,)`` with equal sums per class and mean 1."""
     counts = np.bincount(targets)
     return (len(targets) / (len(counts) * counts))[targets]
 

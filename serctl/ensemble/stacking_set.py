@@ -1,9 +1,9 @@
-"""The rows a stacker may be fitted on: only utterances that no base model was trained on.
+"""Rows to fit a stacker on. No base model was trained on these utterances.
 
-``oof``: train, each utterance predicted by the fold model that did not see its speaker.
-``heldout``: the part of train that every base model left out.
-``dev``: the dev split; its own predictions then come from cross-fitting.
-``in-sample``: train as the base models saw it, as the authors did; only on request.
+``oof``: train; each utterance is predicted by the fold model that was not trained on its speaker.
+``heldout``: the part of train that no base model was trained on.
+``dev``: the dev split; predictions for dev then come from cross-fitting.
+``in-sample``: train as predicted by models trained on it, as in the authors' code; on request.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ REMEDIES = {
     "oof": "Train with --folds 5 and export, or choose --stack-on heldout or dev.",
     "heldout": "Train with --heldout and export, or choose --stack-on oof or dev.",
     "dev": "Leave it out, or choose --stack-on oof.",
-    "in-sample": "Export with --train-logits in-sample, if it must be.",
+    "in-sample": "Export with --train-logits in-sample.",
 }
 
 
@@ -39,13 +39,13 @@ class StackingSet:
         joined: Logits ``(N, M, C)``.
         targets: ``(N,)`` label ids.
         utterances: N rows of the manifest.
-        stack_on: Which logits they are; see the module's docstring.
+        stack_on: Type of the logits; see the module's docstring.
         hashes: Hash of the training of each base model.
-        predicted_by: By base model, whose predictions belong to these rows; see `match_kind`.
+        predicted_by: Models that must predict new rows, by base model; see `match_kind`.
         unread: Utterances that one of the base models could not read.
-        notes: What was left out, and why.
+        notes: Excluded systems and utterances, and the reasons.
         limit: ``--limit`` of a dry run; None for all utterances.
-        by_speaker: A base model used unlabelled utterances of the speakers it predicts.
+        by_speaker: Whether a base model standardises per speaker.
     """
 
     joined: JoinedLogits
@@ -65,7 +65,7 @@ class StackingSet:
         return split_of(self.stack_on)
 
     def describe(self) -> FittedOn:
-        """Return what a saved stacker records about the utterances it was fitted on."""
+        """Return the record of these utterances for a saved stacker."""
         counts = np.bincount(self.targets, minlength=len(self.joined.labels)).tolist()
         return FittedOn(
             stack_on=self.stack_on,
@@ -76,13 +76,13 @@ class StackingSet:
             limit=self.limit,
             hashes=dict(self.hashes),
             predicted_by=dict(self.predicted_by),
-            # Without the ids in brackets: a stacker goes into bundles, which name no utterance.
+            # Remove ids in brackets: stackers are put into bundles, which must not name utterances.
             notes=tuple(re.sub(r" \([^()]*\)", "", note) for note in self.notes),
         )
 
 
 def split_of(stack_on: StackOn) -> str:
-    """Return the split whose logits are fitted on."""
+    """Return the split of the rows."""
     return "dev" if stack_on == "dev" else "train"
 
 
@@ -94,17 +94,17 @@ def collect_stacking_set(
     all_must_fit: bool,
     limit: int | None = None,
 ) -> StackingSet:
-    """Read and join the logits that a stacker may be fitted on.
+    """Read and join the logits for fitting a stacker.
 
     Args:
-        systems: The base models, in the order the stacker shall see them.
-        manifest: Where the labels are.
+        systems: Base models in the order of the stacker's input.
+        manifest: Manifest with the labels.
         stack_on: See the module's docstring.
-        all_must_fit: Refuse a system without such logits; else leave it out with a note.
-        limit: Only N utterances, of every split and emotion in turn.
+        all_must_fit: Raise an error for a system without such logits; else exclude it with a note.
+        limit: Use only N utterances, balanced over emotions.
 
     Raises:
-        LogitsError: No system, or one that must, has such logits; or they do not fit together.
+        LogitsError: No system has such logits, a required one has none, or they do not match.
     """
     labelled = manifest.select(split_of(stack_on)).where(lambda row: bool(row.emotion))
     ids = labelled.limit(limit).ids
@@ -126,16 +126,16 @@ def collect_stacking_set(
     unread = frozenset[str]().union(*(part.unread for part in parts)).intersection(ids)
     if unread:
         notes.append(
-            f"Not fitted on {len(unread)} of {len(ids)} utterances that a base model could not "
-            f"read ({first_few(sorted(unread))})."
+            f"{len(unread)} of {len(ids)} utterances are excluded from the fit, because a base "
+            f"model could not read them ({first_few(sorted(unread))})."
         )
     row_of = {row.utterance_id: row for row in labelled}
     utterances = tuple(row_of[name] for name in joined.ids)
     strange = {row.emotion for row in utterances} - set(joined.labels)
     if strange:
         raise LogitsError(
-            f"The manifest has the emotions {first_few(sorted(strange))}, which the base models do "
-            f"not know ({', '.join(joined.labels)}). Train them again on this manifest."
+            f"The manifest has the emotions {first_few(sorted(strange))}, expected those of the "
+            f"base models: {', '.join(joined.labels)}. Train them again on this manifest."
         )
     return StackingSet(
         joined=joined,
@@ -152,11 +152,11 @@ def collect_stacking_set(
 
 
 def match_kind(rows: Logits, stack_on: StackOn) -> PredictedBy | None:
-    """Return which model has to predict what a stacker fitted on these rows is applied to.
+    """Return the model that must predict new rows for a stacker fitted on these rows.
 
-    Out-of-fold rows are predicted by fold models, so the mean of the fold models predicts
-    everything else. The main model was trained on more utterances and is sharper: a stacker that
-    was fitted on the fold models misreads it. None for systems that are not runs of serctl.
+    Out-of-fold rows are predicted by fold models, so their mean must predict other rows. The main
+    model was trained on more utterances and is more confident, so its logits do not match those of
+    the fit. Return None for systems that are not runs of serctl.
     """
     if stack_on == "oof" and rows.provenance.stack_on == "oof":
         return "folds"
@@ -164,15 +164,15 @@ def match_kind(rows: Logits, stack_on: StackOn) -> PredictedBy | None:
 
 
 def hash_of(logits: Logits) -> str:
-    """Return the hash of the run that made them, or of the numbers of an outside system."""
+    """Return the hash of the run of the logits, or of the values of an outside system."""
     return logits.provenance.run_hash or _digest(logits.values.tobytes())
 
 
 def _permitted_rows(system: System, ids: Sequence[str], stack_on: StackOn) -> Logits:
-    """Return the rows of one system that may be fitted on.
+    """Return the rows of one system that are suitable for fitting.
 
     Raises:
-        LogitsError: It has none, or does not say which they are.
+        LogitsError: There are none, or it is unknown which rows are in-sample.
     """
     logits = system.load(split_of(stack_on), ids)
     remedy = REMEDIES[stack_on]

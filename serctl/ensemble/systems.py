@@ -1,4 +1,4 @@
-"""Where logits lie: in runs, in stackers, or in the CSV files of outside systems."""
+"""Sources of logits: runs, stackers, and CSV files of outside systems."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ Kind = Literal["run", "stacker", "outside"]
 
 @dataclass(frozen=True)
 class System:
-    """Something that gives logits or probabilities.
+    """A source of logits or probabilities.
 
-    ``path`` is a folder of ``<split>.csv`` files or one CSV file with utterances of any split.
+    ``path`` is a folder of ``<split>.csv`` files, or one CSV file with utterances of any split.
     """
 
     name: str
@@ -28,10 +28,10 @@ class System:
     path: Path
 
     def load(self, split: str, ids: Iterable[str]) -> Logits | None:
-        """Return what it has for these utterances of a split, in their order; None if nothing.
+        """Return the logits for these utterances of a split, in their order; None without any.
 
         Raises:
-            LogitsError: Its file is malformed.
+            LogitsError: The file is malformed.
         """
         path = self.path if self.path.is_file() else self.path / f"{split}.csv"
         if not path.is_file():
@@ -45,10 +45,10 @@ class System:
         return replace(logits.select(found.values()), ids=tuple(found)) if found else None
 
     def load_all(self, split: str, ids: Sequence[str]) -> Logits:
-        """Return logits for all of these utterances, less those that could not be read.
+        """Return logits for all of these utterances, except unreadable ones.
 
         Raises:
-            LogitsError: Others or all are missing; the message names the command that exports them.
+            LogitsError: Logits are missing. The message names the command that exports them.
         """
         logits = self.load(split, ids)
         if logits is None:
@@ -64,11 +64,11 @@ class System:
         return logits.select(name for name in ids if name not in logits.unread)
 
     def _remedy(self, split: str, others: Logits | None) -> str:
-        """Return what gives the logits that are missing; ``others`` are not."""
+        """Return the command for the missing logits. ``others`` are the existing ones."""
         if self.kind == "outside":
             return f"Expected the column utterance_id to hold utterances of {split}."
         if others and others.provenance.stack_on == "heldout" and self.kind == "run":
-            return "It was trained on them. To predict them out of fold, train it with --folds 5."
+            return "It was trained on them. To predict them out of fold, train with --folds 5."
         if others:
             return others.remedy()
         if self.kind == "stacker":
@@ -77,7 +77,7 @@ class System:
 
 
 def list_systems(workspace: Workspace) -> list[System]:
-    """Return all runs and then all stackers that have logits for any split, by name."""
+    """Return all runs, then all stackers, with logits for any split, sorted by name."""
     runs = [System(path.parent.name, "run", path) for path in workspace.runs.glob("[!.]*/logits")]
     stackers = [
         System(path.parent.name, "stacker", path.parent)
@@ -89,17 +89,17 @@ def list_systems(workspace: Workspace) -> list[System]:
 
 
 def find_systems(workspace: Workspace, names: Sequence[str]) -> list[System]:
-    """Return the systems that names, folders or CSV files on the command line mean.
+    """Return the systems of names, folders or CSV files from the command line.
 
     Raises:
         UnknownNameError: There is no run or stacker of that name and no such file.
-        UsageError: A name is both a run and a stacker, or is given twice, or is a missing file's.
+        UsageError: A name is ambiguous or repeated, or a file does not exist.
     """
     known = list_systems(workspace)
     found = [_find_system(known, name, workspace) for name in names]
     twice = sorted({system.name for system in found if found.count(system) > 1})
     if twice:
-        raise UsageError(f"'{twice[0]}' is named twice.")
+        raise UsageError(f"'{twice[0]}' is named twice. Name each system once.")
     return found
 
 
@@ -120,7 +120,7 @@ def _find_system(known: Sequence[System], name: str, workspace: Workspace) -> Sy
     if path.suffix == ".csv" or Path(name).name != name:
         raise UsageError(
             f"'{name}' does not exist or holds no CSV.{guess_path(name)} Expected a run, a stacker "
-            f"or a table of predictions; all runs and stackers: serctl evaluate"
+            f"or a table of predictions. For all runs and stackers: serctl evaluate"
         )
     trained = (workspace.runs / name).is_dir()
     hint = f"It has no logits yet: serctl export-logits {name}" if trained else MAKE

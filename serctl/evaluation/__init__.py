@@ -1,1 +1,1 @@
-"""Numbers in, numbers out: metrics, resampling, reports."""
+"""Evaluation of predictions: metrics, baselines, paired tests and reports."""

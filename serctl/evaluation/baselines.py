@@ -1,4 +1,4 @@
-"""Baselines of every table: the majority class, and logistic regression on pooled frames."""
+"""Baselines of a report: the majority class, and logistic regression on pooled frames."""
 
 import hashlib
 import json
@@ -43,14 +43,14 @@ POOLED_BY_SPEAKER = f"{POOLED}-by-speaker"
 
 
 def predict_majority(train: Manifest, ids: Sequence[str], labels: Sequence[str]) -> Logits:
-    """Predict the most frequent class of train; the probabilities are the shares of the classes.
+    """Predict the most frequent class of train. Probabilities are the class frequencies.
 
     Raises:
         LogitsError: Train has no labelled utterance.
     """
     counts = Counter(row.emotion for row in train if row.emotion)
     if not counts:
-        raise LogitsError("Train has no labelled utterance to take the majority class from.")
+        raise LogitsError("Train has no labelled utterance, so there is no majority class.")
     shares = np.array([counts[label] for label in labels]) / counts.total()
     return _as_logits(ids, np.tile(shares, (len(ids), 1)), labels, MAJORITY)
 
@@ -68,17 +68,17 @@ def predict_pooled(
     """Predict with logistic regression on standardised mean+deviation-pooled frames.
 
     It is fitted on the labelled utterances of train, as a pooled model is (`fit_pooled`).
-    Predictions are kept in ``folder``; nothing is computed twice.
+    Predictions are cached in ``folder``.
 
     Args:
-        stores: Frames, side by side.
+        stores: Stores whose pooled frames are concatenated.
         train: Utterances to fit on.
         ids: Utterances to predict.
         labels: Emotions in the order of the probabilities.
-        folder: Where predictions are kept.
-        split: Of ``ids``.
-        speaker_of: Speaker of every utterance, to restate the frames per speaker; None does not.
-        progress: Where to report to.
+        folder: Folder of the cached predictions.
+        split: Split of ``ids``.
+        speaker_of: Speaker of every utterance, for standardisation per speaker; None is off.
+        progress: Reports the fit.
 
     Raises:
         MissingFeaturesError: An utterance has no frames in one of the stores.
@@ -88,7 +88,7 @@ def predict_pooled(
     name = POOLED_BY_SPEAKER if speaker_of else POOLED
     key = _key(stores, everything, [row.emotion for row in fitted], speaker_of)
     kept = folder / f"{split}-{key[:8]}.csv"
-    with suppress(LogitsError):  # not there, or a writer was killed
+    with suppress(LogitsError):  # missing, or incomplete after a kill
         predicted = read_logits(kept, name)
         if predicted.provenance.key == key:
             return predicted.select(ids)
@@ -103,7 +103,7 @@ def predict_pooled(
     probabilities = softmax(classifier.logits(vectors[len(fitted) :]))
     facts = {"key": key, "split": split, "by_speaker": bool(speaker_of)}
     write_logits(kept, _as_logits(ids, probabilities, labels, name, **facts))
-    return read_logits(kept, name)  # with as many digits as the next time
+    return read_logits(kept, name)  # rounded like cached predictions
 
 
 def _pool(
@@ -113,7 +113,7 @@ def _pool(
     speaker_of: Mapping[str, str] | None,
     progress: Progress,
 ) -> NDArray[np.float32]:
-    """Return pooled frames ``(N, 2·D)``; the corpus is the first ``num_fitted`` utterances."""
+    """Return pooled frames ``(N, 2·D)``. The first ``num_fitted`` rows define the statistics."""
     vectors = pool_frames(store, ids, progress)
     if not speaker_of:
         return vectors
@@ -126,19 +126,19 @@ def _pool(
 
 
 def find_stores(workspace: Workspace, systems: Iterable[System]) -> list[FeatureStore]:
-    """Open the stores that the runs among these systems, and the stackers' base models, read.
+    """Open the stores of the runs and of the stackers' base models.
 
     Raises:
-        MissingFeaturesError: There is none, or one is gone.
+        MissingFeaturesError: There is no store, or one is missing.
     """
     branches = [branch for run in _read_runs(workspace, systems) for branch in run.branches]
     keys = {key.store_name: key for branch in branches for key in branch.keys}
     gone = [key.encoder for name, key in keys.items() if not (workspace.cache / name).is_dir()]
     if gone or not keys:
         raise MissingFeaturesError(
-            f"The frames of {gone[0]} are gone. Run: serctl extract --encoder {gone[0]}"
+            f"The frames of {gone[0]} are missing. Run: serctl extract --encoder {gone[0]}"
             if gone
-            else "None of these systems says which frames it read."
+            else "None of these systems records which frames it reads."
         )
     return [FeatureStore.open(workspace.cache / name) for name in sorted(keys)]
 
@@ -164,9 +164,9 @@ def make_baselines(
     split: str,
     progress: Progress = silent,
 ) -> tuple[list[Logits], list[str]]:
-    """Return the baselines that can be made, and a note for each that cannot.
+    """Return the available baselines, and a note for each one that is not available.
 
-    Train itself is predicted out of fold.
+    Train is predicted out of fold.
     """
     found, notes = [], []
     train = manifest.where(lambda row: row.split == "train" and row.emotion in labels)
@@ -186,7 +186,7 @@ def make_baselines(
         return predict_pooled(stores, fitted, asked, labels, folder, split, speaker_of, progress)
 
     kinds = {MAJORITY: majority, POOLED: pooled}
-    if any(run.model.by_speaker for run in _read_runs(workspace, systems)):  # the same advantage
+    if any(run.model.by_speaker for run in _read_runs(workspace, systems)):  # equal conditions
         speaker_of = {row.utterance_id: row.speaker for row in manifest if row.speaker}
         kinds[POOLED_BY_SPEAKER] = partial(pooled, speaker_of=speaker_of)
     for name, predict in kinds.items():
@@ -195,7 +195,7 @@ def make_baselines(
                 _cross_fit(predict, train, ids) if split == "train" else predict(train, ids)
             )
         except SerctlError as error:
-            notes.append(f"No baseline '{name}': {error}")
+            notes.append(f"Baseline '{name}' is missing: {error}")
     return found, notes
 
 
@@ -241,7 +241,7 @@ def _key(
     emotions: Sequence[str],
     speaker_of: Mapping[str, str] | None,
 ) -> str:
-    """Return a hash of everything that the predictions of the pooled baseline depend on."""
+    """Return a hash of all inputs of the pooled baseline."""
     asked = [*ids, *sorted(speaker_of or ())]
     sources = [[store.source_of(name) for name in asked if name in store] for store in stores]
     names = [store.key.store_name for store in stores]

@@ -1,4 +1,4 @@
-"""Which layer tells emotions best: one linear classifier a layer, on speakers it has not seen."""
+"""Comparison of layers: one linear classifier per layer, cross-validated over speakers."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,19 @@ from serctl.metrics.paired import compare_paired
 from serctl.progress import Advance
 
 REGULARISATION = 0.01
-"""C of scikit-learn on standardised vectors, the same for all layers: they outnumber the utterances
-of most corpora, and a search for every layer would choose among noise."""
+"""C of scikit-learn on standardised vectors, the same for all layers. Vectors have more values than
+most corpora have utterances, so a search per layer would fit noise."""
 
 
 def predict_folds(
     vectors: NDArray[np.float32], targets: NDArray[np.intp], fold_of: NDArray[np.intp]
 ) -> NDArray[np.intp]:
-    """Return the class of each utterance, predicted by a classifier without its fold.
+    """Return the class of each utterance ``(N,)``, predicted by a classifier without its fold.
 
     Args:
-        vectors: ``(N, V)`` one vector an utterance.
+        vectors: ``(N, V)`` one vector per utterance.
         targets: ``(N,)`` label ids.
-        fold_of: ``(N,)`` numbers of the folds.
+        fold_of: ``(N,)`` fold numbers.
     """
     predicted = np.empty_like(targets)
     for fold in np.unique(fold_of):
@@ -42,7 +42,7 @@ def _fit_and_predict(
     deviation[deviation == 0] = 1.0
     train, asked = (train - mean) / deviation, (asked - mean) / deviation
     if len(train) < train.shape[1]:
-        # The solution lies in the span of the rows: rotated into it, the same fit is smaller.
+        # The solution is in the span of the rows, so the fit in that basis is equal and smaller.
         *_, axes = np.linalg.svd(train, full_matrices=False)  # (N, V)
         train, asked = train @ axes.T, asked @ axes.T
     classifier = LogisticRegression(C=REGULARISATION, max_iter=500, class_weight="balanced")
@@ -57,15 +57,15 @@ def score_layers(
     resamples: Resamples,
     advance: Advance = lambda n=1, note="": None,
 ) -> list[LayerScore]:
-    """Score every layer, and test each against the best.
+    """Evaluate every layer, and test each against the best.
 
     Args:
         moments: ``(L, N, V)`` vectors of each layer.
-        layers: L numbers.
-        targets: ``(N,)`` label ids from 0 on.
+        layers: L layer numbers.
+        targets: ``(N,)`` label ids from 0.
         fold_of: ``(N,)`` numbers of speaker-disjoint folds.
-        resamples: Of the speakers.
-        advance: Hears of every layer.
+        resamples: Number of bootstrap resamples of speakers.
+        advance: Called for every layer.
     """
     num_classes = int(targets.max()) + 1
     predictions = []

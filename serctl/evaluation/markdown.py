@@ -1,4 +1,4 @@
-"""A report as Markdown, for people."""
+"""A report as Markdown."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def to_markdown(report: Report) -> str:
         "",
     ]
     if report.paired:
-        parts += ["## Is the difference real?", ""]
+        parts += ["## Significance tests", ""]
         parts += [f"- {verdict}" for verdict in dict.fromkeys(p.verdict for p in report.paired)]
     metrics = ("precision", "recall", "f1")
     for system in report.systems:

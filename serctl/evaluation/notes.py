@@ -1,4 +1,4 @@
-"""The warnings and notes of a report."""
+"""Warnings and notes of a report."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ def list_warnings(
         others = sorted({other for splits in leaks.values() for other in splits} - {split})
         found.append(
             f"{len(leaks)} speakers of {split} ({first_few(leaks)}) are also in "
-            f"{', '.join(others)}: the corpus' own splits are not speaker-disjoint."
+            f"{', '.join(others)}: the splits are not speaker-disjoint."
         )
     for score in scores:
         if score.facts.assumed:
@@ -41,17 +41,17 @@ def list_warnings(
                 f"{score.name} was trained on {score.facts.num_in_sample} of these utterances."
             )
         if score.kind == "stacker" and score.facts.stack_on == "in-sample":
-            found.append(f"{score.name} was fitted on in-sample logits, as the authors did.")
+            found.append(f"{score.name} was fitted on in-sample logits, as in the authors' code.")
     if split == "dev":
         found += _describe_epochs(workspace, scores)
     size = trial.resamples.num_clusters
     if size < FEW_SPEAKERS:
-        found.append(f"{size} speakers are few: intervals over speakers are rough.")
+        found.append(f"Only {size} speakers: intervals over speakers are imprecise.")
     return found
 
 
 def _describe_epochs(workspace: Workspace, scores: Sequence[SystemScore]) -> list[str]:
-    """Return a warning that names the runs, also those under stackers, whose epoch dev chose."""
+    """Return a warning with the runs, also base models of stackers, whose epoch dev selected."""
     names = {name for score in scores for name in score.facts.base_models}
     names |= {score.name for score in scores if score.kind == "run"}
     runs = [name for name in sorted(names) if (workspace.runs / name).is_dir()]
@@ -59,10 +59,10 @@ def _describe_epochs(workspace: Workspace, scores: Sequence[SystemScore]) -> lis
     if not chosen:
         return []
     if len(chosen) == len(runs):
-        return ["Dev chose the epoch of every run: metrics on it are optimistic."]
+        return ["The epoch of every run was selected on dev: metrics on dev are optimistic."]
     return [
-        f"Dev chose the epoch of {first_few(chosen)}: metrics of these, and of stackers over them, "
-        "are optimistic on it."
+        f"The epoch of {first_few(chosen)} was selected on dev: metrics of these runs and of their "
+        "stackers on dev are optimistic."
     ]
 
 
@@ -90,12 +90,12 @@ def find_stale(workspace: Workspace, systems: Iterable[System]) -> list[str]:
 
 
 def list_notes(scores: Sequence[SystemScore], trial: Trial) -> list[str]:
-    """Return how to read the metrics."""
+    """Return explanations of the metrics."""
     absent = [name for i, name in enumerate(trial.labels) if i not in trial.true]
     size = scores[0].bs_f1.per_class
     found = [
         f"BS-F1: mean of {len(trial.subsets)} balanced subsets, {size} utterances of each class "
-        "without replacement; its range is no confidence interval.",
+        "without replacement. Its range is not a confidence interval.",
         f"95 % intervals: {len(trial.resamples.weights)} resamples of "
         f"{trial.resamples.num_clusters} speakers with replacement.",
     ]
@@ -104,8 +104,8 @@ def list_notes(scores: Sequence[SystemScore], trial: Trial) -> list[str]:
     known = [score.name for score in scores if score.facts.by_speaker]
     if known:
         found.append(
-            f"{first_few(known, len(known))}: uses unlabelled utterances of the speaker, those of "
-            f"this split too."
+            f"{first_few(known, len(known))}: standardised with all utterances of the speaker, "
+            f"including unlabelled ones of this split."
         )
     for score in scores:
         if score.kind == "stacker":

@@ -1,10 +1,10 @@
-"""The paper's Table 2 and the authors' own measurements of it, beside ours on MSP-Podcast.
+"""The paper's Table 2 and the authors' measurements, for comparison on MSP-Podcast.
 
 The numbers are in ``paper_table_2.csv``. Source: Table 2 (dev: macro-F1, accuracy, BS-F1 with its
 range; test: macro-F1, accuracy). The columns ``verified_*`` come from the authors' notebooks
-(github.com/AI-Unicamp/interspeech_ser, history commit 6b4986c: 200 utterances a class, 100
-subsets), four digits each. The paper's rows come from the released code, not from the paper's text:
-the recipe `released`.
+(github.com/AI-Unicamp/interspeech_ser, history commit 6b4986c: 200 utterances per class, 100
+subsets) with four digits. The paper's rows come from the released code (recipe `released`), not
+from the paper's text.
 """
 
 import csv
@@ -16,9 +16,9 @@ from serctl.documents.report import Report, SystemScore
 from serctl.documents.run import RunConfig
 
 CORPUS_PREFIX = "MSP-PODCAST_"
-"""How every utterance of that corpus is named."""
+"""Pattern of utterance ids in MSP-Podcast."""
 RELEASED = {"attention": "query", "pooling": "linear", "class_weights": "N/(E*N_j)"}
-"""Train options that tell the released code's recipe from the paper's."""
+"""Train options that differ between the released code's recipe and the paper's."""
 
 Metrics = tuple[float | None, ...]
 
@@ -30,8 +30,8 @@ class Published:
     Attributes:
         title: The paper's name of the row.
         loss: ``wce``, ``wce+sml`` (with balancing) or '' for the stacking.
-        encoders: Of this catalogue; () for baselines and the stacking.
-        dev: Macro-F1, accuracy, BS-F1, its lowest and its highest; None where not given.
+        encoders: Catalogue names of the encoders; () for baselines and the stacking.
+        dev: Macro-F1, accuracy, BS-F1, its minimum and its maximum; None if not given.
         test: Macro-F1 and accuracy on the challenge's test set.
         verified: BS-F1, lowest, highest, macro-F1, accuracy on dev, from the authors' notebooks.
     """
@@ -45,7 +45,7 @@ class Published:
 
     @property
     def is_quoted(self) -> bool:
-        """Whether it is a baseline of others, which serctl does not run."""
+        """Whether it is a quoted baseline, which serctl does not run."""
         return "baseline" in self.title.lower()
 
 
@@ -80,7 +80,7 @@ AVERAGES = (
 
 @dataclass(frozen=True)
 class Training:
-    """What a run was trained as: catalogue names of its encoders, loss, and by which recipe."""
+    """Encoders (catalogue names), loss and recipe of a run."""
 
     encoders: tuple[str, ...]
     loss: str
@@ -99,7 +99,7 @@ def describe_training(config: RunConfig) -> Training:
 
 @dataclass(frozen=True)
 class PublishedPair:
-    """A published row and the system of ours that it is to be compared with, if there is one."""
+    """A published row and the corresponding system of a report, if there is one."""
 
     published: Published
     system: SystemScore | None
@@ -107,7 +107,7 @@ class PublishedPair:
 
 
 def pair_published(report: Report, configs: Mapping[str, RunConfig]) -> list[PublishedPair]:
-    """Pair the rows of Table 2 with systems; [] unless it is MSP-Podcast's dev split, 8 classes.
+    """Pair the rows of Table 2 with systems; [] unless the report is on dev of MSP-Podcast.
 
     A stacker is paired with the paper's only if its base models are the twelve of the table.
 
@@ -136,11 +136,11 @@ def pair_published(report: Report, configs: Mapping[str, RunConfig]) -> list[Pub
 
 
 def compare_note(published: Sequence[PublishedPair]) -> str:
-    """Return the sentences that say how comparable the two columns are."""
+    """Return sentences on how comparable the two columns are."""
     others = [row.system.name for row in published if row.system and not row.is_released]
     text = "The paper's metrics come from the released code (recipe 'released'). "
     if others:
-        text += f"Trained with other options, so not strictly comparable: {', '.join(others)}. "
+        text += f"Not strictly comparable, because of other options: {', '.join(others)}. "
     return text + "The two baselines are quoted and were not run. " + AVERAGES
 
 

@@ -1,4 +1,4 @@
-"""From the rows of a manifest and the predictions of systems to metrics and paired tests."""
+"""Compute metrics and paired tests from a manifest and the predictions of systems."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from serctl.options import EvaluateOptions
 from serctl.progress import Progress
 
 PROVENANCE = ("stacker", "stack_on", "cross_fitted", "base_models", "run_hash")
-"""Fields of the sidecar of logits that a report keeps."""
+"""Fields of the sidecar of logits that a report records."""
 
 
 def lay_out_trial(
@@ -32,7 +32,7 @@ def lay_out_trial(
     durations: Sequence[float],
     options: EvaluateOptions,
 ) -> Trial:
-    """Return the labelled utterances of a split as a trial; ``durations`` are seconds or 0."""
+    """Return the labelled utterances of a split as a trial. ``durations`` are seconds or 0."""
     attributes = [row.attributes() or (np.nan,) * 3 for row in rows]
     return make_trial(
         labels,
@@ -52,7 +52,7 @@ def lay_out_trial(
 
 
 def measure_duration(row: Utterance) -> float:
-    """Return seconds: the manifest's, else the audio file's, else 0 (unknown)."""
+    """Return the duration in seconds from the manifest, else from the audio file, else 0."""
     for name in ("duration", "duration_s"):
         with suppress(KeyError, ValueError):
             if 0 < (seconds := float(row.extra[name])) < np.inf:
@@ -69,7 +69,7 @@ def score_systems(
     """Evaluate systems, given as kind and logits.
 
     Raises:
-        LogitsError: One has other labels than the trial.
+        LogitsError: A system has other labels than the trial.
     """
     scores = []
     with progress.task("evaluate", len(systems), "systems") as advance:
@@ -94,9 +94,9 @@ def score_systems(
 def compare_pairs(
     trial: Trial, scores: Sequence[SystemScore], *, has_pair: bool
 ) -> list[PairedResult]:
-    """Test the two named systems, or the best against every other one, the next best first.
+    """Test the two named systems, or the best against every other one, in order of macro-F1.
 
-    ``corrected_p`` is ``p_value`` corrected for the number of tests; the verdict rests on it.
+    ``corrected_p`` is ``p_value`` corrected for the number of tests. The verdict depends on it.
     """
     ranked = sorted(scores, key=lambda score: -score.macro_f1)
     first, *others = scores[:2] if has_pair else ranked

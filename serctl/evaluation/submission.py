@@ -1,4 +1,4 @@
-"""The challenge's csv: ``FileName,EmoClass``, one class code per file."""
+"""The challenge's CSV file: ``FileName,EmoClass``, one class code per file."""
 
 import csv
 from pathlib import Path
@@ -17,13 +17,13 @@ CODES = dict(zip(EMOTIONS, "ASHUFDCN", strict=True))
 def write_submission(
     workspace: Workspace, manifest: Manifest, options: EvaluateOptions
 ) -> tuple[str, Path, int]:
-    """Write one system's predictions for one split; by default the only stacker and open split.
+    """Write one system's predictions for one split. Default: the only stacker and unlabelled split.
 
     Returns:
         Split, file and number of utterances.
 
     Raises:
-        UsageError: It is not clear which system or split is meant.
+        UsageError: The system or the split is ambiguous.
         LogitsError: The system has no prediction for an utterance, or labels without a code.
     """
     systems = find_systems(workspace, options.systems)
@@ -32,26 +32,29 @@ def write_submission(
         systems = [system for system in known if system.kind == "stacker"] or known
     if len(systems) != 1:
         shown = first_few(system.name for system in systems) or "none"
-        raise UsageError(f"A submission is of one system; there are {len(systems)} ({shown}).")
+        raise UsageError(
+            f"{len(systems)} systems ({shown}), expected one for a submission. Name it: "
+            f"serctl evaluate NAME --submission FILE"
+        )
     open_splits = [
         split for split in manifest.splits if not any(row.emotion for row in manifest.select(split))
     ]
     if not options.split and len(open_splits) != 1:
         shown = ", ".join(open_splits) or "none"
-        raise UsageError(f"Name the split of the submission: --split NAME. Unlabelled: {shown}.")
+        raise UsageError(f"No split given for the submission. Add: --split NAME (one of {shown}).")
     split = options.split or open_splits[0]
     rows = manifest.select(split)
     logits = systems[0].load_all(split, rows.ids)
     if lacking := [name for name in rows.ids if name in logits.unread]:
         raise LogitsError(
             f"'{logits.name}' has no prediction for {len(lacking)} of {len(rows)} utterances "
-            f"({first_few(lacking)}): they could not be read, and a submission must hold them all. "
-            f"Mend them (see failures.csv), then extract and export again."
+            f"({first_few(lacking)}), expected all of them. They could not be read: repair the "
+            f"files (see failures.csv), then extract and export again."
         )
     if strange := sorted(set(logits.labels) - set(CODES)):
         raise LogitsError(
-            f"'{logits.name}' has the labels {first_few(strange)}; the challenge's csv has codes "
-            f"for {', '.join(CODES)} only. Train it on these."
+            f"'{logits.name}' has the labels {first_few(strange)}, expected only those with a code "
+            f"of the challenge: {', '.join(CODES)}. Train it on these."
         )
     path = Path(options.submission)
     with write_atomic(path) as file:

@@ -22,7 +22,7 @@ LATEX_COLUMNS = {"macro_f1": "F1", "uar": "UAR", "accuracy": "Acc.", "bs_f1": "B
 
 
 def make_records(report: Report, published: Sequence[PublishedPair] = ()) -> list[Record]:
-    """Return one flat record a system; on MSP-Podcast with the paper's metrics and all its rows."""
+    """Return one flat record per system; on MSP-Podcast also the paper's rows and metrics."""
     records = [_record(system) for system in report.systems]
     by_name = {record["system"]: record for record in records}
     for row in published:
@@ -35,7 +35,7 @@ def make_records(report: Report, published: Sequence[PublishedPair] = ()) -> lis
 
 
 def to_csv(records: Sequence[Record]) -> str:
-    """Return the records as CSV; an absent metric is an empty field."""
+    """Return the records as CSV. A missing metric is an empty field."""
     text = io.StringIO()
     columns = dict.fromkeys(name for record in records for name in record)
     writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
@@ -45,7 +45,7 @@ def to_csv(records: Sequence[Record]) -> str:
 
 
 def to_markdown_published(published: Sequence[PublishedPair]) -> str:
-    """Return the paper's table and ours side by side as Markdown; '' without one."""
+    """Return the paper's metrics and those of this report as a Markdown table; '' without any."""
     if not published:
         return ""
     pairs = (("macro_f1", 0), ("accuracy", 1), ("bs_f1", 2))
@@ -57,7 +57,7 @@ def to_markdown_published(published: Sequence[PublishedPair]) -> str:
             cells += [_shown(row.published.dev[i]), _shown(ours.get(name))]
         rows.append(cells)
     header = ("Table 2", "here", "F1 paper", "F1", "acc. paper", "acc.", "BS-F1 paper", "BS-F1")
-    return f"\n## Beside the paper\n\n{compare_note(published)}\n\n" + "\n".join(
+    return f"\n## Comparison with the paper\n\n{compare_note(published)}\n\n" + "\n".join(
         [*markdown_table(header, rows), ""]
     )
 
@@ -86,7 +86,7 @@ def to_latex(title: str, records: Sequence[Record]) -> str:
 
 
 def escape_latex(text: str) -> str:
-    r"""Return text that LaTeX prints as it is.
+    r"""Return text with the special characters of LaTeX escaped.
 
     Example:
         >>> escape_latex("a_b & 5%")

@@ -1,4 +1,4 @@
-"""One system on one set of utterances: every metric that a report has of it."""
+"""All metrics of one system on one set of utterances."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,21 +39,21 @@ from serctl.metrics.classification import (
 )
 
 DURATION_EDGES = (2.0, 4.0, 6.0, 8.0)
-"""Seconds; the groups are "< 2 s", "2-4 s", … and "≥ 8 s"."""
+"""Edges of duration groups in seconds: "< 2 s", "2-4 s", … and "≥ 8 s"."""
 ATTRIBUTES = ("arousal", "valence", "dominance")
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """The utterances on which all systems of a report are evaluated, with the draws they share.
+    """The utterances of a report, with the subsets and resamples that all systems share.
 
     Attributes:
         labels: C declared labels.
         true: ``(N,)`` label ids in manifest order.
         subsets: Row numbers of the balanced subsets of BS-F1.
         resamples: Resamples of whole speakers.
-        groups: ``speaker``, ``gender`` and ``duration``: N names, '' where unknown.
-        attributes: ``(N, 3)`` arousal, valence, dominance; NaN where the corpus has none.
+        groups: ``speaker``, ``gender`` and ``duration``: N names, '' if unknown.
+        attributes: ``(N, 3)`` arousal, valence, dominance; NaN if the corpus has none.
     """
 
     labels: tuple[str, ...]
@@ -76,7 +76,7 @@ def make_trial(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Trial:
-    """Draw subsets and resamples; ``clusters`` are speakers, or the utterance where unknown."""
+    """Draw subsets and resamples. ``clusters`` are speakers, or utterance ids if unknown."""
     true = np.asarray(true, dtype=np.intp)
     return Trial(
         labels=tuple(labels),
@@ -97,11 +97,11 @@ def score_system(
     attributes: NDArray[np.float64] | None = None,
     facts: SystemFacts | None = None,
 ) -> SystemScore:
-    """Return every metric of one system.
+    """Return all metrics of one system.
 
     Args:
         trial: The utterances.
-        name: Of the system.
+        name: Name of the system.
         kind: See `SystemScore`.
         probabilities: ``(N, C)``, rows and columns as in ``trial``.
         attributes: ``(N, 3)`` predicted arousal, valence, dominance.

@@ -1,1 +1,1 @@
-"""Numbers from predictions: classification metrics, resampling, tests."""
+"""Classification metrics, resampling and significance tests."""

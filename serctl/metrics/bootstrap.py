@@ -1,8 +1,8 @@
-"""The uncertainty of a metric: balanced subsets as in the paper, a bootstrap over speakers.
+"""Balanced subsets as in the paper, and a bootstrap over speakers.
 
-BS-F1 draws balanced subsets *without* replacement; its range shrinks with the size of the smallest
-class and is no confidence interval. The bootstrap here resamples whole speakers *with* replacement,
-because utterances of one speaker are not independent. Both work on confusion counts: a resample of
+BS-F1 draws balanced subsets *without* replacement. Its range shrinks with the size of the smallest
+class and is not a confidence interval. The bootstrap resamples whole speakers *with* replacement,
+because utterances of one speaker are not independent. Both use confusion counts: a resample of
 25,000 utterances is one row of a matrix product.
 """
 
@@ -17,7 +17,7 @@ from serctl.metrics.classification import Scores, score_confusion
 NUM_SUBSETS, PER_CLASS = 100, 200
 NUM_RESAMPLES = 1000
 BLOCK = 100
-"""Resamples drawn at a time, to bound the memory of the drawing."""
+"""Number of resamples drawn at a time, which limits the memory."""
 
 
 def draw_subsets(
@@ -25,12 +25,12 @@ def draw_subsets(
 ) -> NDArray[np.intp]:
     """Draw class-balanced subsets without replacement, seeds 0 … ``num_subsets - 1``.
 
-    The draws are those of ``DataFrame.sample(n, random_state=seed)`` on each class's rows in the
-    order given (the manifest's), which is what the authors ran.
+    The draws equal those of ``DataFrame.sample(n, random_state=seed)`` on the rows of each class in
+    the order of the manifest, as in the authors' code.
 
     Args:
         true: ``(N,)`` label ids in manifest order.
-        per_class: Utterances of each class; the smallest class bounds it.
+        per_class: Utterances of each class, at most the size of the smallest class.
         num_subsets: Number of subsets S.
 
     Returns:
@@ -39,7 +39,7 @@ def draw_subsets(
     true = np.asarray(true)
     rows_of = [np.flatnonzero(true == label) for label in np.unique(true)]
     size = min(per_class, *(len(rows) for rows in rows_of))
-    random = np.random.RandomState()  # seeding one again costs a twentieth of making one
+    random = np.random.RandomState()  # seeding it again takes a twentieth of creating one
 
     def draw(seed: int, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         random.seed(seed)
@@ -64,11 +64,11 @@ def score_subsets(
 
 @dataclass(frozen=True, eq=False)
 class Resamples:
-    """One set of R resamples of G speakers, the same for every system that is compared.
+    """R resamples of G speakers, shared by all compared systems.
 
     Attributes:
-        cluster_of: ``(N,)`` the speaker's number of each utterance.
-        weights: ``(R, G)`` float32: how often each resample holds each speaker.
+        cluster_of: ``(N,)`` number of the speaker of each utterance.
+        weights: ``(R, G)`` float32: count of each speaker in each resample.
         seed: Seed of the drawing.
     """
 
@@ -85,12 +85,12 @@ class Resamples:
 def draw_resamples(
     clusters: Sequence[str], num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> Resamples:
-    """Draw speakers with replacement, as many as there are.
+    """Draw G of G speakers with replacement, R times.
 
     Args:
-        clusters: N names: the speaker, or something unique where the speaker is unknown.
+        clusters: N names: the speaker, or a unique name if the speaker is unknown.
         num_resamples: R.
-        seed: The order of the utterances does not matter, only this.
+        seed: Seed of the draws, which do not depend on the order of utterances.
     """
     names, cluster_of = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     size, rng = len(names), np.random.default_rng(seed)
@@ -105,7 +105,7 @@ def draw_resamples(
 def score_resamples(
     resamples: Resamples, true: ArrayLike, predicted: ArrayLike, num_classes: int
 ) -> Scores:
-    """Return the metrics of every resample, with the leading axis R."""
+    """Return the metrics of every resample, with leading axis R."""
     counts = resamples.weights @ count_clusters(resamples, true, predicted, num_classes)
     return score_confusion(counts.reshape(-1, num_classes, num_classes))
 

@@ -1,7 +1,7 @@
-"""Metrics as functions of a confusion matrix, so that a thousand resamples are one array.
+"""Metrics as functions of confusion matrices, so that a thousand resamples are one array.
 
-A confusion matrix is ``(..., C, C)`` counts, true class by row, predicted class by column; leading
-axes are resamples. All metrics are fractions and equal scikit-learn's.
+A confusion matrix has counts ``(..., C, C)``, with true classes as rows and predicted classes as
+columns. Leading axes are resamples. All metrics are fractions and equal those of scikit-learn.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class Scores:
         macro_f1: ``(...)`` mean F1 over all declared labels. A class without any true or predicted
             utterance counts as 0 (``f1_score(labels=…, average="macro", zero_division=0)``): the
             label set is declared, so the metric cannot rise because a resample misses a class.
-        uar: ``(...)`` unweighted average recall over the classes that have utterances: a class
-            without any has no recall (``balanced_accuracy_score``).
+        uar: ``(...)`` unweighted average recall over the classes with utterances
+            (``balanced_accuracy_score``).
         accuracy: ``(...)`` share of correct predictions.
-        precision: ``(..., C)``, 0 for a class never predicted.
+        precision: ``(..., C)``, 0 for a class without predictions.
         recall: ``(..., C)``, 0 for a class without utterances.
         f1: ``(..., C)``.
         support: ``(..., C)`` number of utterances.
@@ -68,16 +68,16 @@ def score_predictions(true: ArrayLike, predicted: ArrayLike, num_classes: int) -
 
 
 def macro_f1_of_present(scores: Scores) -> float:
-    """Return the mean F1 over the classes that have utterances, for one speaker or a small group.
+    """Return the mean F1 over the classes with utterances, for one speaker or a small group.
 
-    Few speakers show all emotions. Over the declared labels the metric would mostly count those.
+    Most speakers do not have all emotions. Missing ones would count as 0 in macro-F1.
     """
     present = scores.support > 0
     return float(scores.f1[present].mean()) if present.any() else 0.0
 
 
 def concordance(true: ArrayLike, predicted: ArrayLike) -> float:
-    """Return Lin's concordance correlation coefficient of two series ``(N,)``; 0 if both are flat.
+    """Return Lin's concordance correlation coefficient of two series ``(N,)``; 0 if constant.
 
     Source: Lin (1989), A concordance correlation coefficient to evaluate reproducibility.
     """
@@ -89,11 +89,11 @@ def concordance(true: ArrayLike, predicted: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Utterances whose confidence lies between two edges.
+    """Utterances with a confidence between two edges.
 
     Attributes:
-        low: Lower edge of the confidence, outside the bin.
-        high: Upper edge, inside the bin.
+        low: Lower edge of the confidence, exclusive.
+        high: Upper edge of the confidence, inclusive.
         count: Number of utterances.
         confidence: Mean probability of the predicted class.
         accuracy: Share of correct predictions.
@@ -108,11 +108,11 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Confidence against accuracy: a reliability diagram.
+    """Reliability diagram: accuracy by confidence.
 
     Attributes:
         ece: Expected calibration error.
-        bins: Bins of equal width, without the empty ones.
+        bins: Bins of equal width, without empty ones.
     """
 
     ece: float
@@ -127,7 +127,7 @@ def measure_calibration(
     Args:
         true: ``(N,)`` label ids.
         probabilities: ``(N, C)``.
-        num_bins: Bins of equal width; a bin holds its upper edge.
+        num_bins: Number of bins of equal width. A bin includes its upper edge.
 
     Source: Guo et al. (2017), On calibration of modern neural networks, equation 3.
     """
@@ -145,6 +145,6 @@ def measure_calibration(
 
 
 def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
-    """Divide; 0 where the denominator is 0."""
+    """Return the quotient; 0 for a denominator of 0."""
     top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator)
     return np.divide(top, bottom, out=np.zeros(np.shape(top)), where=bottom > 0)

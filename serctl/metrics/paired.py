@@ -1,4 +1,4 @@
-"""Whether two systems really differ: a paired test that swaps whole speakers."""
+"""Paired significance test of two systems, by swapping their predictions per speaker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ SIGNIFICANT = 0.05
 class PairedTest:
     """The difference in macro-F1 of two systems on the same utterances.
 
-    ``difference`` is first minus second; ``low`` and ``high`` bound it at 95 % (bootstrap over
-    speakers); ``p_value`` is two-sided, from swapping the two systems' predictions by speaker
-    (approximate randomisation, exact where there are few speakers).
+    ``difference`` is first minus second. ``low`` and ``high`` are its 95 % confidence interval
+    (bootstrap over speakers). ``p_value`` is two-sided, from swapping the predictions per speaker
+    (approximate randomisation, exact for few speakers).
     """
 
     first: str
@@ -32,16 +32,16 @@ class PairedTest:
 
     @property
     def is_real(self) -> bool:
-        """True if both the test and the interval say so."""
+        """Whether both the test and the interval show a significant difference."""
         return self.p_value < SIGNIFICANT and not self.low <= 0 <= self.high
 
     @property
     def is_testable(self) -> bool:
-        """Whether swaps of so few speakers can reach a significant p-value at all."""
+        """Whether the number of speakers allows a significant p-value."""
         return can_test(self.num_clusters)
 
     def turned(self) -> "PairedTest":
-        """Return the same with the two systems exchanged."""
+        """Return the test with the two systems exchanged."""
         return replace(
             self,
             first=self.second,
@@ -52,7 +52,7 @@ class PairedTest:
         )
 
     def verdict(self) -> str:
-        """Return which system is ahead, and whether the difference is significant."""
+        """Return the better system, and whether the difference is significant."""
         if not self.is_testable:
             return f"{self.num_clusters} speakers: differences cannot be tested."
         if self.difference < 0:
@@ -64,11 +64,11 @@ class PairedTest:
         if self.is_real:
             return f"{self.first} is better than {self.second} {numbers}."
         ahead = f"{self.first} is ahead of {self.second} {numbers}"
-        return f"No real difference: {ahead}."
+        return f"No significant difference: {ahead}."
 
 
 def can_test(num_clusters: int) -> bool:
-    """Whether a difference can be significant: n speakers allow p-values of 2^(1-n) and more.
+    """Whether a difference can be significant. The smallest p-value of n speakers is 2^(1-n).
 
     Example:
         >>> can_test(5), can_test(6)
@@ -86,8 +86,9 @@ def compare_paired(
 ) -> PairedTest:
     """Test the difference in macro-F1 of two systems ``(name, predicted (N,))``.
 
-    Source: Noreen (1989), Computer-intensive methods for testing hypotheses. The swap is made per
-    speaker because a speaker's utterances are not independent.
+    Predictions are swapped per speaker, because a speaker's utterances are not independent.
+
+    Source: Noreen (1989), Computer-intensive methods for testing hypotheses.
     """
     a = count_clusters(resamples, true, first[1], num_classes)
     b = count_clusters(resamples, true, second[1], num_classes)
@@ -102,7 +103,7 @@ def compare_paired(
     total_a, total_b = a.sum(axis=0), b.sum(axis=0)
     observed = float(difference(total_a, total_b)[0])
     swaps = _draw_swaps(resamples)
-    moved = swaps @ (b - a)  # what a swap of these speakers gives to the first system
+    moved = swaps @ (b - a)  # change of the first system's counts by a swap of these speakers
     extreme = np.abs(difference(total_a + moved, total_b - moved)) >= abs(observed) - 1e-12
     is_exact = len(swaps) == 2**resamples.num_clusters
     low, high = interval(difference(resamples.weights @ a, resamples.weights @ b))
@@ -112,14 +113,14 @@ def compare_paired(
         difference=observed,
         low=low,
         high=high,
-        # Without all swaps the observed one counts as drawn, so that p is never 0.
+        # With random swaps the observed one is counted too, so that p is above 0.
         p_value=float(extreme.mean() if is_exact else (extreme.sum() + 1) / (len(swaps) + 1)),
         num_clusters=resamples.num_clusters,
     )
 
 
 def correct_holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for having asked that many questions.
+    """Return p-values corrected for multiple tests.
 
     Source: Holm (1979), A simple sequentially rejective multiple test procedure.
     """
@@ -131,7 +132,7 @@ def correct_holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _draw_swaps(resamples: Resamples) -> NDArray[np.float32]:
-    """Return ``(P, G)`` zeros and ones: every way to swap few speakers, or R random ones."""
+    """Return ``(P, G)`` zeros and ones: all swaps of few speakers, or R random ones."""
     num_swaps, size = resamples.weights.shape
     if 2**size <= num_swaps:
         return np.array(list(product((0, 1), repeat=size)), dtype=np.float32)

@@ -1,1 +1,1 @@
-"""The report people look at: one HTML file that needs neither network nor server."""
+"""Pages for reports and timelines: single HTML files without network or server."""

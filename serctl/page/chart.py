@@ -19,7 +19,7 @@ LINE_COLOURS = tuple(f"var(--c{i})" for i in range(1, 7))
 SEQUENTIAL = [[0.0, "var(--seq-0)"], [0.5, "var(--seq-1)"], [1.0, "var(--seq-2)"]]
 
 DARK_SHARE = 0.7
-"""From here on the sequential scale is nearer to the ink than to the paper."""
+"""Share of the colour scale from which a cell is dark and needs light text."""
 
 ROW_HEIGHT, MARGIN_HEIGHT = 34, 64
 
@@ -32,9 +32,9 @@ class Chart:
 
     Attributes:
         figure: Plotly's JSON, colours by name.
-        summary: One sentence that says what it shows.
-        columns: Of the table; the first names the row.
-        rows: Of the table.
+        summary: One sentence that describes the figure.
+        columns: Columns of the table. The first one names the row.
+        rows: Rows of the table.
     """
 
     figure: Mapping[str, Any]
@@ -52,7 +52,7 @@ def make_chart(
 
 
 def plain(text: str) -> str:
-    """Return text that Plotly, which reads some HTML, shows as it is."""
+    """Return text with escaped HTML, because Plotly interprets some HTML."""
     return escape(text, quote=False)
 
 
@@ -62,9 +62,9 @@ def write_in_cells(
     texts: Sequence[Sequence[str]],
     **place: int,
 ) -> None:
-    """Write a text in each cell of the heatmap above, in the ink that its colour leaves readable.
+    """Write a text in each cell of a heatmap, in a colour with enough contrast.
 
-    ``shares`` are from 0 to 1 along the colour scale; columns and rows are those of the heatmap.
+    ``shares`` are from 0 to 1 along the colour scale. Columns and rows are those of the heatmap.
     """
     heatmap = figure.data[-1]
     cells = [(i, j) for i in range(len(shares)) for j in range(len(shares[i]))]

@@ -1,8 +1,8 @@
-"""One HTML file of a report: template, styles, scripts, Plotly and all data in it.
+"""The HTML file of a report, which contains template, styles, scripts, Plotly and all data.
 
-Nothing in it is fetched, and its content security policy forbids that. Names and words of a corpus
-are never read as HTML: the template escapes them, the data is JSON without ``<``, and the scripts
-only ever set text.
+It fetches no resource, and its content security policy forbids that. Names and transcripts of a
+corpus are not parsed as HTML: the template escapes them, the data is JSON without ``<``, and the
+scripts only set text.
 """
 
 import base64
@@ -48,20 +48,20 @@ class Importances:
 
 @dataclass(frozen=True)
 class Page:
-    """What a page shows.
+    """Content of a report page.
 
     Attributes:
-        name: Of the evaluation.
-        report: The document that `serctl evaluate` wrote.
-        audio: Link of each utterance's audio file, relative to the page.
-        words: Words of each utterance, '' where there are none.
-        words_from: Where the words come from, for the reader.
-        curves: Trainings of the runs.
-        importances: Of the stackers that have them.
+        name: Name of the evaluation.
+        report: Document of `serctl evaluate`.
+        audio: Link to each utterance's audio file, relative to the page.
+        words: Transcript of each utterance; '' if there is none.
+        words_from: Source of the transcripts, for the reader.
+        curves: Training curves of the runs.
+        importances: Importances of stackers that have them.
         layers: Comparisons of the layers of the runs' encoders.
-        layer_weights: Learnt weights of summed layers, by run, branch and layer.
-        published: The paper's table, on its corpus.
-        notes: What a reader must know beside the report's own notes.
+        layer_weights: Learned weights of summed layers, by run, branch and layer.
+        published: Rows of the paper's table, for its corpus.
+        notes: Notes in addition to those of the report.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Page:
 
 
 def render_page(page: Page) -> str:
-    """Return the HTML text."""
+    """Return the HTML of the page."""
     from plotly.offline import get_plotlyjs
 
     scripts = [get_plotlyjs(), "\n".join(read_asset(name) for name in SCRIPTS)]
@@ -101,7 +101,7 @@ def render_page(page: Page) -> str:
 
 
 def open_templates() -> "Environment":
-    """Return the templates of the pages; all that they are given is escaped."""
+    """Return the templates of the pages. They escape all values."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
@@ -114,9 +114,9 @@ def open_templates() -> "Environment":
 
 
 def content_policy(scripts: Sequence[str], media: str = "'self' file:") -> str:
-    """Return a policy that runs these scripts and nothing else, and lets only audio be loaded.
+    """Return a content security policy that allows only these scripts, and loads only audio.
 
-    Plotly styles its drawings inline; pictures are what it hands out as a download.
+    Inline styles are needed by Plotly's drawings, and images by its download button.
     """
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -129,13 +129,13 @@ def content_policy(scripts: Sequence[str], media: str = "'self' file:") -> str:
 
 
 def choose_system(systems: Sequence[SystemScore]) -> str:
-    """Return the system the page opens with: the best by BS-F1 that is no baseline, if any is."""
+    """Return the initial system of the page: the best by BS-F1, without baselines if possible."""
     own = [system for system in systems if system.kind != "baseline"] or systems
     return str(max(own, key=lambda system: system.bs_f1.mean).name)
 
 
 def make_data(page: Page) -> dict[str, Any]:
-    """Return what the scripts draw and browse, as plain values for JSON."""
+    """Return the data of the scripts as plain values for JSON."""
     report, labels = page.report, page.report.labels
     rows = report.utterances
     charts = {"subsets": show_subsets(report.systems)}
@@ -174,7 +174,7 @@ def make_data(page: Page) -> dict[str, Any]:
 
 
 def _pack(values: np.ndarray) -> str:
-    """Return numbers from 0 to 255 as base64: a tenth of the size of JSON, where there are many."""
+    """Return numbers from 0 to 255 as base64, a tenth of the size of JSON."""
     return base64.b64encode(values.round().astype(np.uint8).tobytes()).decode()
 
 

@@ -1,8 +1,7 @@
 """Figures about all systems: BS-F1 distributions, training curves, importances of stackers.
 
-A figure's colours are names of the page's palette (``var(--ink)``), which the page resolves when it
-draws, so one figure serves light and dark. Each comes with its numbers as a table, for those who
-cannot see it or want them.
+The colours of a figure are names of the page's palette (``var(--ink)``). The page resolves them
+when it draws, so one figure serves light and dark. Each figure has a table of its numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ from serctl.page.chart import (
 
 
 def show_subsets(systems: Sequence[SystemScore]) -> Chart:
-    """Return the BS-F1 distribution of every system, the best one on top."""
+    """Return the BS-F1 distribution of every system, with the best one at the top."""
     ordered = sorted(systems, key=lambda system: system.bs_f1.mean)
     figure = go.Figure()
     for system in ordered:
@@ -59,8 +58,8 @@ def show_subsets(systems: Sequence[SystemScore]) -> Chart:
         for system in reversed(ordered)
     ]
     summary = (
-        f"BS-F1 of {len(ordered)} systems over {len(best.bs_f1.values)} balanced subsets; "
-        f"{best.name} is highest with a mean of {best.bs_f1.mean:.3f}."
+        f"BS-F1 of {len(ordered)} systems over {len(best.bs_f1.values)} balanced subsets. "
+        f"{best.name} has the highest mean, {best.bs_f1.mean:.3f}."
     )
     return make_chart(figure, summary, ("system", "mean", "std", "min", "max"), rows)
 
@@ -77,7 +76,7 @@ class Curve:
 
 
 def show_curves(curves: Sequence[Curve]) -> Chart:
-    """Return loss and dev macro-F1 by epoch; colour = encoders, dashes = loss function."""
+    """Return loss and dev macro-F1 by epoch. Colours are encoders, dashes are loss functions."""
     figure = make_subplots(1, 2, horizontal_spacing=0.09)
     families = list(dict.fromkeys(curve.encoders for curve in curves))
     for curve in curves:
@@ -177,7 +176,7 @@ def show_layer_weights(weights: Mapping[str, Mapping[str, Mapping[str, float]]])
         colorway=list(LINE_COLOURS),
         margin={"t": 12},
     )
-    summary = f"Learned weights of the layers that {len(weights)} runs sum; they add up to 1."
+    summary = f"Learned weights of the layers of {len(weights)} runs. They sum to 1."
     return make_chart(figure, summary, ("run", "branch", "layer", "weight"), rows)
 
 
@@ -190,13 +189,13 @@ def _curve_row(curve: Curve) -> list[Cell]:
 def show_importances(
     models: Sequence[str], labels: Sequence[str], values: Sequence[Sequence[float]]
 ) -> Chart:
-    """Return a stacker's shares ``(M, C)``: each model's logit of each class, and their sums."""
+    """Return the importances ``(M, C)`` of each model's logit of each class, and their sums."""
     totals = [sum(row) for row in values]
     figure = _draw_importances([plain(name) for name in models], labels, values, totals)
     top = max(range(len(models)), key=totals.__getitem__)
     summary = (
-        f"Importance of each model's logit of each class, in per cent; highest for "
-        f"{models[top]} ({100 * totals[top]:.0f} %)."
+        f"Importance of each model's logit of each class, in per cent. {models[top]} has the "
+        f"highest sum ({100 * totals[top]:.0f} %)."
     )
     rows = [
         [name, *(f"{100 * share:.1f}" for share in row), f"{100 * total:.1f}"]

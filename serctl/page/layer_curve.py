@@ -1,7 +1,7 @@
-"""macro-F1 by layer as a small SVG file that needs no library.
+"""Macro-F1 by layer as a small SVG file, without a library.
 
-The page of `serctl report` draws the same with Plotly, which writes picture files only with the
-help of a browser.
+The page of `serctl report` draws the same figure with Plotly, which needs a browser to write image
+files.
 """
 
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ WIDTH, HEIGHT = 720, 340
 LEFT, RIGHT, TOP, BOTTOM = 56, 20, 44, 48
 INK, MUTED, LINE, BAND = "#222", "#777", "#2563a8", "#2563a822"
 STEP = 0.05
-"""Of macro-F1 between two lines of the grid."""
+"""Distance of grid lines in macro-F1."""
 
 
 def draw_curve(document: LayersDocument) -> str:
-    """Return the SVG text: the scores as a line, their 95 % intervals as a band."""
+    """Return the SVG text: metrics as a line, 95 % intervals as a band."""
     scores = document.scores
     low = STEP * int(min(score.low for score in scores) / STEP)
     high = STEP * (int(max(score.high for score in scores) / STEP) + 1)
@@ -49,7 +49,7 @@ def draw_curve(document: LayersDocument) -> str:
             f'<path d="M{LEFT} {y(value):.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>'
             f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.2f}</text>'
         )
-    every = -(-len(scores) // 26)  # so that the numbers have room
+    every = -(-len(scores) // 26)  # label only every n-th layer, so that labels do not overlap
     for i, score in enumerate(scores):
         if i % every == 0 or i == len(scores) - 1:
             lines.append(

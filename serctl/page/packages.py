@@ -1,4 +1,4 @@
-"""Whether the packages are installed that pages are drawn with; imports none of them."""
+"""Check whether the packages for pages are installed, without importing them."""
 
 from importlib.util import find_spec
 
@@ -6,10 +6,10 @@ from serctl.errors import ReportError
 
 
 def check_packages() -> None:
-    """Refuse to begin without the packages of the extra ``report``.
+    """Check that the packages of the extra ``report`` are installed.
 
     Raises:
-        ReportError: One is not installed.
+        ReportError: A package is not installed.
     """
     for package in ("plotly", "jinja2"):
         if find_spec(package) is None:

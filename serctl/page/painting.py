@@ -1,4 +1,4 @@
-"""Figures with colours of their own, for notebooks and pages that lack the report's style sheet."""
+"""Figures with fixed colours, for notebooks and pages without the report's style sheet."""
 
 import re
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ def paint(chart: Chart, scheme: str = "light") -> go.Figure:
 
 
 def resolve_colours(node: Any, palette: Mapping[str, str]) -> Any:
-    """Replace the palette's names in a figure by colours."""
+    """Replace the names of the palette in a figure by colours."""
     if isinstance(node, str):
         return palette.get(node, node)
     if isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""A page as a PNG, by the Chromium or Chrome of this machine."""
+"""A page as a PNG file, drawn by the installed Chromium or Chrome."""
 
 import os
 import shutil
@@ -11,14 +11,14 @@ from serctl.files import write_binary
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SECONDS = 120
-"""How long the browser may take; a page is drawn in about two."""
+"""Maximum seconds of the browser. A page takes about two."""
 
 
 def take_picture(html: str, path: Path, *, width: int = 1280, height: int = 900) -> None:
-    """Write what a page looks like, in a window of so many pixels.
+    """Write a screenshot of a page, in a window of ``width`` by ``height`` pixels.
 
     Raises:
-        ReportError: There is no Chromium, or it draws nothing.
+        ReportError: There is no Chromium, or it writes no image.
     """
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
@@ -48,8 +48,10 @@ def take_picture(html: str, path: Path, *, width: int = 1280, height: int = 900)
         try:
             subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired:
-            raise ReportError(f"'{path}': {browser} has not drawn it in {SECONDS} s.") from None
+            raise ReportError(
+                f"'{path}': {browser} did not finish in {SECONDS} s. Write .html instead."
+            ) from None
         if not made.is_file():
-            raise ReportError(f"'{path}': {browser} has drawn nothing. Write .html instead.")
+            raise ReportError(f"'{path}': {browser} wrote no image. Write .html instead.")
         with write_binary(path) as file:
             file.write(made.read_bytes())

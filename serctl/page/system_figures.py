@@ -19,7 +19,7 @@ def draw_system(system: SystemScore, labels: Sequence[str]) -> dict[str, Chart]:
 
 
 def show_confusion(system: SystemScore, labels: Sequence[str]) -> Chart:
-    """Return the confusion matrix: colour = share of the true class, text = utterances."""
+    """Return the confusion matrix. Colours are shares of the true class, texts are utterances."""
     counts = system.confusion
     shares = [[100 * cell / max(1, sum(row)) for cell in row] for row in counts]
     figure = go.Figure(
@@ -145,7 +145,7 @@ def show_calibration(system: SystemScore) -> Chart:
     excess = sum(each.count * (each.confidence - each.accuracy) for each in bins)
     summary = (
         f"Calibration of {system.name}: expected calibration error {ece:.3f}, "
-        f"{'overconfident' if excess > 0 else 'underconfident'} on the whole."
+        f"{'overconfident' if excess > 0 else 'underconfident'} overall."
     )
     rows: list[list[Cell]] = [
         [
@@ -160,7 +160,7 @@ def show_calibration(system: SystemScore) -> Chart:
 
 
 def tabulate_groups(system: SystemScore) -> Mapping[str, Any]:
-    """Return a table by gender and duration, and the speakers it does worst on."""
+    """Return a table by gender and duration, and the speakers with the lowest metrics."""
     columns = ("group", "utterances", "macro-F1", "UAR", "accuracy")
     groups = system.groups
     chosen = [("gender", row) for row in groups.get("gender", ())]
@@ -168,7 +168,7 @@ def tabulate_groups(system: SystemScore) -> Mapping[str, Any]:
     speakers = [row for row in groups.get("speaker", ()) if row.count >= 10]
     speakers.sort(key=lambda row: row.accuracy)
     if len(speakers) > 3:
-        chosen += [("hardest speakers", row) for row in speakers[:3]]
+        chosen += [("lowest speakers", row) for row in speakers[:3]]
     return {
         "columns": columns,
         "rows": [

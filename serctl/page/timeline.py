@@ -1,7 +1,7 @@
-"""One HTML file of a recording's timeline: probabilities over time, transcript, and the audio.
+"""The HTML file of a recording's timeline: probabilities over time, transcript and audio.
 
-It is self-contained as the report is: nothing is fetched, and its content security policy lets it
-run its own scripts and play its own audio only.
+It is self-contained like the report. Its content security policy allows only its own scripts and
+its own audio.
 """
 
 import base64
@@ -37,21 +37,21 @@ COLOURS = {
 }
 """An emotion has the same colour in every timeline."""
 OTHER_COLOURS = ("var(--c4)", "var(--c2)", "var(--c3)", "var(--c8)")
-"""Of emotions beyond the eight, in turn."""
+"""Colours of emotions beyond the eight, in turn."""
 HEIGHT = 320
-NOBODY = "nobody speaks"
+NOBODY = "no speech"
 
 
 @dataclass(frozen=True)
 class TimelinePage:
-    """What a page of timelines shows.
+    """Content of a page of timelines.
 
     Attributes:
-        timelines: Of one recording, one for each channel.
-        sound: The recording ``(num_samples, num_channels)`` at 16 kHz, to be played.
+        timelines: Timelines of one recording, one for each channel.
+        sound: Recording ``(num_samples, num_channels)`` at 16 kHz, for playback.
         every: Seconds of a step.
-        window: Seconds that a step is predicted from.
-        notes: What a reader should know.
+        window: Seconds of the window of a step.
+        notes: Notes for the reader.
     """
 
     timelines: Sequence[Timeline]
@@ -62,7 +62,7 @@ class TimelinePage:
 
 
 def render_timeline(page: TimelinePage, *, scheme: str = "light dark") -> str:
-    """Return the HTML text; ``scheme`` fixes it to ``light`` or ``dark`` for a picture."""
+    """Return the HTML of the page. A ``scheme`` of ``light`` or ``dark`` fixes the colours."""
     from plotly.offline import get_plotlyjs
 
     scripts = [get_plotlyjs(), "\n".join(read_asset(name) for name in SCRIPTS)]
@@ -86,7 +86,7 @@ def render_timeline(page: TimelinePage, *, scheme: str = "light dark") -> str:
 
 
 def make_data(timelines: Sequence[Timeline]) -> dict[str, Any]:
-    """Return what the scripts draw, as plain values for JSON."""
+    """Return the data of the scripts as plain values for JSON."""
     return {
         "seconds": timelines[0].seconds,
         "colours": choose_colours(timelines[0].labels),
@@ -109,7 +109,7 @@ def make_data(timelines: Sequence[Timeline]) -> dict[str, Any]:
 
 
 def choose_colours(labels: Sequence[str]) -> dict[str, str]:
-    """Return the colour of each emotion, by the palette's names."""
+    """Return the palette's name of the colour of each emotion."""
     others = [label for label in labels if label not in COLOURS]
     extra = {name: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, name in enumerate(others)}
     return {label: COLOURS.get(label) or extra[label] for label in labels}
@@ -128,7 +128,7 @@ def show_course(timeline: Timeline) -> Chart:
             y=[*values, values[-1]],
             name=plain(label),
             stackgroup="one",
-            # A step is one prediction: its probability holds until the next.
+            # A step is one prediction, so its probability is constant until the next step.
             line={"color": colours[label], "width": 0, "shape": "hv"},
             fillcolor=colours[label],
             hovertemplate="%{y:.2f}",
@@ -136,7 +136,7 @@ def show_course(timeline: Timeline) -> Chart:
             col=1,
         )
     for segment in timeline.segments:
-        name = segment.emotion or "none is probable enough"
+        name = segment.emotion or "no emotion above the threshold"
         figure.add_bar(
             x=[segment.end - segment.start],
             base=[segment.start],
@@ -175,22 +175,22 @@ def show_course(timeline: Timeline) -> Chart:
 
 
 def summarise(timeline: Timeline) -> str:
-    """Return one sentence: how much of the recording each emotion takes."""
+    """Return one sentence with the duration of each emotion."""
     lengths: dict[str, float] = {}
     for segment in timeline.segments:
-        name = segment.emotion or "no emotion that is probable enough"
+        name = segment.emotion or "no emotion above the threshold"
         lengths[name] = lengths.get(name, 0.0) + segment.end - segment.start
     if not lengths:
-        return f"{NOBODY.capitalize()} in these {timeline.seconds:.1f} s."
+        return f"{NOBODY.capitalize()} in {timeline.seconds:.1f} s."
     ordered = sorted(lengths.items(), key=lambda item: -item[1])
-    told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in ordered)
-    return f"{count(len(timeline.segments), 'segment')} in {timeline.seconds:.1f} s: {told}."
+    listed = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in ordered)
+    return f"{count(len(timeline.segments), 'segment')} in {timeline.seconds:.1f} s: {listed}."
 
 
 def embed_sound(samples: NDArray[np.float32]) -> str:
-    """Return audio as a data URI that every browser plays: MP3, about 0.25 MB a minute and channel.
+    """Return audio as a data URI in MP3, about 0.25 MB per minute and channel.
 
-    A libsndfile older than 1.1 cannot write MP3; then it is a WAV, eight times as large.
+    A libsndfile older than 1.1 cannot write MP3. The data is then WAV, eight times as large.
     """
     import soundfile
 
@@ -206,5 +206,5 @@ def _emotion_at(timeline: Timeline, seconds: float) -> str:
 
 
 def make_figure(timeline: Timeline, scheme: str) -> go.Figure:
-    """Return the figure of a timeline for a page of its own, ``light`` or ``dark``."""
+    """Return the figure of a timeline with ``light`` or ``dark`` colours."""
     return paint(show_course(timeline), scheme)

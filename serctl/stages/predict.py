@@ -168,7 +168,7 @@ class _Recordings:
                     f"'{self._options.transcripts}'."
                 )
             return [LoadedUtterance(str(path), waveform, text=self._words[path.stem])]
-        remedy = "Take it whole with --cut-over inf."
+        remedy = "Predict it uncut with --cut-over inf."
         found = split_recording(str(path), waveform, self._options, remedy)
         self.cut += len(waveform) > self._options.cut_over * SAMPLE_RATE
         return found

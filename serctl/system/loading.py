@@ -54,13 +54,13 @@ def split_recording(
     """Return a recording whole, or cut at its pauses if it is long.
 
     Raises:
-        AudioError: It is long and nobody speaks in it. The ``remedy`` ends the message.
+        AudioError: The recording is long and holds no speech. ``remedy`` ends the message.
     """
     if len(waveform) <= options.cut_over * SAMPLE_RATE:
         return [LoadedUtterance(name, waveform)]
     segments = cut_speech(name, waveform, options.segment_seconds)
     if not segments:
-        raise AudioError(f"'{name}': nobody speaks in it. {remedy}".rstrip())
+        raise AudioError(f"'{name}': no speech found. {remedy}".rstrip())
     return segments
 
 

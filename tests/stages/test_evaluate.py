@@ -141,7 +141,7 @@ def test_dev_is_the_default_where_test_has_no_labels(tmp_path: Path) -> None:
     make_run(workspace, "good", rows)
     result = evaluate(workspace, BARE)
     assert result.split == "dev"
-    assert any("Dev chose the epoch" in warning for warning in result.warnings)
+    assert any("was selected on dev" in warning for warning in result.warnings)
     with pytest.raises(ManifestError, match=r"72 of 72 .*test have no emotion \(test-angry-000"):
         evaluate(workspace, replace(BARE, split="test"))
 
@@ -149,8 +149,8 @@ def test_dev_is_the_default_where_test_has_no_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "warning"),
     [
-        ({"good": {"fit_on": "train", "select_by": "bs_f1"}}, "every run: metrics"),
-        ({"good": {"fit_on": "train+dev", "select_by": "macro_f1"}}, "poor: metrics of these"),
+        ({"good": {"fit_on": "train", "select_by": "bs_f1"}}, "every run was selected on dev"),
+        ({"good": {"fit_on": "train+dev", "select_by": "macro_f1"}}, "poor was selected on dev"),
         ({"good": {"select_by": "last"}, "poor": {"select_by": "last"}}, None),
     ],
 )
@@ -159,7 +159,7 @@ def test_runs_whose_epoch_dev_chose_are_named(project: Workspace, options, warni
         write_run(project.runs / name, TrainOptions(**chosen))
     found = [w for w in evaluate(project, replace(BARE, split="dev")).warnings if "epoch" in w]
     assert len(found) == (warning is not None)
-    assert not found or f"Dev chose the epoch of {warning}" in found[0]
+    assert not found or f"The epoch of {warning}" in found[0]
 
 
 def test_single_unlabelled_utterances_are_left_out_by_name(tmp_path: Path) -> None:

@@ -368,7 +368,7 @@ def test_a_long_recording_is_cut_and_a_short_one_is_not(
         (paths[35], 5_000 / 16_000, 8_000 / 16_000),
     ]
     monkeypatch.setattr(loading, "cut_at_pauses", lambda waveform, longest: [])
-    with pytest.raises(AudioError, match="nobody speaks"):
+    with pytest.raises(AudioError, match="no speech found"):
         run(project, None, model=SPEECH, audio=(paths[35],), cut_over=0.5)
 
 

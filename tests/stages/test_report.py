@@ -158,7 +158,7 @@ def test_recognised_words_stand_in_for_missing_ones(tmp_path: Path) -> None:
     write_transcripts(workspace.transcripts, spoken, {"source": "whisper-tiny"})
     output = report(workspace, ReportOptions()).output
     assert data_of(output)["utterances"]["words"][:3] == ["given", "heard 1", "heard 2"]
-    assert "Words were recognised (whisper-tiny)." in output.read_text(encoding="utf-8")
+    assert "Transcripts are from whisper-tiny." in output.read_text(encoding="utf-8")
 
 
 def test_a_run_trained_again_since_is_told(tmp_path: Path) -> None:
@@ -173,9 +173,11 @@ def test_a_run_trained_again_since_is_told(tmp_path: Path) -> None:
 def test_on_its_corpus_the_paper_stands_beside(tmp_path: Path) -> None:
     document = make_evaluation(40)
     text = report(write_project(tmp_path, document, encoders=PAPER), ReportOptions())
-    assert "Beside the paper" in text.output.read_text(encoding="utf-8")
+    assert "Comparison with the paper" in text.output.read_text(encoding="utf-8")
     other = write_project(tmp_path, make_evaluation(40, prefix="03a"), encoders=PAPER)
-    assert "Beside the paper" not in report(other, ReportOptions()).output.read_text("utf-8")
+    assert "Comparison with the paper" not in report(other, ReportOptions()).output.read_text(
+        "utf-8"
+    )
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="/\0"), min_size=1), min_size=1))

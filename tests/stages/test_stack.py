@@ -295,7 +295,7 @@ def test_trees_that_never_split_and_runs_without_logits_are_noted(tmp_path: Path
     assert not stack(workspace, StackOptions(models=("a",), stacker=QUICK)).notes
     found = stack(workspace, StackOptions(compare=True)).comparison
     assert found is not None
-    assert "fewer rows to fit on" in {s.kind: s.problem for s in found.scores}["random-forest"]
+    assert "fits on fewer rows" in {s.kind: s.problem for s in found.scores}["random-forest"]
 
 
 def test_logits_of_two_kinds_of_model_are_not_mixed(project: Workspace) -> None:
