@@ -1,8 +1,8 @@
-"""Reading and writing of documents: one definition, one reader, one error line.
+"""Reading, validation and writing of documents.
 
 A document is a pydantic model. The order of its fields is the order of the keys on disk, and the
-description of a field is its row in ``docs/formats.md``. An optional field that was never set is
-not written, so a document that is read and written again has the same bytes.
+description of a field is its row in ``docs/formats.md``. Optional fields that were not set are not
+written, so a document that is read and written again has the same bytes.
 """
 
 import json
@@ -18,26 +18,26 @@ from serctl.files import write_json
 from serctl.options.files import read_toml
 
 SHOWN_CHARACTERS = 60
-"""Of a wrong value in a message."""
+"""Maximum characters of a wrong value in a message."""
 
 
 class Section(BaseModel):
-    """A JSON object inside a document; unknown keys are refused."""
+    """A JSON object inside a document. Unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Document(Section):
-    """A whole file.
+    """The content of a file.
 
-    A subclass whose first field is ``serctl_<something>`` has a format version: another version
-    is refused before any other field is looked at.
+    A subclass whose first field is ``serctl_<something>`` has a format version. Another version is
+    refused before any other field is checked.
 
     Attributes:
-        noun: The name of the document in error messages.
-        place: The file below the project folder, for the documentation.
-        error: The class of every error about this document.
-        hint: The next command, for error messages.
+        noun: Name of the document in error messages.
+        place: Path of the file below the project folder, for the documentation.
+        error: Class of all errors about this document.
+        hint: Next command, for error messages.
     """
 
     noun: ClassVar[str]
@@ -50,8 +50,8 @@ class Document(Section):
         """Read and check a file.
 
         Raises:
-            SerctlError: Of the class ``error``. The file is missing, is not JSON, has another
-                format version, or a field is missing, unknown or of another type.
+            SerctlError: The file is missing, is not JSON, has another format version, or a field is
+                missing, unknown or of another type. The class of the error is ``error``.
         """
         try:
             return cls.parse(path.read_bytes(), path)
@@ -64,7 +64,7 @@ class Document(Section):
     def parse(cls, content: bytes, source: object) -> Self:
         """Check the bytes of a file; ``source`` names it in the error. See `read`."""
         try:
-            # Strict: the text "3" is no number. Only a whole number passes for a float.
+            # Strict: the text "3" is not a number. An int is accepted as a float.
             return cls.model_validate_json(content, strict=True)
         except ValidationError as error:
             problem = describe_errors(cls, error.errors(include_url=False))
@@ -77,11 +77,11 @@ class Document(Section):
         return cls.parse(values.encode(), path)
 
     def write(self, path: Path) -> None:
-        """Write the document as indented JSON; the file is whole or not there."""
+        """Write the document atomically as indented JSON."""
         write_json(path, self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the keys and values of the file; an optional field never set is left out."""
+        """Return the keys and values of the file, without optional fields that were not set."""
         return self.model_dump(exclude_unset=True)
 
 
@@ -98,7 +98,7 @@ def describe_errors(kind: type[Document], errors: list[ErrorDetails]) -> str:
         if version and found["loc"] == (version,):
             (known,) = kind.model_fields[version].annotation.__args__  # type: ignore[union-attr]
             number = None if found["type"] == "missing" else found["input"]
-            return f"has {kind.noun} format {number!r}; this serctl reads {known}."
+            return f"has {kind.noun} format {number!r}, but this serctl reads {known}."
     first, rest = errors[0], len(errors) - 1
     more = f" ({rest} more like this.)" if rest else ""
     return f"{_describe_error(kind, first)}{more}"
@@ -115,14 +115,14 @@ def _describe_error(kind: type[Document], found: ErrorDetails) -> str:
             *places, name = found["loc"]
             near = guess(str(name), _list_fields(kind, places))
             return f"has the unknown field '{field}'.{near}"
-        case "value_error":  # of our own validators, which name field and expectation
+        case "value_error":  # raised by serctl's validators, which name field and expectation
             return f"is wrong in {field}: {str(found['ctx']['error']).removesuffix('.')}."
         case _:
             expected = f"expected {message.removeprefix('Input should be ')}"
             if kind.place.endswith(".toml"):
                 expected = expected.replace("an object", "a table")
     if not field:
-        return f"is no {kind.noun}: {expected}."
+        return f"is not a valid {kind.noun}: {expected}."
     value = repr(found["input"])
     if len(value) > SHOWN_CHARACTERS:
         value = f"{value[: SHOWN_CHARACTERS - 3]}..."
@@ -140,11 +140,11 @@ def _list_fields(kind: type[Section], places: Sequence[int | str]) -> list[str]:
 
 
 def _name_field(places: tuple[int | str, ...]) -> str:
-    """Return a place in a document as text.
+    """Return the path of a field in a document as text.
 
     Example:
         >>> _name_field(("branches", 0, "key", "layer"))
         'branches[0].key.layer'
     """
     name = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in places)
-    return repr(name)[1:-1].removeprefix(".")  # a key of the file may hold a line break
+    return repr(name)[1:-1].removeprefix(".")  # escape line breaks in keys

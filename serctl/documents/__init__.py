@@ -1,1 +1,1 @@
-"""What the stages hand each other on disk: one typed definition for each kind of file."""
+"""Typed definitions of the files that stages exchange: one for each type of file."""

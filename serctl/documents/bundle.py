@@ -1,4 +1,4 @@
-"""The list of a bundle, ``bundle.json``: its parts, and every file with its hash."""
+"""The document of a bundle, ``bundle.json``: its parts, and all files with their hashes."""
 
 from typing import Any, ClassVar, Literal
 
@@ -10,7 +10,7 @@ from serctl.errors import CheckpointError
 BUNDLE_VERSION: Literal[1] = 1
 BUNDLE_FILE = "bundle.json"
 OTHER_LICENSE = "other"
-"""The hub's word for terms that have no identifier there."""
+"""The hub's identifier of licences without their own identifier."""
 
 
 class StackerName(Section):
@@ -34,13 +34,13 @@ class EncoderRecord(Section):
     storage: str = Field(description="how the cache keeps the frames")
     digest: str = Field(description="twelve hex digits of the feature key")
     license: str = Field(description="licence of the weights")
-    content: str = Field(description="hash of the weights' files; empty if they were not at hand")
+    content: str = Field(description="hash of the weights' files; empty if they were missing")
 
 
 class RecogniserRecord(Section):
     """The recogniser whose transcripts the text branches were trained on."""
 
-    source: str = Field(description="id of the transcripts; `manifest` for the corpus' own")
+    source: str = Field(description="id of the transcripts; `manifest` for those of the corpus")
     backend: str = Field(default="auto", description="program that ran the recogniser")
     settings: dict[str, Any] | None = Field(
         default=None, description="model, language, dtype, layer, storage and seed"
@@ -50,9 +50,9 @@ class RecogniserRecord(Section):
 class CalibrationRecord(Section):
     """Temperature and priors, fitted on dev."""
 
-    temperature: PositiveFloat = Field(description="logits are divided by it")
+    temperature: PositiveFloat = Field(description="divisor of the logits")
     implied_prior: dict[str, PositiveFloat] = Field(
-        description="emotion → share that the predictions assume"
+        description="emotion → share that the predictions imply"
     )
     natural_prior: dict[str, PositiveFloat] = Field(description="emotion → share in dev")
     num_rows: int = Field(description="utterances of dev")
@@ -82,7 +82,7 @@ class FileRecord(Section):
 
 
 class BundleDocument(Document):
-    """What a bundle holds."""
+    """Content of a bundle."""
 
     noun: ClassVar = "bundle"
     place: ClassVar = f"<bundle>/{BUNDLE_FILE}"
@@ -102,17 +102,17 @@ class BundleDocument(Document):
     encoders: tuple[EncoderRecord, ...] = Field(description="one entry per feature key")
     recogniser: RecogniserRecord | None = Field(description="null without a text branch")
     calibration: CalibrationRecord = Field(description="fitted on dev")
-    metrics: dict[str, SplitMetrics] = Field(description="by split; labelled splits but train")
+    metrics: dict[str, SplitMetrics] = Field(description="by labelled split, without train")
     by_speaker: tuple[str, ...] = Field(
         default=(),
-        description="networks whose metrics are of frames standardised per speaker, "
-        "which `predict` does with `--speaker-per` only",
+        description="networks with metrics for frames standardised per speaker, which `predict` "
+        "does only with `--speaker-per`",
     )
     corpora: tuple[CorpusRecord, ...] = Field(description="the training data")
     base: str = Field(
-        default="", description="bundle that networks and stacker were taken from, with its commit"
+        default="", description="bundle of origin of networks and stacker, with its commit"
     )
     measured_on: tuple[CorpusRecord, ...] = Field(
-        default=(), description="data of calibration and metrics, where it is not the training data"
+        default=(), description="data of calibration and metrics, if not the training data"
     )
     files: dict[str, FileRecord] = Field(description="path in the bundle → size and hash")

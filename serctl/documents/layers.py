@@ -1,4 +1,4 @@
-"""What `serctl layers` found out about the layers of an encoder."""
+"""The comparison of the layers of an encoder by `serctl layers`."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -14,7 +14,7 @@ LAYERS_VERSION: Literal[1] = 1
 
 
 class LayerScore(Section):
-    """How well emotions are predicted from one layer."""
+    """Metrics of the predictions from one layer."""
 
     layer: int = Field(description="N of `hidden_states[N]`; -1 is `last_hidden_state`")
     macro_f1: float = Field(description="macro-F1 of the cross-validated predictions")
@@ -25,7 +25,9 @@ class LayerScore(Section):
     behind_low: float = Field(description="lower bound of the 95 % interval of the difference")
     behind_high: float = Field(description="upper bound")
     p_value: float = Field(description="of the difference: paired randomisation over speakers")
-    is_worse: bool = Field(description="whether test and interval both tell it from the best")
+    is_worse: bool = Field(
+        description="whether test and interval both show a difference to the best"
+    )
 
 
 class LayersDocument(Document):
@@ -43,9 +45,9 @@ class LayersDocument(Document):
     utterances: int = Field(description="labelled utterances of train and dev")
     speakers: int = Field(description="their speakers")
     folds: int = Field(description="folds of the cross-validation")
-    data: str = Field(description="hash of everything that the scores depend on")
+    data: str = Field(description="hash of the data and options that the scores depend on")
     scores: tuple[LayerScore, ...] = Field(description="from the lowest layer to the last")
-    notes: tuple[str, ...] = Field(default=(), description="what a reader should know")
+    notes: tuple[str, ...] = Field(default=(), description="notes for the reader")
 
     @property
     def best(self) -> LayerScore:
@@ -54,19 +56,19 @@ class LayersDocument(Document):
 
     @property
     def last(self) -> LayerScore:
-        """The layer that `serctl extract` takes without ``--layer``."""
+        """The default layer of `serctl extract`."""
         return self.scores[-1]
 
     def verdict(self) -> str:
-        """Return what the comparison says, and whether the differences are more than noise."""
+        """Return the result of the comparison, and whether differences are significant."""
         best, last = self.best, self.last
         if best is last:
             return f"The last layer has the highest macro-F1 ({best.macro_f1:.3f})."
         interval = f"95 % interval {last.behind_low:.3f} to {last.behind_high:.3f}"
         if not last.is_worse:
             return (
-                f"No layer can be told from the last one ({last.macro_f1:.3f}): the differences "
-                f"may be noise. Layer {best.layer} has the highest macro-F1 ({best.macro_f1:.3f}), "
+                f"No layer differs significantly from the last one ({last.macro_f1:.3f}). Layer "
+                f"{best.layer} has the highest macro-F1 ({best.macro_f1:.3f}), "
                 f"{last.behind:.3f} more ({interval}, p = {last.p_value:.3f})."
             )
         alike = [str(it.layer) for it in self.scores if not it.is_worse and it is not best]
@@ -74,19 +76,19 @@ class LayersDocument(Document):
             f"Layer {best.layer} has the highest macro-F1 ({best.macro_f1:.3f}), "
             f"{last.behind:.3f} above the last layer ({interval}, p = {last.p_value:.3f})."
         )
-        return f"{text} As good, within noise: {', '.join(alike)}." if alike else text
+        return f"{text} Not significantly worse: {', '.join(alike)}." if alike else text
 
     def next_command(self, name: str) -> str:
-        """Return the extraction that the comparison asks for."""
+        """Return the command that extracts the recommended layer."""
         chosen = self.best.layer if self.last.is_worse else self.last.layer
         return f"serctl extract --encoder {name}" + ("" if chosen < 0 else f" --layer {chosen}")
 
 
 def read_comparisons(folder: Path, encoders: Collection[str]) -> list[LayersDocument]:
-    """Return the comparisons of some encoders that a project has.
+    """Return the existing comparisons of the encoders.
 
     Raises:
-        ReportError: One of them is damaged.
+        ReportError: A comparison is damaged.
     """
     found = [LayersDocument.read(path) for path in sorted(folder.glob("*.json"))]
     return [document for document in found if document.encoder in encoders]

@@ -1,4 +1,4 @@
-"""The sidecar of a CSV of logits: what predicted them, and for which utterances."""
+"""The sidecar of a CSV of logits: the model and the utterances."""
 
 from typing import Any, ClassVar, Literal
 
@@ -12,9 +12,9 @@ Kind = Literal["logits", "probabilities"]
 
 
 class LogitsSidecar(Document):
-    """What made a CSV of logits; every field is optional, and keys beside these are kept.
+    """Origin of a CSV of logits. All fields are optional, and additional keys are kept.
 
-    Another program may write a sidecar too, with as much as it knows.
+    Other programs may write a sidecar with some of the fields.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -24,7 +24,7 @@ class LogitsSidecar(Document):
     hint: ClassVar = "Export the logits again."
 
     serctl_logits: Literal[1] = Field(default=LOGITS_VERSION, description="format version")
-    kind: Kind = Field(default="logits", description="what the CSV's columns hold")
+    kind: Kind = Field(default="logits", description="content of the CSV's columns")
     labels: tuple[str, ...] = Field(default=(), description="emotions in the order of the columns")
     split: str = Field(default="", description="split of the utterances")
     model: str = Field(default="", description="name of the run, stacker or baseline")
@@ -32,7 +32,7 @@ class LogitsSidecar(Document):
     stacker: str = Field(default="", description="kind of the stacker; empty for a run")
     stack_on: str = Field(
         default="",
-        description="run: `oof`, `heldout` or `in-sample` where it was trained on the split, else "
+        description="run: `oof`, `heldout` or `in-sample` if it was trained on the split, else "
         "`folds` or `main`; stacker: logits that it was fitted on",
     )
     predicted_by: Literal["", "folds", "main"] = Field(
@@ -40,16 +40,16 @@ class LogitsSidecar(Document):
         description="run: the mean of the fold models or the main model; absent before serctl 0.2",
     )
     by_speaker: bool = Field(
-        default=False, description="used unlabelled utterances of the speakers it predicts"
+        default=False, description="frames standardised per speaker with unlabelled utterances"
     )
     cross_fitted: bool = Field(
         default=False, description="stacker: each utterance is predicted by a fold without it"
     )
     base_models: tuple[str, ...] = Field(default=(), description="stacker: its base models")
-    fitted_on: str = Field(default="", description="stacker: hash of the utterances it saw")
+    fitted_on: str = Field(default="", description="stacker: hash of the utterances of the fit")
     features_hash: str = Field(default="", description="hash of the utterances and their features")
     fold_hashes: tuple[str, ...] = Field(default=(), description="`hash` of each fold model")
-    key: str = Field(default="", description="baseline: hash of everything it was computed from")
+    key: str = Field(default="", description="baseline: hash of all its inputs")
     options: dict[str, Any] = Field(
         default_factory=dict, description="options of `serctl train` or `serctl stack`"
     )
@@ -65,6 +65,6 @@ class LogitsSidecar(Document):
 
     @property
     def limit(self) -> int | None:
-        """The ``--limit`` of the dry run that made them; None for all utterances."""
+        """The ``--limit`` of a dry run; None for all utterances."""
         limit = self.options.get("limit")
         return limit if isinstance(limit, int) else None

@@ -14,10 +14,10 @@ class RecipeDocument(StageTables):
     noun: ClassVar = "recipe"
     place: ClassVar = "<name>.toml"
 
-    title: str = Field(default="", description="one line for people")
-    note: str = Field(default="", description="what a reader of the results must know")
+    title: str = Field(default="", description="title in one line")
+    note: str = Field(default="", description="note for readers of the results")
     models: list[Table] = Field(
-        default_factory=list, description="a table `[[models]]` per model: its own train options"
+        default_factory=list, description="a table `[[models]]` per model with its train options"
     )
 
     @classmethod

@@ -44,7 +44,7 @@ class ClassScore(Section):
     """Metrics of one class."""
 
     label: str = Field(description="the emotion")
-    precision: float = Field(description="0 for a class never predicted")
+    precision: float = Field(description="0 for a class without predictions")
     recall: float = Field(description="0 for a class without utterances")
     f1: float = Field(description="F1")
     support: int = Field(description="utterances of the class")
@@ -55,13 +55,13 @@ class GroupScore(Section):
 
     name: str = Field(description="the group")
     count: int = Field(description="utterances")
-    macro_f1: float = Field(description="macro-F1 over the classes that the group has")
+    macro_f1: float = Field(description="macro-F1 over the classes in the group")
     uar: float = Field(description="unweighted average recall")
     accuracy: float = Field(description="share of correct predictions")
 
 
 class SystemFacts(Section):
-    """What the sidecar of a system's logits says, and the utterances it was trained on."""
+    """Facts from the sidecar of a system's logits, and the number of in-sample utterances."""
 
     stacker: str = Field(default="", description="kind of the stacker; empty for a run")
     stack_on: str = Field(default="", description="see the sidecar of logits")
@@ -71,15 +71,15 @@ class SystemFacts(Section):
     run_hash: str = Field(default="", description="`hash` of the run's config.json")
     num_in_sample: int = Field(default=0, description="utterances it was trained on")
     assumed: str = Field(
-        default="", description="outside system: how its columns were read; absent if they say it"
+        default="", description="outside system: assumed content of its columns; absent if stated"
     )
 
 
 class SystemSummary(Section):
-    """The metrics of a system that the results table shows; fractions from 0 to 1."""
+    """Metrics of a system in the results table, as fractions from 0 to 1."""
 
     name: str = Field(description="name of the run, stacker, CSV or baseline")
-    kind: SystemKind = Field(description="what the system is")
+    kind: SystemKind = Field(description="type of the system")
     macro_f1: float = Field(description="mean F1 over the declared labels")
     uar: float = Field(description="unweighted average recall")
     accuracy: float = Field(description="share of correct predictions")
@@ -95,7 +95,7 @@ class SystemScore(SystemSummary):
     confusion: tuple[tuple[int, ...], ...] = Field(
         description="counts (C, C), true class by row, predicted class by column"
     )
-    calibration: Reliability = Field(description="confidence against accuracy")
+    calibration: Reliability = Field(description="accuracy by confidence")
     groups: dict[str, tuple[GroupScore, ...]] = Field(
         description="by `speaker`, `gender` and `duration`"
     )
@@ -115,7 +115,7 @@ class SystemScore(SystemSummary):
 
 
 class PairedResult(Section):
-    """The paired test between two systems; the difference is first minus second."""
+    """The paired test of two systems. The difference is first minus second."""
 
     first: str = Field(description="name of the first system")
     second: str = Field(description="name of the second system")
@@ -125,7 +125,7 @@ class PairedResult(Section):
     p_value: float = Field(description="two-sided, from swapping predictions by speaker")
     num_clusters: int = Field(description="speakers")
     corrected_p: float = Field(description="p-value after Holm's correction for all tests")
-    is_real: bool = Field(description="corrected test and interval both show a difference")
+    is_real: bool = Field(description="whether corrected test and interval both show a difference")
     verdict: str = Field(description="the result in a sentence")
 
 
@@ -134,12 +134,12 @@ class UtteranceColumns(Section):
 
     utterance_id: tuple[str, ...] = Field(description="utterance ids")
     true: tuple[int, ...] = Field(description="label ids of the emotions")
-    speaker: tuple[str, ...] = Field(description="empty where unknown")
-    gender: tuple[str, ...] = Field(description="empty where unknown")
-    duration: tuple[float, ...] = Field(description="seconds; 0 where unknown")
+    speaker: tuple[str, ...] = Field(description="empty if unknown")
+    gender: tuple[str, ...] = Field(description="empty if unknown")
+    duration: tuple[float, ...] = Field(description="seconds; 0 if unknown")
     path: tuple[str, ...] = Field(description="audio files")
     stretch: tuple[tuple[float, float | None], ...] = Field(
-        default=(), description="start and end in seconds, where utterances are parts of files"
+        default=(), description="start and end in seconds, if utterances are parts of files"
     )
     transcript: tuple[str | None, ...] = Field(description="of the manifest; null without one")
 
@@ -153,7 +153,7 @@ class Report(Document):
     hint: ClassVar = "Run: serctl evaluate"
 
     serctl_report: Literal[1] = Field(description="format version")
-    title: str = Field(description="one line for people")
+    title: str = Field(description="title in one line")
     split: str = Field(description="split of the utterances")
     labels: tuple[str, ...] = Field(description="emotions in the order of label ids, C")
     counts: dict[str, int] = Field(default_factory=dict, description="utterances by emotion")
@@ -163,12 +163,12 @@ class Report(Document):
         default_factory=dict, description="every option of `serctl evaluate`"
     )
     warnings: tuple[str, ...] = Field(description="reasons why metrics may be optimistic")
-    notes: tuple[str, ...] = Field(description="how to read the metrics")
+    notes: tuple[str, ...] = Field(description="explanations of the metrics")
     systems: tuple[SystemScore, ...] = Field(description="one entry per system")
-    paired: tuple[PairedResult, ...] = Field(description="tests; the closest rival first")
+    paired: tuple[PairedResult, ...] = Field(description="tests, in the order of macro-F1")
     utterances: UtteranceColumns = Field(description="columns of the utterances")
 
     def write(self, path: Path) -> None:
-        """Write the document as JSON in one line: a report is large."""
+        """Write the document as JSON in one line, because a report is large."""
         with write_atomic(path) as file:
             json.dump(self.to_dict(), file, ensure_ascii=False, separators=(",", ":"))

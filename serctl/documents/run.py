@@ -1,4 +1,4 @@
-"""A run on disk: what it trains (``config.json``), its epochs, its end (``summary.json``)."""
+"""A run on disk: configuration (``config.json``), epochs, and summary (``summary.json``)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ from serctl.options import TrainOptions, restore_options
 
 RUN_VERSION: Literal[1] = 1
 PredictedBy = Literal["folds", "main"]
-"""Which model of a run predicts utterances that none of its models was trained on: the mean of the
-fold models, or the main model, which was trained on all of train."""
+"""The model of a run that predicts dev, test and new audio: the mean of the fold models, or the
+main model, which was trained on all of train."""
 
 
 def parse_train_options(recorded: Any) -> TrainOptions:
-    """Return the options that a run recorded.
+    """Return the recorded options of a run.
 
-    A run outlives the options of the serctl that trained it: an option that is gone is dropped,
-    and one that did not exist yet has its default.
+    A run may be from another version of serctl. Options that no longer exist are dropped, and new
+    options have their default.
 
     Raises:
-        ValueError: A value is of the wrong type, or these are no options.
+        ValueError: A value is of the wrong type, or ``recorded`` is not a table of options.
     """
     if isinstance(recorded, TrainOptions):
         return recorded
@@ -48,34 +48,34 @@ RecordedOptions = Annotated[
 
 
 class BranchRecord(Section):
-    """One branch of a network: the store whose frames it reads."""
+    """One branch of a network and the store of its frames."""
 
     modality: str = Field(description="`speech`, `text` or `paralinguistic`")
-    encoder: str = Field(description="the encoder's name as the command line had it")
+    encoder: str = Field(description="name of the encoder on the command line")
     store: str = Field(description="folder of the feature store below the cache")
-    key: FeatureKey = Field(description="the feature key: everything that changes the frames")
-    dim: int = Field(description="values of one frame, D")
+    key: FeatureKey = Field(description="the feature key: all settings that change the frames")
+    dim: int = Field(description="values per frame, D")
     layers: tuple[int, ...] = Field(
         default=(), description="layers that are summed; `key` and `store` are of the first"
     )
 
     @property
     def keys(self) -> tuple[FeatureKey, ...]:
-        """The key of every layer that the branch reads."""
+        """Keys of all layers of the branch."""
         return tuple(
             dataclasses.replace(self.key, layer=layer) for layer in self.layers or (self.key.layer,)
         )
 
 
 class AttributeScale(Section):
-    """How the targets arousal, valence and dominance were standardised."""
+    """Standardisation of the targets arousal, valence and dominance."""
 
     mean: tuple[float, float, float] = Field(description="means over the training utterances")
     deviation: tuple[float, float, float] = Field(description="standard deviations")
 
 
 class RunConfig(Document):
-    """What a run trains; written before its first epoch."""
+    """Configuration of a run, written before its first epoch."""
 
     noun: ClassVar = "run"
     place: ClassVar = "runs/<name>/config.json"
@@ -85,7 +85,7 @@ class RunConfig(Document):
     serctl_run: Literal[1] = Field(description="format version")
     name: str = Field(description="name of the run")
     fold: int | None = Field(description="number of the fold model; null for the main model")
-    hash: str = Field(description="hash of everything that changes the trained numbers")
+    hash: str = Field(description="hash of all settings and data that change the weights")
     options: RecordedOptions = Field(description="every option of `serctl train`")
     labels: tuple[str, ...] = Field(description="emotions in the order of the logits")
     branches: tuple[BranchRecord, ...] = Field(description="one entry per encoder")
@@ -97,16 +97,16 @@ class RunConfig(Document):
 
 
 class RunSummary(Document):
-    """How a training ended; written last, so a run without it is not finished."""
+    """Summary of a training, written last. A run without it is not finished."""
 
     noun: ClassVar = "summary of a run"
     place: ClassVar = "runs/<name>/summary.json"
     error: ClassVar = CheckpointError
-    hint: ClassVar = "The training is not finished: repeat its command, and it continues."
+    hint: ClassVar = "The training is not finished. Repeat its command to continue."
 
-    best_epoch: int = Field(description="the epoch whose network was kept, from 1")
-    epochs: int = Field(description="epochs that were trained")
-    chosen_because: str = Field(description="rule that chose the epoch")
+    best_epoch: int = Field(description="epoch of the kept network, from 1")
+    epochs: int = Field(description="number of trained epochs")
+    chosen_because: str = Field(description="rule that selected the epoch")
     metrics: dict[str, float] = Field(description="metrics of the kept epoch on dev")
     loss: float = Field(description="mean training loss of the kept epoch")
     parameters: int = Field(description="parameters of the network")
@@ -117,11 +117,11 @@ class RunSummary(Document):
         default_factory=dict, description="learned weight of each layer, by summing branch"
     )
     skipped: int = Field(default=0, description="utterances without emotion or frames")
-    notes: tuple[str, ...] = Field(default=(), description="sentences about the data")
+    notes: tuple[str, ...] = Field(default=(), description="notes on the data")
 
 
 class EpochRecord(Document):
-    """One line of ``metrics.jsonl``; keys beside these are kept."""
+    """One line of ``metrics.jsonl``. Additional keys are kept."""
 
     model_config = ConfigDict(extra="allow")
     noun: ClassVar = "record of an epoch"
@@ -145,7 +145,7 @@ class EpochRecord(Document):
 
 
 def read_epochs(path: Path) -> list[EpochRecord]:
-    """Return the records of a ``metrics.jsonl``; [] where there is no such file.
+    """Return the records of a ``metrics.jsonl``; [] if the file does not exist.
 
     Raises:
         CheckpointError: A line is damaged.
@@ -155,7 +155,7 @@ def read_epochs(path: Path) -> list[EpochRecord]:
 
 
 def average_epochs(trainings: Sequence[Sequence[EpochRecord]]) -> list[EpochRecord]:
-    """Return loss and macro-F1 on dev by epoch, the mean over those trainings that got so far."""
+    """Return mean loss and dev macro-F1 by epoch, over the trainings that reached the epoch."""
     longest = max(trainings, key=len)
     averaged = []
     for i, record in enumerate(longest):

@@ -1,4 +1,4 @@
-"""A stacker on disk: what it is, what it was fitted on, and the hash of each of its files."""
+"""A stacker on disk: kind, data of the fit, and hashes of its files."""
 
 from typing import Any, ClassVar, Literal
 
@@ -27,16 +27,16 @@ class FittedOn(Section):
     )
     predicted_by: dict[str, Literal["folds", "main"]] = Field(
         default_factory=dict,
-        description="run → the model whose predictions the stacker is applied to",
+        description="run → model that predicts new rows for the stacker",
     )
-    notes: tuple[str, ...] = Field(default=(), description="what was left out, and why")
+    notes: tuple[str, ...] = Field(default=(), description="exclusions and their reasons")
     cross_fitted_folds: int | None = Field(
         default=None, description="folds of the cross-fitting; only with `stack_on = dev`"
     )
 
 
 class StackerDocument(Document):
-    """A fitted stacker; the estimators lie beside it, and their hashes are checked."""
+    """A fitted stacker. The estimators are in the same folder, and their hashes are checked."""
 
     noun: ClassVar = "stacker"
     place: ClassVar = f"stackers/<name>/{STACKER_FILE}"
@@ -48,11 +48,11 @@ class StackerDocument(Document):
     balance: Literal["subset", "weights", "none"] = Field(
         default="subset", description="how the classes were balanced; absent for averages"
     )
-    fold: int | None = Field(default=None, description="the only forest that predicts, if one does")
+    fold: int | None = Field(default=None, description="the forest that predicts alone, if any")
     seed: int = Field(default=42, description="seed of subset, folds and classifiers")
-    draws: int = Field(default=1, description="balanced subsets that were drawn")
+    draws: int = Field(default=1, description="number of balanced subsets")
     weights: tuple[float, ...] = Field(
-        default=(), description="share of each base model, of `greedy` and `best-single`"
+        default=(), description="share of each base model, for `greedy` and `best-single`"
     )
     classes: tuple[int, ...] = Field(
         default=(), description="label ids that the classifiers were fitted on"

@@ -1,1 +1,1 @@
-"""Audio or words, in batches, through an encoder, to frames."""
+"""Encode audio or transcripts in batches to frames."""

@@ -1,4 +1,4 @@
-"""Bytes that frames take on disk: estimated for a plan, counted before an extraction begins."""
+"""Disk space of frames: estimated for a plan, computed before an extraction."""
 
 import shutil
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from serctl.encoders.base import Encoder, EncoderSpec
 from serctl.errors import AudioError, CacheError
 
 TOKENS_PER_SECOND = 4.0
-"""Of English speech, special tokens included."""
+"""Tokens per second of English speech, including special tokens."""
 UNKNOWN_RATE, UNKNOWN_DIM = 50.0, 1024
-"""Frames per second and width of a large speech encoder, where only the checkpoint knows."""
+"""Frames per second and width of a large speech encoder, if the catalogue does not state them."""
 SAMPLED = 100
-"""Files whose headers are read to estimate how long a corpus is."""
+"""Number of files whose headers are read to estimate the duration of a corpus."""
 
 
 def estimate_seconds(rows: Sequence[Utterance]) -> float:
-    """Return about how long some utterances are in total, from the headers of up to 100 files.
+    """Return the estimated total seconds of utterances, from the headers of up to 100 files.
 
-    Files that cannot be read are taken to be as long as the others.
+    Unreadable files count with the mean duration of the others.
     """
     seconds = []
     for row in rows[:: max(1, len(rows) // SAMPLED)]:
@@ -34,14 +34,14 @@ def estimate_seconds(rows: Sequence[Utterance]) -> float:
 
 
 def estimate_bytes(spec: EncoderSpec, seconds: float, storage: str = "float16") -> int:
-    """Return about how many bytes the frames of ``seconds`` of speech take, before compression."""
+    """Return the estimated bytes of the frames of ``seconds`` of speech, before compression."""
     rate = spec.frame_rate or (TOKENS_PER_SECOND if spec.modality == "text" else UNKNOWN_RATE)
     size = get_storage(storage).bytes_per_value
     return int(seconds * rate * (spec.dim or UNKNOWN_DIM) * size)
 
 
 def measure_free_space(folder: Path) -> tuple[Path, int]:
-    """Return the bytes that are free for a folder, and which existing folder was asked."""
+    """Return the nearest existing folder of a path and its free bytes."""
     present = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     return present, shutil.disk_usage(present).free
 
@@ -49,16 +49,16 @@ def measure_free_space(folder: Path) -> tuple[Path, int]:
 def check_disk(
     cache: Path, keys: Sequence[FeatureKey], encoder: Encoder, sizes: Sequence[int]
 ) -> None:
-    """Refuse an extraction that will not fit.
+    """Check that the disk has space for an extraction.
 
     Args:
         cache: Folder of the stores.
-        keys: One per layer that is stored.
-        encoder: What will encode.
+        keys: One key per stored layer.
+        encoder: Encoder of the extraction.
         sizes: Samples or tokens of each utterance.
 
     Raises:
-        CacheError: With the bytes that are needed and that are free.
+        CacheError: The space is too small. The message states the needed and free bytes.
     """
     rate = 1.0 if encoder.frame_rate is None else encoder.frame_rate / SAMPLE_RATE
     frames = len(keys) * sum(int(size * rate) + 1 for size in sizes)
@@ -67,6 +67,6 @@ def check_disk(
     if needed > free:
         raise CacheError(
             f"About {frames:,} frames of {keys[0].encoder} need {needed / 1e9:,.2f} GB, but "
-            f"'{folder}' has {free / 1e9:,.2f} GB free. Free some, or name another folder in "
+            f"'{folder}' has {free / 1e9:,.2f} GB free. Free space, or name another folder in "
             f"serctl.toml: [paths] cache."
         )

@@ -1,6 +1,6 @@
-"""The engine of `serctl extract`: which frames are missing, and one pass of the encoder for them.
+"""Extraction: find missing frames and encode them in one pass.
 
-`serctl cache verify --repair` runs it too, for the frames that a store has lost.
+`serctl extract` uses it, and `serctl cache verify --repair` for lost frames.
 """
 
 import time
@@ -26,7 +26,7 @@ from serctl.options import ExtractOptions
 from serctl.progress import Advance, Progress, silent
 
 BATCH_SECONDS = {True: 2.0, False: 60.0}
-"""Padded seconds of a batch on a CPU, where larger ones only add padding, and elsewhere."""
+"""Padded seconds of a batch on a CPU (larger batches only add padding) and on other devices."""
 
 _KEPT: dict[Any, Encoder] = {}
 """The encoder of the last part."""
@@ -34,17 +34,17 @@ _KEPT: dict[Any, Encoder] = {}
 
 @dataclass(frozen=True)
 class Extracted:
-    """What one pass of an encoder did.
+    """Result of one pass of an encoder.
 
     Attributes:
-        seen: The utterances of this part of the work.
-        encoded: How many of them were encoded.
-        frames: Frames made, over all layers.
+        seen: Utterances of this part of the work.
+        encoded: Number of encoded utterances.
+        frames: Computed frames, over all layers.
         size: Samples or characters read.
         failures: Utterances that could not be read.
-        windowed: How many were too long for one window of the encoder.
-        seconds: How long it took, loading the weights aside.
-        notes: How the encoder ran, where that is worth knowing.
+        windowed: Number of utterances longer than one window of the encoder.
+        seconds: Duration without loading the weights.
+        notes: Notes of the encoder for the user.
     """
 
     seen: frozenset[str]
@@ -58,13 +58,13 @@ class Extracted:
 
 
 class Extraction:
-    """The frames of one encoder that options ask for: one store a layer, filled in one pass.
+    """The extraction of one encoder: one store per layer, filled in one pass.
 
     Attributes:
-        keys: Of the frames, one a layer.
-        stores: Their folders.
-        inputs: What the encoder reads.
-        verb: For the progress bar.
+        keys: Feature keys, one per layer.
+        stores: Folders of the stores.
+        inputs: Audio or transcripts for the encoder.
+        verb: Verb for the progress bar.
     """
 
     verb = "extract"
@@ -76,13 +76,13 @@ class Extraction:
 
     @property
     def name(self) -> str:
-        """The encoder, and its layers where there are several."""
+        """Name of the encoder, with its layers if there are several."""
         layers = ", ".join(str(key.layer) for key in self.keys)
         several = f" (layers {layers})" if len(self.keys) > 1 else ""
         return f"{self.keys[0].encoder}{several}"
 
     def find_missing(self, rows: Sequence[Utterance]) -> set[str]:
-        """Return the ids that a store lacks, or whose source has changed since."""
+        """Return the ids that are missing in a store, or whose source has changed."""
         stores = [FeatureStore.open(path) if path.exists() else None for path in self.stores]
         hash_of = capture(self.inputs.hash_of)
         return {
@@ -100,22 +100,22 @@ class Extraction:
         part: tuple[int, int] = (1, 1),
         progress: Progress = silent,
     ) -> Extracted:
-        """Encode every batch of which anything is missing.
+        """Encode every batch with missing utterances.
 
-        Which utterances are encoded together depends on ``rows`` and options alone, so that an
-        interrupted run, continued, gives the very frames of an uninterrupted one.
+        Batches depend only on ``rows`` and options, so that a resumed run gives the same frames as
+        an uninterrupted one.
 
         Args:
-            rows: All utterances of the manifest, in the order of their ids.
-            missing: Those to encode, from `find_missing`.
-            part: i and n: every n-th batch, from the i-th on.
-            progress: Hears of every utterance.
+            rows: All utterances of the manifest, sorted by id.
+            missing: Ids to encode, from `find_missing`.
+            part: i and n: every n-th batch from the i-th.
+            progress: Reports every utterance.
 
         Raises:
-            SerctlError: An utterance cannot be read (unless ``skip_bad``), the weights are not at
-                hand, or the disk is too small. What was encoded before stays.
+            SerctlError: An utterance cannot be read (unless ``skip_bad``), the weights are missing,
+                or the disk is too small. Frames that were encoded before are kept.
         """
-        # Late: torch takes seconds to import, and what is refused or finished need not wait.
+        # Imported late: it takes seconds, and a finished extraction does not need torch.
         from serctl.runtime import resolve_device, split_threads
 
         options = self._options
@@ -153,10 +153,10 @@ class Extraction:
         )
 
     def _load(self, device: Any, *, keep: bool) -> Encoder:
-        """Load the encoder; a process that does part after part keeps the last one."""
+        """Load the encoder. A process with several parts keeps the last one."""
         place = (load_encoder, self.keys, device)
         if place not in _KEPT:
-            _KEPT.clear()  # first: two large encoders may not fit into the memory of a GPU
+            _KEPT.clear()  # before loading, because a GPU may not hold two large encoders
             settings = encoder_settings(self._workspace, self._options)
             encoder = load_encoder(self._options.encoder, device=device, **settings)
             if not keep:
@@ -165,7 +165,7 @@ class Extraction:
         return _KEPT[place]
 
     def _make_network(self, encoder: Encoder) -> Callable[[list[Any]], list[Frames]]:
-        """Return what makes the rows of each store, for every content of a batch."""
+        """Return the function from the contents of a batch to the frames of each layer."""
         return partial(encoder.encode_layers, layers=[key.layer for key in self.keys])
 
     def _frame_rate(self, encoder: Encoder) -> float | None:
@@ -195,7 +195,7 @@ class Extraction:
         workers: int,
         advance: Advance,
     ) -> tuple[Counter[str], Failures]:
-        """Encode batches and append what each store lacks; return counts and failures."""
+        """Encode batches and append missing frames to each store; return counts and failures."""
         counts: Counter[str] = Counter()
         failures: Failures = {}
         network = self._make_network(encoder)
@@ -214,7 +214,7 @@ class Extraction:
 
 
 def append_new(writer: StoreWriter, done: Sequence[Encoded], frames: Sequence) -> list[Encoded]:
-    """Append the frames that a store lacks; return the utterances they are of."""
+    """Append the missing frames to a store; return their utterances."""
     new = [
         (one, own)
         for one, own in zip(done, frames, strict=True)

@@ -1,4 +1,4 @@
-"""Utterances that cannot be read: refused by name, or skipped and listed."""
+"""Utterances that cannot be read: raised as an error, or skipped and listed."""
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ from serctl.files import remove_file, write_atomic
 from serctl.locks import hold
 
 FAILURES = "failures.csv"
-"""Beside serctl.toml: what the last run of each encoder and key had to leave out."""
+"""File in the project folder with the utterances that the last run of each key skipped."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class FailedUtterance:
 COLUMNS = tuple(field.name for field in fields(FailedUtterance))
 
 Failures = dict[str, SerctlError]
-"""Utterance ids, and why they cannot be read."""
+"""Utterance ids, and the errors of reading them."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
 def capture(work: Callable[[Item], Made]) -> Callable[[Item], Made | SerctlError]:
-    """Return ``work`` that hands back a user's error instead of raising it."""
+    """Return ``work`` as a function that returns a `SerctlError` instead of raising it."""
 
     def captured(item: Item) -> Made | SerctlError:
         try:
@@ -62,8 +62,8 @@ def check_failures(failures: Failures, skip_bad: bool) -> None:
     if not failures or skip_bad:
         return
     first = next(iter(failures.values()))
-    more = f" ({len(failures) - 1} more are like it.)" if len(failures) > 1 else ""
-    raise type(first)(f"{first}{more} Leave out what cannot be read with --skip-bad.")
+    more = f" ({len(failures) - 1} more.)" if len(failures) > 1 else ""
+    raise type(first)(f"{first}{more} To skip unreadable utterances: --skip-bad")
 
 
 def list_failures(
@@ -75,18 +75,18 @@ def list_failures(
     hash_of: Callable[[Utterance], str],
     whole: Iterable[str],
 ) -> Path | None:
-    """Write which of ``rows`` could not be read, in place of what was written of them before.
+    """Replace the entries of ``rows`` in failures.csv by the current failures.
 
-    Processes that write at once wait for each other.
+    Concurrent processes wait for each other.
 
     Args:
-        path: Of failures.csv.
-        encoder: For people.
-        key: Digest of the frames' key, or source of the words.
-        rows: The utterances that were looked at.
-        failures: Those of them that could not be read.
-        hash_of: Hash of what an utterance is read from, by which a mended file is noticed.
-        whole: Utterances of the manifest; what is written of those not in ``rows`` stays.
+        path: Path of failures.csv.
+        encoder: Name of the encoder, for the reader.
+        key: Digest of the feature key, or source of the transcripts.
+        rows: Utterances that were processed.
+        failures: Utterances of ``rows`` that could not be read.
+        hash_of: Returns the hash of an utterance's source, to detect repaired files.
+        whole: Utterances of the manifest. Entries of those not in ``rows`` are kept.
 
     Returns:
         ``path`` if there are failures.
@@ -120,12 +120,12 @@ def list_failures(
 
 
 def read_failures(path: Path, key: str) -> dict[str, str]:
-    """Return the utterances listed under a key, and the hash of what they were read from."""
+    """Return the utterances listed under a key, and the hashes of their sources."""
     return {row.utterance_id: row.source for row in _read(path) if row.key == key}
 
 
 def find_source(hash_of: Callable[[Utterance], str], row: Utterance) -> str:
-    """Return the hash of what an utterance is read from, '' where there is nothing."""
+    """Return the hash of an utterance's source; '' if there is none."""
     found = capture(hash_of)(row)
     return "" if isinstance(found, SerctlError) else found
 

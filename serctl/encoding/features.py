@@ -1,4 +1,4 @@
-"""The branches of a network: stores of frames, checked to hold what is asked of them."""
+"""The branches of a network: stores of frames, and the check that they are complete."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +23,12 @@ from serctl.options.files import find_recipe
 
 @dataclass(frozen=True, eq=False)
 class FeatureBranch:
-    """The frames that one branch of a network reads.
+    """The frames of one branch of a network.
 
     Attributes:
         modality: speech, text or paralinguistic.
-        encoder: As the user named it.
-        stores: One, or one for each layer that the network sums.
+        encoder: Name of the encoder as given by the user.
+        stores: One store, or one for each summed layer.
     """
 
     modality: str
@@ -37,11 +37,11 @@ class FeatureBranch:
 
     @property
     def key(self) -> FeatureKey:
-        """Of the first layer; the others differ from it in nothing but the layer."""
+        """Key of the first layer. The others differ only in the layer."""
         return self.stores[0].key
 
     def record(self) -> BranchRecord:
-        """Return what a run records about it."""
+        """Return the record of the branch for a run."""
         record = BranchRecord(
             modality=self.modality,
             encoder=self.encoder,
@@ -57,25 +57,25 @@ class FeatureBranch:
 def open_branches(
     workspace: Workspace, encoders: Mapping[str, Sequence[str]], recipe: str = ""
 ) -> tuple[FeatureBranch, ...]:
-    """Open the stores of each encoder, given by modality; of several the one that ``recipe`` makes.
+    """Open the stores of each encoder by modality. If several exist, take that of ``recipe``.
 
     Raises:
-        UsageError: No encoder is named, or one under another modality than its own.
-        CacheError: A name has no store, or several and none of them is made here.
+        UsageError: No encoder is named, or one is named with a wrong modality.
+        CacheError: A name has no store, or has several and none matches the options.
     """
     named = [(modality, name) for modality, names in encoders.items() for name in names]
     if not named:
-        raise UsageError("Name at least one encoder: --speech, --text or --paralinguistic NAME.")
+        raise UsageError("No encoder given. Name one: --speech, --text or --paralinguistic NAME")
     return tuple(_open_branch(workspace, modality, name, recipe) for modality, name in named)
 
 
 def reopen_branches(
     workspace: Workspace, recorded: Sequence[BranchRecord]
 ) -> tuple[FeatureBranch, ...]:
-    """Open the very stores that a run recorded with `FeatureBranch.record`.
+    """Open the stores in the record of a run.
 
     Raises:
-        MissingFeaturesError: One of them is gone.
+        MissingFeaturesError: A store is missing.
     """
     return tuple(
         FeatureBranch(
@@ -99,13 +99,13 @@ def _open_branch(workspace: Workspace, modality: str, name: str, recipe: str) ->
     if key.modality != modality:
         raise UsageError(
             f"'{encoder}' is a {key.modality} encoder. "
-            f"Write --{key.modality} {name} instead of --{modality} {name}."
+            f"Use --{key.modality} {name} instead of --{modality} {name}."
         )
     if len({replace(store.key, layer=key.layer) for store in stores}) > 1:
         infos = [StoreInfo(store.path, read_header(store.path)) for store in stores]
         raise CacheError(
-            f"The layers of '{name}' differ in more than the layer: {describe_differences(infos)}. "
-            f"Extract them together: serctl extract --encoder {plain}"
+            f"The stores of '{name}' differ in other settings: {describe_differences(infos)}. "
+            f"Extract the layers together: serctl extract --encoder {plain}"
             + "".join(f" --layer {layer}" for layer in layers)
         )
     return FeatureBranch(modality, name, stores)
@@ -116,7 +116,7 @@ def _open_store(workspace: Workspace, plain: str, name: str, recipe: str) -> Fea
         path = find_store(workspace.cache, name)
     except MissingFeaturesError:
         raise
-    except CacheError:  # several: take the one that `extract` makes here, if that is known
+    except CacheError:  # several stores: take the one that `extract` would fill
         usual = _default_key(workspace, plain, recipe)
         _, layers, _ = split_name(name)
         if usual and layers:
@@ -126,7 +126,7 @@ def _open_store(workspace: Workspace, plain: str, name: str, recipe: str) -> Fea
 
 
 def _default_key(workspace: Workspace, encoder: str, recipe: str) -> FeatureKey | None:
-    """Return the key of what `extract` makes here; None where it cannot or makes several."""
+    """Return the key of the frames that `extract` computes; None if unknown or ambiguous."""
     try:
         config = find_recipe(recipe) if recipe else None
         options = resolve_options(ExtractOptions, "extract", workspace, config, encoder=encoder)
@@ -138,16 +138,16 @@ def _default_key(workspace: Workspace, encoder: str, recipe: str) -> FeatureKey 
 def check_features(
     workspace: Workspace, branches: Sequence[FeatureBranch], utterances: Sequence[Utterance]
 ) -> tuple[frozenset[str], list[str]]:
-    """Check that every store holds every utterance, made from what is there now.
+    """Check that every store holds current frames of every utterance.
 
     Returns:
-        The utterances to leave out: `extract --skip-bad` could not read them, and nothing about
-        them has changed since; and notes on them, and on what could not be compared because the
-        audio or the transcripts are gone.
+        The utterances to exclude, which `extract --skip-bad` could not read and which have not
+        changed since. Notes on them, and on utterances that could not be checked because audio or
+        transcripts are missing.
 
     Raises:
         MissingFeaturesError: Other utterances have no frames.
-        CacheError: Audio or words have changed since their frames were made.
+        CacheError: Audio or transcripts have changed since they were encoded.
     """
     unread: set[str] = set()
     notes = []
@@ -162,7 +162,7 @@ def check_features(
                 )
             if gone:
                 what = "words" if branch.modality == "text" else "audio"
-                notes.append(f"{branch.encoder}: the {what} of {gone} utterances is not there.")
+                notes.append(f"{branch.encoder}: the {what} of {gone} utterances is missing.")
     return frozenset(unread), list(dict.fromkeys(notes))
 
 
@@ -173,7 +173,7 @@ def _compare(
     utterances: Sequence[Utterance],
     hasher: SourceHasher,
 ) -> tuple[set[str], int]:
-    """Return the utterances that are known to be unreadable, and how many cannot be compared."""
+    """Return the utterances known to be unreadable, and the number that cannot be checked."""
     inputs: Inputs | None = AudioInputs(hasher)
     if branch.modality == "text":
         has_words = workspace.transcripts.is_file()
@@ -193,14 +193,14 @@ def _compare(
     if stale := [name for name in rest if now[name] not in ("", made[name])]:
         what = "Transcript" if branch.modality == "text" else "Audio"
         raise CacheError(
-            f"{what} of {len(stale)} utterances has changed since {branch.encoder} encoded it "
+            f"{what} of {len(stale)} utterances has changed since encoding with {branch.encoder} "
             f"({first_few(stale)}). {_remedy(workspace, branch.encoder, store.key, inputs)}"
         )
     return skipped, sum(not now[name] for name in rest)
 
 
 def _remedy(workspace: Workspace, encoder: str, key: FeatureKey, inputs: Inputs | None) -> str:
-    """Return the command that makes these very frames, or why there is none any more."""
+    """Return the command that computes these frames, or why that is not possible."""
     name = encoder.partition("@")[0]
     default = resolve_options(ExtractOptions, "extract", workspace)
     window = default.window or 30
@@ -217,8 +217,8 @@ def _remedy(workspace: Workspace, encoder: str, key: FeatureKey, inputs: Inputs 
         command += " --weights DIR"
     if inputs and inputs.source != key.source:
         return (
-            f"They are of the words of '{key.source}', and the transcripts are now "
-            f"'{inputs.source}'. Take those words back with serctl transcribe, or run: {command} "
+            f"They need the transcripts of '{key.source}', but the transcripts are now from "
+            f"'{inputs.source}'. Restore them with serctl transcribe, or run: {command} "
             f"and train on its frames."
         )
     return f"Run: {command}"

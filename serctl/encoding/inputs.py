@@ -1,4 +1,4 @@
-"""What encoders read: the audio of the manifest, or the words that `serctl transcribe` wrote."""
+"""Inputs of encoders: audio of the manifest, or transcripts of `serctl transcribe`."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +16,13 @@ from serctl.encoding.failures import capture
 from serctl.errors import AudioError, SerctlError
 
 WHOLE = 256_000_000
-"""Bytes up to which a file is read whole before it is decoded."""
+"""Maximum bytes of a file that is read completely before decoding."""
 HEADERS_AT_ONCE = 4
 """Threads that read the headers of audio files."""
 
 
 class Named(Protocol):
-    """Whatever has the id that messages name."""
+    """Protocol for objects with an utterance id."""
 
     @property
     def utterance_id(self) -> str: ...  # noqa: D102
@@ -33,7 +33,7 @@ Row_contra = TypeVar("Row_contra", bound=Named, contravariant=True)
 
 @dataclass(frozen=True)
 class Reading:
-    """What an encoder gets of one utterance, and the hash of the bytes that it was read from."""
+    """Input of an encoder for one utterance, and the hash of its source."""
 
     content: Any
     source: str = ""
@@ -43,14 +43,14 @@ class Content(Protocol[Row_contra]):
     """Waveforms or transcripts of utterances, on disk or in memory."""
 
     def sizes(self, rows: Sequence[Row_contra], encoder: Encoder) -> Sequence[int | SerctlError]:
-        """Return samples or tokens of each utterance, or why it has none."""
+        """Return samples or tokens of each utterance, or an error."""
         ...
 
     def read(self, row: Row_contra) -> Reading:
         """Return the waveform or the transcript.
 
         Raises:
-            SerctlError: It cannot be read.
+            SerctlError: The utterance cannot be read.
         """
         ...
 
@@ -59,16 +59,16 @@ class Inputs(Content[Utterance], Protocol):
     """The waveforms or transcripts of a manifest's utterances.
 
     Attributes:
-        source: What goes into the feature key.
+        source: Source in the feature key.
     """
 
     source: str
 
     def hash_of(self, utterance: Utterance) -> str:
-        """Return the hash of what would be encoded.
+        """Return the hash of the utterance's current source.
 
         Raises:
-            SerctlError: There is nothing to encode.
+            SerctlError: The source is missing.
         """
         ...
 
@@ -82,7 +82,7 @@ class AudioInputs:
         self._hasher = hasher
 
     def hash_of(self, utterance: Utterance) -> str:
-        """Return the hash of the file and the stretch; only a changed file is read again."""
+        """Return the hash of file and stretch. Only a changed file is read again."""
         return hash_stretch(self._hasher.hash_file(utterance.path), utterance)
 
     def sizes(self, rows: Sequence[Utterance], encoder: Encoder) -> list[int | SerctlError]:
@@ -97,9 +97,9 @@ class AudioInputs:
     def read(self, row: Utterance) -> Reading:
         """Return the waveform ``(num_samples,)``, 16 kHz mono float32.
 
-        The hash is that of the decoded bytes: a file that changes meanwhile keeps its old hash
-        here, and is noticed by the next extraction. Of a part of a long recording only the part is
-        decoded, and a file that changes meanwhile is an error.
+        The hash is that of the decoded bytes, so the next extraction detects a file that changes
+        meanwhile. For a part of a long recording only the part is decoded, and a file that changes
+        meanwhile is an error.
         """
         if not row.is_segment and mark_file(row.path)[0] <= WHOLE:
             content = read_bytes(row.path)
@@ -108,12 +108,14 @@ class AudioInputs:
         samples = read_audio(row.path, row.start, row.end)
         source = self.hash_of(row)
         if mark_file(row.path) != before:
-            raise AudioError(f"Audio file '{row.path}' changed while it was read. Run again.")
+            raise AudioError(
+                f"Audio file '{row.path}' changed while it was read. Run the command again."
+            )
         return Reading(samples, source)
 
 
 def hash_stretch(digest: str, row: Utterance) -> str:
-    """Return the hash of an utterance from that of its file: the same for a whole file."""
+    """Return the hash of an utterance from the hash of its file; unchanged for a whole file."""
     if not row.is_segment:
         return digest
     end = "" if row.end is None else f"{row.end:.6f}"

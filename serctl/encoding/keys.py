@@ -1,4 +1,4 @@
-"""The keys of the frames that options ask for, and the inputs they are made from."""
+"""Feature keys and inputs of an extraction with given options."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -15,10 +15,10 @@ from serctl.options import ExtractOptions
 
 
 def make_key(workspace: Workspace, options: ExtractOptions) -> FeatureKey:
-    """Return the key of the frames that `extract` makes with these options, of the first layer.
+    """Return the key of the first layer's frames that `extract` computes with these options.
 
     Raises:
-        SerctlError: The weights or, for text, the transcripts are not at hand.
+        SerctlError: The weights or, for text, the transcripts are missing.
     """
     return open_inputs(workspace, options, SourceHasher(workspace.cache))[0][0]
 
@@ -26,16 +26,16 @@ def make_key(workspace: Workspace, options: ExtractOptions) -> FeatureKey:
 def open_inputs(
     workspace: Workspace, options: ExtractOptions, hasher: SourceHasher
 ) -> tuple[tuple[FeatureKey, ...], Inputs]:
-    """Return the keys of the frames, one a layer, and what reads the utterances for them.
+    """Return the keys of the frames, one per layer, and the inputs of the encoder.
 
     Raises:
         UsageError: No encoder is named, or it has no such layer.
-        SerctlError: The weights or, for text, the transcripts cannot be found.
+        SerctlError: The weights or, for text, the transcripts are missing.
     """
     if not options.encoder:
-        raise UsageError("No encoder is named. Name one with --encoder; see: serctl encoders")
+        raise UsageError("No encoder given. Add --encoder NAME. See: serctl encoders")
     if not options.layers:
-        raise UsageError("No layer is named. Name one with --layer N, or -1 for the last.")
+        raise UsageError("No layer given. Add --layer N, or -1 for the last layer.")
     identities = [
         identify_encoder(options.encoder, **encoder_settings(workspace, options, layer))
         for layer in options.layers
@@ -50,11 +50,11 @@ def open_inputs(
 
 
 def list_layers(names: Iterable[str], usual: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Return the layers of each encoder that branches read, encoders in order of first use.
+    """Return the layers of each encoder in branches, with encoders in order of first use.
 
     Args:
-        names: Of branches: ``name``, ``name@9+12``, or ``name@digest``, whose store is there.
-        usual: Layers of a branch that names none.
+        names: Names of branches: ``name``, ``name@9+12``, or ``name@digest`` of an existing store.
+        usual: Layers of a branch without layers in its name.
 
     Example:
         >>> list_layers(["wavlm", "roberta", "wavlm@9+12"], [-1])
@@ -71,7 +71,10 @@ def list_layers(names: Iterable[str], usual: Sequence[int]) -> dict[str, tuple[i
 def encoder_settings(
     workspace: Workspace, options: ExtractOptions, layer: int | None = None
 ) -> dict[str, Any]:
-    """Return what identifies an encoder beside its name; without ``layer`` for the first one."""
+    """Return the settings that identify an encoder in addition to its name.
+
+    The default of ``layer`` is the first layer of the options.
+    """
     return {
         "weights": options.weights,
         "mapping": workspace.weights,

@@ -1,8 +1,8 @@
-"""Mean and deviation over time of every layer of an encoder: what chooses a layer, without frames.
+"""Mean and standard deviation over time of every layer of an encoder, to compare layers.
 
-They are kept as a feature store of their own in the folder ``layers`` of the cache, where no
-training looks: an utterance has two rows a layer, its mean and its deviation, in float16. WavLM
-large takes 100 kB an utterance instead of 2.5 MB a second.
+They are cached as a feature store in the folder ``layers`` of the cache, which trainings do not
+read. An utterance has two rows per layer, mean and deviation, in float16. WavLM large takes 100 kB
+per utterance instead of 2.5 MB per second.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ from serctl.errors import UsageError
 from serctl.options import ExtractOptions
 
 FOLDER = "layers"
-"""Below the cache."""
+"""Folder below the cache."""
 
 
 class LayerMoments(Extraction):
-    """One pass of an encoder that keeps the moments of all its layers; see `Extraction`.
+    """One pass of an encoder that stores the moments of all its layers; see `Extraction`.
 
     Raises:
         UsageError: The encoder has no layers to choose from.
@@ -38,8 +38,10 @@ class LayerMoments(Extraction):
     def __init__(self, workspace: Workspace, options: ExtractOptions, hasher: SourceHasher) -> None:
         spec = get_spec(options.encoder, workspace.weights)
         if spec.family in UNLAYERED:
-            raise UsageError(f"'{spec.name}' has no layers to choose from.")
-        # Layer 0 has the width of all hidden states; that of an adapter on top may be another.
+            raise UsageError(
+                f"'{spec.name}' has no layers, expected a network. See: serctl encoders"
+            )
+        # Layer 0 has the width of all hidden states. An adapter after the last one may differ.
         super().__init__(workspace, replace(options, layer=0, storage="float16"), hasher)
         [key] = self.keys
         self.stores = (workspace.cache / FOLDER / key.store_name,)
@@ -53,10 +55,10 @@ class LayerMoments(Extraction):
         return measure
 
     def _frame_rate(self, encoder: Encoder) -> float | None:
-        return None  # the rows of an utterance are layers and not moments in time
+        return None  # the rows of an utterance are layers, not frames
 
     def _check_disk(self, encoder: Encoder, sizes: Sequence[int]) -> None:
-        """Write on: a hundredth of the frames fits where a project has room to work."""
+        """Skip the check, because moments take about a hundredth of the space of frames."""
 
 
 def stack_moments(layers: Frames) -> NDArray[np.float32]:
@@ -65,7 +67,7 @@ def stack_moments(layers: Frames) -> NDArray[np.float32]:
 
 
 def read_moments(store: FeatureStore, ids: Sequence[str]) -> NDArray[np.float32]:
-    """Return the vectors of every layer, mean beside deviation: ``(L, N, 2·D)``."""
+    """Return mean and deviation of every layer, concatenated: ``(L, N, 2·D)``."""
     rows = np.stack([store.read(name) for name in ids]).astype(np.float32)  # (N, 2L, D)
     num_utterances, num_rows, dim = rows.shape
     by_layer = rows.reshape(num_utterances, num_rows // 2, 2 * dim)  # (N, L, 2D)

@@ -1,7 +1,7 @@
-"""The one pipeline: utterances → sizes → batches → read → network → what it made of each.
+"""The pipeline of encoding: utterances → sizes → batches → read → network → results.
 
-`serctl extract`, `serctl transcribe` and `serctl predict` all run it. They differ in where the
-content of an utterance comes from (`Content`), in the network, and in where its results go.
+`serctl extract`, `serctl transcribe` and `serctl predict` use it. They differ in the source of an
+utterance's content (`Content`), in the network, and in the destination of the results.
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ from serctl.encoding.inputs import Content, Named
 from serctl.errors import SerctlError
 
 READERS = 4
-"""Threads that read and decode ahead of the network."""
+"""Number of threads that read and decode ahead of the network."""
 
 Row = TypeVar("Row", bound=Named)
 Item = TypeVar("Item")
@@ -26,13 +26,13 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Encoded(Generic[Row, Made]):
-    """What a network made of one utterance.
+    """Result of a network for one utterance.
 
     Attributes:
         row: The utterance.
-        made: Its frames, or its words and frames.
-        size: Samples of its audio, or characters of its text.
-        source: Hash of what was read; '' for what never was on disk.
+        made: Frames, or transcript and frames.
+        size: Samples of the audio, or characters of the text.
+        source: Hash of the source; '' for audio in memory.
     """
 
     row: Row
@@ -43,7 +43,7 @@ class Encoded(Generic[Row, Made]):
 
 @dataclass(frozen=True)
 class EncodedBatch(Generic[Row, Made]):
-    """The utterances of a batch that were encoded, and those that could not be read."""
+    """The encoded utterances of a batch, and those that could not be read."""
 
     done: list[Encoded[Row, Made]]
     failed: dict[str, SerctlError]
@@ -52,7 +52,7 @@ class EncodedBatch(Generic[Row, Made]):
 def measure_sizes(
     rows: Sequence[Row], content: Content[Row], encoder: Encoder
 ) -> list[int | SerctlError]:
-    """Return samples or tokens of each utterance, or why it cannot be encoded."""
+    """Return samples or tokens of each utterance, or an error."""
 
     def check(row: Row, size: int | SerctlError) -> int | SerctlError:
         if isinstance(size, SerctlError):
@@ -68,10 +68,10 @@ def measure_sizes(
 def plan_rows(
     rows: Sequence[Row], sizes: Sequence[int | SerctlError], encoder: Encoder, seconds: float
 ) -> list[list[Row]]:
-    """Return batches of all utterances that have a size.
+    """Return batches of all utterances with a size, including those that are finished.
 
-    Never of those alone that are still missing: an encoder's frames differ in the last bit from
-    batch to batch, and a resumed extraction has to give the bits of an uninterrupted one.
+    Frames differ in the last bit between batches. A resumed extraction must use the same batches to
+    give bit-identical frames.
     """
     measured = [(row, size) for row, size in zip(rows, sizes, strict=True) if isinstance(size, int)]
     plan = plan_batches([size for _, size in measured], encoder.cost, seconds)
@@ -84,13 +84,13 @@ def run_batches(
     batches: Iterable[Sequence[Row]],
     workers: int,
 ) -> Iterator[EncodedBatch[Row, Made]]:
-    """Yield each batch in order; reading runs ahead of the network, batches run side by side.
+    """Yield each batch in order. Reading runs ahead of the network, and batches run in parallel.
 
     Args:
-        network: Makes one result for each content of a batch; several threads call it.
+        network: Returns one result for each content of a batch. Several threads call it.
         content: Reads the utterances.
-        batches: From `plan_rows`.
-        workers: How many batches the network computes at once.
+        batches: Result of `plan_rows`.
+        workers: Number of batches that the network computes in parallel.
 
     Raises:
         SerctlError: A batch does not fit into the memory of the device.
@@ -124,14 +124,14 @@ def _run_network(
     except torch.OutOfMemoryError as error:
         raise SerctlError(
             f"The device is out of memory with {len(contents)} utterances in a batch. "
-            f"Make batches smaller: --batch-seconds N"
+            f"Use smaller batches: --batch-seconds N"
         ) from error
 
 
 def run_ahead(
     work: Callable[[Item], Made], items: Iterable[Item], ahead: int, workers: int = READERS
 ) -> Iterator[Made]:
-    """Yield ``work(item)`` in order, computed by threads up to ``ahead`` items early."""
+    """Yield ``work(item)`` in order. Threads compute up to ``ahead`` items in advance."""
     pool = ThreadPoolExecutor(workers)
     try:
         waiting: deque = deque()

@@ -1,4 +1,4 @@
-"""Whisper for one transcription: which weights and back-end, and the words' source."""
+"""Settings of a transcription: weights, back-end, and the source of the transcripts."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from serctl.encoders.recognisers.base import Recognised, Recogniser
 
 WHISPER_WINDOW = "30s"
-"""Window rule that only Whisper's encoders have."""
+"""Window rule of Whisper's encoders."""
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """What is settled before any weights are loaded.
+    """Settings of a transcription, known before weights are loaded.
 
     Attributes:
-        identity: Of the encoder, and so of its frames.
+        identity: Identity of the encoder and its frames.
         checkpoint: Folder of the weights.
         backend: ``transformers`` or ``faster-whisper``.
-        options: As given.
+        options: Given options.
     """
 
     identity: EncoderIdentity
@@ -45,17 +45,17 @@ class Recognition:
 
     @property
     def name(self) -> str:
-        """Of the model."""
+        """Name of the model."""
         return self.identity.encoder
 
     @property
     def revision(self) -> str:
-        """The first twelve hex digits of the weights' commit or hash."""
+        """First twelve hex digits of the weights' commit or hash."""
         return self.identity.revision.removeprefix("sha256:")[:12]
 
     @property
     def source(self) -> str:
-        """All that changes the words, short enough to read; goes into the keys of text features.
+        """All settings that change transcripts, as readable text for the keys of text features.
 
         Example: ``whisper-tiny;d6dc76b954ed;faster-whisper;en;float32;seed=0``.
         """
@@ -64,16 +64,16 @@ class Recognition:
 
     @property
     def key(self) -> FeatureKey:
-        """Of the frames: the one that `serctl extract` makes with the same weights and layer."""
+        """Feature key of the frames, that of `serctl extract` with the same weights and layer."""
         storage = self.options.storage
         return FeatureKey(**asdict(self.identity), source=AudioInputs.source, storage=storage)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is noted beside the words."""
+        """Return the record of these settings for the JSON file of the transcripts."""
         return {"source": self.source, "backend": self.backend, "model": asdict(self.identity)}
 
     def load(self, cache: Path, device: "torch.device", workers: int) -> "Recogniser":
-        """Load encoder and decoder for so many threads; ``cache`` keeps a converted checkpoint."""
+        """Load encoder and decoder for ``workers`` threads. ``cache`` keeps a converted model."""
         from serctl.encoders.recognisers.load import load_recogniser
 
         return load_recogniser(
@@ -93,7 +93,7 @@ def settle_recognition(workspace: "Workspace", options: TranscribeOptions) -> Re
 
     Raises:
         UsageError: The model is not a Whisper, or its tokenizer has no such language.
-        WeightsError: Its weights are not at hand.
+        WeightsError: The weights are missing.
         ConfigError: The back-end is not installed.
     """
     identity = identify_encoder(
@@ -105,8 +105,8 @@ def settle_recognition(workspace: "Workspace", options: TranscribeOptions) -> Re
     )
     if identity.window != WHISPER_WINDOW:
         raise UsageError(
-            f"'{options.model}' is not a Whisper, and only Whisper finds words. "
-            f"Take whisper-large-v3, whisper-tiny or any Whisper of the hub."
+            f"The model is '{options.model}', expected a Whisper model. "
+            f"Use whisper-large-v3, whisper-tiny or any Whisper model of the hub."
         )
     spec = get_spec(options.model, workspace.weights)
     checkpoint = resolve_weights(spec, options.weights, workspace.weights).path
@@ -115,17 +115,17 @@ def settle_recognition(workspace: "Workspace", options: TranscribeOptions) -> Re
 
 
 def _check_language(language: str, name: str, checkpoint: Path) -> None:
-    """Refuse a slip before the network is loaded, which knows whether it is English alone."""
+    """Check the language code before the network is loaded."""
     if language in ("auto", "en") or not (checkpoint / "tokenizer.json").is_file():
         return
-    # Late: the tokenizers' library is not needed for the defaults.
+    # Imported late: the defaults do not need the library of tokenizers.
     from serctl.encoders.recognisers.vocabulary import Vocabulary, check_language
 
     check_language(language, name, Vocabulary(checkpoint, multilingual=True).languages)
 
 
 def make_row(one: "Encoded[Utterance, Recognised]") -> Transcript:
-    """Return the row of the CSV for what was recognised."""
+    """Return the row of the CSV file for a recognised utterance."""
     words = one.made.words
     return Transcript(
         utterance_id=one.row.utterance_id,

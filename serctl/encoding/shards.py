@@ -1,7 +1,7 @@
 """Parts of the work on a manifest: ``--shard i/n``, or the task of a job array (``auto``).
 
-Slurm tells a task its index and the count, the first and the last index of its array. LSF tells the
-index and the last one. PBS tells the index alone.
+Slurm sets the index of a task, and the size, first and last index of its array. LSF sets the index
+and the last index. PBS sets only the index.
 """
 
 import os
@@ -12,18 +12,18 @@ from serctl.data.journal import WHOLE
 from serctl.errors import UsageError
 
 INDEXES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "PBS_ARRAYID", "LSB_JOBINDEX")
-"""Of a task in its array: Slurm, PBS Professional, Torque and LSF (where 0 is no array)."""
+"""Variables of a task's index: Slurm, PBS Professional, Torque and LSF (0 means no array)."""
 SHARD = re.compile(r"(?P<part>[0-9]+|auto)(/(?P<parts>[0-9]+))?")
 
 
 def parse_shard(shard: str, environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
-    """Return i and n of ``i/n``, ``auto`` or ``auto/n``; 1 and 1 of ''.
+    """Return i and n of ``i/n``, ``auto`` or ``auto/n``; 1 and 1 for ''.
 
-    ``auto`` is the place of this task in its job array. ``auto/n`` takes i from the task's index
-    alone, so that some tasks of an array from 1 to n can be submitted again.
+    ``auto`` is the position of this task in its job array. ``auto/n`` takes i only from the index
+    of the task, so that some tasks of an array from 1 to n can be submitted again.
 
     Raises:
-        UsageError: It is not of that form, or the environment does not tell the part.
+        UsageError: The value is malformed, or the environment does not define the part.
     """
     if not shard:
         return WHOLE
@@ -42,7 +42,7 @@ def parse_shard(shard: str, environment: Mapping[str, str] = os.environ) -> tupl
 
 
 def _refuse(shard: str, why: str = "") -> UsageError:
-    return UsageError(f"--shard {shard}: expected i/n with i from 1 to n, such as 2/8{why}.")
+    return UsageError(f"--shard is {shard}, expected i/n with i from 1 to n, such as 2/8{why}.")
 
 
 def _read_index(shard: str, environment: Mapping[str, str]) -> int:
@@ -52,20 +52,20 @@ def _read_index(shard: str, environment: Mapping[str, str]) -> int:
         if value.isdecimal() and (name, value) != ("LSB_JOBINDEX", "0"):
             return int(value)
     raise UsageError(
-        f"--shard {shard}: this is no task of a job array (none of {', '.join(INDEXES)} is set). "
-        f"Name the part, such as --shard 2/8."
+        f"--shard is {shard}, but this is not a task of a job array (none of {', '.join(INDEXES)} "
+        f"is set). Name the part, such as --shard 2/8."
     )
 
 
 def _read_place(shard: str, environment: Mapping[str, str]) -> tuple[int, int]:
-    """Return the place of this task in its array, from 1, and the number of tasks."""
+    """Return the position of this task in its array, from 1, and the number of tasks."""
     index = _read_index(shard, environment)
 
     def read(name: str) -> int:
         if not (value := environment.get(name, "")).isdecimal():
             raise UsageError(
-                f"--shard {shard}: the job array does not say how many tasks it has ({name} is "
-                f"not set). Say it in the job file: --shard auto/8 for an array from 1 to 8."
+                f"--shard is {shard}, but the number of tasks is unknown ({name} is not set). "
+                f"State it in the job file: --shard auto/8 for an array from 1 to 8."
             )
         return int(value)
 
@@ -74,7 +74,7 @@ def _read_place(shard: str, environment: Mapping[str, str]) -> tuple[int, int]:
     first, last, tasks = (read(f"SLURM_ARRAY_TASK_{name}") for name in ("MIN", "MAX", "COUNT"))
     if last - first + 1 != tasks:
         raise UsageError(
-            f"--shard {shard}: the array has {tasks} tasks between {first} and {last}, so the part "
-            f"of a task is not known. Say how many parts there are, such as --shard auto/{last}."
+            f"--shard is {shard}, but the array has {tasks} tasks between {first} and {last}, so "
+            f"the part is ambiguous. State the number of parts, such as --shard auto/{last}."
         )
     return index - first + 1, tasks

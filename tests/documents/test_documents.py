@@ -74,7 +74,7 @@ def test_a_run_keeps_every_value_and_gains_the_defaults_of_options_made_since(
 def test_another_version_is_refused_whatever_else_is_in_it(name: str, number: object) -> None:
     kind = KINDS[name]
     message = refuse(kind, {version_field(kind): number, "of": "the future"})
-    assert message.startswith(f"has {kind.noun} format {number!r}; this serctl reads 1.")
+    assert message.startswith(f"has {kind.noun} format {number!r}, but this serctl reads 1.")
 
 
 @pytest.mark.parametrize("kind", [RunConfig, RunSummary, StackerDocument])

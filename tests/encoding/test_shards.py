@@ -37,8 +37,8 @@ def test_a_part_is_named_or_the_place_of_a_task(
 @pytest.mark.parametrize(
     ("shard", "environment", "message"),
     [
-        ("auto", {}, "no task of a job array"),
-        ("auto", {"LSB_JOBINDEX": "0"}, "no task of a job array"),
+        ("auto", {}, "not a task of a job array"),
+        ("auto", {"LSB_JOBINDEX": "0"}, "not a task of a job array"),
         ("auto", {"PBS_ARRAY_INDEX": "3"}, "auto/8 for an array from 1 to 8"),
         ("auto", AGAIN, "2 tasks between 2 and 7"),
         ("auto/4", SLURM, r"expected i/n .* \(this is task 5\)"),

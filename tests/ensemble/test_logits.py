@@ -100,10 +100,10 @@ def test_softmax_agrees_with_scipy_even_for_large_logits() -> None:
         ([make("b", ids=("u1", "u2", "u4"))], r"'a' and 'b' hold different utterances: 2 .*u3, u4"),
         (
             [make("b", ids=("u1",), provenance=LogitsSidecar(options={"limit": 1}))],
-            "'b' is of a dry run .*serctl stack RUN",
+            "'b' is from a dry run .*serctl stack RUN",
         ),
         ([make("b", labels=("angry", "sad", "happy"))], "'b' has the labels angry, sad, happy"),
-        ([make("a")], "given twice: a"),
+        ([make("a")], "named twice: a"),
     ],
 )
 def test_what_cannot_be_joined_is_an_error(others, message) -> None:
@@ -158,7 +158,7 @@ def test_a_sidecar_that_does_not_fit_its_csv_is_an_error(tmp_path: Path) -> None
     first = path.with_suffix(".json").read_text()
     write_logits(path, make(values=np.eye(3)))
     path.with_suffix(".json").write_text(first)  # a writer killed between the two
-    with pytest.raises(LogitsError, match=r"is not the file that 'dev.json' was written for"):
+    with pytest.raises(LogitsError, match=r"differs from the file that 'dev.json' describes"):
         read_logits(path)
     path.with_suffix(".json").write_text('{"labels": ["sad", "angry", "neutral"]}')
     with pytest.raises(LogitsError, match="its sidecar has the labels sad, angry, neutral"):

@@ -53,9 +53,15 @@ def test_a_loaded_forest_is_equal_and_a_fold_alone_stays_alone(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (joined(names=("second", "first")), "base models first, second, in this order; got second"),
-        (joined(names=("first",)), "got first"),
-        (joined(labels=("sad", "angry", "neutral")), "labels angry, sad, neutral, in this order"),
+        (
+            joined(names=("second", "first")),
+            "base models are second, first, expected first, second",
+        ),
+        (joined(names=("first",)), "base models are first, expected"),
+        (
+            joined(labels=("sad", "angry", "neutral")),
+            "labels are sad, angry, neutral, expected angry, sad, neutral",
+        ),
     ],
 )
 def test_other_models_labels_or_orders_are_refused(other, message) -> None:
@@ -125,5 +131,5 @@ def test_a_folder_without_a_stacker_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="serctl stack"):
         load_stacker(tmp_path)
     (tmp_path / "stacker.json").write_text('{"serctl_stacker": 99}')
-    with pytest.raises(CheckpointError, match="has stacker format 99; this serctl reads 1"):
+    with pytest.raises(CheckpointError, match="has stacker format 99, but this serctl reads 1"):
         load_stacker(tmp_path)

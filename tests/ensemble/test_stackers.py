@@ -149,7 +149,7 @@ def test_unknown_kinds_and_folds_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'random-forest'"):
         make_stacker("random_forest", LABELS)
     for kind, fold in (("xgboost", 4), ("random-forest", 5)):
-        with pytest.raises(UsageError, match=f"--fold {fold}"):
+        with pytest.raises(UsageError, match=f"--fold is {fold}"):
             make_stacker(kind, LABELS, fold=fold)
 
 

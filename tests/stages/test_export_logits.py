@@ -133,7 +133,7 @@ def test_what_a_run_does_not_have_is_refused(project):
     with pytest.raises(UnknownNameError, match="Did you mean 'plain'"):
         export_logits(project, replace(EXPORT, run="plein"))
     (project.runs / "held" / "summary.json").rename(project.runs / "held" / "away")
-    with pytest.raises(CheckpointError, match="repeat its command"):
+    with pytest.raises(CheckpointError, match="Repeat its command"):
         export_logits(project, replace(EXPORT, run="held"))
     (project.runs / "held" / "away").rename(project.runs / "held" / "summary.json")
 

@@ -172,7 +172,7 @@ def test_parts_of_the_work_give_the_whole_bit_by_bit_and_list_their_own_failures
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "1/0"])
 def test_a_shard_that_is_no_part_is_refused(shard: str, project: Workspace) -> None:
-    with pytest.raises(UsageError, match=f"--shard {shard}: expected i/n"):
+    with pytest.raises(UsageError, match=f"--shard is {shard}, expected i/n"):
         extract(project, dataclasses.replace(WAVLM, shard=shard))
 
 
@@ -250,7 +250,7 @@ def test_what_stale_frames_are_told_to_run_makes_them_again(project: Workspace) 
     assert check() == (frozenset(), [])
     words = [Transcript(f"u{i}", "heard otherwise") for i in range(8)]
     write_transcripts(project.transcripts, words, {"source": "whisper-tiny"})
-    with pytest.raises(CacheError, match="Take those words back with serctl transcribe, or"):
+    with pytest.raises(CacheError, match="Restore them with serctl transcribe, or"):
         check()
 
 

@@ -48,7 +48,7 @@ def test_nothing_evaluated_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="is the evaluation itself"):
         report(workspace, ReportOptions(output=str(path)))
     path.write_text("[]")
-    with pytest.raises(ReportError, match=r"is no evaluation.*Run: serctl evaluate"):
+    with pytest.raises(ReportError, match=r"is not a valid evaluation.*Run: serctl evaluate"):
         report(workspace, ReportOptions(name=str(path)))
     with pytest.raises(ReportError, match=r"No evaluation in .* Run: serctl evaluate"):
         report(workspace, ReportOptions())

@@ -327,7 +327,7 @@ def test_descriptors_are_standardised_over_real_training_frames(project):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        (replace(TINY, speech=(), text=()), UsageError, "Name at least one encoder"),
+        (replace(TINY, speech=(), text=()), UsageError, "No encoder given"),
         (replace(TINY, speech=("wavlm",)), MissingFeaturesError, "serctl extract --encoder wavlm"),
         (replace(TINY, speech=("minilm",)), UsageError, "--text minilm"),
         (replace(TINY, folds=3, heldout=True), UsageError, "exclude each other"),

@@ -297,7 +297,7 @@ def _plant(name: str, content: bytes) -> Callable[[dict[str, bytes]], object]:
         (_plant("networks/one/config.json", pickle.dumps(1, 2)[:2]), "Pickles can run code"),
         (lambda files: files.pop("README.md"), r"another size than listed: README\.md"),
         (lambda files: files.pop("bundle.json"), r"no bundle\.json"),
-        (_plant("bundle.json", b"[]"), "is no bundle"),
+        (_plant("bundle.json", b"[]"), "is not a valid bundle"),
     ],
 )
 def test_every_check_of_a_local_bundle_holds(
