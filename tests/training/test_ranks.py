@@ -13,7 +13,7 @@ from serctl.errors import SerctlError
 from serctl.stages.train import train
 from serctl.training.ranks import Ranks, bind_device
 
-ONE_GPU, OTHERS = "--device cuda:0 is one GPU", "4 processes on a machine of 2 GPUs"
+ONE_GPU, OTHERS = "--device cuda:0 is one GPU", "4 processes on a machine with 2 GPUs"
 
 
 def test_two_ranks_train_what_one_process_trains_and_rank_0_alone_prints(tmp_path: Path) -> None:
