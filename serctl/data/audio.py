@@ -186,7 +186,7 @@ def _read_blocks(
     """Yield samples ``(num_samples, num_channels)`` from ``first`` to before ``last``."""
     size = max(1, min(BLOCK // sound.channels, LONGEST * sound.samplerate))
     if first:
-        sound.seek(first)
+        _skip_samples(sound, first, size)
     position = first
     while last is None or position < last:
         wanted = size if last is None else min(size, last - position)
@@ -199,6 +199,17 @@ def _read_blocks(
                 f"Audio file '{name}' lasts longer than {LONGEST / 3600:g} h. Cut it into files."
             )
         yield block
+
+
+def _skip_samples(sound: "SoundFile", number: int, size: int) -> None:
+    """Go to a sample; in codecs that only go forward (GSM, G.721), by decoding up to it."""
+    import soundfile
+
+    try:
+        sound.seek(number)
+    except soundfile.LibsndfileError:
+        while number and len(block := sound.read(min(size, number), always_2d=True)):
+            number -= len(block)
 
 
 def _average(samples: NDArray[np.float32], name: object) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from serctl.cache.key import FeatureKey
 from serctl.encoders.base import Encoder
 from serctl.encoding.inputs import Content
 from serctl.encoding.pipeline import Encoded, measure_sizes, plan_rows, run_batches
-from serctl.errors import SerctlError
+from serctl.errors import SerctlError, TranscriptsError
 from serctl.runtime import split_threads
 from serctl.system.encoders import Encoders, makes
 from serctl.system.utterances import LoadedAudio, LoadedText, LoadedUtterance
@@ -39,9 +39,14 @@ def encode_utterances(
         keys: Keys of the frames to compute; None computes all that the networks read.
     """
     with split_threads(device) if len(utterances) > 1 else nullcontext(1) as workers:
+        without = [one for one in utterances if one.text is None]
         if encoders.find_words:
-            without = [one for one in utterances if one.text is None]
             _recognise(without, encoders, batch_seconds, workers)
+        elif any(key.modality == "text" for key in encoders.keys):
+            for one in without:
+                one.error = TranscriptsError(
+                    f"'{one.utterance_id}' has no text, and no recogniser is loaded. Give its text."
+                )
         for digest, given in encoders.passes.items():
             wanted = [key for key in given if keys is None or key in keys]
             left = [

@@ -161,7 +161,8 @@ def settle_words(recogniser: RecogniserRecord | None, mapping: Mapping[str, Path
         raise TranscriptsError(
             "This system was trained on transcripts of the corpus. Give transcripts of these "
             "recordings: serctl predict AUDIO --model NAME --transcripts words.csv "
-            "(columns utterance_id,text), or name a recogniser: --recogniser whisper-large-v3"
+            "(columns utterance_id,text), or name a recogniser: --recogniser whisper-large-v3. In "
+            "Python: serctl.load(NAME, words=False).predict(AUDIO, text=TRANSCRIPT)"
         )
     settings = {name: value for name, value in recogniser.settings.items() if value is not None}
     settings["backend"] = recogniser.backend

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
+from os import PathLike
 from typing import TypeVar
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from serctl.data.audio import SAMPLE_RATE
 from serctl.data.segments import cut_at_pauses
-from serctl.errors import AudioError, SerctlError, UsageError
+from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError
 from serctl.options import PredictOptions
 from serctl.system.sound import Audio, load_sound, name_sound
 from serctl.system.utterances import LoadedUtterance
@@ -32,12 +33,39 @@ def load_each(
     texts: Iterable[str | None] | None,
     speakers: Iterable[str] | None,
 ) -> Iterator[LoadedUtterance]:
-    """Yield utterances in memory, read one at a time; see `Predictor.predict_batch`."""
+    """Yield utterances in memory, read one at a time; see `Predictor.predict_batch`.
+
+    Raises:
+        UsageError: One of the lists is a single text or no list, or their lengths differ.
+    """
+    lists = {"audio": audio, "texts": texts, "speakers": speakers}
+    for name, given in lists.items():
+        if given is None and name != "audio":
+            continue
+        if isinstance(given, str | bytes | PathLike) or not isinstance(given, Iterable):
+            raise UsageError(
+                f"'{name}' is {given!r:.80}, expected a list. For one recording: predict()"
+            )
     for (one, text), speaker in _align(_align(audio, texts, "texts"), speakers, "speakers"):
         # load_utterance calls the function before the next turn of the loop.
         utterance = load_utterance(name_sound(one), lambda: load_sound(one, sample_rate))  # noqa: B023
         utterance.text, utterance.speaker = text, speaker or ""
+        utterance.error = utterance.error or _find_text_error(text, utterance.utterance_id)
         yield utterance
+
+
+def _find_text_error(text: object, name: str) -> TranscriptsError | None:
+    """Return why a transcript cannot be encoded: it is no str, such as the NaN of an empty cell."""
+    try:
+        if text is not None:
+            str.encode(text)  # type: ignore[arg-type]
+    except (TypeError, UnicodeEncodeError):
+        shown = f"{text!r:.40} ({type(text).__name__})"
+        return TranscriptsError(
+            f"The text of '{name}' is {shown}, expected a str of Unicode characters, or None if it "
+            f"is unknown."
+        )
+    return None
 
 
 def cut_speech(name: str, waveform: NDArray[np.float32], longest: float) -> list[LoadedUtterance]:

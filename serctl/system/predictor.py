@@ -175,9 +175,11 @@ class Predictor:
         Args:
             audio: See `predict`.
             sample_rate: Sampling rate of an array in Hz.
-            longest: Maximum seconds of a segment; None uses the options'.
+            longest: Maximum seconds of a segment, at least 1; None uses the options'.
         """
-        longest = longest or self.options.segment_seconds
+        longest = self.options.segment_seconds if longest is None else longest
+        if not longest >= 1:
+            raise UsageError(f"longest is {longest}, expected seconds, at least 1.")
         segments = cut_speech(name_sound(audio), load_sound(audio, sample_rate), longest)
         found = self.predict_utterances(segments)
         for one in found:
@@ -287,6 +289,8 @@ def load(
     abstain_below: float = 0.0,
     weights: Mapping[str, str | Path] | None = None,
     one_at_a_time: bool = False,
+    recogniser: str = "",
+    words: bool = True,
 ) -> Predictor:
     """Load a bundle, or a stacker or run of a project, ready for new audio.
 
@@ -300,6 +304,8 @@ def load(
         abstain_below: Return no emotion if the highest probability is lower.
         weights: Encoder name to checkpoint folder.
         one_at_a_time: Hold one encoder in memory, and load each again for every call.
+        recogniser: Whisper that transcribes, instead of the one that the system was trained with.
+        words: Whether to transcribe; False if every recording comes with its ``text``.
 
     Raises:
         SerctlError: The model is missing or damaged, or weights of its encoders are missing.
@@ -310,6 +316,8 @@ def load(
         'happy'
     """
     workspace = find_workspace(project)
+    if not isinstance(weights, Mapping | None):
+        raise UsageError(f"weights is {weights!r:.80}, expected a dict of encoder to folder.")
     options = PredictOptions(
         model=str(model),
         device=device,
@@ -317,9 +325,10 @@ def load(
         abstain_below=abstain_below,
         weights=tuple(f"{name}={path}" for name, path in (weights or {}).items()),
         one_at_a_time=one_at_a_time,
+        recogniser=recogniser,
     )
     parts = find_parts(options.model, workspace)
-    return Predictor(parts, options, workspace.weights if workspace else None)
+    return Predictor(parts, options, workspace.weights if workspace else None, words=words)
 
 
 def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:

@@ -4,6 +4,7 @@ Arrays are checked: the type defines the scale, the shape defines the channels, 
 rate is required.
 """
 
+from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
 from typing import IO
@@ -11,7 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from serctl.data.audio import decode_audio, read_audio, to_mono_16k
+from serctl.data.audio import LONGEST, decode_audio, read_audio, to_mono_16k
 from serctl.errors import AudioError, UsageError
 
 Audio = str | PathLike[str] | bytes | IO[bytes] | ArrayLike
@@ -20,6 +21,8 @@ num_channels)`` or ``(num_channels, num_samples)``: floats in [-1, 1] or integer
 bits."""
 
 MOST_CHANNELS = 32
+RATES = 1_000, 1_000_000
+"""Lowest and highest sampling rate in Hz; a lower one was given in kHz."""
 LOUDEST = 8.0
 """Maximum of float samples. Larger values are unscaled integers; decoders overshoot 1 slightly."""
 SCALES = {"uint8": 128.0, "int16": 32768.0, "int32": 2147483648.0}
@@ -35,7 +38,7 @@ def load_sound(audio: Audio, sample_rate: int | None) -> NDArray[np.float32]:
 
     Raises:
         AudioError: The audio cannot be decoded, or the array has a wrong type or shape.
-        UsageError: An array has no sampling rate.
+        UsageError: An array has no sampling rate, or one that no recording has.
     """
     if isinstance(audio, str | PathLike):
         return read_audio(Path(audio))
@@ -45,12 +48,28 @@ def load_sound(audio: Audio, sample_rate: int | None) -> NDArray[np.float32]:
         content = read()
         if not isinstance(content, bytes):
             raise AudioError(f"'{name_sound(audio)}' is open as text. Open it with mode 'rb'.")
+        if not content:
+            raise AudioError(f"'{name_sound(audio) or 'file'}' is at its end. Call seek(0) first.")
         return decode_audio(content, name_sound(audio) or "file")
-    if not sample_rate or sample_rate < 0:
+    if not isinstance(sample_rate, Real) or not RATES[0] <= sample_rate <= RATES[1]:
         raise UsageError(
-            f"sample_rate is {sample_rate}, expected Hz for an array, such as sample_rate=48000."
+            f"sample_rate is {sample_rate!r}, expected {RATES[0]:,} to {RATES[1]:,} Hz for an "
+            f"array, such as sample_rate=48000."
         )
-    return to_mono_16k(scale_samples(order_channels(np.asarray(audio))), sample_rate, "array")
+    samples = order_channels(_to_array(audio))
+    if len(samples) > LONGEST * sample_rate:
+        raise AudioError(f"An array of more than {LONGEST / 3600:g} h. Cut it into parts.")
+    return to_mono_16k(scale_samples(samples), sample_rate, "array")
+
+
+def _to_array(audio: ArrayLike) -> NDArray:
+    try:
+        return np.asarray(audio)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors with a gradient
+        raise AudioError(
+            f"A {type(audio).__name__} is no array of samples: {error} Expected a path, bytes, an "
+            f"open file or an array of numbers."
+        ) from error
 
 
 def name_sound(audio: Audio) -> str:

@@ -50,3 +50,14 @@ def test_real_whispers_are_not_silent(test_data: Path) -> None:
 def test_the_length_in_the_header_is_the_length_of_the_samples(test_data: Path) -> None:
     for path in sorted((test_data / "msp_podcast_layout" / "Audios").glob("*.wav")):
         assert measure_samples(path) == len(read_audio(path))
+
+
+@pytest.mark.parametrize(("ending", "subtype"), [("wav", "GSM610"), ("au", "G721_32")])
+def test_a_stretch_is_that_of_the_whole_where_the_codec_cannot_seek(
+    tmp_path: Path, ending: str, subtype: str
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 16_000 * 3)
+    path = tmp_path / f"a.{ending}"
+    soundfile.write(path, noise, 16_000, subtype=subtype)
+    whole = read_audio(path)
+    np.testing.assert_array_equal(read_audio(path, 1.0, 1.5), whole[16_000:24_000])

@@ -6,6 +6,7 @@ The project is 36 tones with words, on tiny checkpoints; `test_real_encoders.py`
 import csv
 import io
 import json
+import math
 import re
 import shutil
 import sys
@@ -175,6 +176,23 @@ def test_python_takes_files_arrays_and_batches(project: Workspace, tmp_path: Pat
         assert other.probabilities == pytest.approx(first.probabilities, abs=1e-3)
     with pytest.raises(UsageError, match="sample_rate=48000"):
         model.predict(samples)
+
+
+def test_python_refuses_what_is_no_list_and_no_text(project: Workspace) -> None:
+    path = str(read_manifest(project.manifest).utterances[0].path)
+    model = serctl.load("linear", project=project.root, device="cpu", words=False)
+    for given in ({"audio": path}, {"audio": [path], "texts": "a"}, {"audio": None}):
+        with pytest.raises(UsageError, match="expected a list"):
+            model.predict_batch(**given)
+    for text, shown in ((math.nan, r"nan \(float\)"), (b"a", r"b'a' \(bytes\)"), ("\ud800", "str")):
+        with pytest.raises(TranscriptsError, match=f"The text of '.*' is .*{shown}"):
+            model.predict(path, text=text)
+    with pytest.raises(TranscriptsError, match="has no text"):
+        model.predict(path)
+    with pytest.raises(UsageError, match="at least 1"):
+        model.predict_segments(path, longest=-1)
+    with pytest.raises(UsageError, match="expected a dict"):
+        serctl.load("linear", weights="a=b")  # type: ignore[arg-type]
 
 
 def test_python_skips_what_is_bad_and_reads_no_more_than_it_predicts(

@@ -1,11 +1,14 @@
 """Arrays, bytes and files in Python: the right waveform, or a refusal that names the mend."""
 
 import io
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,10 +56,25 @@ def test_paths_bytes_and_open_files_are_the_same_sound(tmp_path: Path) -> None:
         load_sound(text, None)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("rate", [None, 0, -1])
-def test_an_array_without_a_rate_is_refused(rate: int | None) -> None:
+@pytest.mark.parametrize(
+    "rate", [None, 0, -1, True, 16, 44.1, 10**9, math.nan, math.inf, "16000", [16_000]]
+)
+def test_an_array_without_a_rate_in_hertz_is_refused(rate: Any) -> None:
     with pytest.raises(UsageError, match="sample_rate=48000"):
         load_sound(WAVE, rate)
+
+
+def test_an_array_may_be_as_long_as_a_file() -> None:
+    samples = np.zeros((3 * 3600 * 1_000 + 1, 1), np.float16)
+    with pytest.raises(AudioError, match="more than 3 h"):
+        load_sound(samples, 1_000)
+
+
+def test_a_file_that_was_read_before_is_not_called_empty() -> None:
+    file = io.BytesIO(b"RIFF")
+    file.read()
+    with pytest.raises(AudioError, match=r"Call seek\(0\)"):
+        load_sound(file, None)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +88,9 @@ def test_an_array_without_a_rate_is_refused(rate: int | None) -> None:
         (["a", "b"], "type str"),
         (np.full(9, np.nan), "not finite"),
         ([], "no samples"),
+        ([[0.1, 0.2], [0.3]], "A list is no array"),
+        ((WAVE, RATE), "A tuple is no array"),
+        (torch.zeros(9, requires_grad=True), r"Use tensor.detach\(\)"),
     ],
 )
 def test_what_is_no_sound_is_refused(samples: object, told: str) -> None:
