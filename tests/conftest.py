@@ -28,6 +28,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked ``posix`` on Windows, and where `tests/without_posix` pretends it."""
+    from serctl.files import WINDOWS
+
+    for item in items:
+        if WINDOWS and (mark := item.get_closest_marker("posix")):
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_wait_for_the_disk() -> Iterator[None]:
     """Only a power cut tells the difference, and writers that are killed are other processes."""

@@ -6,6 +6,7 @@ The default suite runs a sample of the faults; `make test-slow` runs hundreds.
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from serctl.cache.locate import list_stores
 from serctl.cache.store import FeatureStore
 from serctl.config import open_workspace
 from serctl.data.manifest_file import read_manifest, write_manifest
+from serctl.files import WINDOWS
 
 PRELOAD = (
     "serctl.cli", "serctl.stages.train", "serctl.stages.extract", "serctl.stages.evaluate",
@@ -139,7 +141,7 @@ def read_state(root: Path) -> dict[str, Any]:
     state: dict[str, Any] = {}
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         name = path.relative_to(root).as_posix()
-        if name.startswith("cache/") or path.suffix == ".wav":
+        if name.startswith("cache/") or path.suffix == ".wav" or is_left_on_windows(path):
             continue
         state[name] = _read(path, str(root))
     for info in list_stores(open_workspace(root).cache):
@@ -180,8 +182,15 @@ def list_leftovers(root: Path) -> list[str]:
     return sorted(
         path.relative_to(root).as_posix()
         for path in root.rglob(".*")
-        if path.name not in usual and not path.name.endswith(".zarr.lock")
+        if path.name not in usual
+        and not path.name.endswith(".zarr.lock")
+        and not is_left_on_windows(path)
     )
+
+
+def is_left_on_windows(path: Path) -> bool:
+    """Whether it is the temporary of a killed process, which no other process has on Windows."""
+    return WINDOWS and bool(re.fullmatch(r"\..*\.\d+\.(tmp|new)", path.name))
 
 
 @dataclass(frozen=True)

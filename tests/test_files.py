@@ -106,6 +106,7 @@ def test_text_bytes_and_folders_are_written(
     assert names(tmp_path) == {"new", "bytes", "folder"}
 
 
+@pytest.mark.posix("Windows: a temporary file has the name of its process")
 def test_temporaries_of_killed_writers_are_used_again(tmp_path: Path) -> None:
     (tmp_path / ".f.tmp").write_text("longer than what follows")
     make(make(tmp_path / ".x.new", "half") / "inner", "half")
@@ -138,6 +139,7 @@ def test_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
     assert names(tmp_path) == {"f"}
 
 
+@pytest.mark.posix("Windows: each process writes a temporary folder of its own")
 def test_a_second_writer_of_a_folder_is_refused(tmp_path: Path) -> None:
     with (
         write_folder(tmp_path / "x") as new,

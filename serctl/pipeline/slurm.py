@@ -4,8 +4,8 @@ Every task runs ``serctl run RECIPE --only STAGE --shard auto/n`` and writes its
 next to the job file. Slurm is queried only for tasks in its queue.
 """
 
+import getpass
 import hashlib
-import os
 import shlex
 import subprocess
 import sys
@@ -236,7 +236,7 @@ def list_queued() -> set[str]:
     Raises:
         SerctlError: Slurm is not installed or does not respond.
     """
-    user = os.environ.get("USER", str(os.getuid()))
+    user = getpass.getuser()
     lines = _call(["squeue", "--noheader", "--array", "--format=%F_%K %r", "-u", user]).splitlines()
     tasks = [line.split(maxsplit=1) for line in lines]
     # Slurm still lists tasks that it will cancel because a task before them failed.

@@ -21,11 +21,12 @@ from serctl.runtime import seed_everything
 from serctl.training.dataset import UtteranceSet, measure_frames
 from serctl.training.diagnosis import diagnose
 from serctl.training.inference import infer
-from serctl.training.loop import Phase, Trainer, TrainState
+from serctl.training.loop import Phase, Trainer
 from serctl.training.objective import Objective
 from serctl.training.ranks import Ranks
 from serctl.training.sampler import Balance, Sampler
 from serctl.training.speakers import Moments, stack_moments
+from serctl.training.state import TrainState
 
 BALANCES: dict[str, Balance] = {
     "on": "exact",

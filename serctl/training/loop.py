@@ -10,27 +10,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from serctl.documents.run import EpochRecord
-from serctl.errors import CheckpointError
 from serctl.interrupt import stop_requests
 from serctl.models.fusion import FusionModel
 from serctl.models.mixup import draw_mixup
 from serctl.options import TrainOptions
-from serctl.training.checkpoint import (
-    load_tensors,
-    pack_training,
-    save_tensors,
-    unpack_training,
-)
+from serctl.training.checkpoint import load_tensors, pack_training, save_tensors, unpack_training
 from serctl.training.dataset import UtteranceSet
 from serctl.training.diagnosis import diagnose
 from serctl.training.inference import autocast
@@ -39,6 +32,7 @@ from serctl.training.objective import Denominators, Objective, Targets
 from serctl.training.ranks import Ranks
 from serctl.training.run_folder import MODEL, STATE
 from serctl.training.sampler import Sampler, split_batch
+from serctl.training.state import TrainState
 
 SAVE_SECONDS = 600.0
 """Seconds between saves within a long epoch."""
@@ -56,44 +50,6 @@ class Phase:
     learning_rate: float
     sampler: Sampler
     objective: Objective
-
-
-@dataclass
-class TrainState:
-    """State of a training: phase, epoch, step, history and best epoch."""
-
-    phase: int = 0
-    epoch: int = 0
-    step: int = 0
-    loss: float = 0.0
-    drawn: int = 0
-    seconds: float = 0.0
-    loading: float = 0.0
-    reading: float = 0.0
-    best: float = -math.inf
-    best_epoch: int = 0
-    scaler: dict[str, Any] = field(default_factory=dict)
-    history: list[EpochRecord] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        records = [record.to_dict() for record in self.history]
-        return asdict(replace(self, history=[])) | {"history": records}
-
-    @classmethod
-    def of(cls, document: object, source: Path) -> "TrainState":
-        """Return the state that `to_dict` wrote.
-
-        Raises:
-            CheckpointError: Another version of serctl wrote it.
-        """
-        if not isinstance(document, dict) or set(document) != {one.name for one in fields(cls)}:
-            raise CheckpointError(
-                f"'{source}' is a training of another serctl. Start it anew with: "
-                f"serctl train --overwrite"
-            )
-        records = [EpochRecord(**record) for record in document.pop("history")]
-        return cls(**document, history=records)
 
 
 @dataclass

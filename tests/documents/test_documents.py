@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serctl.cache.header import StoreHeader, group_document, parse_header
+from serctl.data.transcripts import TranscriptsSidecar
 from serctl.document import Document, version_field
 from serctl.documents.bundle import BundleDocument
 from serctl.documents.logits import LogitsSidecar
@@ -25,6 +27,8 @@ KINDS: dict[str, type[Document]] = {
     "stacker_average.json": StackerDocument,
     "bundle.json": BundleDocument,
     "report.json": Report,
+    "header.json": StoreHeader,
+    "transcripts.json": TranscriptsSidecar,
 }
 VERSIONED = [name for name, kind in KINDS.items() if version_field(kind)]
 
@@ -48,6 +52,19 @@ def load(name: str) -> dict:
 def test_what_is_read_and_written_again_has_the_same_bytes(tmp_path: Path, name: str) -> None:
     KINDS[name].read(FILES / name).write(tmp_path / name)
     assert (tmp_path / name).read_bytes() == (FILES / name).read_bytes()
+
+
+def test_the_header_of_a_store_keeps_its_bytes_and_checksum() -> None:
+    content = (FILES / "store_zarr.json").read_bytes()
+    header = parse_header(content, "x")
+    assert (header.dim, header.frame_rate, header.key.storage) == (384, 50.0, "float16")
+    assert group_document(header) == content
+
+
+def test_a_field_that_the_key_of_a_store_does_not_have_is_refused() -> None:
+    header = load("header.json")
+    message = refuse(StoreHeader, header | {"key": header["key"] | {"stride": 2}})
+    assert message.startswith("has the unknown field 'key.stride'.")
 
 
 def test_a_stackers_sidecar_keeps_every_value(tmp_path: Path) -> None:

@@ -194,5 +194,5 @@ def test_the_command_line_takes_several_layers(project: Workspace) -> None:
     command = ["extract", "--encoder", "wavlm", "--layer", "1", "--layer", "3"]
     done = CliRunner().invoke(app, [*command, "--device", "cpu", "-C", str(project.root)])
     assert done.exit_code == 0, done.output
-    assert "36 already present" in done.stdout
+    assert "36 already cached" in done.stdout
     assert "--speech wavlm-large@1+3" in done.stderr
