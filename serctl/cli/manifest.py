@@ -34,6 +34,7 @@ def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt
     lines += [f"{', '.join(names)}: the same audio" for names in result.duplicates]
     if len(lines) > SHOWN:
         lines[SHOWN:] = [f"... and {len(lines) - SHOWN} more: --json lists all."]
+    lines += result.notes
     lines.append(
         f"{result.num_utterances} utterances: {len(result.problems)} unusable, {len(result.leaks)} "
         f"groups of equal audio across splits, {len(result.duplicates)} within a split."

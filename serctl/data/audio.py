@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.audio_file import open_audio, recognise
+from serctl.data.downmix import Downmix, Report
 from serctl.errors import AudioError
 
 if TYPE_CHECKING:
@@ -28,13 +29,16 @@ SLACK = 0.1
 """Seconds by which the end of a segment may lie behind the end of its file: rounded times."""
 
 
-def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> NDArray[np.float32]:
+def read_audio(
+    path: Path, start: float = 0.0, end: float | None = None, *, report: Report | None = None
+) -> NDArray[np.float32]:
     """Decode a file or a stretch of it, average the channels and resample to 16 kHz.
 
     Args:
         path: A file of any rate, width and channel count that libsndfile reads.
         start: Seconds; where the stretch begins.
         end: Seconds; None: the end of the file.
+        report: Receives the problem, if the mean of the channels mixes talkers or loses sound.
 
     Returns:
         Samples ``(num_samples,)`` in about [-1, 1], without any loudness normalisation.
@@ -44,29 +48,29 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> NDAr
             than `LONGEST`, or ends before the stretch does.
     """
     with open_audio(path) as file:
-        return decode_audio(file, path, start, end)
+        return decode_audio(file, path, start, end, report=report)
 
 
 def decode_audio(
-    source: bytes | BinaryIO, name: Path | str, start: float = 0.0, end: float | None = None
+    source: bytes | BinaryIO,
+    name: Path | str,
+    start: float = 0.0,
+    end: float | None = None,
+    *,
+    report: Report | None = None,
 ) -> NDArray[np.float32]:
     """Decode the bytes of an audio file, or an open one; see `read_audio`."""
-    heard = False  # on any channel
-
-    def listen(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-        nonlocal heard
-        for block in blocks:
-            heard = heard or bool(block.any())
-            yield block
-
     with _open_sound(source, name) as sound:
         first, last = _find_stretch(sound, name, start, end)
-        blocks = listen(_read_blocks(sound, name, first, last))
+        channels = Downmix(sound.samplerate, sound.channels)
+        blocks = channels.listen(_read_blocks(sound, name, first, last))
         parts = list(_resample_blocks(blocks, sound.samplerate, name))
     if not any(map(len, parts)):
         raise AudioError(f"Audio file '{name}' holds no samples.")
     if not any(part.any() for part in parts):
-        _refuse_silence(name, heard)
+        _refuse_silence(name, channels.heard)
+    if report and (problem := channels.find_problem()):
+        report(str(name), problem)
     return np.concatenate(parts)
 
 
@@ -79,7 +83,9 @@ def _refuse_silence(name: object, heard: bool) -> NoReturn:
     raise AudioError(f"Audio '{name}' is digitally silent: every sample is zero.")
 
 
-def to_mono_16k(samples: NDArray[np.float32], rate: int, name: object) -> NDArray[np.float32]:
+def to_mono_16k(
+    samples: NDArray[np.float32], rate: int, name: object, report: Report | None = None
+) -> NDArray[np.float32]:
     """Average channels ``(num_samples, num_channels)``, resample and check.
 
     Quiet is not silent: only audio whose every sample is zero is refused (RAVDESS holds real
@@ -90,6 +96,11 @@ def to_mono_16k(samples: NDArray[np.float32], rate: int, name: object) -> NDArra
     mono = _average(samples, name)
     if not mono.any():
         _refuse_silence(name, bool(samples.any()))
+    if report:
+        channels = Downmix(rate, samples.shape[1])
+        channels.measure(samples)
+        if problem := channels.find_problem():
+            report(str(name), problem)
     if rate != SAMPLE_RATE:
         import soxr
 

@@ -9,25 +9,29 @@ from numpy.typing import NDArray
 
 from serctl.data.audio import decode_audio, to_mono_16k
 from serctl.data.audio_file import read_bytes
+from serctl.data.downmix import Report
 from serctl.errors import AudioError
 
 Choice = Literal["mix", "split", "left", "right"]
 SIDES = ("left", "right")
 
 
-def read_channels(path: Path, choice: Choice) -> dict[str, NDArray[np.float32]]:
+def read_channels(
+    path: Path, choice: Choice, report: Report | None = None
+) -> dict[str, NDArray[np.float32]]:
     """Return waveforms ``(num_samples,)``, 16 kHz, by the name of their channel.
 
     ``mix`` averages all channels and names the result ''. ``split`` gives every channel: ``left``
     and ``right`` of two, numbers from 1 of more. A channel without any sound is left out.
+    ``report`` hears what the mean does not do justice to.
 
     Raises:
         AudioError: The file cannot be read, or does not have the channel.
     """
     content = read_bytes(path)
-    mixed = decode_audio(content, path)  # also tells what is wrong with a file
     if choice == "mix":
-        return {"": mixed}
+        return {"": decode_audio(content, path, report=report)}
+    decode_audio(content, path)  # tells what is wrong with a file
     import soundfile
 
     samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)

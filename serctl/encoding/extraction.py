@@ -149,7 +149,7 @@ class Extraction:
             failures=failures | unread,
             windowed=encoder.windowed - windowed,
             seconds=time.monotonic() - started,
-            notes=encoder.notes,
+            notes=(*encoder.notes, *self.inputs.notes),
         )
 
     def _load(self, device: Any, *, keep: bool) -> Encoder:

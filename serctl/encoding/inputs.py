@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from serctl.cache.sources import SourceHasher, hash_bytes
 from serctl.data.audio import decode_audio, measure_samples, read_audio
 from serctl.data.audio_file import mark_file, read_bytes
+from serctl.data.downmix import KEEP_CHANNEL, DownmixReport
 from serctl.data.manifest import Utterance
 from serctl.data.transcripts import read_transcripts
 from serctl.encoders.base import Encoder
@@ -60,9 +61,13 @@ class Inputs(Content[Utterance], Protocol):
 
     Attributes:
         source: Source in the feature key.
+        notes: Notes for the user on what was read.
     """
 
     source: str
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def hash_of(self, utterance: Utterance) -> str:
         """Return the hash of the utterance's current source.
@@ -80,6 +85,12 @@ class AudioInputs:
 
     def __init__(self, hasher: SourceHasher) -> None:
         self._hasher = hasher
+        self._report = DownmixReport()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line for each problem that the mean of the channels has."""
+        return self._report.list_notes(KEEP_CHANNEL)
 
     def hash_of(self, utterance: Utterance) -> str:
         """Return the hash of file and stretch. Only a changed file is read again."""
@@ -103,9 +114,10 @@ class AudioInputs:
         """
         if not row.is_segment and mark_file(row.path)[0] <= WHOLE:
             content = read_bytes(row.path)
-            return Reading(decode_audio(content, row.path), hash_bytes(content))
+            samples = decode_audio(content, row.path, report=self._report)
+            return Reading(samples, hash_bytes(content))
         before = mark_file(row.path)
-        samples = read_audio(row.path, row.start, row.end)
+        samples = read_audio(row.path, row.start, row.end, report=self._report)
         source = self.hash_of(row)
         if mark_file(row.path) != before:
             raise AudioError(
@@ -127,6 +139,7 @@ class TextInputs:
 
     def __init__(self, path: Path) -> None:
         transcripts = read_transcripts(path)
+        self.notes = ()
         self.source = f"text:{transcripts.source};strip"
         self._texts = transcripts.texts
 

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 from serctl.data.audio import SAMPLE_RATE, measure_samples, read_audio
 from serctl.data.corpora.table import read_table
+from serctl.data.downmix import KEEP_CHANNEL, DownmixReport, Report
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import check_manifest, read_manifest, write_manifest
 from serctl.data.splits import assign_splits, split_by_fold
@@ -30,12 +32,16 @@ class AudioProblem:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Result of `check_audio`: unusable audio, and ids of utterances with the same samples."""
+    """Result of `check_audio`: unusable audio, and ids of utterances with the same samples.
+
+    ``notes`` report how the manifest was read and recordings that lose by the mean of channels.
+    """
 
     num_utterances: int
     problems: tuple[AudioProblem, ...]
     leaks: tuple[tuple[str, ...], ...]
     duplicates: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -76,11 +82,13 @@ def check_audio(manifest: Manifest | Path | str, *, progress: Progress = silent)
     rows = _open(manifest).utterances
     found: dict[str, list[Utterance]] = {}
     problems = []
+    report = DownmixReport()
     with (
         progress.task("check audio", len(rows), "utterances") as advance,
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
-        for row, (digest, problem) in zip(rows, pool.map(_digest, rows), strict=True):
+        digests = pool.map(partial(_digest, report), rows)
+        for row, (digest, problem) in zip(rows, digests, strict=True):
             if problem:
                 problems.append(AudioProblem(row.utterance_id, row.split, problem))
             else:
@@ -93,13 +101,14 @@ def check_audio(manifest: Manifest | Path | str, *, progress: Progress = silent)
         problems=tuple(problems),
         leaks=_ids(leaks),
         duplicates=_ids(group for group in groups if group not in leaks),
+        notes=report.list_notes(KEEP_CHANNEL),
     )
 
 
-def _digest(row: Utterance) -> tuple[str, str]:
+def _digest(report: Report, row: Utterance) -> tuple[str, str]:
     """Return a hash of the samples and '', or '' and the problem."""
     try:
-        samples = read_audio(row.path, row.start, row.end)
+        samples = read_audio(row.path, row.start, row.end, report=report)
         return hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest(), ""
     except AudioError as error:
         return "", str(error)

@@ -10,6 +10,7 @@ import numpy as np
 
 from serctl.config import Workspace
 from serctl.data.audio import SAMPLE_RATE, read_audio
+from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport
 from serctl.data.recordings import find_recordings
 from serctl.data.transcripts import read_rows
 from serctl.encoding.failures import capture
@@ -113,7 +114,7 @@ def predict(
         audio_seconds=sum(found.end - found.start for found in predictions),
         loading_seconds=loaded - started,
         seconds=time.monotonic() - loaded,
-        notes=predictor.notes,
+        notes=(*predictor.notes, *recordings.report.list_notes(PREDICT_CHANNELS)),
     )
 
 
@@ -122,6 +123,7 @@ class _Recordings:
 
     Attributes:
         cut: Files that were cut into segments.
+        report: The recordings that the mean of their channels does not do justice to.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class _Recordings:
                 "predicted without. If recordings share a speaker: --speaker-per folder"
             )
         self.cut = 0
+        self.report = DownmixReport()
 
     def read(self, paths: Sequence[Path]) -> Iterator[LoadedUtterance]:
         """Yield the utterances of all files in order. An unreadable file yields an error."""
@@ -160,7 +163,7 @@ class _Recordings:
 
     def _open(self, path: Path) -> list[LoadedUtterance]:
         """Read one file. Given transcripts belong to whole files, so these are not cut."""
-        waveform = read_audio(path)
+        waveform = read_audio(path, report=self.report)
         if self._words is not None:
             if path.stem not in self._words:
                 raise TranscriptsError(

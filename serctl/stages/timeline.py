@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serctl.config import Workspace
 from serctl.data.channels import read_channels
+from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport, Report
 from serctl.data.recordings import find_recordings
 from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
@@ -90,23 +91,25 @@ def predict_timelines(
     started = time.monotonic()
     found: list[RecordingTimelines] = []
     failures: list[tuple[str, str]] = []
+    report = DownmixReport()
     with progress.task(f"predict with {parts.name}", len(paths)) as advance:
         for path in paths:
             try:
-                found.append(predict_recording(predictor, path, options))
+                found.append(predict_recording(predictor, path, options, report))
             except SerctlError as error:
                 if not options.skip_bad:
                     raise
                 failures.append((str(path), str(error)))
             advance()
     seconds = time.monotonic() - started
-    return TimelinesResult(parts.name, tuple(found), tuple(failures), seconds, predictor.notes)
+    notes = (*predictor.notes, *report.list_notes(PREDICT_CHANNELS))
+    return TimelinesResult(parts.name, tuple(found), tuple(failures), seconds, notes)
 
 
 def predict_recording(
-    predictor: Predictor, path: Path, options: PredictOptions
+    predictor: Predictor, path: Path, options: PredictOptions, report: Report
 ) -> RecordingTimelines:
-    """Predict one recording over time.
+    """Predict one recording over time; ``report`` hears what the mean of its channels loses.
 
     Raises:
         SerctlError: The file cannot be read, or does not have the channels.
@@ -114,7 +117,7 @@ def predict_recording(
     settings = TimelineSettings(
         options.every, options.window, options.smooth, options.shortest, options.windows_alone
     )
-    channels = read_channels(path, options.channels)
+    channels = read_channels(path, options.channels, report)
     timelines = tuple(
         predict_timeline(predictor, waveform, settings, name=str(path), channel=name)
         for name, waveform in channels.items()

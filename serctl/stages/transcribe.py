@@ -199,6 +199,7 @@ class _Transcription:
         # If two parts end at the same time, the second one sees the results of both.
         with hold(self.workspace.transcripts, wait=True):
             result = self._write(manifest, rows, result)
+        result = dataclasses.replace(result, notes=(*result.notes, *self.inputs.notes))
         own = [done[row.utterance_id] for row in seen if row.utterance_id in done]
         return _summarise(result, own, len(self.failures), listed)
 

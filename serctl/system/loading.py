@@ -1,6 +1,7 @@
 """Recordings that a caller gives, loaded as utterances with their texts and speakers."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import zip_longest
 from os import PathLike
 from typing import TypeVar
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.audio import SAMPLE_RATE
+from serctl.data.downmix import Report
 from serctl.data.segments import cut_at_pauses
 from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError
 from serctl.options import PredictOptions
@@ -32,6 +34,7 @@ def load_each(
     sample_rate: int | None,
     texts: Iterable[str | None] | None,
     speakers: Iterable[str] | None,
+    report: Report,
 ) -> Iterator[LoadedUtterance]:
     """Yield utterances in memory, read one at a time; see `Predictor.predict_batch`.
 
@@ -47,8 +50,8 @@ def load_each(
                 f"'{name}' is {given!r:.80}, expected a list. For one recording: predict()"
             )
     for (one, text), speaker in _align(_align(audio, texts, "texts"), speakers, "speakers"):
-        # load_utterance calls the function before the next turn of the loop.
-        utterance = load_utterance(name_sound(one), lambda: load_sound(one, sample_rate))  # noqa: B023
+        read = partial(load_sound, one, sample_rate, report)
+        utterance = load_utterance(name_sound(one), read)
         utterance.text, utterance.speaker = text, speaker or ""
         utterance.error = utterance.error or _find_text_error(text, utterance.utterance_id)
         yield utterance

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from serctl.cache.key import FeatureKey
 from serctl.config import find_workspace
 from serctl.data.audio import SAMPLE_RATE
+from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport
 from serctl.documents.bundle import RecogniserRecord
 from serctl.ensemble.calibration import check_prior, read_prior
 from serctl.ensemble.logits import Logits, softmax
@@ -59,6 +60,7 @@ class Predictor:
             parts = replace(parts, recogniser=chosen)
         self.parts, self.labels, self.options = parts, parts.labels, options
         self._own_notes: list[str] = []
+        self._downmixed = DownmixReport()
         self._calibration, self._prior = None, None
         if options.prior != "as-trained":
             check_prior(options.prior)
@@ -84,7 +86,9 @@ class Predictor:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user."""
-        return tuple(dict.fromkeys((*self.parts.notes, *self._encoders.notes, *self._own_notes)))
+        channels = self._downmixed.list_notes(PREDICT_CHANNELS)
+        own = (*self._own_notes, *channels)
+        return tuple(dict.fromkeys((*self.parts.notes, *self._encoders.notes, *own)))
 
     def note(self, text: str) -> None:
         """Add a note for the user."""
@@ -139,7 +143,7 @@ class Predictor:
             return list(
                 self.predict_each(audio, sample_rate=sample_rate, texts=texts, skip_bad=skip_bad)
             )
-        utterances = list(load_each(audio, sample_rate, texts, speakers))
+        utterances = list(load_each(audio, sample_rate, texts, speakers, self._downmixed))
         found = zip(utterances, self.predict_utterances(utterances), strict=True)
         return list(self._raise_errors(found, skip_bad))
 
@@ -155,7 +159,7 @@ class Predictor:
 
         See `predict_batch`. Only audio that is predicted together is read ahead.
         """
-        utterances = load_each(audio, sample_rate, texts, None)
+        utterances = load_each(audio, sample_rate, texts, None, self._downmixed)
         return self._raise_errors(self.predict_stream(utterances), skip_bad)
 
     def _raise_errors(
@@ -180,7 +184,8 @@ class Predictor:
         longest = self.options.segment_seconds if longest is None else longest
         if not longest >= 1:
             raise UsageError(f"longest is {longest}, expected seconds, at least 1.")
-        segments = cut_speech(name_sound(audio), load_sound(audio, sample_rate), longest)
+        waveform = load_sound(audio, sample_rate, self._downmixed)
+        segments = cut_speech(name_sound(audio), waveform, longest)
         found = self.predict_utterances(segments)
         for one in found:
             if isinstance(one, SerctlError):

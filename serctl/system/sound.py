@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from serctl.data.audio import LONGEST, decode_audio, read_audio, to_mono_16k
+from serctl.data.downmix import Report
 from serctl.errors import AudioError, UsageError
 
 Audio = str | PathLike[str] | bytes | IO[bytes] | ArrayLike
@@ -29,28 +30,31 @@ SCALES = {"uint8": 128.0, "int16": 32768.0, "int32": 2147483648.0}
 """Full scale of the integer types of WAV files."""
 
 
-def load_sound(audio: Audio, sample_rate: int | None) -> NDArray[np.float32]:
+def load_sound(
+    audio: Audio, sample_rate: int | None, report: Report | None = None
+) -> NDArray[np.float32]:
     """Return speech as ``(num_samples,)``, 16 kHz mono float32.
 
     Args:
         audio: See `Audio`.
         sample_rate: Sampling rate of an array in Hz; files state theirs.
+        report: Receives recordings that lose by the mean of their channels.
 
     Raises:
         AudioError: The audio cannot be decoded, or the array has a wrong type or shape.
         UsageError: An array has no sampling rate, or one that no recording has.
     """
     if isinstance(audio, str | PathLike):
-        return read_audio(Path(audio))
+        return read_audio(Path(audio), report=report)
     if isinstance(audio, bytes | bytearray | memoryview):
-        return decode_audio(bytes(audio), "bytes")
+        return decode_audio(bytes(audio), "bytes", report=report)
     if callable(read := getattr(audio, "read", None)):
         content = read()
         if not isinstance(content, bytes):
             raise AudioError(f"'{name_sound(audio)}' is open as text. Open it with mode 'rb'.")
         if not content:
             raise AudioError(f"'{name_sound(audio) or 'file'}' is at its end. Call seek(0) first.")
-        return decode_audio(content, name_sound(audio) or "file")
+        return decode_audio(content, name_sound(audio) or "file", report=report)
     if not isinstance(sample_rate, Real) or not RATES[0] <= sample_rate <= RATES[1]:
         raise UsageError(
             f"sample_rate is {sample_rate!r}, expected {RATES[0]:,} to {RATES[1]:,} Hz for an "
@@ -59,7 +63,7 @@ def load_sound(audio: Audio, sample_rate: int | None) -> NDArray[np.float32]:
     samples = order_channels(_to_array(audio))
     if len(samples) > LONGEST * sample_rate:
         raise AudioError(f"An array of more than {LONGEST / 3600:g} h. Cut it into parts.")
-    return to_mono_16k(scale_samples(samples), sample_rate, "array")
+    return to_mono_16k(scale_samples(samples), sample_rate, "array", report)
 
 
 def _to_array(audio: ArrayLike) -> NDArray:

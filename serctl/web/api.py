@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from serctl import __version__
 from serctl.data.audio import SAMPLE_RATE
+from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport
 from serctl.errors import SerctlError, UsageError
 from serctl.system.loading import split_recording
 from serctl.system.timeline import TimelineSettings, predict_timeline
@@ -92,8 +93,13 @@ def answer(
         SerctlError: The content is not audio, too long, or holds no speech.
     """
     settings = read_settings(query)
-    waveform = limits.decode(content, name)
-    about = {"model": worker.predictor.parts.name, "seconds": round(len(waveform) / SAMPLE_RATE, 3)}
+    report = DownmixReport()
+    waveform = limits.decode(content, name, report)
+    about = {
+        "model": worker.predictor.parts.name,
+        "seconds": round(len(waveform) / SAMPLE_RATE, 3),
+        "notes": report.list_notes(PREDICT_CHANNELS),
+    }
     if settings is not None:
         made = worker.run(lambda it: predict_timeline(it, waveform, settings, name=name))
         return about | to_dict(made)

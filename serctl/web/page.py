@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport
 from serctl.errors import SerctlError
 from serctl.page.timeline import make_figure
 from serctl.system.card import write_card
@@ -166,11 +167,13 @@ def show_recording(worker: Worker, limits: Limits, path: Path, scheme: str) -> t
     """
     import gradio as gr
 
-    waveform = limits.decode(path.read_bytes(), path.name)
+    report = DownmixReport()
+    waveform = limits.decode(path.read_bytes(), path.name, report)
     found = worker.predict(split_recording(path.name, waveform, worker.predictor.options))
     made = worker.run(lambda it: predict_timeline(it, waveform, SETTINGS, name=path.name))
     label = "Emotion" if len(found) == 1 else f"Emotion, mean of {len(found)} segments"
-    text = "\n\n".join(write_line(one) for one in found if one.text)
+    lines = [escape_markdown(note) for note in report.list_notes(PREDICT_CHANNELS)]
+    text = "\n\n".join([*lines, *(write_line(one) for one in found if one.text)])
     return (
         gr.Label(average(found), label=label),
         gr.Plot(make_figure(made, scheme), visible=True),
@@ -181,8 +184,12 @@ def show_recording(worker: Worker, limits: Limits, path: Path, scheme: str) -> t
 def write_line(prediction: Prediction) -> str:
     """Return the start time and transcript of a segment as escaped Markdown."""
     minutes, seconds = divmod(int(prediction.start), 60)
-    text = re.sub(r"([\\`*_{}\[\]<>()#+!|~$&.-])", r"\\\1", prediction.text or "")
-    return f"`{minutes}:{seconds:02d}` {text}"
+    return f"`{minutes}:{seconds:02d}` {escape_markdown(prediction.text or '')}"
+
+
+def escape_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~$&.-])", r"\\\1", text)
 
 
 def average(predictions: Sequence[Prediction]) -> dict[str, float]:

@@ -76,7 +76,7 @@ def test_a_file_that_changes_while_a_part_is_read_is_an_error(
     path.write_bytes(recording.read_bytes())
     row = Utterance("a", path, "train", start=1.0)
 
-    def grow(*_: object) -> np.ndarray:
+    def grow(*_: object, **__: object) -> np.ndarray:
         with path.open("ab") as file:
             file.write(b"more")
         return np.ones(5, np.float32)

@@ -14,6 +14,7 @@ import soundfile
 import tiny
 from numpy.typing import NDArray
 from tiny_facodec import write_facodec
+from two_talkers import write_call
 from typer.testing import CliRunner
 
 from serctl.cache.sources import hash_bytes
@@ -421,3 +422,13 @@ def test_a_layer_that_the_encoder_lacks_is_refused_before_the_others_run(
 def test_no_encoder_is_a_usage_error(project: Workspace) -> None:
     with pytest.raises(UsageError, match="--encoder"):
         extract(project, ExtractOptions())
+
+
+def test_two_talkers_on_two_channels_are_one_line(project: Workspace) -> None:
+    for name in ("u1.wav", "u3.wav"):
+        write_call(project.root / name)
+    done = extract(project, WAVLM)
+    (line,) = [note for note in done.notes if "mean of the channels" in note]
+    assert f"{project.root / 'u1.wav'}, {project.root / 'u3.wav'} (a different talker" in line
+    assert "ffmpeg -i" in line
+    assert line in describe(done)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from two_talkers import write_call
 from typer.testing import CliRunner, Result
 
 from serctl.cli import app
@@ -124,3 +125,15 @@ def test_merge_keeps_ids_and_speakers_apart(manifest: Path, tmp_path: Path) -> N
     assert len(merged) == 36
     assert merged.utterances[-1].speaker == "b-s5"
     assert all(row.path.is_file() for row in merged)
+
+
+def test_channels_that_lose_sound_or_mix_talkers_are_a_line_each(manifest: Path) -> None:
+    write_call(manifest.parent / "0.wav")
+    tone = np.sin(np.arange(16_000) / 9) / 3
+    soundfile.write(manifest.parent / "1.wav", np.stack([tone, -0.8 * tone], axis=1), 16_000)
+    result = run("check", manifest)
+    assert result.exit_code == 0
+    assert "mixes them: " in result.stdout
+    assert "0.wav (a different talker on each channel)" in result.stdout
+    assert "1.wav (channels that are partly in opposite phase)" in result.stdout
+    assert len(json.loads(run("check", manifest, "--json").stdout)["notes"]) == 2

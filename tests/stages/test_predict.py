@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 from trained_project import BOTH, EMOTIONS, SPEECH, TRAIN
+from two_talkers import write_call
 from typer.testing import CliRunner
 
 import serctl
@@ -490,3 +491,19 @@ def test_what_cannot_be_written_is_refused_before_anything_is_loaded(
         ([*audio, "-f", "csv", "-o", str(tmp_path)], "is a folder"),
     ):
         assert told in call(*arguments, "-m", SPEECH, "-C", str(project.root), code=2).stderr
+
+
+def test_two_talkers_on_two_channels_are_one_line(
+    project: Workspace, words: str, tmp_path: Path
+) -> None:
+    names = [str(write_call(tmp_path / f"u0{i}.wav")) for i in range(3)]
+    (line,) = run(project, words, model="linear", audio=tuple(names)).notes
+    assert f"{', '.join(names)} (a different talker on each channel)" in line
+    assert line.endswith(f"serctl predict {names[0]} --every 1 --channels split")
+
+
+def test_two_talkers_are_noted_in_python(project: Workspace, tmp_path: Path) -> None:
+    system = serctl.load(SPEECH, project=project.root, device="cpu")
+    path = write_call(tmp_path / "call.wav")
+    system.predict(path, text="well")
+    assert any(f"{path} (a different talker" in note for note in system.notes)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from trained_project import SPEECH
+from two_talkers import write_call
 from typer.testing import CliRunner, Result
 
 from serctl.cli import app
@@ -128,3 +129,9 @@ def test_a_recording_of_one_channel_is_left_out_or_an_error(run, call, tmp_path:
     done = run(mono, call, "--every", 1, "--channels", "split", "--skip-bad")
     assert done.exit_code == 3
     assert "a call.wav (left)" in done.stdout
+
+
+def test_two_talkers_are_one_line_unless_their_channels_are_split(run, tmp_path: Path) -> None:
+    name = str(write_call(tmp_path / "call.wav"))
+    assert "a different talker on each channel" in run(name, "--every", 1).stderr
+    assert "a different talker" not in run(name, "--every", 1, "--channels", "split").stderr

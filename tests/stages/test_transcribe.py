@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import tiny
 from tiny_whisper import write_speaking_whisper
+from two_talkers import write_call
 from typer.testing import CliRunner
 
 from serctl.cache.store import FeatureStore
@@ -297,3 +298,9 @@ def test_a_file_that_no_part_can_read_does_not_hold_up_the_last_part(project: Wo
         assert part.failed == 1
     assert part.left == 0
     assert len(read_rows(project.transcripts)) == len(SIZES) - 1
+
+
+def test_two_talkers_on_two_channels_are_one_line(project: Workspace) -> None:
+    write_call(project.root / "u1.wav")
+    (line,) = transcribe(project, OPTIONS).notes
+    assert "u1.wav (a different talker on each channel). Write one channel" in line

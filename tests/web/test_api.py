@@ -10,6 +10,7 @@ from urllib.request import urlopen
 import pytest
 from bad_uploads import list_bad_uploads
 from trained_project import SPEECH
+from two_talkers import write_call
 
 from serctl.config import open_workspace
 from serctl.errors import ConfigError, UsageError
@@ -141,3 +142,12 @@ def test_a_port_that_is_taken_and_examples_that_are_not_there_are_told(tmp_path:
             listen("127.0.0.1", port)
     with pytest.raises(UsageError, match="expected a folder"):
         find_examples(str(tmp_path / "none"))
+
+
+def test_two_talkers_on_two_channels_are_noted(served, tmp_path: Path) -> None:
+    content = write_call(tmp_path / "call.wav").read_bytes()
+    for path in ("/predict", "/predict?every=1"):
+        status, found = served.get(path, content)
+        assert status == 200
+        (note,) = found["notes"]
+        assert "a different talker on each channel" in note

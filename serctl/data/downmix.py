@@ -1,0 +1,157 @@
+"""What the mean of the channels does to a recording: mixes two talkers, or loses sound.
+
+Energies of frames of 0.1 s are all that is kept of the channels, 0.4 MB an hour of stereo.
+"""
+
+import shlex
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serctl.errors import first_few
+
+Report = Callable[[str, str], None]
+"""Hears the name of a recording and one of the problems."""
+
+TALKERS = "a different talker on each channel"
+PHASE = "channels that are partly in opposite phase"
+
+PREDICT_CHANNELS = "Predict each channel: serctl predict {file} --every 1 --channels split"
+KEEP_CHANNEL = "Write one channel to a file: ffmpeg -i {file} -af 'pan=mono|c0=c0' OUT.flac"
+"""What to do about a recording: where it is predicted, and where it is part of a corpus."""
+
+FRAME = 0.1
+"""Seconds, longer than what reaches two microphones of a room one after the other."""
+LONGEST_FRAME = 1 << 16
+"""Samples, whatever rate a header claims."""
+MOST_CHANNELS = 8
+"""Recordings of more channels are not measured: their energies would fill the memory."""
+FLOOR = 0.01
+"""Energy of a frame that counts as sound, of that of the loud frames of a channel (-20 dB)."""
+LOUD = 95
+"""Percentile of the loud frames. A channel is compared with itself: talkers differ in level."""
+QUIET = 1e-4
+"""Energy of the loud frames of a channel, of that of the loudest one, below which it is empty."""
+ALONE = 10.0
+"""Energy over that of the other channels at which a channel is alone in a frame (10 dB)."""
+LEAST_SHARE, LEAST_FRAMES = 0.05, 5
+"""Of the frames with sound, for which each of two channels is alone."""
+SAME = 0.5
+"""Correlation of the levels from which two channels hold the same source."""
+LOST = 0.2
+"""Energy of the mean over that of independent channels, below which a frame is lost (-7 dB)."""
+LOST_SHARE, LOST_RUN = 0.5, 10
+"""Of the energy, or frames one after the other, that are reported when they are lost."""
+
+
+class Downmix:
+    """Measures the channels of one recording, block by block.
+
+    The bounds were set on utterances of RAVDESS and EmoDB, see ``docs/reliability.md``. One source
+    is not reported: panned, delayed by up to 40 ms, or with other reverberation on each channel.
+
+    Attributes:
+        heard: Whether any sample of any channel is not zero.
+    """
+
+    def __init__(self, rate: int, channels: int) -> None:
+        self.heard = False
+        self._hop = min(max(1, round(rate * FRAME)), LONGEST_FRAME)
+        self._measured = 2 <= channels <= MOST_CHANNELS
+        self._rest = np.empty((0, channels), np.float32)
+        self._energies: list[NDArray[np.float64]] = []
+
+    def listen(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """Yield blocks ``(num_samples, num_channels)`` as they are, and measure them."""
+        for block in blocks:
+            self.heard = self.heard or bool(block.any())
+            self.measure(block)
+            yield block
+
+    def measure(self, block: NDArray[np.float32]) -> None:
+        """Add the energies of a block."""
+        if not self._measured:
+            return
+        samples = np.concatenate([self._rest, block])
+        end = len(samples) - len(samples) % self._hop
+        self._rest = samples[end:]
+        frames = samples[:end].reshape(-1, self._hop, samples.shape[1])
+        of_channels = np.einsum("thc,thc->tc", frames, frames, dtype=np.float64)
+        mean = frames.mean(axis=2)
+        of_mean = np.einsum("th,th->t", mean, mean, dtype=np.float64)
+        self._energies.append(np.column_stack([of_channels, of_mean]))
+
+    def find_problem(self) -> str:
+        """Return `TALKERS` or `PHASE`, '' if the mean is a fair picture of the channels."""
+        energies = np.concatenate(self._energies) if self._energies else np.empty((0, 3))
+        channels, mean = energies[:, :-1], energies[:, -1]
+        if not np.isfinite(energies).all() or not channels.any():
+            return ""
+        if loses_sound(channels, mean):
+            return PHASE
+        return TALKERS if have_talkers(channels) else ""
+
+
+def loses_sound(channels: NDArray[np.float64], mean: NDArray[np.float64]) -> bool:
+    """Return whether the mean of channels cancels much of them, or all of them for a second.
+
+    Args:
+        channels: Energies of the frames ``(T, C)``.
+        mean: Energies of the mean of the channels ``(T,)``.
+    """
+    whole = channels.sum(axis=1)
+    # Of the sum of the energies, the mean of independent channels has 1/C², of equal ones 1/C.
+    lost = (whole > 0) & (mean * channels.shape[1] ** 2 < LOST * whole)
+    if whole[lost].sum() >= LOST_SHARE * whole.sum():
+        return True
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], lost, [False]]).astype(np.int8)))
+    runs = [slice(*run) for run in edges.reshape(-1, 2) if run[1] - run[0] >= LOST_RUN]
+    return any(whole[run].sum() >= LEAST_SHARE * whole.sum() for run in runs)
+
+
+def have_talkers(channels: NDArray[np.float64]) -> bool:
+    """Return whether two channels are alone in turn, and their levels do not go together.
+
+    Args:
+        channels: Energies of the frames ``(T, C)``.
+    """
+    loud = np.percentile(channels, LOUD, axis=0)
+    used = (loud > 0) & (loud >= QUIET * loud.max())
+    channels = channels[:, used] / loud[used]
+    channels = channels[channels.max(axis=1, initial=0.0) > FLOOR]
+    if channels.shape[1] < 2 or not len(channels):
+        return False
+    second, first = np.partition(channels, -2, axis=1)[:, -2:].T
+    loudest = channels.argmax(axis=1)[first > ALONE * second]
+    alone = np.bincount(loudest, minlength=channels.shape[1])
+    pair = np.argsort(alone)[-2:]
+    if alone[pair[0]] < max(LEAST_FRAMES, LEAST_SHARE * len(channels)):
+        return False
+    levels = np.log(np.maximum(channels[:, pair], FLOOR**2))
+    return bool(np.corrcoef(levels.T)[0, 1] < SAME)
+
+
+class DownmixReport:
+    """The recordings of a run that the mean of their channels does not do justice to."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, None]] = {TALKERS: {}, PHASE: {}}
+
+    def __call__(self, name: str, problem: str) -> None:
+        """Note one recording."""
+        self._found[problem][name] = None
+
+    def list_notes(self, hint: str) -> tuple[str, ...]:
+        """Return a line for each problem.
+
+        Args:
+                hint: `PREDICT_CHANNELS` or `KEEP_CHANNEL`.
+        """
+        effects = {TALKERS: "mixes them", PHASE: "loses sound"}
+        return tuple(
+            f"The mean of the channels {effects[problem]}: {first_few(sorted(names))} "
+            f"({problem}). {hint.format(file=shlex.quote(min(names)))}"
+            for problem, names in self._found.items()
+            if names
+        )
