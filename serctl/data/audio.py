@@ -4,7 +4,7 @@ Files are decoded block by block, so memory depends on the sound and not on what
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
@@ -23,6 +23,8 @@ SAMPLE_RATE = 16_000
 """Hz; every encoder of the paper was trained on 16 kHz speech."""
 LONGEST = 3 * 3600
 """Seconds; a longer recording is refused. At 16 kHz it takes 0.7 GB, twice that while decoded."""
+LONGEST_OF_ALL = 2 * LONGEST
+"""Seconds of all channels that are kept one by one."""
 BLOCK = 1 << 20
 """Values (samples times channels) that are decoded at once."""
 SLACK = 0.1
@@ -64,7 +66,8 @@ def decode_audio(
         first, last = _find_stretch(sound, name, start, end)
         channels = Downmix(sound.samplerate, sound.channels)
         blocks = channels.listen(_read_blocks(sound, name, first, last))
-        parts = list(_resample_blocks(blocks, sound.samplerate, name))
+        mono = (_average(block, name) for block in blocks)
+        parts = list(_resample_blocks(mono, sound.samplerate, 1))
     if not any(map(len, parts)):
         raise AudioError(f"Audio file '{name}' holds no samples.")
     if not any(part.any() for part in parts):
@@ -72,6 +75,41 @@ def decode_audio(
     if report and (problem := channels.find_problem()):
         report(str(name), problem)
     return np.concatenate(parts)
+
+
+def decode_channels(
+    path: Path, choose: Callable[[int], Sequence[int]]
+) -> list[NDArray[np.float32]]:
+    """Decode channels of a file, each by itself, and resample them to 16 kHz.
+
+    Args:
+        path: See `read_audio`.
+        choose: Returns the channels to keep, of so many.
+
+    Returns:
+        Samples ``(num_samples,)`` of each.
+
+    Raises:
+        AudioError: See `read_audio`; digitally silent channels are no error.
+    """
+    with open_audio(path) as file, _open_sound(file, path) as sound:
+        chosen = list(choose(sound.channels))
+        first, last = _find_stretch(sound, path, 0.0, None)
+        every = (_check_finite(block, path) for block in _read_blocks(sound, path, first, last))
+        blocks = (block[:, chosen] for block in every)
+        parts: list[NDArray[np.float32]] = []
+        left = LONGEST_OF_ALL * SAMPLE_RATE
+        for part in _resample_blocks(blocks, sound.samplerate, len(chosen)):
+            left -= part.size
+            if left < 0:
+                raise AudioError(
+                    f"Audio file '{path}': its {len(chosen)} channels last longer than "
+                    f"{LONGEST_OF_ALL / 3600:g} h together. Cut it into files."
+                )
+            parts.append(part)
+    if not any(map(len, parts)):
+        raise AudioError(f"Audio file '{path}' holds no samples.")
+    return [np.concatenate([part[:, i] for part in parts]) for i in range(len(chosen))]
 
 
 def _refuse_silence(name: object, heard: bool) -> NoReturn:
@@ -176,19 +214,19 @@ def _find_stretch(
 
 
 def _resample_blocks(
-    blocks: Iterator[NDArray[np.float32]], rate: int, name: Path | str
+    blocks: Iterable[NDArray[np.float32]], rate: int, channels: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the mono samples at 16 kHz, block by block: the same as of the whole at once."""
+    """Yield samples ``(num_samples, ...)`` at 16 kHz by blocks, equal to those of the whole."""
     resampler = None
     if rate != SAMPLE_RATE:
         import soxr
 
-        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "HQ")
+        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, channels, "float32", "HQ")
+    block = None
     for block in blocks:
-        mono = _average(block, name)
-        yield mono if resampler is None else resampler.resample_chunk(mono)
-    if resampler is not None:
-        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield block if resampler is None else resampler.resample_chunk(block)
+    if resampler is not None and block is not None:
+        yield resampler.resample_chunk(block[:0], last=True)
 
 
 def _read_blocks(
@@ -225,8 +263,13 @@ def _skip_samples(sound: "SoundFile", number: int, size: int) -> None:
 
 def _average(samples: NDArray[np.float32], name: object) -> NDArray[np.float32]:
     """Return the mean of the channels ``(num_samples,)``."""
-    if not np.isfinite(samples).all():
-        raise AudioError(f"Audio '{name}' holds samples that are not finite (NaN or infinite).")
+    _check_finite(samples, name)
     if samples.shape[1] == 1:
         return np.ascontiguousarray(samples[:, 0])
     return samples.mean(axis=1, dtype=np.float32)
+
+
+def _check_finite(samples: NDArray[np.float32], name: object) -> NDArray[np.float32]:
+    if not np.isfinite(samples).all():
+        raise AudioError(f"Audio '{name}' holds samples that are not finite (NaN or infinite).")
+    return samples

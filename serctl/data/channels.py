@@ -1,14 +1,12 @@
 """The channels of a recording: mixed, or each by itself (agent and customer of a call)."""
 
-import io
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serctl.data.audio import decode_audio, to_mono_16k
-from serctl.data.audio_file import read_bytes
+from serctl.data.audio import decode_channels, read_audio
 from serctl.data.downmix import Report
 from serctl.errors import AudioError
 
@@ -28,26 +26,26 @@ def read_channels(
     Raises:
         AudioError: The file cannot be read, or does not have the channel.
     """
-    content = read_bytes(path)
     if choice == "mix":
-        return {"": decode_audio(content, path, report=report)}
-    decode_audio(content, path)  # tells what is wrong with a file
-    import soundfile
+        return {"": read_audio(path, report=report)}
+    names: tuple[str, ...] = ()
 
-    samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-    count = samples.shape[1]
-    names = SIDES if count == 2 else tuple(map(str, range(1, count + 1)))
-    chosen = names if choice == "split" else (choice,)
-    if count == 1 or not set(chosen) <= set(names):
-        number = "one channel" if count == 1 else f"{count} channels"
-        raise AudioError(
-            f"'{path}' has {number}; --channels {choice} needs two. Take it as one: --channels mix"
-        )
-    found = {
-        name: to_mono_16k(samples[:, [names.index(name)]], rate, f"{path} ({name})")
-        for name in chosen
-        if samples[:, names.index(name)].any()
-    }
+    def choose(count: int) -> list[int]:
+        nonlocal names
+        names = SIDES if count == 2 else tuple(map(str, range(1, count + 1)))
+        chosen = names if choice == "split" else (choice,)
+        if count == 1 or not set(chosen) <= set(names):
+            number = "one channel" if count == 1 else f"{count} channels"
+            raise AudioError(
+                f"'{path}' has {number}; --channels {choice} needs two. "
+                f"Take it as one: --channels mix"
+            )
+        indices = [names.index(name) for name in chosen]
+        names = chosen
+        return indices
+
+    samples = decode_channels(path, choose)
+    found = {name: one for name, one in zip(names, samples, strict=True) if one.any()}
     if not found:
         raise AudioError(f"'{path}': the {choice} channel is digitally silent.")
     return found
