@@ -64,14 +64,15 @@ def predict(
         return
     check_over_time(options, form, plot)
     from serctl.cli import predictions
-    from serctl.data.recordings import find_recordings
+    from serctl.data.recordings import read_recordings
     from serctl.stages import predict as stage
 
-    paths = find_recordings(options.audio)
-    predictions.check_output(form.value, paths, output)
+    recordings, _ = read_recordings(options.audio)
+    paths = list(dict.fromkeys(one.path for one in recordings))
+    predictions.check_output(form.value, recordings, output)
     # Rows on the terminal show the progress. A bar would share their lines.
     bar = console.progress if output or not sys.stdout.isatty() else silent
-    console.say(f"Loading {options.model} for {count(len(paths), 'recording')}")
+    console.say(f"Loading {options.model} for {count(len(recordings), 'recording')}")
     with predictions.open_output(form.value, paths, output, per_model) as tell:
         result = stage.predict(workspace, options, tell=tell, progress=bar)
     for note in result.notes:

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from serctl.files import write_atomic, write_lines
 from serctl.names import guard_cell, guard_path
 
 if TYPE_CHECKING:
+    from serctl.data.recordings import Recording
     from serctl.system.prediction import Prediction
 
 Write = Callable[["Prediction"], None]
@@ -32,23 +34,32 @@ SECONDS = len("123.45-128.90")
 """Width of the column of times. A longer time moves its own row only."""
 
 
-def check_output(form: str, paths: Sequence[Path], output: Path | None) -> None:
+def check_output(form: str, recordings: Sequence["Recording"], output: Path | None) -> None:
     """Check that the output fits the recordings.
 
     Raises:
-        UsageError: Several TextGrids have no folder, two have the same name, or ``output`` is a
-            folder where a file is needed.
+        UsageError: Several TextGrids have no folder, two have the same name, rows of a table are
+            not in order, or ``output`` is a folder where a file is needed.
     """
     if form != "textgrid":
         if output and output.is_dir():
             raise UsageError(f"--output '{output}' is a folder, expected a file.")
         return
+    paths = list(dict.fromkeys(one.path for one in recordings))
     if output is None and len(paths) > 1:
         raise UsageError(f"{len(paths)} TextGrids need a folder: --output DIR")
     if output and output.is_file():
         raise UsageError(f"--output '{output}' is a file; TextGrids need a folder.")
     if len({path.stem for path in paths}) < len(paths):
         raise UsageError("Two recordings have the same file name. Predict them in two commands.")
+    places = {path: i for i, path in enumerate(paths)}
+    for one, then in pairwise(recordings):
+        overlap = one.path == then.path and (one.end is None or then.start < one.end)
+        if overlap or places[then.path] < places[one.path]:
+            raise UsageError(
+                f"A TextGrid has intervals one after the other, and '{then.name}' comes after "
+                f"'{one.name}'. Sort the table by path and start, or take --format csv"
+            )
 
 
 @contextmanager

@@ -1,10 +1,13 @@
-"""The recordings that names on a command line mean."""
+"""The recordings, and the parts of recordings, that names on a command line mean."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from serctl.data.corpora.scan import AUDIO
-from serctl.errors import AudioError, UsageError
+from serctl.data.corpora.scan import AUDIO, Corpus
+from serctl.data.corpora.table import read_table
+from serctl.data.corpora.textgrids import read_grid
+from serctl.errors import AudioError, CorpusError, ManifestError, UsageError
 
 FORMATS = frozenset({*AUDIO, ".aiff", ".aif", ".au", ".caf", ".opus", ".w64", ".oga", ".mp2"})
 """Endings by which audio is found in folders; a file that is named may have any."""
@@ -30,3 +33,69 @@ def find_recordings(names: Sequence[str]) -> list[Path]:
     if not found:
         raise UsageError("No audio is named. Give files, folders, or - and a list on stdin.")
     return found
+
+
+TABLES = frozenset({".csv", ".tsv", ".xlsx", ".xlsm", ".rttm", ".textgrid"})
+"""Endings of tables of utterances."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording to predict, or the part of one that a row of a table names.
+
+    Attributes:
+        path: The file.
+        name: Its stem, or the id of the row.
+        start: Seconds.
+        end: Seconds; None is the end of the file.
+        listed: It is a row of a table, and so one utterance, however long it is.
+    """
+
+    path: Path
+    name: str
+    start: float = 0.0
+    end: float | None = None
+    listed: bool = False
+
+
+def is_table(name: str) -> bool:
+    """Whether a name is that of a table of utterances."""
+    return Path(name).suffix.lower() in TABLES
+
+
+def read_recordings(names: Sequence[str]) -> tuple[list[Recording], tuple[str, ...]]:
+    """Return what names mean: audio files, all audio below folders, the rows of tables.
+
+    Returns:
+        The recordings, and how tables were read.
+
+    Raises:
+        SerctlError: See `find_recordings`; or a table cannot be read.
+    """
+    found: list[Recording] = []
+    notes: list[str] = []
+    for name in names:
+        if is_table(name):
+            table = _read_listed(Path(name).expanduser())
+            notes += [f"{name}: {note}" for note in table.notes]
+            if any(row.transcript for row in table.utterances):
+                notes.append(f"{name}: its transcripts are not read. Give them by --transcripts")
+            found += [
+                Recording(row.path, row.utterance_id, row.start, row.end, listed=True)
+                for row in table.utterances
+            ]
+        else:
+            found += [Recording(path, path.stem) for path in find_recordings([name])]
+    return found or [Recording(path, path.stem) for path in find_recordings(names)], tuple(notes)
+
+
+def _read_listed(path: Path) -> Corpus:
+    if path.suffix.lower() == ".textgrid":
+        return read_grid(path)
+    try:
+        return read_table(path, {})
+    except (CorpusError, ManifestError) as error:
+        text = str(error)
+        if " --" in text:
+            text += f" (an option of: serctl init --manifest {path})"
+        raise type(error)(text) from None

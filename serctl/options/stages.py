@@ -175,7 +175,9 @@ class PredictOptions:
     """Options of `serctl predict`."""
 
     audio: tuple[str, ...] = option(
-        (), "Audio files or folders; - reads a list of them from stdin.", argument=True
+        (),
+        "Audio files, folders or tables of segments; - reads a list from stdin.",
+        argument=True,
     )
     model: str = option("", "Bundle (folder, or hf:OWNER/NAME@COMMIT), stacker or run.", short="-m")
     transcripts: str | None = option(

@@ -11,7 +11,7 @@ import numpy as np
 from serctl.config import Workspace
 from serctl.data.audio import SAMPLE_RATE, read_audio
 from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport
-from serctl.data.recordings import find_recordings
+from serctl.data.recordings import Recording, read_recordings
 from serctl.data.transcripts import read_rows
 from serctl.encoding.failures import capture
 from serctl.encoding.pipeline import run_ahead
@@ -78,24 +78,26 @@ def predict(
     """
     if not options.model:
         raise UsageError("No model given. Name a bundle, stacker or run: --model NAME")
-    paths = find_recordings(options.audio)
-    if options.speaker_per == "folder":
-        paths = sorted(paths, key=lambda path: path.parent)  # group the files of each speaker
+    parts = find_parts(options.model, workspace)
+    rows, notes = read_recordings(options.audio)
+    speakers = list(dict.fromkeys(_name_speaker(options, row.path) for row in rows))
+    places = {name: i for i, name in enumerate(speakers)}
+    rows.sort(key=lambda row: places[_name_speaker(options, row.path)])  # one after another
+    paths = dict.fromkeys(row.path for row in rows)
     if absent := [path for path in paths if not path.exists() and not options.skip_bad]:
         raise AudioError(
             f"Audio files do not exist: {first_few(absent)}. To predict the others: --skip-bad"
         )
     words = read_words(Path(options.transcripts)) if options.transcripts else None
     started = time.monotonic()
-    parts = find_parts(options.model, workspace)
     mapping = workspace.weights if workspace else None
     predictor = Predictor(parts, options, mapping, words=words is None)
     loaded = time.monotonic()
-    recordings = _Recordings(predictor, options, words if parts.needs_words else None)
+    recordings = _Reader(predictor, options, words if parts.needs_words else None)
     predictions: list[Prediction] = []
     failures: list[tuple[str, float, str]] = []
-    with progress.task(f"predict with {parts.name}", len(paths), "recordings") as advance:
-        for one, found in predictor.predict_stream(recordings.read(paths)):
+    with progress.task(f"predict with {parts.name}", len(rows), "recordings") as advance:
+        for one, found in predictor.predict_stream(recordings.read(rows)):
             if isinstance(found, Prediction):
                 predictions.append(found)
                 tell(found)
@@ -114,12 +116,12 @@ def predict(
         audio_seconds=sum(found.end - found.start for found in predictions),
         loading_seconds=loaded - started,
         seconds=time.monotonic() - loaded,
-        notes=(*predictor.notes, *recordings.report.list_notes(PREDICT_CHANNELS)),
+        notes=(*notes, *predictor.notes, *recordings.report.list_notes(PREDICT_CHANNELS)),
     )
 
 
-class _Recordings:
-    """Reads files ahead of the predictor. A long file is cut into segments.
+class _Reader:
+    """Reads recordings ahead of the predictor. A long one is cut into segments.
 
     Attributes:
         cut: Files that were cut into segments.
@@ -139,21 +141,17 @@ class _Recordings:
         self.cut = 0
         self.report = DownmixReport()
 
-    def read(self, paths: Sequence[Path]) -> Iterator[LoadedUtterance]:
-        """Yield the utterances of all files in order. An unreadable file yields an error."""
-        opened = run_ahead(capture(self._open), paths, ahead=READ_AHEAD)
-        for path, found in zip(paths, opened, strict=True):
+    def read(self, rows: Sequence[Recording]) -> Iterator[LoadedUtterance]:
+        """Yield the utterances of all rows in order. An unreadable one yields an error."""
+        opened = run_ahead(capture(self._open), rows, ahead=READ_AHEAD)
+        for row, found in zip(rows, opened, strict=True):
             if isinstance(found, SerctlError):
-                found = [LoadedUtterance(str(path), np.empty(0, np.float32), error=found)]
+                nothing = np.empty(0, np.float32)
+                found = [LoadedUtterance(str(row.path), nothing, row.start, error=found)]
             for one in found:
-                one.speaker = self._name_speaker(path)
+                one.speaker = _name_speaker(self._options, row.path)
             self._last.add(found[-1])
             yield from found
-
-    def _name_speaker(self, path: Path) -> str:
-        """Return the speaker's name: the file, its folder or ``all``; '' if unknown."""
-        names = {"file": path, "folder": path.parent, "all": "all"}
-        return str(names.get(self._options.speaker_per, ""))
 
     def is_last(self, utterance: LoadedUtterance) -> bool:
         """Return whether this is the last utterance of its file."""
@@ -161,24 +159,33 @@ class _Recordings:
             self._last.remove(utterance)
         return last
 
-    def _open(self, path: Path) -> list[LoadedUtterance]:
-        """Read one file. Given transcripts belong to whole files, so these are not cut."""
-        waveform = read_audio(path, report=self.report)
+    def _open(self, row: Recording) -> list[LoadedUtterance]:
+        """Read a recording or a part of one; a recording without a transcript may be cut."""
+        path, name = row.path, row.name
+        waveform = read_audio(path, row.start, row.end, report=self.report)
         if self._words is not None:
-            if path.stem not in self._words:
+            if name not in self._words:
                 raise TranscriptsError(
-                    f"'{path}': no transcript of utterance '{path.stem}' in "
+                    f"'{path}': no transcript of utterance '{name}' in "
                     f"'{self._options.transcripts}'."
                 )
-            return [LoadedUtterance(str(path), waveform, text=self._words[path.stem])]
+            return [LoadedUtterance(str(path), waveform, row.start, text=self._words[name])]
+        if row.listed:
+            return [LoadedUtterance(str(path), waveform, row.start)]
         remedy = "Predict it uncut with --cut-over inf."
         found = split_recording(str(path), waveform, self._options, remedy)
         self.cut += len(waveform) > self._options.cut_over * SAMPLE_RATE
         return found
 
 
+def _name_speaker(options: PredictOptions, path: Path) -> str:
+    """Return the speaker's name: the file, its folder or ``all``; '' if unknown."""
+    names = {"file": path, "folder": path.parent, "all": "all"}
+    return str(names.get(options.speaker_per, ""))
+
+
 def read_words(path: Path) -> dict[str, str]:
-    """Return transcripts by file stem, from a CSV with the columns utterance_id and text."""
+    """Return transcripts by id (the stem of a file), from a CSV with utterance_id and text."""
     return {row.utterance_id: row.text for row in read_rows(path)}
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serctl.config import Workspace
 from serctl.data.channels import read_channels
 from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport, Report
-from serctl.data.recordings import find_recordings
+from serctl.data.recordings import find_recordings, is_table
 from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.progress import Progress, silent
@@ -80,6 +80,8 @@ def predict_timelines(
             "--transcripts has no times of words, so it cannot be used with --every. Name a "
             "recogniser instead: --recogniser whisper-large-v3"
         )
+    if tables := [name for name in options.audio if is_table(name)]:
+        raise UsageError(f"--every takes recordings, not the table '{tables[0]}'. Leave it out.")
     paths = find_recordings(options.audio)
     parts = find_parts(options.model, workspace)
     if options.speaker_per != "none":

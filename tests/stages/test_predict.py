@@ -27,22 +27,28 @@ import serctl
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.audio import read_audio
-from serctl.data.manifest_file import read_manifest
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.segments import Segment
+from serctl.data.textgrid import format_textgrid
 from serctl.encoders.load import load_encoder
+from serctl.ensemble.logits import softmax
 from serctl.ensemble.logits_file import read_logits
 from serctl.errors import (
     AudioError,
     CheckpointError,
     ConfigError,
+    SerctlError,
     TranscriptsError,
     UnknownNameError,
     UsageError,
     WeightsError,
 )
-from serctl.options import BundleOptions, PredictOptions
+from serctl.options import BundleOptions, ExportLogitsOptions, ExtractOptions, PredictOptions
 from serctl.stages.bundle import make_bundle
+from serctl.stages.export_logits import export_logits
+from serctl.stages.extract import extract
 from serctl.stages.predict import PredictResult, predict
+from serctl.stages.timeline import predict_timelines
 from serctl.stages.train import train
 from serctl.system import encoders as loaded
 from serctl.system import loading
@@ -282,8 +288,8 @@ def test_what_cannot_be_judged_stops_or_is_listed(
 
 
 def test_absent_audio_is_told_before_anything_is_loaded(project: Workspace) -> None:
-    with pytest.raises(AudioError, match=r"does not exist: nowhere\.wav"):
-        run(project, None, model="no such model", audio=("nowhere.wav",))
+    with pytest.raises(AudioError, match=r"nowhere\.wav"):
+        run(project, None, model=SPEECH, audio=("nowhere.wav",))
     with pytest.raises(UsageError, match="No audio is named"):
         run(project, None, model=SPEECH)
     with pytest.raises(UsageError, match="--model NAME"):
@@ -507,3 +513,110 @@ def test_two_talkers_are_noted_in_python(project: Workspace, tmp_path: Path) -> 
     path = write_call(tmp_path / "call.wav")
     system.predict(path, text="well")
     assert any(f"{path} (a different talker" in note for note in system.notes)
+
+
+@pytest.fixture
+def segments(trained: Path, tmp_path: Path) -> Workspace:
+    """A copy of the project whose test utterances are parts of one recording."""
+    root = tmp_path / "project"
+    shutil.copytree(trained, root)
+    project = open_workspace(root)
+    manifest = read_manifest(project.manifest)
+    waves, rows, start = [], [], 0
+    for row in manifest.select("test"):
+        wave, rate = soundfile.read(row.path)
+        waves.append(np.concatenate([wave, np.zeros(800)]))
+        stretch = (start / rate, (start + len(wave)) / rate)
+        rows.append(replace(row, path=root / "long.flac", start=stretch[0], end=stretch[1]))
+        start += len(waves[-1])
+    soundfile.write(root / "long.flac", np.concatenate(waves), 16_000)
+    write_manifest(root / "test.csv", rows)
+    write_manifest(
+        root / "manifest.csv", [*manifest.select("train"), *manifest.select("dev"), *rows]
+    )
+    return project
+
+
+def test_the_rows_of_a_table_get_what_export_logits_gives_them(segments: Workspace) -> None:
+    extract(segments, ExtractOptions(encoder="wavlm-large", device="cpu"))
+    (exported,) = export_logits(
+        segments, ExportLogitsOptions(run=SPEECH, splits=("test",), device="cpu")
+    ).splits
+    rows = read_manifest(segments.root / "test.csv")
+    result = run(segments, None, model=SPEECH, audio=(str(segments.root / "test.csv"),))
+    expected = read_logits(exported.path).select(rows.ids)
+    assert probabilities(result) == pytest.approx(softmax(expected.values), abs=TOLERANCE)
+    found = [(one.audio, one.start, one.end) for one in result.predictions]
+    assert [name for name, _, _ in found] == [str(row.path) for row in rows]
+    for (_, *stretch), row in zip(found, rows, strict=True):
+        assert stretch == pytest.approx([row.start, row.end], abs=1e-4)
+
+
+def test_only_the_stretch_is_decoded_and_never_cut(
+    segments: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[float] = []
+
+    def count_samples(*arguments: Any, **more: Any) -> np.ndarray:
+        read.append(len(samples := read_audio(*arguments, **more)))
+        return samples
+
+    monkeypatch.setattr("serctl.stages.predict.read_audio", count_samples)
+    rows = read_manifest(segments.root / "test.csv")
+    name = str(segments.root / "test.csv")
+    result = run(segments, None, model=SPEECH, audio=(name,), cut_over=0.1)
+    assert sorted(read) == sorted(round((row.end - row.start) * 16_000) for row in rows)
+    assert (len(result.predictions), result.recordings) == (len(rows), 0)
+
+
+def test_transcripts_of_rows_go_by_their_ids(segments: Workspace, words: str) -> None:
+    name = str(segments.root / "test.csv")
+    result = run(segments, words, model="linear", audio=(name,))
+    expected = read_logits(segments.stackers / "linear" / "test.csv")
+    ids = read_manifest(segments.root / "test.csv").ids
+    # FLAC rounds the samples to 16 bits, as the files of the utterances were.
+    assert probabilities(result) == pytest.approx(expected.select(ids).values, abs=1e-3)
+
+
+@pytest.mark.parametrize("ending", ["rttm", "TextGrid", "tsv"])
+def test_turns_of_other_files_are_rows(segments: Workspace, ending: str) -> None:
+    path = segments.root / f"long.{ending}"
+    grid = {"emotion": [(0.0, 0.5, "angry"), (0.5, 1.0, ""), (1.0, 1.25, "x")]}
+    texts = {
+        "rttm": "SPEAKER long 1 0.0 0.5 <NA> <NA> a <NA> <NA>\n"
+        "SPEAKER long 1 1.0 0.25 <NA> <NA> b <NA> <NA>\n",
+        "TextGrid": format_textgrid(grid, 2.0),
+        "tsv": "path\tstart\tend\nlong.flac\t0\t0.5\nlong.flac\t1\t1.25\n",
+    }
+    path.write_text(texts[ending])
+    result = run(segments, None, model=SPEECH, audio=(str(path),))
+    found = [(one.start, one.end) for one in result.predictions]
+    assert found == [(0.0, 0.5), (1.0, 1.25)]
+
+
+def test_a_table_that_cannot_be_written_as_textgrid_or_predicted_over_time_is_one_line(
+    segments: Workspace,
+) -> None:
+    path = segments.root / "turns.csv"
+    path.write_text("path,start,end\nlong.flac,0.5,1\nlong.flac,0,0.6\n")
+    line = ["predict", str(path), "--model", SPEECH, "-C", str(segments.root), "--device", "cpu"]
+    for words, message in (
+        (["--format", "textgrid", "-o", "out"], "Sort the table by path and start"),
+        (["--every", "1"], "--every takes recordings, not the table"),
+    ):
+        done = CliRunner().invoke(app, [*line, *words])
+        assert done.exit_code == 2, done.output
+        assert message in " ".join(done.stderr.split())
+    path.write_text("file,start\nnothere.wav,0\n")
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 1
+    assert "an option of: serctl init --manifest" in " ".join(done.stderr.split())
+
+
+def test_a_model_that_is_not_there_is_named_before_audio_that_is_not(project: Workspace) -> None:
+    with pytest.raises(SerctlError, match="nobundle"):
+        run(project, None, model="nobundle", audio=("nothere.wav",))
+    with pytest.raises(SerctlError, match="nobundle"):
+        predict_timelines(
+            project, PredictOptions(model="nobundle", audio=("nothere.wav",), every=1.0)
+        )

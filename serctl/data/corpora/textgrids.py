@@ -8,7 +8,8 @@ Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
 
 from pathlib import Path
 
-from serctl.data.corpora.scan import Corpus, find_audio, name_utterances, tell
+from serctl.data.audio_file import is_audio_file
+from serctl.data.corpora.scan import AUDIO, Corpus, find_audio, name_utterances, tell
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.data.tables import decode_text
@@ -37,6 +38,18 @@ def read(root: Path) -> Corpus:
         raise CorpusError(f"'{root}': no TextGrid has a recording of its name and a labelled part.")
     notes = tell([(alone, "TextGrids without a recording of the same name left out")])
     return Corpus(tuple(name_utterances(rows, root)), tuple(notes))
+
+
+def read_grid(path: Path) -> Corpus:
+    """Read one TextGrid, whose recording lies beside it.
+
+    Raises:
+        CorpusError: It is no TextGrid with a tier ``emotion``, or has no recording.
+    """
+    for ending in AUDIO:
+        if is_audio_file(recording := path.with_suffix(ending)):
+            return Corpus(tuple(name_utterances(_read_grid(path, recording), path.parent)), ())
+    raise CorpusError(f"'{path}': no recording of this name lies beside it ({', '.join(AUDIO)}).")
 
 
 def _read_grid(path: Path, recording: Path) -> list[Utterance]:
