@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -33,7 +33,7 @@ from serctl.encoding.inputs import AudioInputs
 from serctl.encoding.pipeline import measure_sizes, plan_rows, run_batches
 from serctl.encoding.recognition import Recognition, make_row, settle_recognition
 from serctl.encoding.shards import parse_shard
-from serctl.errors import SerctlError, TranscriptsError, UsageError
+from serctl.errors import SerctlError, TranscriptsError, UsageError, count, first_few
 from serctl.locks import hold
 from serctl.options import TranscribeOptions
 from serctl.progress import Progress, silent
@@ -127,8 +127,11 @@ def _take_manifest(
             f"Transcribe with Whisper: serctl transcribe"
         )
     rows = [Transcript(row.utterance_id, row.transcript or "") for row in manifest]
-    present = len(set(rows).intersection(read_finished(workspace.transcripts, FROM_MANIFEST)))
-    notes = _note_renamed(write_transcripts(workspace.transcripts, rows, {"source": FROM_MANIFEST}))
+    known = read_finished(workspace.transcripts, FROM_MANIFEST)
+    present, kept = len(set(rows).intersection(known)), _find_unlisted(known, manifest)
+    written = [*rows, *kept]
+    aside = write_transcripts(workspace.transcripts, written, {"source": FROM_MANIFEST})
+    notes = (*_note_renamed(aside), *_note_unlisted(kept))
     if options.limit:
         notes += ("All transcripts of the manifest were taken: --limit has no effect here.",)
     return TranscribeResult(
@@ -139,6 +142,25 @@ def _take_manifest(
         len(rows) - present,
         whole=len(rows),
         notes=notes,
+    )
+
+
+def _find_unlisted(known: Iterable[Transcript], manifest: Manifest) -> list[Transcript]:
+    """Return the rows of utterances that have left the manifest.
+
+    They are kept: hours of Whisper made them, and a manifest may lose rows by mistake.
+    """
+    listed = set(manifest.ids)
+    return [row for row in known if row.utterance_id not in listed]
+
+
+def _note_unlisted(kept: Sequence[Transcript]) -> tuple[str, ...]:
+    if not kept:
+        return ()
+    ids = first_few(row.utterance_id for row in kept)
+    return (
+        f"{count(len(kept), 'transcript')} of utterances that the manifest does not list ({ids}): "
+        "kept at the end of the CSV and read by nothing. Delete the rows if you need them no more.",
     )
 
 
@@ -222,9 +244,11 @@ class _Transcription:
         others = set(manifest.ids) - {row.utterance_id for row in rows}
         words = {name: known[name] for name in others & known.keys()} | done
         ordered = [words[name] for name in manifest.ids if name in words]
+        kept = _find_unlisted(known.values(), manifest)
+        ordered += kept
         aside = write_transcripts(self.workspace.transcripts, ordered, self._describe())
         remove_journals(self.workspace.transcripts, self.recognition.source)
-        return dataclasses.replace(result, notes=_note_renamed(aside))
+        return dataclasses.replace(result, notes=(*_note_renamed(aside), *_note_unlisted(kept)))
 
     def _read_known(self) -> dict[str, Transcript]:
         """Return the transcripts of this source, finished or from an interrupted run."""

@@ -22,7 +22,7 @@ from serctl.config import Workspace, open_workspace
 from serctl.data.audio import read_audio
 from serctl.data.journal import Journal
 from serctl.data.manifest import Utterance
-from serctl.data.manifest_file import write_manifest
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.transcripts import read_rows, read_transcripts
 from serctl.encoders.recognisers import backends, huggingface
 from serctl.encoders.recognisers.base import Recogniser
@@ -304,3 +304,28 @@ def test_two_talkers_on_two_channels_are_one_line(project: Workspace) -> None:
     write_call(project.root / "u1.wav")
     (line,) = transcribe(project, OPTIONS).notes
     assert "u1.wav (a different talker on each channel). Write one channel" in line
+
+
+@pytest.mark.parametrize("from_manifest", [True, False])
+def test_transcripts_of_utterances_that_left_the_manifest_are_kept_and_reported(
+    project: Workspace, from_manifest: bool
+) -> None:
+    rows = [
+        replace(row, transcript=f"words of {row.utterance_id}")
+        for row in read_manifest(project.manifest)
+    ]
+    write_manifest(project.manifest, rows)
+    options = replace(OPTIONS, from_manifest=from_manifest)
+    assert transcribe(project, options).notes == ()
+    before = read_rows(project.transcripts)
+    write_manifest(project.manifest, [rows[3], rows[0]])
+    (note,) = transcribe(project, options).notes
+    assert note.startswith(
+        "3 transcripts of utterances that the manifest does not list (u1, u2, u4)"
+    )
+    found = read_rows(project.transcripts)
+    assert found == [before[i] for i in (3, 0, 1, 2, 4)]
+    write_manifest(project.manifest, rows)
+    again = transcribe(project, options)
+    assert (again.transcribed, again.present, again.notes) == (0, 5, ())
+    assert read_rows(project.transcripts) == before
