@@ -11,6 +11,8 @@ from typing import Any
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, marks of text direction, and surrogates."""
+SLIP = 0.85
+"""Ratio of `difflib` from which a name is a slip of typing; a letter of seven."""
 
 
 class SerctlError(Exception):
@@ -90,12 +92,25 @@ class UnknownNameError(UsageError):
 def guess(name: str, known: Iterable[str]) -> str:
     """Return a suggestion for an unknown name, for an error message; '' if none is similar.
 
+    Initials and slips of typing come first, then beginnings, then names that are less alike.
+
     Example:
         >>> guess("wavml-large", ["wavlm-large", "roberta-large"])
         " Did you mean 'wavlm-large'?"
+        >>> guess("--lr", ["--log", "--learning-rate"]), guess("batch", ["patch", "batch_size"])
+        (" Did you mean '--learning-rate'?", " Did you mean 'batch_size'?")
     """
-    close = get_close_matches(name, known, n=1)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    known, short = list(known), name.strip("-_").lower().replace("_", "-")
+    words = {one: one.strip("-_").lower().replace("_", "-").split("-") for one in known}
+    initials = [one for one in known if "".join(word[:1] for word in words[one]) == short]
+    begun = [one for one in known if "-".join(words[one]).startswith(short)]
+    chosen = (
+        (initials if len(short) > 1 else [])
+        or get_close_matches(name, known, n=1, cutoff=SLIP)
+        or (sorted(begun, key=len) if len(short) > 2 else [])
+        or get_close_matches(name, known, n=1)
+    )
+    return f" Did you mean '{chosen[0]}'?" if chosen else ""
 
 
 def count(number: int, noun: str) -> str:
