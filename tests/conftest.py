@@ -20,6 +20,24 @@ settings.register_profile("serctl", deadline=None, max_examples=30, derandomize=
 settings.load_profile("serctl")
 
 
+LONG = (
+    "pipeline/test_shards.py",
+    "pipeline/test_run.py",
+    "test_docs.py",
+    "test_faults.py",
+    "page/test_browser.py",
+    "stages/test_predict_real.py",
+    "stages/test_stack.py",
+    "test_portable.py",
+    "test_notebook.py",
+    "stages/test_transcribe.py",
+    "encoders/test_recognisers.py",
+    "stages/test_train.py",
+    "test_literal_commands.py",
+)
+"""The longest files. They run first, so that at the end no process waits for another's."""
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Let the one fork server import what the chosen modules name in PRELOAD, then fork."""
     modules = {
@@ -29,9 +47,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked ``posix`` on Windows, and where `tests/without_posix` pretends it."""
+    """Put the longest files first (xdist itself would put files of many tests first).
+
+    Skip tests marked ``posix`` on Windows, and where `tests/without_posix` pretends it.
+    """
     from serctl.files import WINDOWS
 
+    place = {ROOT / "tests" / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path, len(LONG)))
     for item in items:
         if WINDOWS and (mark := item.get_closest_marker("posix")):
             item.add_marker(pytest.mark.skip(reason=mark.args[0]))
@@ -47,11 +70,11 @@ def _no_wait_for_the_disk() -> Iterator[None]:
 
 @pytest.fixture
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forests of 5 x 10 trees for what does not depend on their number (the paper's: 5 x 200)."""
+    """Forests of 5 x 5 trees for what does not depend on their number (the paper's: 5 x 200)."""
     from serctl.ensemble import stackers
 
     make, folded = stackers._ESTIMATORS["random-forest"]
-    small = (lambda seed: make(seed).set_params(n_estimators=10), folded)
+    small = (lambda seed: make(seed).set_params(n_estimators=5), folded)
     monkeypatch.setitem(stackers._ESTIMATORS, "random-forest", small)
 
 

@@ -196,7 +196,11 @@ def test_quickstart_runs_line_by_line_and_python_after_it(
     monkeypatch.setattr(check, "find_recipe", {"demo": recipe}.__getitem__)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    for arguments in road:
+    first, *rest = road
+    run(first)
+    with (tmp_path / "serctl.toml").open("a") as file:
+        file.write("\n[stack]\ndraws = 2\n")
+    for arguments in rest:
         run(arguments)
     assert (tmp_path / "reports" / "test.html").is_file()
     assert "words-and-voice" in (tmp_path / "reports" / "test.md").read_text()

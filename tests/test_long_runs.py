@@ -5,6 +5,7 @@ A stub encoder and tiny frames make a long run short: what grows by utterance or
 
 import gc
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,15 @@ from serctl.training.loader import load_batches
 LINUX = Path("/proc/self/status").exists()
 pytestmark = pytest.mark.skipif(not LINUX, reason="reads /proc")
 MEGABYTE = 2**20
+
+
+@pytest.fixture(autouse=True)
+def _only_new_objects_are_collected() -> Iterator[None]:
+    """A collection then takes no time for what the imports made."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @dataclass(frozen=True)

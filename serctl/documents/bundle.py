@@ -108,6 +108,10 @@ class BundleDocument(Document):
         description="networks with metrics for frames standardised per speaker, which `predict` "
         "does only with `--speaker-per`",
     )
+    without_speakers: dict[str, SplitMetrics] = Field(
+        default={},
+        description="metrics of `predict` without `--speaker-per`, where `by_speaker` names any",
+    )
     corpora: tuple[CorpusRecord, ...] = Field(description="the training data")
     base: str = Field(
         default="", description="bundle of origin of networks and stacker, with its commit"

@@ -15,10 +15,11 @@ from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import have_weights
-from serctl.errors import CheckpointError, UnknownNameError, UsageError
+from serctl.errors import CacheError, CheckpointError, UnknownNameError, UsageError
 from serctl.files import write_atomic, write_folder
 from serctl.options import BundleOptions
 from serctl.progress import Progress, silent
+from serctl.runtime import resolve_device
 from serctl.system.base import predict_base
 from serctl.system.bundle_facts import (
     describe_encoder,
@@ -32,6 +33,7 @@ from serctl.system.bundle_folder import BUNDLE_FILE, seal_bundle
 from serctl.system.card import write_card, write_readme
 from serctl.system.hub import find_bundle
 from serctl.system.parts import find_parts
+from serctl.system.without_speakers import measure_without_speakers
 from serctl.training.run_folder import CONFIG, list_model_files
 
 CARD = "README.md"
@@ -79,6 +81,19 @@ def make_bundle(
     manifest = read_manifest(workspace.manifest)
     corpora = list_corpora(workspace, manifest, options.data)
     stacker = StackerDocument.read(parts.stacker / STACKER_FILE) if parts.stacker else None
+    by_speaker = tuple(
+        name
+        for name, network in parts.networks.items()
+        if RunConfig.read(network / CONFIG).model.by_speaker
+    )
+    without, notes = {}, []
+    if by_speaker:
+        try:
+            without = measure_without_speakers(
+                workspace, parts, manifest, resolve_device(options.device)
+            )
+        except CacheError as error:
+            notes.append(f"Metrics of `predict` without --speaker-per are not in the card. {error}")
     with progress.task(f"bundle {options.name}", len(parts.networks) + 2) as advance:
         encoders = [describe_encoder(one, workspace) for one in parts.encoders.values()]
         advance(note="encoders")
@@ -95,11 +110,8 @@ def make_bundle(
             recogniser=parts.recogniser and drop_paths(parts.recogniser),
             calibration=parts.calibrate().record(parts.labels),
             metrics=measure_splits(parts, manifest),
-            by_speaker=tuple(
-                name
-                for name, network in parts.networks.items()
-                if RunConfig.read(network / CONFIG).model.by_speaker
-            ),
+            by_speaker=by_speaker,
+            without_speakers=without,
             corpora=tuple(corpora),
             files={},
         )
@@ -115,7 +127,7 @@ def make_bundle(
             if parts.stacker and stacker:
                 _copy(parts.stacker, new / "stacker", (STACKER_FILE, *stacker.files))
             _write_card(new, document)
-    return replace(describe_bundle(output), notes=tuple(list_notes(encoders, corpora)))
+    return replace(describe_bundle(output), notes=(*notes, *list_notes(encoders, corpora)))
 
 
 def _make_from_base(
@@ -138,6 +150,7 @@ def _make_from_base(
                 for split, found in base.predictions.items()
             },
             "by_speaker": (),
+            "without_speakers": {},
             "base": base.name,
             "measured_on": tuple(corpora),
         }

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from serctl.data.corpora import CORPORA
-from serctl.documents.bundle import OTHER_LICENSE, BundleDocument, CorpusRecord, EncoderRecord
+from serctl.documents.bundle import (
+    OTHER_LICENSE,
+    BundleDocument,
+    CorpusRecord,
+    EncoderRecord,
+    SplitMetrics,
+)
 from serctl.encoders.catalog import is_hub_id
 
 if TYPE_CHECKING:
@@ -17,6 +23,7 @@ if TYPE_CHECKING:
 METRIC_TITLES = {"macro_f1": "macro-F1", "uar": "UAR", "accuracy": "accuracy"}
 METRIC_TYPES = {"macro_f1": "f1", "uar": "recall", "accuracy": "accuracy"}
 """The hub's name for each metric; UAR is the macro-averaged recall."""
+UNKNOWN, KNOWN = "speakers unknown", "speakers known"
 
 USE = """\
 ## Intended use
@@ -82,7 +89,10 @@ def write_header(document: BundleDocument) -> str:
 
 
 def list_results(document: BundleDocument) -> "list[EvalResult]":
-    """Return the metrics of every split except dev, in the form of the hub's model index."""
+    """Return the metrics of every split except dev, in the form of the hub's model index.
+
+    If networks are standardised per speaker, the metrics of a plain `predict` come first.
+    """
     from huggingface_hub import EvalResult
 
     corpora = ", ".join(row.name for row in document.measured_on or document.corpora)
@@ -91,16 +101,25 @@ def list_results(document: BundleDocument) -> "list[EvalResult]":
             task_type="audio-classification",
             task_name="Speech emotion recognition",
             dataset_type=_slug(corpora),
-            dataset_name=f"{corpora} ({split})",
+            dataset_name=f"{corpora} ({', '.join(filter(None, (split, way)))})",
+            dataset_config=_slug(way) or None,
             dataset_split=split,
             metric_type=METRIC_TYPES[name],
             metric_name=title,
             metric_value=getattr(found, name),
         )
-        for split, found in document.metrics.items()
+        for split, way, found in _list_metrics(document)
         if split != "dev"
         for name, title in METRIC_TITLES.items()
     ]
+
+
+def _list_metrics(document: BundleDocument) -> list[tuple[str, str, SplitMetrics]]:
+    """Return split, what is known of the speakers ('' where that does not matter), and metrics."""
+    ways = [("", document.metrics)]
+    if document.by_speaker:
+        ways = [(UNKNOWN, document.without_speakers), (KNOWN, document.metrics)]
+    return [(split, way, found) for way, metrics in ways for split, found in metrics.items()]
 
 
 def write_card(document: BundleDocument) -> str:
@@ -120,11 +139,11 @@ def write_card(document: BundleDocument) -> str:
             ("split", "utterances", *METRIC_TITLES.values()),
             [
                 (
-                    split,
+                    ", ".join(filter(None, (split, way))),
                     str(found.num_utterances),
                     *(f"{getattr(found, name):.3f}" for name in METRIC_TITLES),
                 )
-                for split, found in document.metrics.items()
+                for split, way, found in _list_metrics(document)
             ],
         ),
         "Predictions as trained, before `--prior`. The temperature was fitted on dev, and dev may "
@@ -156,11 +175,15 @@ def _describe_speakers(document: BundleDocument) -> list[str]:
     if not document.by_speaker:
         return []
     names = ", ".join(f"`{name}`" for name in document.by_speaker)
+    measured = (
+        f"The rows '{UNKNOWN}' are of a plain `serctl predict`."
+        if document.without_speakers
+        else "A plain `serctl predict` was not measured and may be less accurate. To measure it on "
+        "labelled recordings: `serctl bundle make --base`."
+    )
     return [
-        "**These metrics are of frames standardised with unlabelled utterances of the same "
-        f"speaker** in {names}. Without `--speaker-per`, `serctl predict` does not standardise per "
-        "speaker and may be less accurate. To measure that on labelled recordings: "
-        "`serctl bundle make --base`."
+        f"Frames in {names} are standardised per speaker. The rows '{KNOWN}' use unlabelled "
+        f"utterances of the same speaker, as `serctl predict --speaker-per` does. {measured}"
     ]
 
 

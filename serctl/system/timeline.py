@@ -31,7 +31,7 @@ from serctl.timeline.course import (
     settle_course,
     smooth,
 )
-from serctl.timeline.windows import Step, plan_steps, plan_stretches
+from serctl.timeline.windows import Step, Stretch, plan_steps, plan_stretches
 
 Item = TypeVar("Item")
 
@@ -68,13 +68,22 @@ class TimelineSettings:
 
 @dataclass(frozen=True)
 class _Speech:
-    """Parts of a recording with speech, and their transcripts if a branch reads text."""
+    """Parts of a recording with speech, and their transcripts if a branch reads text.
 
+    Attributes:
+        spoken: Stretches of speech.
+        parts: Utterance of each stretch, which is transcribed and may have frames.
+        whole: Whether the only part is the recording, with its silence.
+    """
+
+    spoken: Sequence[LoadedUtterance]
     parts: Sequence[LoadedUtterance]
+    whole: bool = False
 
     def touch(self, start: int, stop: int) -> list[LoadedUtterance]:
-        """Return the parts that overlap the range between two samples."""
-        return [one for one in self.parts if _start(one) < stop and start < _stop(one)]
+        """Return the parts whose speech overlaps the range between two samples."""
+        pairs = zip(self.spoken, self.parts, strict=True)
+        return [one for span, one in pairs if _start(span) < stop and start < _stop(span)]
 
     def recognise(self, predictor: Predictor, start: int, stop: int) -> None:
         """Transcribe the parts between two samples, and free the frames of earlier parts.
@@ -97,6 +106,7 @@ def predict_timeline(
     *,
     name: str = "",
     channel: str = "",
+    predicted: Sequence[LoadedUtterance] = (),
 ) -> Timeline:
     """Predict the emotions of one recording, or of one channel of it, over time.
 
@@ -106,6 +116,8 @@ def predict_timeline(
         settings: Steps, windows and segments.
         name: Name of the file.
         channel: Name of the channel; '' for a mixed recording.
+        predicted: Utterances of the recording that were predicted before. Their transcripts and
+            frames are used where the timeline needs the same.
 
     Raises:
         UsageError: A step is longer than its window.
@@ -113,7 +125,7 @@ def predict_timeline(
     """
     steps = plan_steps(len(waveform), settings.every, settings.window)
     _warn_of_short_windows(predictor, settings)
-    speech = find_speech(predictor, waveform, name)
+    speech = find_speech(predictor, waveform, name, predicted)
     spoken = [i for i, step in enumerate(steps) if speech.touch(step.start, step.stop)]
     probabilities = np.full((len(steps), len(predictor.labels)), np.nan)
     predict = _predict_alone if settings.alone else _predict_shared
@@ -138,8 +150,8 @@ def predict_timeline(
         emotions=emotions,
         segments=find_segments(emotions, probabilities, predictor.labels, starts, ends),
         transcript=tuple(
-            Spoken(_start(one) / SAMPLE_RATE, _stop(one) / SAMPLE_RATE, one.text)
-            for one in speech.parts
+            Spoken(_start(span) / SAMPLE_RATE, _stop(span) / SAMPLE_RATE, one.text)
+            for span, one in zip(speech.spoken, speech.parts, strict=True)
             if one.text
         ),
     )
@@ -155,13 +167,20 @@ def _warn_of_short_windows(predictor: Predictor, settings: TimelineSettings) -> 
         )
 
 
-def find_speech(predictor: Predictor, waveform: NDArray[np.float32], name: str) -> _Speech:
+def find_speech(
+    predictor: Predictor,
+    waveform: NDArray[np.float32],
+    name: str,
+    predicted: Sequence[LoadedUtterance] = (),
+) -> _Speech:
     """Return the parts of a recording with speech.
 
-    Without the speech detector, a system without a text branch takes the recording as one part.
+    A recording that `serctl predict` takes whole is one part if it has one stretch of speech, so
+    both read the same transcript and frames. Without the speech detector, a system without a text
+    branch takes any recording as one part.
     """
     try:
-        return _Speech(cut_speech(name, waveform, predictor.options.segment_seconds))
+        spoken = cut_speech(name, waveform, predictor.options.segment_seconds)
     except ConfigError:
         if predictor.parts.needs_words:
             raise
@@ -169,7 +188,12 @@ def find_speech(predictor: Predictor, waveform: NDArray[np.float32], name: str) 
             "Silence was predicted like speech, because the speech detector is not installed. "
             "Install it: pip install 'serctl[faster-whisper]'"
         )
-        return _Speech([LoadedUtterance(name, waveform)])
+        spoken = [LoadedUtterance(name, waveform)]
+    whole = len(spoken) == 1 and len(waveform) <= predictor.options.cut_over * SAMPLE_RATE
+    parts = [LoadedUtterance(name, waveform)] if whole else spoken
+    known = {(_start(one), _stop(one)): one for one in predicted}
+    parts = [known.get((_start(one), _stop(one)), one) for one in parts]
+    return _Speech(spoken, parts, whole)
 
 
 def _predict_shared(
@@ -178,15 +202,19 @@ def _predict_shared(
     """Yield the prediction of each step from frames of the stretch around its window."""
     keys = [key for key in predictor.keys if key.modality != "text"]
     stretches = plan_stretches(steps, STRETCH_SECONDS * SAMPLE_RATE)
+    if speech.whole:
+        stretches = [Stretch(0, len(waveform), range(len(steps)))]
     for group in _group(stretches, GROUP_STRETCHES):
         speech.recognise(predictor, group[0].start, group[-1].stop)
         parts = speech.touch(group[0].start, group[-1].stop)
         heard = [key for key in keys if all(key.digest in one.frames for one in parts)]
         others = [key for key in keys if key not in heard]
-        encoded = [
-            LoadedUtterance("", waveform[s.start : s.stop], s.start / SAMPLE_RATE, text="")
-            for s in group
-        ]
+        encoded = speech.parts
+        if not speech.whole:
+            encoded = [
+                LoadedUtterance("", waveform[s.start : s.stop], s.start / SAMPLE_RATE, text="")
+                for s in group
+            ]
         predictor.encode(encoded, keys=others)
         _raise_first_error(encoded)
         windows = []

@@ -169,8 +169,11 @@ def show_recording(worker: Worker, limits: Limits, path: Path, scheme: str) -> t
 
     report = DownmixReport()
     waveform = limits.decode(path.read_bytes(), path.name, report)
-    found = worker.predict(split_recording(path.name, waveform, worker.predictor.options))
-    made = worker.run(lambda it: predict_timeline(it, waveform, SETTINGS, name=path.name))
+    utterances = split_recording(path.name, waveform, worker.predictor.options)
+    found = worker.predict(utterances)
+    made = worker.run(
+        lambda it: predict_timeline(it, waveform, SETTINGS, name=path.name, predicted=utterances)
+    )
     label = "Emotion" if len(found) == 1 else f"Emotion, mean of {len(found)} segments"
     lines = [escape_markdown(note) for note in report.list_notes(PREDICT_CHANNELS)]
     text = "\n\n".join([*lines, *(write_line(one) for one in found if one.text)])

@@ -42,7 +42,7 @@ BALANCED = [(k, b) for k in QUICK for b in ("subset", "weights", "none")]
 )
 def test_every_stacker_gives_probabilities_better_than_chance(kind: str, balance) -> None:
     x, y = logits_of(0)
-    stacker = make_stacker(kind, LABELS, balance=balance)
+    stacker = make_stacker(kind, LABELS, balance=balance, draws=5)
     stacker.fit(x, y)
     new_x, new_y = logits_of(1)
     probabilities = stacker.predict_proba(new_x)

@@ -133,21 +133,33 @@ def test_over_time_every_window_reads_the_transcript_of_the_speech_it_touches(
     np.testing.assert_allclose(alone.probabilities[step], list(expected.values()), atol=1e-4)
 
 
-def test_over_time_the_recogniser_and_the_networks_share_one_pass_of_whisper(
-    project: Workspace, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("seconds_before", [1, 31])
+def test_over_time_and_once_for_all_share_one_pass_of_whisper(
+    project: Workspace,
+    predictor: Predictor,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds_before: int,
 ) -> None:
     row = next(iter(read_manifest(project.manifest).select("test")))
-    silence = 1e-4 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
+    silence = 1e-4 * np.random.default_rng(0).standard_normal(seconds_before * SAMPLE_RATE)
     recording = np.concatenate([silence, read_audio(row.path), silence]).astype(np.float32)
-    (expected,) = predictor.predict_segments(recording, sample_rate=SAMPLE_RATE)
-    whisper = predictor._encoders.recogniser().encoder
-    monkeypatch.setattr(whisper, "encode_layers", lambda *_, **__: pytest.fail("a second pass"))
-    made = predict_timeline(predictor, recording, TimelineSettings(window=30))
-    spoken = made.probabilities[~find_silence(made.probabilities)]
-    np.testing.assert_allclose(
-        spoken, [list(expected.probabilities.values())] * len(spoken), atol=1e-5
+    short = len(recording) <= predictor.options.cut_over * SAMPLE_RATE
+    utterances = [LoadedUtterance("", recording)] if short else predictor.cut("", recording)
+    (expected,) = predictor.predict_utterances(utterances)
+    recogniser, settings = predictor._encoders.recogniser(), TimelineSettings(window=80)
+    monkeypatch.setattr(
+        recogniser.encoder, "encode_layers", lambda *_, **__: pytest.fail("a second pass")
     )
-    assert [one.text for one in made.transcript] == [expected.text]
+    made = predict_timeline(predictor, recording, settings)
+    monkeypatch.setattr(recogniser, "recognise", lambda *_, **__: pytest.fail("a second pass"))
+    again = predict_timeline(predictor, recording, settings, predicted=utterances)
+    for found in (made, again):
+        spoken = found.probabilities[~find_silence(found.probabilities)]
+        assert 0 < len(spoken) < len(found.probabilities)
+        np.testing.assert_allclose(
+            spoken, [list(expected.probabilities.values())] * len(spoken), atol=1e-5
+        )
+        assert [one.text for one in found.transcript] == [expected.text]
 
 
 def test_the_example_runs_on_a_bundle(

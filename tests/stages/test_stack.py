@@ -36,7 +36,7 @@ def project(tmp_path: Path) -> Workspace:
 
 @pytest.mark.usefixtures("few_trees")
 def test_without_arguments_the_forest_is_fitted_on_all_runs(project: Workspace) -> None:
-    result = stack(project, StackOptions())
+    result = stack(project, StackOptions(draws=2))
     assert (result.name, result.models, result.stack_on) == (
         "random-forest",
         ("first", "second"),
@@ -65,8 +65,8 @@ def test_permuting_manifest_and_logits_changes_nothing(project: Workspace, tmp_p
     random.Random(1).shuffle(rows)
     make_run(other, "second", rows, seed=2, signal=1.0)
     make_run(other, "first", rows, seed=1)
-    plain = stack(project, StackOptions(stacker="xgboost"))
-    shuffled = stack(other, StackOptions(stacker="xgboost"))
+    options = StackOptions(stacker="xgboost", draws=2, folds=2)
+    plain, shuffled = stack(project, options), stack(other, options)
     for split in ("dev", "test"):
         a = read_logits(plain.folder / f"{split}.csv")
         b = read_logits(shuffled.folder / f"{split}.csv").select(a.ids)
@@ -141,7 +141,7 @@ def test_the_smallest_class_of_a_demo_corpus_is_enough_for_the_forest(tmp_path: 
     rows = make_utterances({"train": (18, 18, 20, 60), "dev": (6, 6, 6, 6)})
     workspace = make_project(tmp_path, rows)
     make_run(workspace, "a", rows)
-    assert stack(workspace, StackOptions()).splits == ("dev",)
+    assert stack(workspace, StackOptions(draws=2)).splits == ("dev",)
 
 
 def test_a_class_too_small_leaves_nothing_half_written(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_an_empty_project_names_the_next_command(tmp_path: Path) -> None:
 
 
 def test_a_refitted_stacker_leaves_no_old_files(project: Workspace) -> None:
-    folder = stack(project, StackOptions(stacker="xgboost", name="x")).folder
+    folder = stack(project, StackOptions(stacker="xgboost", name="x", draws=1, folds=2)).folder
     assert (folder / "estimator-0.ubj").is_file()
     stack(project, StackOptions(stacker="mean-logits", name="x"))
     assert {path.suffix for path in folder.iterdir()} == {".csv", ".json"}
@@ -289,7 +289,7 @@ def test_trees_that_never_split_and_runs_without_logits_are_noted(tmp_path: Path
     make_run(workspace, "a", rows)
     (workspace.runs / "b").mkdir()
     (workspace.runs / "b" / "summary.json").write_text("{}")
-    left_out, alike = stack(workspace, StackOptions()).notes
+    left_out, alike = stack(workspace, StackOptions(draws=2)).notes
     assert left_out == "Left out: 'b' has no logits. Run: serctl export-logits b"
     assert "20 rows are too few for its trees to split" in alike
     assert not stack(workspace, StackOptions(models=("a",), stacker=QUICK)).notes
@@ -347,16 +347,16 @@ def test_broken_folds_give_an_average_and_a_warning(tmp_path: Path, stacker: str
 
 def test_auto_takes_the_average_where_nothing_is_better(project: Workspace) -> None:
     make_run(project, "second", make_utterances(), seed=2)  # as good as the first
-    result = stack(project, StackOptions(stacker="auto"))
+    result = stack(project, StackOptions(stacker="auto", folds=3))
     assert result.kind == "mean-probabilities"
     assert any("auto chose mean-probabilities" in note for note in result.notes)
 
 
 def test_auto_leaves_noise_out(project: Workspace) -> None:
     rows = make_utterances()
-    for seed in range(6):
+    for seed in range(4):
         make_run(project, f"noise{seed}", rows, signal=0.0, seed=10 + seed)
-    result = stack(project, StackOptions(stacker="auto", name="chosen"))
+    result = stack(project, StackOptions(stacker="auto", name="chosen", folds=3))
     assert result.kind in ("best-single", "greedy")
     assert load_stacker(result.folder).stacker.kind == result.kind
 

@@ -221,10 +221,28 @@ def test_the_card_is_a_valid_card_of_the_hub(hub: LocalHub, folder: Path) -> Non
     assert results == {("test", "f1"): 0.5, ("test", "recall"): 0.6, ("test", "accuracy"): 0.7}
 
 
-def test_the_card_tells_of_metrics_that_predict_does_not_reach() -> None:
-    assert "standardised with unlabelled" not in write_readme(DOCUMENT)
-    told = write_readme(DOCUMENT.model_copy(update={"by_speaker": ("one",)}))
-    assert "of the same speaker** in `one`. `serctl predict` reads recordings as they are" in told
+def test_metrics_with_and_without_speakers_are_two_entries_of_the_model_index(
+    hub: LocalHub,
+) -> None:
+    assert "standardised per speaker" not in write_readme(DOCUMENT)
+    plain = {"test": SCORES | {"macro_f1": 0.4}, "dev": SCORES}
+    document = BundleDocument.model_validate(
+        LIST | {"by_speaker": ["one"], "without_speakers": plain}
+    )
+    card = ModelCard(write_readme(document))
+    card.validate()
+    assert [
+        (r.dataset_name, r.dataset_config, r.metric_value)
+        for r in card.data.eval_results
+        if r.metric_type == "f1"
+    ] == [
+        ("emodb (test, speakers unknown)", "speakers-unknown", 0.4),
+        ("emodb (test, speakers known)", "speakers-known", 0.5),
+    ]
+    assert "| test, speakers unknown | 6 | 0.400 |" in card.content
+    assert "are of a plain `serctl predict`" in card.content
+    older = write_readme(document.model_copy(update={"without_speakers": {}}))
+    assert "A plain `serctl predict` was not measured" in older
 
 
 def test_a_card_without_licence_test_split_or_known_corpus_is_valid(hub: LocalHub) -> None:

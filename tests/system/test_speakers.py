@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 from trained_project import TRAIN, write_project
 
-from serctl.config import Workspace
+from serctl.config import Workspace, open_workspace
+from serctl.data.manifest import read_manifest
 from serctl.ensemble.logits import softmax
 from serctl.ensemble.logits_file import read_logits
 from serctl.errors import UsageError
-from serctl.options import ExportLogitsOptions, ExtractOptions, PredictOptions
+from serctl.options import BundleOptions, ExportLogitsOptions, ExtractOptions, PredictOptions
+from serctl.stages.bundle import make_bundle
 from serctl.stages.export_logits import export_logits
 from serctl.stages.extract import extract
 from serctl.stages.predict import predict
@@ -80,6 +83,34 @@ def test_without_speakers_it_says_how_to_name_them(project: Workspace, folders: 
         np.abs(np.subtract(by_file[one.audio], [*one.probabilities.values()])).max() > 1e-4
         for one in together.predictions
     )
+
+
+def test_a_bundle_has_the_metrics_of_predict_without_speakers_too(
+    project: Workspace, folders: Path, tmp_path: Path
+) -> None:
+    chosen = BundleOptions(run="speaker", output=str(tmp_path / "b"), device="cpu")
+    document = make_bundle(project, chosen).document
+    rows = read_manifest(project.manifest).select("test")
+    emotion = {row.utterance_id: row.emotion for row in rows}
+    for found, more in (
+        (document.without_speakers["test"], {}),
+        (document.metrics["test"], {"speaker_per": "folder"}),
+    ):
+        made = predict(project, options(folders, **more)).predictions
+        right = [one.emotion == emotion[Path(one.audio).stem] for one in made]
+        assert found.accuracy == pytest.approx(np.mean(right), abs=1e-6)
+        true = [emotion[Path(one.audio).stem] for one in made]
+        guessed = [one.emotion for one in made]
+        expected = f1_score(true, guessed, labels=document.labels, average="macro", zero_division=0)
+        assert found.macro_f1 == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_bundle_is_made_where_the_frames_are_gone(project: Workspace, tmp_path: Path) -> None:
+    copy = open_workspace(shutil.copytree(project.root, tmp_path / "copy"))
+    shutil.rmtree(copy.cache)
+    result = make_bundle(copy, BundleOptions(run="speaker", output=str(tmp_path / "b")))
+    assert result.document.without_speakers == {}
+    assert "without --speaker-per are not in the card" in result.notes[0]
 
 
 def test_python_takes_the_speaker_of_each(project: Workspace, folders: Path) -> None:

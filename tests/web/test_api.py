@@ -13,9 +13,12 @@ from trained_project import SPEECH
 from two_talkers import write_call
 
 from serctl.config import open_workspace
+from serctl.data.segments import Segment
 from serctl.errors import ConfigError, UsageError
 from serctl.options import PredictOptions, ServeOptions
 from serctl.stages.predict import predict
+from serctl.web.limits import Limits
+from serctl.web.page import show_recording
 from serctl.web.server import find_examples, listen, load_predictor, make_server
 from serctl.web.worker import Worker
 
@@ -69,6 +72,29 @@ def test_a_timeline_comes_with_every(served) -> None:
     assert status == 200
     assert [step["start"] for step in found["steps"]] == [0, 0.5]
     assert found["seconds"] == pytest.approx(15_500 / 16_000, abs=1e-3)
+
+
+def test_the_page_encodes_a_recording_once(served, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ServeOptions(model=str(served.bundle), device="cpu")
+    predictor = load_predictor(open_workspace(served.project), options)
+    encoder = predictor._encoders.encoder(next(iter(predictor._encoders.passes)))
+    encode, read = encoder.encode_layers, []
+
+    def count(batch, layers):
+        read.extend(batch)
+        return encode(batch, layers)
+
+    monkeypatch.setattr(encoder, "encode_layers", count)
+    monkeypatch.setattr(
+        "serctl.system.loading.cut_at_pauses", lambda wave, _: [Segment(0, len(wave))]
+    )
+    worker = Worker(predictor, options.waiting)
+    try:
+        shown = show_recording(worker, Limits(4, 120), served.project / "u35.wav", "light")
+    finally:
+        worker.close()
+    assert len(shown) == 3
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize("name", BAD)
