@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 """Control characters, marks of text direction, and surrogates."""
 SLIP = 0.85
 """Ratio of `difflib` from which a name is a slip of typing; a letter of seven."""

@@ -47,10 +47,12 @@ def _one_line_errors(ctx: Any) -> Iterator[None]:
     try:
         with sigterm_as_interrupt():
             yield
-    except (SerctlError, CommandLineError) as error:
+    except BrokenPipeError:  # the reader has enough: `| head`
+        raise
+    except (SerctlError, CommandLineError, OSError) as error:
         if os.environ.get("SERCTL_DEBUG"):
             raise
-        known = error if isinstance(error, SerctlError) else to_usage_error(error, ctx)
+        known = _to_known_error(error, ctx)
         text = _escape(escape_controls(str(known)))
         soft = not console.err.is_terminal
         console.err.print(f"[bold red]Error:[/] {text}", soft_wrap=soft)
@@ -60,6 +62,13 @@ def _one_line_errors(ctx: Any) -> Iterator[None]:
         kept = "Finished work is kept. Run the same command again to continue."
         console.say(f"Interrupted. {kept if resumes else 'Run the same command to start again.'}")
         raise typer.Exit(130) from None
+
+
+def _to_known_error(error: Exception, ctx: Any) -> SerctlError:
+    if isinstance(error, OSError):
+        file = f"'{error.filename}'" if error.filename else "a file or the output"
+        return SerctlError(f"Cannot read or write {file}: {error.strerror or error}.")
+    return error if isinstance(error, SerctlError) else to_usage_error(error, ctx)
 
 
 def _escape(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,15 @@ from rich.text import Text
 from serctl.errors import escape_controls
 from serctl.progress import Advance
 
+
+def _replace_closed_streams() -> None:
+    """Open the null device for each standard stream that the caller closed: Python has None."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+_replace_closed_streams()
 FILE_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 WORDS = frozenset({"kind", "store", "state", "what", "file", "predicted by"})

@@ -53,23 +53,27 @@ def predict(
     names = [
         name
         for given in options.audio
-        for name in (sys.stdin.read().splitlines() if given == "-" else [given])
+        for name in (sys.stdin.read().lstrip("\ufeff").splitlines() if given == "-" else [given])
         if name
     ]
     options = replace(options, audio=tuple(names))
-    if options.every:
-        from serctl.cli.timelines import show_timelines
-
-        show_timelines(workspace, options, form.value, output, plot)
-        return
-    check_over_time(options, form, plot)
     from serctl.cli import predictions
     from serctl.data.recordings import read_recordings
-    from serctl.stages import predict as stage
 
     recordings, _ = read_recordings(options.audio)
     paths = list(dict.fromkeys(one.path for one in recordings))
-    predictions.check_output(form.value, recordings, output)
+    files = [Path(name) for name in (*names, options.transcripts, options.prior) if name]
+    predictions.check_output(form.value, recordings, output, files)
+    if options.every:
+        from serctl.cli.timelines import check_plot, show_timelines
+
+        if plot is not None:
+            check_plot(plot, len(paths))
+        show_timelines(workspace, options, form.value, output, plot)
+        return
+    check_over_time(options, form, plot)
+    from serctl.stages import predict as stage
+
     # Rows on the terminal show the progress. A bar would share their lines.
     bar = console.progress if output or not sys.stdout.isatty() else silent
     console.say(f"Loading {options.model} for {count(len(recordings), 'recording')}")

@@ -34,24 +34,42 @@ SECONDS = len("123.45-128.90")
 """Width of the column of times. A longer time moves its own row only."""
 
 
-def check_output(form: str, recordings: Sequence["Recording"], output: Path | None) -> None:
-    """Check that the output fits the recordings.
+def check_output(
+    form: str,
+    recordings: Sequence["Recording"],
+    output: Path | None,
+    files: Sequence[Path] = (),
+) -> None:
+    """Check that the output fits the recordings and replaces no file of the user.
+
+    Args:
+        form: Of the predictions.
+        recordings: To predict.
+        output: File or folder to write.
+        files: Other files that are read.
 
     Raises:
         UsageError: Several TextGrids have no folder, two have the same name, rows of a table are
-            not in order, or ``output`` is a folder where a file is needed.
+            not in order, ``output`` is a folder where a file is needed, or it would replace a file
+            that is read or a TextGrid beside its recording, which may be annotated by hand.
     """
+    paths = list(dict.fromkeys(one.path for one in recordings))
     if form != "textgrid":
         if output and output.is_dir():
             raise UsageError(f"--output '{output}' is a folder, expected a file.")
+        if output and any(is_same_file(output, path) for path in (*paths, *files)):
+            raise UsageError(f"--output '{output}' would replace an input. Name another file.")
         return
-    paths = list(dict.fromkeys(one.path for one in recordings))
     if output is None and len(paths) > 1:
         raise UsageError(f"{len(paths)} TextGrids need a folder: --output DIR")
     if output and output.is_file():
         raise UsageError(f"--output '{output}' is a file; TextGrids need a folder.")
     if len({path.stem for path in paths}) < len(paths):
         raise UsageError("Two recordings have the same file name. Predict them in two commands.")
+    for path in paths if output else ():
+        beside = path.with_suffix(".TextGrid")
+        if is_same_file(output / beside.name, beside):  # type: ignore[operator]
+            raise UsageError(f"--output '{output}' would replace '{beside}'. Name another folder.")
     places = {path: i for i, path in enumerate(paths)}
     for one, then in pairwise(recordings):
         overlap = one.path == then.path and (one.end is None or then.start < one.end)
@@ -60,6 +78,14 @@ def check_output(form: str, recordings: Sequence["Recording"], output: Path | No
                 f"A TextGrid has intervals one after the other, and '{then.name}' comes after "
                 f"'{one.name}'. Sort the table by path and start, or take --format csv"
             )
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Return whether two paths lead to one existing file."""
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

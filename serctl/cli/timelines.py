@@ -29,15 +29,13 @@ def show_timelines(
     """Predict over time, write the timelines and plots, and report skipped recordings."""
     from serctl.stages.timeline import predict_timelines
 
-    if plot is not None:
-        check_plot(plot)
     result = predict_timelines(workspace, options, progress=console.progress)
     if form == "textgrid":
         write_textgrids(result, output)
     else:
         write_text(format_timelines(result, form), output)
     for recording in result.recordings if plot else ():
-        path = name_plot(plot, recording, len(result.recordings))
+        path = name_plot(plot, recording)
         write_plot(recording, options, result, path)
         console.say(f"Wrote {path}.")
     for note in result.notes:
@@ -75,18 +73,9 @@ def write_text(text: str, output: Path | None) -> None:
 
 
 def write_textgrids(result: "TimelinesResult", output: Path | None) -> None:
-    """Write a TextGrid for each recording into a folder. A single one may go to stdout.
-
-    Raises:
-        UsageError: There are several recordings and no folder, or two have the same name.
-    """
+    """Write a TextGrid for each recording into a folder. A single one may go to stdout."""
     from serctl.timeline.formats import to_textgrid
 
-    if output is None and len(result.recordings) > 1:
-        raise UsageError(f"{len(result.recordings)} TextGrids need a folder: --output DIR")
-    names = [recording.path.stem for recording in result.recordings]
-    if len(set(names)) < len(names):
-        raise UsageError("Two recordings have the same file name. Predict them in two commands.")
     for recording in result.recordings:
         path = output / f"{recording.path.stem}.TextGrid" if output else None
         write_text(to_textgrid(recording.timelines), path)
@@ -94,32 +83,26 @@ def write_textgrids(result: "TimelinesResult", output: Path | None) -> None:
             console.say(f"Wrote {path}.")
 
 
-def check_plot(plot: Path) -> None:
+def check_plot(plot: Path, recordings: int) -> None:
     """Check, before prediction, that a plot can be written.
 
     Raises:
-        UsageError: The suffix belongs to no format.
+        UsageError: The suffix belongs to no format, or one file is given for several recordings.
         SerctlError: A package for plots is not installed.
     """
     if plot.suffix not in (".html", ".png", ""):
         raise UsageError(f"--plot '{plot}': expected FILE.html, FILE.png, or a folder.")
+    if plot.suffix and recordings > 1:
+        raise UsageError(f"{recordings} recordings need a folder: --plot {plot.with_suffix('')}")
     from serctl.page.packages import check_packages
 
     check_packages()
 
 
-def name_plot(plot: Path | None, recording: "RecordingTimelines", recordings: int) -> Path:
-    """Return the file for the plot of a recording.
-
-    Raises:
-        UsageError: One file is given for several recordings.
-    """
+def name_plot(plot: Path | None, recording: "RecordingTimelines") -> Path:
+    """Return the file for the plot of a recording."""
     assert plot is not None
-    if not plot.suffix:
-        return plot / f"{recording.path.stem}.html"
-    if recordings > 1:
-        raise UsageError(f"{recordings} recordings need a folder: --plot {plot.with_suffix('')}")
-    return plot
+    return plot if plot.suffix else plot / f"{recording.path.stem}.html"
 
 
 def write_plot(

@@ -109,7 +109,7 @@ def parse_row(row: Mapping[str, str], folder: Path, *, codes: bool = False) -> U
     """
     value = {name: row.get(name, "").strip() for name in COLUMNS}
     speaker = fill_missing(value["speaker"])
-    start, end = (fill_missing(row.get(name, "")) for name in SEGMENT)
+    start, end = (fill_missing(row.get(name, "").replace("NaT", "")) for name in SEGMENT)
     utterance = Utterance(
         utterance_id=value["utterance_id"],
         path=folder / value["path"],

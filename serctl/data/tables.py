@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from serctl.errors import ManifestError, SerctlError, first_few
 
@@ -142,6 +143,8 @@ def parse_number(text: str) -> float:
         >>> parse_number("3.5"), parse_number("3,25"), parse_number("-1e-3")
         (3.5, 3.25, -0.001)
     """
+    if "_" in text:  # Python reads 1_000 as a number
+        raise ValueError(f"'{text}' is no number")
     comma = re.fullmatch(r"\s*[+-]?\d+,(?!\d{3}\s*$)\d+\s*", text)
     number = float(text.replace(",", ".") if comma else text)
     if not math.isfinite(number):
@@ -202,7 +205,12 @@ def decode_text(content: bytes, path: Path, error: type[SerctlError]) -> tuple[s
             raise error(f"'{path}' is neither UTF-8 nor Windows-1252. Save it as UTF-8.") from None
         notes.append("not UTF-8, read as Windows-1252: look whether its accents are right")
     if "\0" in text:
-        raise error(f"'{path}' holds binary data. Expected a table as text: save it as CSV.")
+        raise error(
+            f"'{path}' holds zero bytes: binary data, or UTF-16 without its mark. Expected a table "
+            f"as text: save it as CSV (UTF-8)."
+        )
+    if text.lstrip().startswith(('{"', '[{"')):
+        raise error(f"'{path}' is JSON. Expected a table as text: save it as CSV (UTF-8).")
     return text, notes
 
 
@@ -284,15 +292,42 @@ def _read_sheet(
         unpacked = sum(item.file_size for item in zipfile.ZipFile(io.BytesIO(content)).infolist())
         if unpacked > LARGEST_SHEET:
             raise error(f"'{path}' unpacks to {unpacked / 1e6:,.0f} MB. Save it as CSV.")
-        book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-        rows = list(book.worksheets[0].iter_rows(values_only=True))
+        book, formulas = (
+            openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=values)
+            for values in (True, False)
+        )
+        rows = list(book.worksheets[0].iter_rows())
+        _check_cells(path, rows, list(formulas.worksheets[0].iter_rows()), error)
     except (zipfile.BadZipFile, KeyError, ValueError, IndexError, SyntaxError, OSError) as cause:
         raise error(f"'{path}' is not a readable spreadsheet: {cause}. Save it as CSV.") from cause
     note = f"sheet '{book.sheetnames[0]}' of {len(book.sheetnames)} read"
     return [(line, [_show_cell(cell) for cell in row]) for line, row in enumerate(rows, 1)], [note]
 
 
-def _show_cell(cell: object) -> str:
-    if cell is None:
+def _check_cells(
+    path: Path, rows: Sequence[Any], formulas: Sequence[Any], error: type[SerctlError]
+) -> None:
+    """Refuse formulas that nobody has computed, which read as empty, and spreadsheet errors."""
+    wrong = []
+    for row, with_formulas in zip(rows, formulas, strict=True):
+        for cell, formula in zip(row, with_formulas, strict=True):
+            if formula.data_type == "f" and cell.value is None:
+                wrong.append(f"{cell.coordinate} (a formula without a value)")
+            elif cell.data_type == "e" and cell.value.lower() not in MISSING:
+                wrong.append(f"{cell.coordinate} ({cell.value})")
+    if wrong:
+        raise error(
+            f"'{path}' has {len(wrong)} cells without a value: {first_few(wrong)}. Open it in a "
+            f"spreadsheet program, mend them and save it again, or save it as CSV (UTF-8)."
+        )
+
+
+def _show_cell(cell: Any) -> str:
+    """Return the text of a cell; whole numbers keep the leading zeros of a format such as 0000."""
+    value = cell.value
+    if value is None:
         return ""
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+    if not isinstance(value, int | float) or isinstance(value, bool) or value % 1:
+        return str(value)
+    zeros = cell.number_format if re.fullmatch("0+", cell.number_format or "") else ""
+    return f"{int(value):0{len(zeros)}d}" if zeros else str(int(value))

@@ -167,9 +167,11 @@ def parse_prior(
         shares = np.array([float(values[name]) for name in labels])
     except (TypeError, ValueError):
         shares = np.full(len(labels), np.nan)
-    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
+    with np.errstate(over="ignore"):
+        total = shares.sum()
+    if not (np.isfinite(total) and (shares >= 0).all() and total > 0):
         raise ConfigError(f"{source}: expected shares of at least 0, and one above 0.")
-    return shares / shares.sum()
+    return shares / total
 
 
 def _log(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,5 +1,8 @@
 """One place for errors: a line on stderr, an exit code, no traceback."""
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +81,20 @@ def test_an_interruption_says_what_the_same_command_does(
     result = runner.invoke(app, [command])
     assert result.exit_code == 130
     assert after in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full and a shell")
+@pytest.mark.parametrize(
+    ("streams", "code", "told"),
+    [
+        ("predict - -m x <&-", 2, "No audio is named"),
+        ("encoders >&-", 0, ""),
+        ("encoders >/dev/full", 1, "No space left on device"),
+    ],
+)
+def test_a_closed_or_full_stream_is_no_traceback(streams: str, code: int, told: str) -> None:
+    line = f"{shlex.quote(sys.executable)} -m serctl {streams}"
+    done = subprocess.run(["sh", "-c", line], check=False, capture_output=True, text=True)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr

@@ -113,15 +113,47 @@ def test_a_spreadsheet_is_read(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cell", "message"),
+    [("=LEFT(A2,4)", "C2 (a formula without a value)"), ("#REF!", "C2 (#REF!)")],
+)
+def test_a_cell_of_a_spreadsheet_without_a_value_is_named(
+    tmp_path: Path, cell: str, message: str
+) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(HEADER)
+    book.active.append(("clip_00.wav", "sad", cell, ""))
+    book.save(tmp_path / "table.xlsx")
+    with pytest.raises(ManifestError) as error:
+        read_table_file(tmp_path / "table.xlsx")
+    assert message in str(error.value)
+
+
+def test_numbers_of_a_spreadsheet_keep_the_zeros_that_it_shows(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (("utterance_id", "fold"), (12, 3.0), (12, 0.25)):
+        book.active.append(row)
+    book.active["A2"].number_format = "0000"
+    book.save(tmp_path / "table.xlsx")
+    found = [tuple(row.values()) for row in read_table_file(tmp_path / "table.xlsx").rows]
+    assert found == [("0012", "3"), ("12", "0.25")]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("x.jsonl", b'{"path": "clip_00.wav", "emotion": "sad"}\n', "is JSON"),
+        ("x.csv", b"path,emotion\n", "a header and no rows"),
+        ("x.csv", b"path,start\nclip_00.wav,1_0\n", "start is '1_0', expected seconds"),
+        ("x.csv", "path,emotion\na,b\n".encode("utf-16-le"), "UTF-16 without its mark"),
         ("x.csv", b"path,emotion,emotion\na,b,c\n", "has the column 'emotion' twice"),
         ("x.csv", b"path,emotions,speaker\nclip_00.wav,sad,1\n", "--column emotion=emotions"),
         ("x.csv", b"PK\x03\x04rest", "a spreadsheet or an archive"),
         ("x.xlsx", b"PK\x03\x04rest", "is not a readable spreadsheet"),
         ("x.xls", b"\xd0\xcf\x11\xe0rest", "an old Excel file"),
         ("x.csv", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        ("x.csv", b"path,emotion\n\x00\x01,\x02\n", "holds binary data"),
+        ("x.csv", b"path,emotion\n\x00\x01,\x02\n", "holds zero bytes"),
         ("x.csv", b"path,emotion\n\x81\x8d,sad\n", "neither UTF-8 nor Windows-1252"),
         ("x.csv", b"", "is empty"),
         ("x.csv", b"path,emotion\nclip_00.wav\n", "rows have not 2 fields: line 2"),

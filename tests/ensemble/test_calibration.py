@@ -84,6 +84,7 @@ def test_a_users_prior_is_shares_of_every_emotion() -> None:
         given_shares | {"angry": -1},
         given_shares | {"angry": "many"},
         dict.fromkeys(LABELS, 0),
+        dict.fromkeys(LABELS, 1e308),
     ):
         with pytest.raises(ConfigError, match=r"prior\.json"):
             parse_prior(wrong, LABELS, "prior.json")

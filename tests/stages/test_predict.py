@@ -256,7 +256,7 @@ def test_words_are_asked_for_by_name(project: Workspace, words: str, tmp_path: P
         run(project, None, model=BOTH, audio=(path,))
     other = tmp_path / "stranger.wav"
     shutil.copy(path, other)
-    with pytest.raises(TranscriptsError, match="no words for utterance 'stranger'"):
+    with pytest.raises(TranscriptsError, match="no transcript of utterance 'stranger'"):
         run(project, words, model=BOTH, audio=(str(other),))
     assert run(project, words, model=SPEECH, audio=(str(other),)).predictions
 
@@ -462,6 +462,21 @@ def test_the_table_is_for_people_and_failures_change_the_exit_code(
         audio[0], str(tmp_path / "bad"), "-m", SPEECH, "--skip-bad", "-C", str(project.root), code=3
     )
     assert made.stderr.count("Left out:") == len(bad)
+
+
+def test_no_file_of_the_user_is_replaced(audio: list[str], tmp_path: Path) -> None:
+    recording, words = tmp_path / "a.wav", tmp_path / "words.csv"
+    shutil.copy(audio[0], recording)
+    words.write_text("utterance_id,text\na,hello\n")
+    (tmp_path / "a.TextGrid").write_text("annotated by hand")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    given = (str(recording), "-m", "bundle", "--transcripts", str(words))
+    for output in (recording, words):
+        made = call(*given, "-f", "csv", "-o", str(output), code=2)
+        assert "would replace an input" in made.stderr
+    made = call(*given, "-f", "textgrid", "-o", str(tmp_path), code=2)
+    assert "a.TextGrid'. Name another folder" in made.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "table"])

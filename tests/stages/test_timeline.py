@@ -83,9 +83,25 @@ def test_a_plot_is_one_page_and_of_several_recordings_a_folder(
     assert "a call.wav" in (tmp_path / "one.html").read_text()
     run(call, other, "--every", 1, "--plot", tmp_path / "pages")
     assert {path.name for path in (tmp_path / "pages").iterdir()} == {"a call.html", "other.html"}
-    done = run(call, other, "--every", 1, "--plot", tmp_path / "two.html")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--plot", "two.html"], "2 recordings need a folder"),
+        (["--format", "textgrid"], "2 TextGrids need a folder"),
+        (["--output", "."], "is a folder, expected a file"),
+    ],
+)
+def test_an_output_that_does_not_fit_is_refused_before_prediction(
+    run, call: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+) -> None:
+    monkeypatch.setattr("serctl.stages.timeline.predict_timelines", None)
+    other = tmp_path / "other.wav"
+    other.write_bytes(call.read_bytes())
+    done = run(call, other, "--every", 1, *words)
     assert done.exit_code == 2
-    assert "2 recordings need a folder" in done.stderr
+    assert told in done.stderr
 
 
 def test_python_and_command_line_agree(run, call: Path, trained: Path) -> None:
@@ -109,7 +125,7 @@ def test_python_and_command_line_agree(run, call: Path, trained: Path) -> None:
         (["--channels", "left"], "--channels needs a timeline"),
         (["--format", "rttm"], "--format rttm needs a timeline"),
         (["--every", "1", "--plot", "x.svg"], "expected FILE.html, FILE.png, or a folder"),
-        (["--every", "1", "--window", "0.5"], "--window 0.5 is shorter than a step"),
+        (["--every", "1", "--window", "0.5"], "--window is 0.5, expected at least a step"),
         (["--every", "1", "--transcripts", "x.csv"], "has no times of words"),
         (["--every", "-1"], "--every"),
     ],

@@ -47,6 +47,8 @@ def read_table(
         UnknownNameError: ``columns`` maps a name that serctl has no use for.
     """
     table, codes = _map_columns(read_manifest_table(path), columns)
+    if not table.rows:
+        raise ManifestError(f"'{path}' has a header and no rows. Expected a row per utterance.")
     if "path" not in table.header and "utterance_id" not in table.header:
         raise ManifestError(
             f"'{path}' has neither 'path' nor 'utterance_id'; it has {', '.join(table.header)}. "
