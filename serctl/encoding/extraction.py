@@ -18,9 +18,9 @@ from serctl.data.manifest import Utterance
 from serctl.encoders.base import Encoder, Frames
 from serctl.encoders.load import load_encoder
 from serctl.encoding.disk_space import check_disk
-from serctl.encoding.failures import Failures, capture, check_failures
+from serctl.encoding.failures import Failures, check_failures
 from serctl.encoding.keys import encoder_settings, open_inputs
-from serctl.encoding.pipeline import Encoded, measure_sizes, plan_rows, run_batches
+from serctl.encoding.pipeline import Encoded, capture, measure_sizes, plan_rows, run_batches
 from serctl.errors import SerctlError
 from serctl.options import ExtractOptions
 from serctl.progress import Advance, Progress, silent

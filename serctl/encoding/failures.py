@@ -4,9 +4,9 @@ import csv
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TypeVar
 
 from serctl.data.manifest import Utterance
+from serctl.encoding.pipeline import capture
 from serctl.errors import SerctlError
 from serctl.files import remove_file, write_atomic
 from serctl.locks import hold
@@ -40,21 +40,6 @@ COLUMNS = tuple(field.name for field in fields(FailedUtterance))
 
 Failures = dict[str, SerctlError]
 """Utterance ids, and the errors of reading them."""
-
-Item = TypeVar("Item")
-Made = TypeVar("Made")
-
-
-def capture(work: Callable[[Item], Made]) -> Callable[[Item], Made | SerctlError]:
-    """Return ``work`` as a function that returns a `SerctlError` instead of raising it."""
-
-    def captured(item: Item) -> Made | SerctlError:
-        try:
-            return work(item)
-        except SerctlError as error:
-            return error
-
-    return captured
 
 
 def check_failures(failures: Failures, skip_bad: bool) -> None:

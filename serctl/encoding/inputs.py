@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from serctl.cache.sources import SourceHasher, hash_bytes
 from serctl.data.audio import decode_audio, measure_samples, read_audio
@@ -13,47 +12,13 @@ from serctl.data.downmix import KEEP_CHANNEL, DownmixReport
 from serctl.data.manifest import Utterance
 from serctl.data.transcripts import read_transcripts
 from serctl.encoders.base import Encoder
-from serctl.encoding.failures import capture
+from serctl.encoding.pipeline import Content, Reading, capture
 from serctl.errors import AudioError, SerctlError
 
 WHOLE = 256_000_000
 """Maximum bytes of a file that is read completely before decoding."""
 HEADERS_AT_ONCE = 4
 """Threads that read the headers of audio files."""
-
-
-class Named(Protocol):
-    """Protocol for objects with an utterance id."""
-
-    @property
-    def utterance_id(self) -> str: ...  # noqa: D102
-
-
-Row_contra = TypeVar("Row_contra", bound=Named, contravariant=True)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Input of an encoder for one utterance, and the hash of its source."""
-
-    content: Any
-    source: str = ""
-
-
-class Content(Protocol[Row_contra]):
-    """Waveforms or transcripts of utterances, on disk or in memory."""
-
-    def sizes(self, rows: Sequence[Row_contra], encoder: Encoder) -> Sequence[int | SerctlError]:
-        """Return samples or tokens of each utterance, or an error."""
-        ...
-
-    def read(self, row: Row_contra) -> Reading:
-        """Return the waveform or the transcript.
-
-        Raises:
-            SerctlError: The utterance cannot be read.
-        """
-        ...
 
 
 class Inputs(Content[Utterance], Protocol):

@@ -8,16 +8,49 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from serctl.encoders.base import Encoder
 from serctl.encoders.batches import plan_batches
-from serctl.encoding.failures import capture
-from serctl.encoding.inputs import Content, Named
 from serctl.errors import SerctlError
 
 READERS = 4
 """Number of threads that read and decode ahead of the network."""
+
+
+class Named(Protocol):
+    """Protocol for objects with an utterance id."""
+
+    @property
+    def utterance_id(self) -> str: ...  # noqa: D102
+
+
+Row_contra = TypeVar("Row_contra", bound=Named, contravariant=True)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Input of an encoder for one utterance, and the hash of its source."""
+
+    content: Any
+    source: str = ""
+
+
+class Content(Protocol[Row_contra]):
+    """Waveforms or transcripts of utterances, on disk or in memory."""
+
+    def sizes(self, rows: Sequence[Row_contra], encoder: Encoder) -> Sequence[int | SerctlError]:
+        """Return samples or tokens of each utterance, or an error."""
+        ...
+
+    def read(self, row: Row_contra) -> Reading:
+        """Return the waveform or the transcript.
+
+        Raises:
+            SerctlError: The utterance cannot be read.
+        """
+        ...
+
 
 Row = TypeVar("Row", bound=Named)
 Item = TypeVar("Item")
@@ -126,6 +159,18 @@ def _run_network(
             f"The device is out of memory with {len(contents)} utterances in a batch. "
             f"Use smaller batches: --batch-seconds N"
         ) from error
+
+
+def capture(work: Callable[[Item], Made]) -> Callable[[Item], Made | SerctlError]:
+    """Return ``work`` as a function that returns a `SerctlError` instead of raising it."""
+
+    def captured(item: Item) -> Made | SerctlError:
+        try:
+            return work(item)
+        except SerctlError as error:
+            return error
+
+    return captured
 
 
 def run_ahead(

@@ -13,8 +13,7 @@ from serctl.data.audio import SAMPLE_RATE, read_audio
 from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport
 from serctl.data.recordings import Recording, read_recordings
 from serctl.data.transcripts import read_rows
-from serctl.encoding.failures import capture
-from serctl.encoding.pipeline import run_ahead
+from serctl.encoding.pipeline import capture, run_ahead
 from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError, count, first_few
 from serctl.options import PredictOptions
 from serctl.progress import Progress, silent

@@ -23,14 +23,13 @@ from serctl.encoding.extraction import append_new
 from serctl.encoding.failures import (
     FAILURES,
     Failures,
-    capture,
     check_failures,
     find_source,
     list_failures,
     read_failures,
 )
 from serctl.encoding.inputs import AudioInputs
-from serctl.encoding.pipeline import measure_sizes, plan_rows, run_batches
+from serctl.encoding.pipeline import capture, measure_sizes, plan_rows, run_batches
 from serctl.encoding.recognition import Recognition, make_row, settle_recognition
 from serctl.encoding.shards import parse_shard
 from serctl.errors import SerctlError, TranscriptsError, UsageError, count, first_few

@@ -9,8 +9,7 @@ import torch
 
 from serctl.cache.key import FeatureKey
 from serctl.encoders.base import Encoder
-from serctl.encoding.inputs import Content
-from serctl.encoding.pipeline import Encoded, measure_sizes, plan_rows, run_batches
+from serctl.encoding.pipeline import Content, Encoded, measure_sizes, plan_rows, run_batches
 from serctl.errors import SerctlError, TranscriptsError
 from serctl.runtime import split_threads
 from serctl.system.encoders import Encoders, makes

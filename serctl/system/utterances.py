@@ -11,7 +11,7 @@ from serctl.cache.key import FeatureKey
 from serctl.cache.speakers import SpeakerMoments, restate_frames
 from serctl.cache.storage import get_storage
 from serctl.encoders.base import Encoder, TokenEncoder
-from serctl.encoding.inputs import Reading
+from serctl.encoding.pipeline import Reading
 from serctl.errors import SerctlError
 from serctl.training.dataset import NO_LABEL, UtteranceSet, make_reader
 from serctl.training.speakers import Moments
