@@ -34,6 +34,11 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def note_device(asked: str, device: torch.device) -> tuple[str, ...]:
+    """Return a note on the device that ``auto`` became; none where one was asked for."""
+    return (f"Computed on {device} (--device {asked})",) if asked == "auto" else ()
+
+
 @contextmanager
 def split_threads(device: torch.device) -> Iterator[int]:
     """Yield the number of computations to run in parallel.

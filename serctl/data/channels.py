@@ -21,7 +21,7 @@ def read_channels(
 
     ``mix`` averages all channels and names the result ''. ``split`` gives every channel: ``left``
     and ``right`` of two, numbers from 1 of more. A channel without any sound is left out.
-    ``report`` hears what the mean does not do justice to.
+    ``report`` receives what the mean mixes or loses.
 
     Raises:
         AudioError: The file cannot be read, or does not have the channel.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from serctl.errors import first_few
 
 Report = Callable[[str, str], None]
-"""Hears the name of a recording and one of the problems."""
+"""Receives the name of a recording and one of the problems."""
 
 TALKERS = "a different talker on each channel"
 PHASE = "channels that are partly in opposite phase"
@@ -133,7 +133,7 @@ def have_talkers(channels: NDArray[np.float64]) -> bool:
 
 
 class DownmixReport:
-    """The recordings of a run that the mean of their channels does not do justice to."""
+    """The recordings of a run whose mean of the channels mixes talkers or loses sound."""
 
     def __init__(self) -> None:
         self._found: dict[str, dict[str, None]] = {TALKERS: {}, PHASE: {}}

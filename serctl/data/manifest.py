@@ -64,10 +64,14 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Manifest:
-    """An ordered, checked table of utterances with unique ids."""
+    """An ordered, checked table of utterances with unique ids.
+
+    ``notes`` are what had to be assumed about its file.
+    """
 
     utterances: tuple[Utterance, ...]
     path: Path | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         return len(self.utterances)

@@ -56,7 +56,8 @@ def read_manifest(path: Path | str) -> Manifest:
             f"--column {COLUMNS[0]}=YOURS"
         )
     check_column_names(table, "Rename the column.")
-    manifest = Manifest(tuple(parse_rows(table, path.parent)), path)
+    rows = parse_rows(table, path.parent)
+    manifest = Manifest(tuple(rows), path, (*table.notes, *note_readings(table, rows)))
     check_manifest(manifest, lines=table.lines)
     return manifest
 
@@ -99,6 +100,27 @@ def parse_rows(table: Table, folder: Path, *, codes: bool = False) -> list[Utter
         except ValueError as error:
             raise ManifestError(f"'{table.source}' line {line}: {error}.") from None
     return rows
+
+
+def note_readings(table: Table, rows: Sequence[Utterance]) -> list[str]:
+    """Return a note for each column whose words were read as other words.
+
+    Args:
+        table: As written.
+        rows: As they were read.
+    """
+    notes = []
+    for column in ("emotion", "split"):
+        pairs = Counter(
+            (word, read)
+            for written, row in zip(table.rows, rows, strict=True)
+            if (read := getattr(row, column))
+            and (word := written.get(column, "").strip().lower()) != read
+        )
+        if pairs:
+            listed = [f"'{word}' as '{read}' ({times})" for (word, read), times in pairs.items()]
+            notes.append(f"column '{column}': {first_few(listed)}")
+    return notes
 
 
 def parse_row(row: Mapping[str, str], folder: Path, *, codes: bool = False) -> Utterance:

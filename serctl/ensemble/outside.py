@@ -127,7 +127,8 @@ def _add_scores(logits: Logits, table: Table, columns: Sequence[str]) -> Logits:
         raise LogitsError(f"'{table.source}' has a label given twice: {', '.join(columns)}.")
     values = _numbers(table, columns, logits.ids)
     decimals = max(_count_decimals(row[column]) for row in table.rows for column in columns)
-    kind = _stated_kind(table) or recognise_kind(values, decimals)
+    stated = _stated_kind(table)
+    kind = stated or recognise_kind(values, decimals)
     if not kind:
         sums = values.sum(axis=1)
         raise LogitsError(
@@ -135,8 +136,12 @@ def _add_scores(logits: Logits, table: Table, columns: Sequence[str]) -> Logits:
             f"rows sum to {sums.min():g} to {sums.max():g}. Add a column 'kind' with the value "
             f"logits, probabilities or {PERCENT}."
         )
+    letters = [column for column in columns if len(column) == 1 and codes]
+    coded = "emotions by the letters of MSP-Podcast" if letters else ""
     if kind == "logits":
-        return replace(logits, values=values, labels=labels)
+        scale = "" if stated else "logits (a score is below zero)"
+        assumed = " with ".join(filter(None, (scale, coded)))
+        return replace(logits, values=values, labels=labels, assumed=assumed)
     decimals += 2 * (kind == PERCENT)
     values = _normalise(table.source, values / (100 if kind == PERCENT else 1), decimals)
     rounded = f"probabilities of {decimals} decimals" if decimals <= FINEST else ""
@@ -145,7 +150,7 @@ def _add_scores(logits: Logits, table: Table, columns: Sequence[str]) -> Logits:
         values=values,
         labels=labels,
         provenance=LogitsSidecar(kind="probabilities"),
-        assumed=PERCENT if kind == PERCENT else rounded,
+        assumed=" with ".join(filter(None, (PERCENT if kind == PERCENT else rounded, coded))),
     )
 
 

@@ -39,6 +39,9 @@ class System:
         logits = read_logits(path, self.name)
         if self.kind == "outside":
             found = match_ids(logits.ids, ids)
+            if any(name != theirs for name, theirs in found.items()):
+                assumed = (logits.assumed, "ids without folders and endings")
+                logits = replace(logits, assumed=" with ".join(filter(None, assumed)))
         else:
             known = set(logits.ids)
             found = {name: name for name in ids if name in known}

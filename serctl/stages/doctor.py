@@ -186,6 +186,8 @@ def _check_manifest(workspace: Workspace) -> Iterator[Check]:
     else:
         splits = ", ".join(f"{name} {len(manifest.select(name))}" for name in manifest.splits)
         yield Check("manifest", "ok", f"{len(manifest)} utterances ({splits})")
+    for note in manifest.notes:
+        yield Check("manifest", "note", note)
 
 
 def _check_transcripts(workspace: Workspace) -> Iterator[Check]:

@@ -79,7 +79,8 @@ def check_audio(manifest: Manifest | Path | str, *, progress: Progress = silent)
         Audio that is missing, unreadable, empty, silent or not finite, and groups of utterances
         with the same samples: ``leaks`` across splits and ``duplicates`` within a split.
     """
-    rows = _open(manifest).utterances
+    manifest = _open(manifest)
+    rows = manifest.utterances
     found: dict[str, list[Utterance]] = {}
     problems = []
     report = DownmixReport()
@@ -101,7 +102,7 @@ def check_audio(manifest: Manifest | Path | str, *, progress: Progress = silent)
         problems=tuple(problems),
         leaks=_ids(leaks),
         duplicates=_ids(group for group in groups if group not in leaks),
-        notes=report.list_notes(KEEP_CHANNEL),
+        notes=(*manifest.notes, *report.list_notes(KEEP_CHANNEL)),
     )
 
 

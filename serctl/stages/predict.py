@@ -79,10 +79,12 @@ def predict(
         raise UsageError("No model given. Name a bundle, stacker or run: --model NAME")
     parts = find_parts(options.model, workspace)
     rows, notes = read_recordings(options.audio)
-    speakers = list(dict.fromkeys(_name_speaker(options, row.path) for row in rows))
-    places = {name: i for i, name in enumerate(speakers)}
-    rows.sort(key=lambda row: places[_name_speaker(options, row.path)])  # one after another
-    paths = dict.fromkeys(row.path for row in rows)
+    paths = {row.path: None for row in rows}
+    if options.speaker_per == "folder":
+        rows.sort(key=lambda row: row.path.parent)  # group the files of each speaker
+    elif options.speaker_per == "file":
+        places = {path: i for i, path in enumerate(paths)}
+        rows.sort(key=lambda row: places[row.path])
     if absent := [path for path in paths if not path.exists() and not options.skip_bad]:
         raise AudioError(
             f"Audio files do not exist: {first_few(absent)}. To predict the others: --skip-bad"
@@ -124,7 +126,7 @@ class _Reader:
 
     Attributes:
         cut: Files that were cut into segments.
-        report: The recordings that the mean of their channels does not do justice to.
+        report: Recordings whose mean of the channels mixes talkers or loses sound.
     """
 
     def __init__(

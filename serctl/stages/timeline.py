@@ -111,7 +111,7 @@ def predict_timelines(
 def predict_recording(
     predictor: Predictor, path: Path, options: PredictOptions, report: Report
 ) -> RecordingTimelines:
-    """Predict one recording over time; ``report`` hears what the mean of its channels loses.
+    """Predict one recording over time. ``report`` receives what the mean of its channels loses.
 
     Raises:
         SerctlError: The file cannot be read, or does not have the channels.

@@ -247,7 +247,8 @@ class _Transcription:
         ordered += kept
         aside = write_transcripts(self.workspace.transcripts, ordered, self._describe())
         remove_journals(self.workspace.transcripts, self.recognition.source)
-        return dataclasses.replace(result, notes=(*_note_renamed(aside), *_note_unlisted(kept)))
+        notes = (*result.notes, *_note_renamed(aside), *_note_unlisted(kept))
+        return dataclasses.replace(result, notes=notes)
 
     def _read_known(self) -> dict[str, Transcript]:
         """Return the transcripts of this source, finished or from an interrupted run."""
@@ -291,7 +292,7 @@ class _Transcription:
         Adds to ``done``; returns also the utterances of this part.
         """
         # Imported late: it takes seconds, and a finished transcription does not need torch.
-        from serctl.runtime import resolve_device, split_threads
+        from serctl.runtime import note_device, resolve_device, split_threads
 
         options = self.options
         device = resolve_device(options.device)
@@ -335,6 +336,7 @@ class _Transcription:
             windowed=encoder.windowed,
             audio_seconds=sum(left.values()) / SAMPLE_RATE,
             seconds=time.monotonic() - started,
+            notes=note_device(options.device, device),
         )
         return result, [row for row in rows if row.utterance_id in own]
 

@@ -110,7 +110,7 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
         moments=moments,
         speaker_sources=speaker_sources(manifest.utterances, branches) if moments else (),
         skipped=len(candidates) - len(readable),
-        notes=(*notes, *why, *_describe(manifest, train, labels, options)),
+        notes=(*manifest.notes, *notes, *why, *_describe(manifest, train, labels, options)),
     )
 
 

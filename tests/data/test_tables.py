@@ -203,7 +203,11 @@ def test_paths_of_windows_and_of_mac(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("path,emotion\n" + "".join(f"{name},sad\n" for name in given))
     corpus = read_table(tmp_path / "x.csv", {})
     assert [row.path for row in corpus.utterances] == [tmp_path / name for name in names]
-    assert not corpus.notes
+    (note,) = corpus.notes
+    assert note == (
+        "2 audio files found under another spelling or ending: "
+        f"{given[0]} (accents), {given[1]} (backslashes)"
+    )
     (tmp_path / "x.csv").write_text("path,emotion\nC:\\gone\\a.wav,sad\n")
     with pytest.raises(CorpusError, match="backslashes"):
         read_table(tmp_path / "x.csv", {})
@@ -244,3 +248,18 @@ def test_words_for_splits(folder: Path) -> None:
 def test_the_line_of_a_row_is_the_files(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text('sep=,\na,b\n"two\nlines",1\n\n3,4\n')
     assert read_table_file(tmp_path / "x.csv").lines == (4, 6)
+
+
+def test_words_that_were_read_as_others_are_noted(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav", "b.flac"):
+        soundfile.write(tmp_path / name, [0.1, -0.1], 8000)
+    table = tmp_path / "x.csv"
+    table.write_text("utterance_id,path,split,emotion\na,a,devel,Joy\nb,b,train,joy\nc,b,dev,sad\n")
+    assert read_table(table, {}).notes == (
+        "column 'emotion': 'joy' as 'happy' (2)",
+        "column 'split': 'devel' as 'dev' (1)",
+        "2 audio files found under another spelling or ending: a (.wav), b (.wav)",
+        "1 audio files with several endings, the first one taken: b as b.wav",
+    )
+    table.write_text("utterance_id;path;split;emotion\na;a.wav;dev;Sad\n")
+    assert read_manifest(table).notes == ("columns separated by semicolons",)

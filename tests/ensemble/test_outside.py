@@ -66,12 +66,14 @@ def test_probabilities_keep_accuracy_and_calibration(
 
 def test_logits_are_logits_and_what_may_be_either_is_asked_for(tmp_path: Path, scores) -> None:
     values, _ = scores
-    assert read_logits(write(tmp_path / "a.csv", values, ".4f")).kind == "logits"
+    assumed = read_logits(write(tmp_path / "a.csv", values, ".4f"))
+    assert (assumed.kind, assumed.assumed) == ("logits", "logits (a score is below zero)")
     positive = values - values.min() + 1
     with pytest.raises(LogitsError, match="Add a column 'kind'"):
         read_logits(write(tmp_path / "b.csv", positive, ".4f"))
     stated = read_logits(write(tmp_path / "b.csv", positive, ".4f", kind="logits"))
     np.testing.assert_allclose(stated.values, positive, atol=1e-4)
+    assert stated.assumed == ""
     sigmoid = 1 / (1 + np.exp(-values))
     told = read_logits(write(tmp_path / "c.csv", sigmoid, ".4f", kind="probabilities"))
     np.testing.assert_allclose(told.values, sigmoid / sigmoid.sum(1, keepdims=True), atol=1e-3)
@@ -98,6 +100,7 @@ def test_ids_with_an_ending_or_a_folder_are_matched(tmp_path: Path, scores) -> N
     ]))  # fmt: skip
     found = System("theirs", "outside", path).load("test", IDS[::-1])
     assert found.ids == IDS[::-1]
+    assert found.assumed == f"{plain.assumed} with ids without folders and endings"
     np.testing.assert_array_equal(found.values, plain.values)
 
 
@@ -126,3 +129,11 @@ def test_letters_are_labels_of_the_challenge_where_all_of_them_are(tmp_path: Pat
     assert read_logits(path).labels == ("a", "n", "x")
     path.write_text("utterance_id,A,N\nu1,-1,2\n")
     assert read_logits(path).labels == ("angry", "neutral")
+
+
+def test_letters_that_were_read_as_those_of_msp_podcast_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.csv"
+    path.write_text("utterance_id,A,F,N\nu1,0.25,0.25,0.5\n")
+    read = read_logits(path)
+    assert read.labels == ("angry", "fear", "neutral")
+    assert read.assumed.endswith("with emotions by the letters of MSP-Podcast")

@@ -137,3 +137,12 @@ def test_channels_that_lose_sound_or_mix_talkers_are_a_line_each(manifest: Path)
     assert "0.wav (a different talker on each channel)" in result.stdout
     assert "1.wav (channels that are partly in opposite phase)" in result.stdout
     assert len(json.loads(run("check", manifest, "--json").stdout)["notes"]) == 2
+
+
+def test_check_says_how_the_manifest_was_read(manifest: Path) -> None:
+    text = manifest.read_text().replace(",train,angry", ",Training,Anger").replace(",", ";")
+    manifest.write_text(text)
+    result = run("check", manifest)
+    assert "columns separated by semicolons" in result.stdout
+    assert "column 'emotion': 'anger' as 'angry' (4)" in result.stdout
+    assert "column 'split': 'training' as 'train' (4)" in result.stdout

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from serctl.cli import app
 from serctl.config import resolve_options
+from serctl.data.labels import LabelSet
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, write_transcripts
 from serctl.ensemble.logits_file import read_logits
@@ -29,6 +30,7 @@ from serctl.options import ExportLogitsOptions, TrainOptions
 from serctl.stages.export_logits import export_logits
 from serctl.stages.train import train
 from serctl.training.checkpoint import load_run
+from serctl.training.fit import plan_phases
 
 
 @pytest.fixture(scope="module")
@@ -416,3 +418,10 @@ def test_what_a_small_corpus_needs_is_told_once_and_before_the_training(project)
     config = project.runs / "slow" / "config.json"
     told = CliRunner().invoke(app, ["train", "-C", str(project.root), "--config", str(config)])
     assert told.stderr.count("--recipe small") == 1, told.stderr
+
+
+def test_no_label_is_taken_for_neutral_without_being_named():
+    options, labels = TrainOptions(speech=("x",), loss="wce+sml"), LabelSet.of(["calm", "angry"])
+    with pytest.raises(ConfigError, match="--neutral LABEL"):
+        plan_phases(options, data=None, labels=labels)
+    assert LabelSet.of(["calm", "angry"], neutral="calm").neutral == "calm"

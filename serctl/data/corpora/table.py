@@ -11,6 +11,7 @@ from serctl.data.corpora.scan import AUDIO, Corpus, name_utterances, tell
 from serctl.data.manifest import KNOWN_COLUMNS, Utterance
 from serctl.data.manifest_file import (
     check_column_names,
+    note_readings,
     parse_rows,
     parse_split,
     read_manifest_table,
@@ -58,14 +59,13 @@ def read_table(
         {"path": row.get("utterance_id", "")} | row | _rename_split(row, splits or {})
         for row in table.rows
     ]
-    folder = root or path.parent
-    utterances = [
-        replace(row, path=find_audio_file(row.path))
-        for row in parse_rows(replace(table, rows=tuple(rows)), folder, codes=codes)
-    ]
+    folder, table = root or path.parent, replace(table, rows=tuple(rows))
+    written = parse_rows(table, folder, codes=codes)
+    utterances = [replace(row, path=find_audio_file(row.path)) for row in written]
+    notes = [*table.notes, *note_readings(table, written), *_note_paths(written, utterances)]
     if "utterance_id" not in table.header:
         utterances = name_utterances(utterances, folder)
-    return Corpus(tuple(utterances), (*table.notes, *_note_missing(path, utterances, table)))
+    return Corpus(tuple(utterances), (*notes, *_note_missing(path, utterances, table)))
 
 
 def _note_missing(path: Path, utterances: Sequence[Utterance], table: Table) -> list[str]:
@@ -89,6 +89,29 @@ def _note_missing(path: Path, utterances: Sequence[Utterance], table: Table) -> 
             (missing, "emotions are words for a missing value and read as unlabelled"),
         ]
     )
+
+
+def _note_paths(written: Sequence[Utterance], found: Sequence[Utterance]) -> list[str]:
+    """Return notes on files that were found under another name than the written one."""
+    pairs = dict.fromkeys((one.path, other.path) for one, other in zip(written, found, strict=True))
+    other = [f"{a.name} ({_compare_names(a, b)})" for a, b in pairs if a != b]
+    several = [
+        f"{a.name} as {b.name}"
+        for a, b in pairs
+        if a != b and sum(is_audio_file(a.with_name(a.name + ending)) for ending in AUDIO) > 1
+    ]
+    return tell(
+        [
+            (other, "audio files found under another spelling or ending"),
+            (several, "audio files with several endings, the first one taken"),
+        ]
+    )
+
+
+def _compare_names(written: Path, found: Path) -> str:
+    if "\\" in str(written):
+        return "backslashes"
+    return "accents" if written.suffix == found.suffix else found.suffix
 
 
 def find_audio_file(path: Path) -> Path:
