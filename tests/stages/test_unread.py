@@ -66,9 +66,9 @@ def test_what_was_skipped_is_left_out_and_counted_up_to_the_report(
     assert test.unread == {"u0034"}
     assert "u0034" not in test.ids
     fitted = stack(project, StackOptions(stacker="linear", balance="weights", name="two"))
-    assert "Not fitted on 1 of 48" in fitted.notes[0]
+    assert "1 of 48 utterances are excluded from the fit" in fitted.notes[0]
     recorded = (fitted.folder / "stacker.json").read_text()  # goes into bundles, without ids
-    assert "Not fitted on 1 of 48 utterances" in recorded
+    assert "1 of 48 utterances are excluded from the fit" in recorded
     assert "u0026" not in recorded
     result = evaluate(project, EvaluateOptions(split="test", resamples=20, subsets=5))
     assert result.num_utterances == 15
