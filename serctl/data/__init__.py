@@ -1,1 +1,1 @@
-"""What is on disk and what it means: labels, manifests, folds, audio, corpora."""
+"""Data: labels, manifests, folds, audio and corpora."""

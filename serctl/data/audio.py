@@ -1,6 +1,6 @@
-"""Any audio file in, 16 kHz mono float32 out; bad audio is an error with the reason.
+"""Read audio files as 16 kHz mono float32.
 
-Files are decoded block by block, so memory depends on the sound and not on what a header claims.
+Files are decoded block by block, so memory depends on the audio and not on the file's header.
 """
 
 import io
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from soundfile import SoundFile
 
 SAMPLE_RATE = 16_000
-"""Hz; every encoder of the paper was trained on 16 kHz speech."""
+"""Sampling rate in Hz. All encoders of the paper were trained on 16 kHz speech."""
 LONGEST = 3 * 3600
 """Seconds; a longer recording is refused. At 16 kHz it takes 0.7 GB, twice that while decoded."""
 LONGEST_OF_ALL = 2 * LONGEST
 """Seconds of all channels that are kept one by one."""
 BLOCK = 1 << 20
-"""Values (samples times channels) that are decoded at once."""
+"""Number of values (samples times channels) that are decoded at once."""
 SLACK = 0.1
-"""Seconds by which the end of a segment may lie behind the end of its file: rounded times."""
+"""Maximum seconds by which a segment may exceed its file, because times are rounded."""
 
 
 def read_audio(
@@ -43,7 +43,7 @@ def read_audio(
         report: Receives the problem, if the mean of the channels mixes talkers or loses sound.
 
     Returns:
-        Samples ``(num_samples,)`` in about [-1, 1], without any loudness normalisation.
+        Samples ``(num_samples,)`` in about [-1, 1], without loudness normalisation.
 
     Raises:
         AudioError: The file is missing, unreadable, empty, digitally silent, not finite, longer
@@ -126,8 +126,7 @@ def to_mono_16k(
 ) -> NDArray[np.float32]:
     """Average channels ``(num_samples, num_channels)``, resample and check.
 
-    Quiet is not silent: only audio whose every sample is zero is refused (RAVDESS holds real
-    clips at -64 dBFS).
+    Only audio with all samples zero is refused. RAVDESS has real recordings at -64 dBFS.
     """
     if not samples.size:
         raise AudioError(f"Audio '{name}' holds no samples.")
@@ -149,12 +148,12 @@ def to_mono_16k(
 
 
 def measure_samples(path: Path, start: float = 0.0, end: float | None = None) -> int:
-    """Return the number of 16 kHz samples, from the file's header where it knows.
+    """Return the number of 16 kHz samples, from the file's header if possible.
 
-    A streamed file without a length in its header is decoded to count.
+    A streamed file without a length in its header is decoded.
 
     Raises:
-        AudioError: See `read_audio`; samples are not looked at.
+        AudioError: See `read_audio`. Samples are not checked.
     """
     with open_audio(path) as file, _open_sound(file, path) as sound:
         first, last = _find_stretch(sound, path, start, end)
@@ -165,13 +164,13 @@ def measure_samples(path: Path, start: float = 0.0, end: float | None = None) ->
 
 @contextmanager
 def _open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFile"]:
-    """Open a sound and turn errors of libsndfile into ours."""
+    """Open audio with libsndfile, and raise its errors as `AudioError`."""
     import soundfile
 
     class Forward(soundfile.SoundFile):
-        """A sound read from front to back.
+        """Audio that is read sequentially.
 
-        soundfile seeks behind every block, which fails at the end of a streamed FLAC.
+        soundfile seeks after every block, which fails at the end of a streamed FLAC file.
         """
 
         def seekable(self) -> bool:
@@ -198,14 +197,14 @@ def _open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFi
 def _find_stretch(
     sound: "SoundFile", name: Path | str, start: float, end: float | None
 ) -> tuple[int, int | None]:
-    """Return the first sample of a stretch and the one behind it; None if only decoding tells."""
+    """Return start and end (exclusive) of a stretch in samples; None if it needs decoding."""
     rate, frames = sound.samplerate, sound.frames
     longest = LONGEST * rate
     known = 0 <= frames <= longest
     length = frames / rate
     if known and (start > 0 or end is not None) and max(start, (end or 0) - SLACK) >= length:
         shown = f"{start:g} s to {'the end' if end is None else f'{end:g} s'}"
-        raise AudioError(f"Audio file '{name}' lasts {length:.2f} s; a segment of it is {shown}.")
+        raise AudioError(f"Audio file '{name}' has {length:.2f} s, but a segment of it is {shown}.")
     first = round(start * rate)
     if end is not None:
         last = max(first + 1, round(end * rate))

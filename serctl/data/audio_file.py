@@ -12,7 +12,7 @@ from typing import BinaryIO
 from serctl.errors import AudioError
 
 READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""Without O_NONBLOCK, opening a pipe waits for somebody to write into it."""
+"""O_NONBLOCK prevents that opening a pipe waits for a writer."""
 
 FOREIGN = (
     (4, b"ftyp", "MP4 audio (m4a, mp4, mov)"),
@@ -22,12 +22,12 @@ FOREIGN = (
     (0, b"\xff\xf1", "AAC audio"),
     (0, b"\xff\xf9", "AAC audio"),
 )
-"""Offset and bytes by which formats are known that libsndfile does not read."""
+"""Offset and first bytes of formats that libsndfile does not read."""
 
 
 @contextmanager
 def open_audio(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file for reading; a pipe or device, which could block, is refused.
+    """Open a regular file for reading. Pipes and devices are refused, because they may block.
 
     Raises:
         AudioError: The file is missing, cannot be read or is not a regular one.
@@ -47,12 +47,12 @@ def open_audio(path: Path) -> Iterator[BinaryIO]:
 
 
 def is_audio_file(path: Path) -> bool:
-    """Whether a file is there; False also for a name that no file can have."""
+    """Whether a file exists; False for an invalid name."""
     return os.path.isfile(path)  # noqa: PTH113  (Path.is_file raises for a name too long)
 
 
 def mark_file(path: Path) -> tuple[int, int]:
-    """Return size and time of change of an audio file, by which a change is noticed.
+    """Return size and modification time of an audio file, to detect changes.
 
     Raises:
         AudioError: The file is missing or cannot be read.
@@ -73,9 +73,9 @@ def read_bytes(path: Path) -> bytes:
 
 
 def explain_absence(path: Path) -> str:
-    """Return why a file may not be found under a name that looks right; '' if nothing is known."""
+    """Return a reason why a file is not found under its name; '' if there is none."""
     if "\\" in str(path):
-        return " Its name has backslashes, as on Windows; write paths with '/'."
+        return " Its name has backslashes, as on Windows. Write paths with '/'."
     try:
         names = [found.name for found in path.parent.iterdir()]
     except (OSError, ValueError):
@@ -83,14 +83,14 @@ def explain_absence(path: Path) -> str:
     wanted = unicodedata.normalize("NFC", path.name)
     if any(unicodedata.normalize("NFC", name) == wanted for name in names):
         return (
-            " The file there has the same letters, but its accents are composed in another way "
-            "(Unicode NFC and NFD)."
+            " A file with the same letters exists, but its accents have another Unicode form "
+            "(NFC or NFD)."
         )
     return ""
 
 
 def recognise(head: bytes, name: Path | str) -> str:
-    """Return what a file is that libsndfile does not read, and what to do; '' if it is unknown."""
+    """Return the format of an unsupported file and a fix; '' if the format is unknown."""
     if head.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the audio. Fetch it with: git lfs pull"
     for offset, magic, kind in FOREIGN:

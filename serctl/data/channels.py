@@ -1,4 +1,4 @@
-"""The channels of a recording: mixed, or each by itself (agent and customer of a call)."""
+"""Channels of a recording: mixed, or separate (for example agent and customer of a call)."""
 
 from pathlib import Path
 from typing import Literal

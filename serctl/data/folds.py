@@ -1,7 +1,7 @@
 """Speaker-disjoint, class-stratified folds: a pure function of utterances and seed.
 
-The order of the utterances does not matter. An utterance whose speaker is unknown is its own
-group: it may share its speaker with any other fold, which `Folds.warning` says.
+The order of the utterances does not matter. An utterance of an unknown speaker is its own group, so
+its speaker may be in other folds. `Folds.warning` reports that.
 """
 
 import warnings
@@ -13,12 +13,12 @@ from serctl.data.manifest import FOLD, Utterance
 from serctl.errors import ManifestError, first_few
 
 NUM_TRIES = 10
-"""Divisions, from seeds far apart, of which the one that keeps most emotions is taken."""
+"""Number of divisions with different seeds. The one that keeps most emotions is used."""
 
 
 @dataclass(frozen=True)
 class Folds:
-    """The fold (0 … K-1) of each utterance; ``warning`` is '' where folds are speaker-disjoint."""
+    """The fold (0 … K-1) of each utterance. ``warning`` is '' for speaker-disjoint folds."""
 
     fold_of: dict[str, int]
     num_folds: int
@@ -30,15 +30,15 @@ class Folds:
 
 
 def choose_folds(utterances: Iterable[Utterance], num_folds: int | None, seed: int = 0) -> Folds:
-    """Return the folds that the manifest names in the column ``fold``, else assigned ones.
+    """Return the folds in the manifest's column ``fold``, else assigned ones.
 
     Args:
-        utterances: To divide.
-        num_folds: K; None takes as many as are named, else five, or as many as there are speakers.
-        seed: Of assigned folds.
+        utterances: Utterances to divide.
+        num_folds: K. None takes the number in the column, else five, or the number of speakers.
+        seed: Seed of assigned folds.
 
     Raises:
-        ManifestError: The manifest names another number of folds; or see `assign_folds`.
+        ManifestError: The column has another number of folds; or see `assign_folds`.
     """
     rows = list(utterances)
     names = sorted({row.extra.get(FOLD, "") for row in rows})
@@ -51,8 +51,9 @@ def choose_folds(utterances: Iterable[Utterance], num_folds: int | None, seed: i
         return replace(made, warning=" ".join(filter(None, (made.warning, lost, ignored))))
     if len(names) != num_folds:
         raise ManifestError(
-            f"--folds {num_folds}, but the manifest's column '{FOLD}' names {len(names)} among "
-            f"these utterances ({first_few(names)}). Use as many (2 or more), or empty the column."
+            f"--folds is {num_folds}, but the manifest's column '{FOLD}' has {len(names)} folds "
+            f"({first_few(names)}). Use that number (2 or more), or clear the "
+            f"column."
         )
     fold_of = {row.utterance_id: names.index(row.extra[FOLD]) for row in rows}
     found = (_warn_of_shared(rows, fold_of), _warn_of_lost(rows, fold_of))
@@ -60,9 +61,9 @@ def choose_folds(utterances: Iterable[Utterance], num_folds: int | None, seed: i
 
 
 def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> Folds:
-    """Divide utterances into K folds that share no speaker and have like class proportions.
+    """Divide utterances into K speaker-disjoint folds with similar class proportions.
 
-    Of ten divisions the first is taken that leaves the fewest emotions to a single fold.
+    Of ten divisions, the first one with the fewest emotions in only one fold is used.
 
     Raises:
         ManifestError: There are fewer speakers (or utterances) than folds.
@@ -87,7 +88,7 @@ def _divide(
 
     fold_of: dict[str, int] = {}
     splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # a class with fewer members than folds misses some of them
+    with warnings.catch_warnings():  # a class with fewer utterances than folds is missing in some
         warnings.simplefilter("ignore", UserWarning)
         for fold, (_, members) in enumerate(splitter.split(rows, _strata(rows, num_folds), groups)):
             fold_of |= {rows[i].utterance_id: fold for i in members}
@@ -95,7 +96,7 @@ def _divide(
 
 
 def _find_lost(rows: Sequence[Utterance], fold_of: dict[str, int]) -> dict[str, set[int]]:
-    """Return the emotions that are all in one fold, so that its model is trained without them."""
+    """Return emotions that occur in one fold only, so that its model is trained without them."""
     folds: dict[str, set[int]] = {}
     for row in rows:
         if row.emotion:
@@ -110,16 +111,16 @@ def _warn_of_lost(rows: Sequence[Utterance], fold_of: dict[str, int]) -> str:
     speakers = sorted({row.speaker for row in rows if row.emotion in lost} - {""})
     whose = f" (speakers: {first_few(speakers)})" if speakers else ""
     return (
-        f"One fold holds all utterances of {', '.join(lost)}{whose}: its model is trained without "
-        f"them, and their out-of-fold predictions are wrong. Add speakers, or use fewer folds."
+        f"One fold holds all utterances of {', '.join(lost)}{whose}. Its model is trained without "
+        f"them, so their out-of-fold predictions are wrong. Add speakers, or use fewer folds."
     )
 
 
 def hold_out(utterances: Iterable[Utterance], fraction: float, seed: int) -> Folds:
-    """Choose a speaker-disjoint, class-stratified part: fold 0 is the part, fold 1 the rest.
+    """Select a speaker-disjoint, class-stratified part: fold 0 is the part, fold 1 the rest.
 
-    With few speakers the part is the nearest that whole speakers allow (one of six is a sixth).
-    Of the possible parts it is the one with most classes, then with the size nearest to wanted.
+    With few speakers the size is the nearest that whole speakers allow (one of six is a sixth). Of
+    the possible parts, the one with the most classes and then the nearest size is used.
     """
     rows = list(utterances)
     num_folds = min(round(1 / fraction), len(set(group_by_speaker(rows))))
@@ -135,12 +136,12 @@ def hold_out(utterances: Iterable[Utterance], fraction: float, seed: int) -> Fol
 
 
 def group_by_speaker(rows: Iterable[Utterance]) -> list[str]:
-    """Return each utterance's group: its speaker, or itself where the speaker is unknown."""
+    """Return each utterance's group: its speaker, or its id if the speaker is unknown."""
     return [f"s:{row.speaker}" if row.speaker else f"u:{row.utterance_id}" for row in rows]
 
 
 def _strata(rows: Sequence[Utterance], num_folds: int) -> list[str]:
-    """Return the emotions; one stratum where no class is large enough for scikit-learn."""
+    """Return the emotions, or one stratum if no class is large enough for scikit-learn."""
     emotions = [row.emotion for row in rows]
     return emotions if max(Counter(emotions).values()) >= num_folds else [""] * len(rows)
 
@@ -155,16 +156,16 @@ def _warn_of_shared(rows: Sequence[Utterance], fold_of: dict[str, int]) -> str:
         return ""
     return (
         f"{len(shared)} speakers ({first_few(shared)}) are in several folds of the manifest's "
-        f"column '{FOLD}', so out-of-fold results may be too good."
+        f"column '{FOLD}', so out-of-fold results may be optimistic."
     )
 
 
 def warn_of_unknown(rows: Sequence[Utterance]) -> str:
-    """Return a warning if utterances have no speaker, by whom they would be divided; else ''."""
+    """Return a warning if utterances have no speaker; else ''."""
     unknown = sum(not row.speaker for row in rows)
     if not unknown:
         return ""
     return (
-        f"{unknown} of {len(rows)} utterances have no speaker; their folds are not "
-        "speaker-disjoint, so out-of-fold results may be too good."
+        f"{unknown} of {len(rows)} utterances have no speaker. Their folds are not "
+        "speaker-disjoint, so out-of-fold results may be optimistic."
     )

@@ -1,7 +1,7 @@
-"""Transcripts of an unfinished transcription: JSON lines beside the CSV that will hold them.
+"""Transcripts of an unfinished transcription as JSON lines, in the folder of the CSV file.
 
-Every part of a transcription (``transcribe --shard i/n``) has a journal of its own, so that parts
-run at the same time. The one that finds all utterances done writes the CSV.
+Every part of a transcription (``transcribe --shard i/n``) has its own journal, so that parts can
+run in parallel. The last part to finish writes the CSV file.
 """
 
 import json
@@ -19,18 +19,18 @@ from serctl.files import remove_file, write_atomic
 from serctl.locks import hold
 
 WHOLE = (1, 1)
-"""The part that is everything."""
+"""The part that is the whole work."""
 
 
 class Journal:
-    """Rows finished so far, appended batch by batch; a kill loses only the batch at work.
+    """Finished rows, appended batch by batch. A kill loses only the current batch.
 
-    One process at a time writes a journal: `hold` keeps it.
+    One process at a time writes a journal, by the lock of `hold`.
 
     Args:
-        path: Of the CSV that will be written when all rows are there.
-        source: Of the transcripts; every source has journals of its own.
-        part: i and n: the part of the work whose rows these are.
+        path: Path of the CSV file that is written at the end.
+        source: Source of the transcripts. Every source has its own journals.
+        part: i and n: part of the work.
     """
 
     def __init__(self, path: Path, source: str, part: tuple[int, int] = WHOLE) -> None:
@@ -41,17 +41,17 @@ class Journal:
         self._file: TextIO | None = None
 
     def read(self) -> list[Transcript]:
-        """Return the rows of an interrupted run; a damaged or cut line drops only itself."""
+        """Return the rows of an interrupted run, without damaged or incomplete lines."""
         return _read_journal(self.path, self._source)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep other processes from the same work during a block.
+        """Lock this part of the work for the block.
 
-        Parts may run at the same time. Nothing runs beside a transcription of the whole.
+        Parts may run in parallel with each other, but not with a transcription of the whole.
 
         Raises:
-            SerctlError: Another process is at it.
+            SerctlError: Another process holds the lock.
         """
         whole = Journal(self._csv, self._source).path
         with hold(whole, shared=self._part != WHOLE), ExitStack() as stack:
@@ -68,7 +68,7 @@ class Journal:
         return self
 
     def append(self, rows: Sequence[Transcript]) -> None:
-        """Add the rows of a batch and wait until the disk has them."""
+        """Append the rows of a batch and flush them to the disk."""
         assert self._file is not None
         self._file.write("".join(json.dumps(asdict(row)) + "\n" for row in rows))
         self._file.flush()
@@ -85,7 +85,7 @@ class Journal:
 
 
 def list_journals(path: Path, source: str) -> list[Path]:
-    """Return the journals of a source: of the whole and of every part."""
+    """Return the journals of a source: that of the whole and those of all parts."""
     stem = name_beside(path, source).stem
     parts = path.parent.glob(f"{stem}.*-of-*.journal")
     return [it for it in (path.with_name(f"{stem}.journal"), *sorted(parts)) if it.exists()]
@@ -98,7 +98,7 @@ def read_journals(path: Path, source: str) -> list[Transcript]:
 
 
 def remove_journals(path: Path, source: str) -> None:
-    """Forget rows that stand in the CSV now; what another process still writes stays."""
+    """Delete the journals of a source after their rows are in the CSV, except locked ones."""
     for journal in list_journals(path, source):
         try:
             with hold(journal):
@@ -119,7 +119,7 @@ def _read_journal(path: Path, source: str) -> list[Transcript]:
 
 
 def _is_transcript(row: dict[str, Any]) -> bool:
-    """Return whether a line of the journal holds a whole row."""
+    """Return whether a line of the journal holds a complete row."""
     kinds: dict[str, Any] = {name: (float, int, type(None)) for name in NUMBERS}
     return row.keys() == set(COLUMNS) and all(
         isinstance(value, kinds.get(name, str)) for name, value in row.items()

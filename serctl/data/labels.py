@@ -1,4 +1,4 @@
-"""Emotion labels: any words of a manifest, in a stated order, with known spellings joined."""
+"""Emotion labels: any labels of a manifest, in a defined order, with known spellings merged."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ EMOTIONS = ("angry", "sad", "happy", "surprise", "fear", "disgust", "contempt", 
 NEUTRAL = "neutral"
 
 CODES = dict(zip("ashufdcn", EMOTIONS, strict=True))
-"""Letters of MSP-Podcast's column EmoClass. Other corpora use the same letters otherwise."""
+"""Letters in MSP-Podcast's column EmoClass. Their meaning differs in other corpora."""
 
 ALIASES = {
     "anger": "angry",
@@ -33,7 +33,7 @@ ALIASES = {
 NO_EMOTION = frozenset(
     {"o", "x", "xxx", "oth", "other", "unk", "unknown", "undefined", "no agreement", "no-agreement"}
 )
-"""Words by which corpora mark clips without a label; they are kept as labels, with a hint."""
+"""Marks of utterances without a label in corpora. They are kept as labels, with a hint."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LabelSet:
 
     Attributes:
         names: C labels.
-        neutral: Which of them is neutral speech; '' if none is.
+        neutral: The label of neutral speech; '' if there is none.
     """
 
     names: tuple[str, ...]
@@ -56,19 +56,19 @@ class LabelSet:
 
         Args:
             emotions: Labels of utterances.
-            order: Of the labels, as serctl.toml states it; default: that of the challenge, then
-                the other labels by name.
-            neutral: The label of neutral speech; default: ``neutral``, where it is present.
+            order: Order of the labels from serctl.toml; default: that of the challenge, then the
+                other labels by name.
+            neutral: The label of neutral speech; default: ``neutral`` if present.
 
         Raises:
-            ConfigError: ``order`` leaves out an emotion that is present.
+            ConfigError: An emotion that is present is missing in ``order``.
             UnknownNameError: ``neutral`` is not present.
         """
         present = set(emotions)
         if absent := sorted(present - set(order)) if order else []:
             raise ConfigError(
-                f"serctl.toml: [labels] order does not name '{absent[0]}', which utterances have. "
-                f"Add it, or leave those utterances out: serctl init --drop '{absent[0]}'"
+                f"serctl.toml: [labels] order lacks '{absent[0]}', which utterances have. "
+                f"Add it, or exclude these utterances: serctl init --drop '{absent[0]}'"
             )
         neutral = parse_emotion(neutral)
         if neutral and neutral not in present:
@@ -95,15 +95,15 @@ class LabelSet:
 def parse_emotion(
     text: str, mapping: Mapping[str, str] | None = None, *, codes: bool = False
 ) -> str:
-    """Return the label that a corpus' own word stands for; '' stays '' (unlabelled).
+    """Return the label for an emotion in a corpus; '' stays '' (unlabelled).
 
     Args:
-        text: The word, in any case.
-        mapping: The user's (``--map calm=neutral``), applied before the aliases.
-        codes: Read the single letters of MSP-Podcast too.
+        text: Name of the emotion in any case.
+        mapping: Mapping of the user (``--map calm=neutral``), applied before the aliases.
+        codes: Whether to read the single letters of MSP-Podcast.
 
     Returns:
-        One of `EMOTIONS` where the word is a known spelling of it, else the word in lower case.
+        One of `EMOTIONS` for a known spelling, else the text in lower case.
 
     Example:
         >>> parse_emotion("Anger"), parse_emotion("Calm"), parse_emotion("U", codes=True)
@@ -116,11 +116,11 @@ def parse_emotion(
 
 
 def find_slips(counts: Mapping[str, int]) -> list[str]:
-    """Return a hint for every label that is probably misspelt, or no emotion at all.
+    """Return a hint for every label that is probably misspelt or not an emotion.
 
     Example:
         >>> find_slips({"angry": 90, "angray": 1})
-        ["'angray' (1 utterance) is nearly 'angry'. If it is a slip: --map 'angray=angry'"]
+        ["'angray' (1 utterance) is similar to 'angry'. If it is a typo: --map 'angray=angry'"]
     """
     hints = []
     for word, number in counts.items():
@@ -128,18 +128,20 @@ def find_slips(counts: Mapping[str, int]) -> list[str]:
         if not word or word in EMOTIONS:
             continue
         if word in NO_EMOTION:
-            hints.append(f"{shown} is read as an emotion. If it is none: --map '{word}='")
+            hints.append(f"{shown} is read as an emotion. To leave it unlabelled: --map '{word}='")
             continue
         frequent = [name for name, times in counts.items() if times > number]
         near = get_close_matches(word, {*EMOTIONS, *ALIASES, *frequent} - {word, ""}, 1, cutoff=0.8)
         if near:
             target = ALIASES.get(near[0], near[0])
-            hints.append(f"{shown} is nearly '{near[0]}'. If it is a slip: --map '{word}={target}'")
+            hints.append(
+                f"{shown} is similar to '{near[0]}'. If it is a typo: --map '{word}={target}'"
+            )
     return hints
 
 
 def parse_mapping(pairs: Iterable[str], flag: str = "--map") -> dict[str, str]:
-    """Read values of ``--map`` such as ``calm=neutral``; ``x=`` makes x unlabelled.
+    """Parse values of ``--map`` such as ``calm=neutral``. ``x=`` makes x unlabelled.
 
     Raises:
         ManifestError: A value is not of the form OLD=NEW.
@@ -148,6 +150,6 @@ def parse_mapping(pairs: Iterable[str], flag: str = "--map") -> dict[str, str]:
     for pair in pairs:
         old, equals, new = pair.partition("=")
         if not (old and equals):
-            raise ManifestError(f"{flag} '{pair}' is not of the form OLD=NEW, e.g. calm=neutral.")
+            raise ManifestError(f"{flag} is '{pair}', expected OLD=NEW, such as calm=neutral.")
         mapping[old.strip().lower()] = new.strip().lower()
     return mapping

@@ -1,9 +1,9 @@
-"""The manifest: one row per utterance, the table every stage starts from.
+"""The manifest: the table of utterances that every stage reads.
 
-Columns ``utterance_id, path, split, emotion, speaker, transcript``; ``start`` and ``end`` in
-seconds where an utterance is a stretch of its file; any further column is kept as it is (raters'
-votes as ``votes_<emotion>``, attributes as ``arousal``, ``valence``, ``dominance``). Paths are
-relative to the manifest's own folder or absolute.
+Columns are ``utterance_id, path, split, emotion, speaker, transcript``. ``start`` and ``end`` are
+seconds if an utterance is a stretch of its file. Further columns are kept (raters' votes as
+``votes_<emotion>``, attributes as ``arousal``, ``valence``, ``dominance``). Paths are absolute or
+relative to the manifest's folder.
 """
 
 from collections import Counter
@@ -20,17 +20,17 @@ COLUMNS = ("utterance_id", "path", "split", "emotion", "speaker", "transcript")
 SEGMENT = ("start", "end")
 ATTRIBUTES = ("arousal", "valence", "dominance")
 FOLD = "fold"
-"""A corpus' own folds by name, such as the sessions of IEMOCAP."""
+"""Column with the folds of a corpus, such as the sessions of IEMOCAP."""
 KNOWN_COLUMNS = (*COLUMNS, *SEGMENT, *ATTRIBUTES, FOLD)
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One labelled piece of audio: a file, or a stretch of one.
+    """A file or a stretch of a file, with its labels.
 
-    ``emotion`` is '' for an unlabelled utterance and ``speaker`` is '' for an unknown one;
-    ``transcript`` is None where the corpus gives no words ('' is a transcript without words).
-    ``start`` and ``end`` are seconds of the file; an ``end`` of None is the end of the file.
+    ``emotion`` is '' for an unlabelled utterance, and ``speaker`` is '' if unknown. ``transcript``
+    is None if the corpus has none; '' is a transcript without words. ``start`` and ``end`` are
+    seconds of the file. An ``end`` of None is the end of the file.
     """
 
     utterance_id: str
@@ -57,7 +57,7 @@ class Utterance:
         }
 
     def attributes(self) -> tuple[float, float, float] | None:
-        """Return (arousal, valence, dominance), or None if any of them is not given."""
+        """Return (arousal, valence, dominance), or None if any of them is missing."""
         values = [self.extra.get(name, "") for name in ATTRIBUTES]
         return tuple(map(parse_number, values)) if all(values) else None  # type: ignore[return-value]
 
@@ -103,16 +103,15 @@ class Manifest:
         chosen = self.where(lambda row: row.split == split)
         if not len(chosen):
             raise ManifestError(
-                f"The manifest has no split '{split}'; it has {', '.join(self.splits) or 'none'}."
+                f"The manifest has the splits {', '.join(self.splits) or 'none'}, not '{split}'."
             )
         return chosen
 
     def limit(self, count: int | None, seed: int = 0) -> "Manifest":
         """Return ``count`` utterances in their order, for a dry run (``--limit``); None keeps all.
 
-        They are taken in turn from every split and emotion, so that none is missed if it can be
-        helped, by a hash of the id: a corpus sorted by speaker still shows many of them, and a
-        greater count, or fewer splits, adds to those taken.
+        They are taken in turn from every split and emotion, in the order of a hash of the id. So
+        they cover splits, emotions and speakers, and a larger count is a superset.
         """
         if count is None:
             return self
@@ -133,7 +132,7 @@ class Manifest:
         return LabelSet.of((row.emotion for row in self.utterances if row.emotion), order, neutral)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return the number of utterances by split and emotion; '' counts the unlabelled."""
+        """Return the number of utterances by split and emotion; '' is unlabelled."""
         found = Counter((row.split, row.emotion) for row in self.utterances)
         names = [*self.label_set().names, ""]
         return {split: {name: found[split, name] for name in names} for split in self.splits}

@@ -21,7 +21,7 @@ from serctl.errors import ManifestError, first_few
 from serctl.files import write_atomic
 
 NEARLY = 0.8
-"""Similarity (difflib) from which a column is taken for a slip of a known one."""
+"""Minimum similarity (difflib) of a column to a known one to be reported as a typo."""
 
 SPLIT_NAMES = {
     "train": ("train", "training", "trn"),
@@ -30,7 +30,7 @@ SPLIT_NAMES = {
 }
 
 RESERVED = frozenset({"utterance_id", "in_sample", *ATTRIBUTES})
-"""Columns of files of logits, which no emotion can be called."""
+"""Columns of logits files, which cannot be names of emotions."""
 
 NO_SPEAKER = {"", "unknown"}
 
@@ -42,8 +42,8 @@ def read_manifest(path: Path | str) -> Manifest:
         path: A table with a header; see `serctl.data.tables`.
 
     Raises:
-        ManifestError: A column is missing or nearly the name of a known one, an id is given twice,
-            or a split or number is not one; the message names the first offending rows by line.
+        ManifestError: A column is missing or misspelt, an id is repeated, or a split or number is
+            invalid. The message names the first lines.
     """
     path = Path(path)
     table = read_manifest_table(path)
@@ -51,8 +51,8 @@ def read_manifest(path: Path | str) -> Manifest:
     missing = [name for name in ("utterance_id", "path", "split") if name not in table.header]
     if missing:
         raise ManifestError(
-            f"Manifest '{path}' has no column {first_few(map(repr, missing))}; it has "
-            f"{', '.join(table.header) or 'none'}. Map columns with: serctl init --manifest {path} "
+            f"Manifest '{path}' has the columns {', '.join(table.header) or 'none'}, expected "
+            f"{first_few(map(repr, missing))} too. Map columns: serctl init --manifest {path} "
             f"--column {COLUMNS[0]}=YOURS"
         )
     check_column_names(table, "Rename the column.")
@@ -63,12 +63,12 @@ def read_manifest(path: Path | str) -> Manifest:
 
 
 def read_manifest_table(path: Path) -> Table:
-    """Read the table of a manifest, whatever its columns."""
+    """Read the table of a manifest without checking its columns."""
     return read_table_file(path, hint="Make a manifest with: serctl init --corpus NAME --root DIR")
 
 
 def check_column_names(table: Table, remedy: str) -> None:
-    """Refuse a column that is nearly a known one which the table lacks: all of it would be lost.
+    """Check that no column is a misspelt name of a missing one, whose values would be ignored.
 
     Raises:
         ManifestError: There is such a column.
@@ -77,7 +77,7 @@ def check_column_names(table: Table, remedy: str) -> None:
         absent = [known for known in KNOWN_COLUMNS if known not in table.header]
         if name not in KNOWN_COLUMNS and (near := get_close_matches(name, absent, 1, NEARLY)):
             raise ManifestError(
-                f"'{table.source}': column '{name}' is nearly '{near[0]}', which is not there. "
+                f"'{table.source}': column '{name}' is similar to '{near[0]}', which is missing. "
                 + remedy.format(known=near[0], name=name)
             )
 
@@ -87,11 +87,11 @@ def parse_rows(table: Table, folder: Path, *, codes: bool = False) -> list[Utter
 
     Args:
         table: See `read_table_file`.
-        folder: Where relative paths start.
-        codes: Emotions may be letters of MSP-Podcast.
+        folder: Folder of relative paths.
+        codes: Whether emotions are letters of MSP-Podcast.
 
     Raises:
-        ManifestError: A value that should be a number is none; the message names the line.
+        ManifestError: A value is not a number. The message names the line.
     """
     rows = []
     for row, line in zip(table.rows, table.lines, strict=True):
@@ -127,7 +127,7 @@ def parse_row(row: Mapping[str, str], folder: Path, *, codes: bool = False) -> U
     """Return one row; see `parse_rows`.
 
     Raises:
-        ValueError: A number is none.
+        ValueError: A value is not a number.
     """
     value = {name: row.get(name, "").strip() for name in COLUMNS}
     speaker = fill_missing(value["speaker"])
@@ -148,12 +148,12 @@ def parse_row(row: Mapping[str, str], folder: Path, *, codes: bool = False) -> U
         end=_read_number("end", end, parse_seconds) if end else None,
     )
     if utterance.start < 0 or (utterance.end is not None and utterance.end <= utterance.start):
-        raise ValueError(f"'{start}' to '{end}' is no stretch of a file (start and end in seconds)")
+        raise ValueError(f"'{start}' to '{end}', expected start and end in seconds")
     return utterance
 
 
 def _read_extra(name: str, text: str) -> str:
-    """Return a value as it stands; of a column of numbers '' for words that mean missing."""
+    """Return a value unchanged; in a column of numbers '' for marks of missing values."""
     if name not in ATTRIBUTES and not name.startswith("votes_"):
         return text
     number = fill_missing(text)
@@ -171,7 +171,7 @@ def _read_number(name: str, text: str, parse: Callable[[str], float]) -> float:
 
 
 def parse_split(text: str) -> str:
-    """Return ``train``, ``dev`` or a name beginning with ``test``; else the text in lower case.
+    """Return ``train``, ``dev`` or a name that begins with ``test``; else the text in lower case.
 
     Example:
         >>> parse_split("Training"), parse_split("devel"), parse_split("Test1"), parse_split("Eval")
@@ -182,7 +182,7 @@ def parse_split(text: str) -> str:
 
 
 def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) -> None:
-    """Check ids, splits and emotions, and name the first offending rows.
+    """Check ids, splits and emotions. The error names the first invalid rows.
 
     Raises:
         ManifestError: See `read_manifest`.
@@ -204,8 +204,8 @@ def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) ->
             "unknown split",
             "split",
             lambda name: name not in ("train", "dev") and not name.startswith("test"),
-            "Splits are train, dev and names that begin with test. Rename: serctl init --split "
-            "eval=test; make new ones: --column split=; or it names folds: --column fold=split.",
+            "Splits are train, dev and names that begin with test. To rename them: serctl init "
+            "--split eval=test To make new ones: --column split= For folds: --column fold=split",
         ),
         (
             "reserved word as emotion",
@@ -230,14 +230,14 @@ def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) ->
 
 
 def _is_unprintable(value: str | Path) -> bool:
-    """Whether a terminal would obey it, or UTF-8 cannot hold it."""
+    """Whether a value has control characters, or is not valid UTF-8."""
     return any(unicodedata.category(character) in ("Cc", "Cs") for character in str(value))
 
 
 def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest atomically; paths below its folder are written relative to it.
+    """Write a manifest atomically. Paths below its folder are written relative to it.
 
-    Without any transcript there is no such column: no words are known, which is not no words.
+    If no utterance has a transcript, the column is left out, because '' means without words.
     """
     path, rows = Path(path), list(utterances)
     columns = COLUMNS if any(row.transcript is not None for row in rows) else COLUMNS[:-1]

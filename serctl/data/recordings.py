@@ -10,15 +10,15 @@ from serctl.data.corpora.textgrids import read_grid
 from serctl.errors import AudioError, CorpusError, ManifestError, UsageError
 
 FORMATS = frozenset({*AUDIO, ".aiff", ".aif", ".au", ".caf", ".opus", ".w64", ".oga", ".mp2"})
-"""Endings by which audio is found in folders; a file that is named may have any."""
+"""Suffixes of audio files in folders. A named file may have any suffix."""
 
 
 def find_recordings(names: Sequence[str]) -> list[Path]:
-    """Return the files that names mean: themselves, or all audio below a folder, sorted.
+    """Return the named files, and all audio below the named folders, sorted.
 
     Raises:
-        UsageError: Nothing is named.
-        AudioError: A name is neither a file nor a folder with audio.
+        UsageError: There are no names.
+        AudioError: A name is not a file or a folder with audio.
     """
     found: list[Path] = []
     for name in names:
@@ -31,7 +31,7 @@ def find_recordings(names: Sequence[str]) -> list[Path]:
         else:
             found.append(path)
     if not found:
-        raise UsageError("No audio is named. Give files, folders, or - and a list on stdin.")
+        raise UsageError("No audio given. Name files, folders, or - with a list on stdin.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Long recordings cut at pauses, by the speech detector that comes with faster-whisper."""
+"""Cut long recordings at pauses, with the speech detector of faster-whisper."""
 
 from dataclasses import dataclass
 
@@ -9,35 +9,35 @@ from serctl.data.audio import SAMPLE_RATE
 from serctl.errors import ConfigError
 
 SHORTEST_PAUSE = 0.5
-"""Seconds without speech that end a segment."""
+"""Minimum seconds without speech that end a segment."""
 SHORTEST_SPEECH = 0.25
-"""Seconds; what is shorter is a click or a breath."""
+"""Minimum seconds of speech. Shorter sounds are clicks or breaths."""
 MARGIN = 0.1
-"""Seconds kept before and behind the speech of a segment."""
+"""Seconds kept before and after the speech of a segment."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of speech, in samples of the recording; ``stop`` is not part of it."""
+    """A stretch of speech, in samples of the recording. ``stop`` is exclusive."""
 
     start: int
     stop: int
 
 
 def cut_at_pauses(waveform: NDArray[np.float32], longest: float) -> list[Segment]:
-    """Return the stretches of speech of a recording, none of them longer than ``longest`` seconds.
+    """Return the stretches of speech of a recording, each of at most ``longest`` seconds.
 
-    Speech without a pause for that long is cut at its longest lull, or else just there.
+    Longer speech without a pause is cut at its longest silence, else at the maximum length.
 
     Args:
         waveform: ``(num_samples,)``, 16 kHz.
-        longest: Seconds, at least 1.
+        longest: Maximum seconds, at least 1.
 
     Returns:
-        In order and without overlap; none if nobody speaks.
+        Stretches in order and without overlap; [] without speech.
 
     Raises:
-        ConfigError: faster-whisper, which holds the detector, is not installed.
+        ConfigError: faster-whisper, which contains the detector, is not installed.
 
     Source: Silero VAD (https://github.com/snakers4/silero-vad), MIT.
     """
@@ -45,9 +45,9 @@ def cut_at_pauses(waveform: NDArray[np.float32], longest: float) -> list[Segment
         from faster_whisper.vad import VadOptions, get_speech_timestamps
     except ImportError:
         raise ConfigError(
-            "Cutting a long recording at its pauses needs the detector that comes with "
-            "faster-whisper. Install it with: pip install 'serctl[faster-whisper]' "
-            "(or judge recordings whole: --cut-over inf)."
+            "Cutting a long recording at its pauses needs the speech detector of faster-whisper. "
+            "Install it with: pip install 'serctl[faster-whisper]' "
+            "(or predict recordings uncut: --cut-over inf)."
         ) from None
     options = VadOptions(
         min_speech_duration_ms=int(1000 * SHORTEST_SPEECH),

@@ -1,4 +1,4 @@
-"""Splits for a corpus that has none (speaker-disjoint, stratified), and by named folds."""
+"""Splits for a corpus without splits (speaker-disjoint, stratified), and splits from folds."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -12,10 +12,10 @@ PARTS = 5
 
 
 def assign_splits(utterances: Iterable[Utterance], seed: int = 0) -> tuple[list[Utterance], str]:
-    """Give every utterance a split; the order of the utterances does not matter.
+    """Assign a split to every utterance. The order of the utterances has no effect.
 
     Returns:
-        The utterances in the order given, and a warning where splits may share a speaker ('' else).
+        The utterances in the given order, and a warning if splits may share speakers, else ''.
 
     Raises:
         ManifestError: There are fewer than three speakers.
@@ -24,14 +24,14 @@ def assign_splits(utterances: Iterable[Utterance], seed: int = 0) -> tuple[list[
     speakers = {row.speaker or row.utterance_id for row in rows}
     if len(speakers) < 3:
         raise ManifestError(
-            f"{len(speakers)} speakers cannot be divided into train, dev and test: at least 3 are "
-            f"needed. Give splits in a table: serctl init --manifest CSV --column split=YOURS"
+            f"{len(speakers)} speakers, expected at least 3 for train, dev and test. Define splits "
+            f"in a table: serctl init --manifest CSV --column split=YOURS"
         )
     folds = assign_folds(rows, min(PARTS, len(speakers)), seed)
     names = {0: "test", 1: "dev"}
     made = [replace(row, split=names.get(folds.fold_of[row.utterance_id], "train")) for row in rows]
     if leaks := Manifest(tuple(made)).leaking_speakers():
-        raise ManifestError(f"The made splits share speakers: {first_few(leaks)}.")
+        raise ManifestError(f"The generated splits share speakers: {first_few(leaks)}.")
     trained = {row.emotion for row in made if row.split == "train"}
     lost = {row.emotion for row in made} - trained - {""}
     absent = f"No utterance of {', '.join(sorted(lost))} is in train: add speakers." if lost else ""
@@ -41,23 +41,23 @@ def assign_splits(utterances: Iterable[Utterance], seed: int = 0) -> tuple[list[
 def split_by_fold(
     utterances: Iterable[Utterance], test: Sequence[str], dev: Sequence[str] = ()
 ) -> list[Utterance]:
-    """Divide utterances by the folds that the manifest names; what is neither test nor dev learns.
+    """Assign splits by the manifest's folds. Folds that are neither test nor dev become train.
 
     Raises:
-        ManifestError: A fold that is named has no utterance, or is named twice.
+        ManifestError: A named fold has no utterance, or is named twice.
     """
     rows = list(utterances)
     known = sorted({row.extra.get(FOLD, "") for row in rows} - {""})
     absent = [name for name in (*test, *dev) if name not in known]
     if absent and not known:
         raise ManifestError(
-            f"The manifest has no column '{FOLD}', which '{absent[0]}' would be of. Leave out "
-            f"--test-fold and --dev-fold for new splits by speaker: serctl manifest split -o FILE"
+            f"The manifest has no column '{FOLD}', so there is no fold '{absent[0]}'. For new "
+            f"splits without --test-fold and --dev-fold: serctl manifest split -o FILE"
         )
     if absent or (absent := sorted(set(test) & set(dev))):
         raise ManifestError(
-            f"Fold '{absent[0]}' cannot be taken for test or dev. The manifest's column "
-            f"'{FOLD}' names {first_few(known, 20)}; each is train, dev or test."
+            f"Fold '{absent[0]}' cannot be used for test or dev. The manifest's column "
+            f"'{FOLD}' has {first_few(known, 20)}. Each is train, dev or test."
         )
     split_of = dict.fromkeys(test, "test") | dict.fromkeys(dev, "dev")
     return [replace(row, split=split_of.get(row.extra.get(FOLD, ""), "train")) for row in rows]

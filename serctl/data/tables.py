@@ -1,7 +1,7 @@
-"""Tables as people have them: any separator, the usual encodings, spreadsheets.
+"""Read tables with any separator and common encodings, and spreadsheets.
 
-The dialect is found by `csv.Sniffer`, from the header alone: free text below it may hold any
-character. What had to be assumed is in `Table.notes`.
+`csv.Sniffer` detects the dialect from the header only, because free text in the rows may hold any
+character. `Table.notes` lists the assumptions.
 """
 
 import csv
@@ -34,7 +34,7 @@ MISSING = frozenset(
         "1.#qnan",
     ]
 )
-"""Words that stand for no value, in lower case (source: na_values of pandas.read_csv)."""
+"""Marks of a missing value in lower case (source: na_values of pandas.read_csv)."""
 BINARY = {
     b"PK\x03\x04": "a spreadsheet or an archive",
     b"\xd0\xcf\x11\xe0": "an old Excel file",
@@ -44,7 +44,7 @@ BINARY = {
 }
 DURATION = re.compile(r"(?:(\d+) days?)? ?(?:(?:(\d+):)?(\d+):(\d+(?:\.\d+)?))?")
 LARGEST_SHEET = 500_000_000
-"""Bytes that a spreadsheet may unpack to; more is taken for a decompression bomb."""
+"""Maximum unpacked bytes of a spreadsheet, as a protection from decompression bombs."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class Table:
     """A header and rows of text, all of the same length.
 
     Attributes:
-        source: The file, for messages.
-        header: Column names, without surrounding blanks, unique.
+        source: Name of the file, for messages.
+        header: Unique column names without surrounding blanks.
         rows: Values by column.
-        lines: The line of the file that each row ends on.
-        notes: What was assumed about the file; empty for plain UTF-8 with commas.
+        lines: Line of the file on which each row ends.
+        notes: Assumptions about the file; empty for UTF-8 with commas.
     """
 
     source: Path
@@ -73,15 +73,15 @@ class Table:
 
 
 def read_table_file(path: Path, error: type[SerctlError] = ManifestError, hint: str = "") -> Table:
-    """Read a text table or, where openpyxl is installed, the first sheet of an Excel file.
+    """Read a text table or, if openpyxl is installed, the first sheet of an Excel file.
 
     Args:
-        path: The file.
-        error: Raised where it cannot be read.
-        hint: How to make the file, where it does not exist.
+        path: Path of the file.
+        error: Class of the errors.
+        hint: Command that makes the file, for the error if it does not exist.
 
     Raises:
-        SerctlError: It is missing, binary, has a column twice or rows of other lengths.
+        SerctlError: The file is missing or binary, repeats a column or has rows of other lengths.
     """
     try:
         content = path.read_bytes()
@@ -123,7 +123,7 @@ def parse_table(content: bytes, path: Path, error: type[SerctlError] = ManifestE
 
 
 def fill_missing(text: str) -> str:
-    """Return '' for a word that stands for no value, else the text without surrounding blanks.
+    """Return '' for a mark of a missing value, else the text without surrounding blanks.
 
     Example:
         >>> fill_missing(" NaN "), fill_missing("n/a"), fill_missing(" 3.5 ")
@@ -134,10 +134,10 @@ def fill_missing(text: str) -> str:
 
 
 def parse_number(text: str) -> float:
-    """Return a finite number; a decimal comma is understood where it cannot part thousands.
+    """Return a finite number. A decimal comma is read if it cannot be a thousands separator.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The text is not a finite number.
 
     Example:
         >>> parse_number("3.5"), parse_number("3,25"), parse_number("-1e-3")
@@ -153,10 +153,10 @@ def parse_number(text: str) -> float:
 
 
 def parse_seconds(text: str) -> float:
-    """Return seconds from a number or from a duration as pandas and audformat write it.
+    """Return seconds from a number or from a duration in the format of pandas and audformat.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The text has another format.
 
     Example:
         >>> parse_seconds("1.5"), parse_seconds("0 days 00:01:02.5"), parse_seconds("0 days")
@@ -170,9 +170,9 @@ def parse_seconds(text: str) -> float:
 
 
 def match_columns(header: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """Return the columns that are known but for capitals, blanks or hyphens, to the known name.
+    """Return columns that differ from a known name only in case, blanks or hyphens.
 
-    A column that has the known name already keeps it.
+    They are mapped to the known name. Columns with exactly the known name are not changed.
 
     Example:
         >>> match_columns(["Path", "Utterance ID", "note"], ["path", "utterance_id"])
@@ -189,7 +189,7 @@ def match_columns(header: Iterable[str], known: Iterable[str]) -> dict[str, str]
 
 
 def decode_text(content: bytes, path: Path, error: type[SerctlError]) -> tuple[str, list[str]]:
-    """Return the text, and a note where its encoding had to be assumed."""
+    """Return the text, and a note if its encoding was assumed."""
     notes = []
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
@@ -199,11 +199,11 @@ def decode_text(content: bytes, path: Path, error: type[SerctlError]) -> tuple[s
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:
-        # Five bytes have no character in Windows-1252, which tells other encodings in part.
+        # Five bytes are undefined in Windows-1252, which detects some other encodings.
         text = content.decode("cp1252", errors="replace")
         if "\ufffd" in text or "\0" in text:
-            raise error(f"'{path}' is neither UTF-8 nor Windows-1252. Save it as UTF-8.") from None
-        notes.append("not UTF-8, read as Windows-1252: look whether its accents are right")
+            raise error(f"'{path}' is not UTF-8 or Windows-1252. Save it as UTF-8.") from None
+        notes.append("not UTF-8, read as Windows-1252: check its accents")
     if "\0" in text:
         raise error(
             f"'{path}' holds zero bytes: binary data, or UTF-16 without its mark. Expected a table "
@@ -215,7 +215,7 @@ def decode_text(content: bytes, path: Path, error: type[SerctlError]) -> tuple[s
 
 
 def _split_rttm(text: str) -> list[tuple[int, list[str]]]:
-    """Return the turns of an RTTM file (NIST's table of who speaks when) with a header."""
+    """Return the turns of an RTTM file (NIST's format of speaker turns) with a header."""
     records = [(0, ["path", "start", "end", "speaker"])]
     for line, fields in enumerate(map(str.split, text.splitlines()), 1):
         if len(fields) >= 8 and fields[0] == "SPEAKER":
@@ -241,10 +241,10 @@ def _tidy(
     notes: list[str],
     error: type[SerctlError],
 ) -> Table:
-    """Drop blank rows and nameless empty columns; check the others."""
+    """Remove blank rows and unnamed empty columns, and check the others."""
     records = [(line, fields) for line, fields in records if any(text.strip() for text in fields)]
     if not records:
-        raise error(f"'{path}' is empty. Expected a header and rows.")
+        raise error(f"'{path}' is empty, expected a header and rows.")
     header = [name.strip() for name in records[0][1]]
     kept = [i for i, name in enumerate(header) if name or _has_values(records[1:], i)]
     for i in kept:
@@ -258,7 +258,7 @@ def _tidy(
     ragged = [line for line, fields in records[1:] if not _fits(fields, width)]
     if ragged:
         raise error(
-            f"'{path}': {len(ragged)} rows have not {width} fields: line {first_few(ragged)}"
+            f"'{path}': {len(ragged)} rows do not have {width} fields: line {first_few(ragged)}"
         )
     return Table(
         path,
@@ -280,12 +280,12 @@ def _fits(fields: Sequence[str], width: int) -> bool:
 def _read_sheet(
     content: bytes, path: Path, error: type[SerctlError]
 ) -> tuple[list[tuple[int, list[str]]], list[str]]:
-    """Return the rows of the first sheet as text, and which sheet it is."""
+    """Return the rows of the first sheet as text, and its name as a note."""
     try:
         import openpyxl
     except ImportError:
         raise error(
-            f"'{path}' is a spreadsheet. Save it as CSV (UTF-8), or install what reads it: "
+            f"'{path}' is a spreadsheet. Save it as CSV (UTF-8), or install its reader: "
             f"pip install 'serctl[excel]'"
         ) from None
     try:

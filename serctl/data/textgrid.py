@@ -8,7 +8,7 @@ Interval = tuple[float, float, str]
 
 
 TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?!\S)')
-"""A quoted string, or a number that stands by itself: all that Praat reads of a text file."""
+"""A quoted string or a free-standing number, the only tokens that Praat reads."""
 
 
 def parse_textgrid(text: str) -> dict[str, list[Interval]]:
@@ -17,12 +17,12 @@ def parse_textgrid(text: str) -> dict[str, list[Interval]]:
     Tiers of points are left out.
 
     Raises:
-        ValueError: It is not a TextGrid, or ends too early.
+        ValueError: The text is not a TextGrid, or is incomplete.
 
     Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
     """
     if not text.lstrip().startswith('File type = "ooTextFile"') or '"TextGrid"' not in text[:200]:
-        raise ValueError("it does not begin as a TextGrid")
+        raise ValueError("it does not begin like a TextGrid")
     tokens = (
         match[1] if match[1] is not None else float(match[2]) for match in TOKEN.finditer(text)
     )
@@ -36,7 +36,7 @@ def parse_textgrid(text: str) -> dict[str, list[Interval]]:
             else:
                 _ = [(next(tokens), next(tokens)) for _ in range(_count(size))]
     except (StopIteration, RuntimeError):
-        raise ValueError("it ends too early") from None
+        raise ValueError("it is incomplete") from None
     return tiers
 
 
@@ -49,7 +49,7 @@ def _read_interval(tokens: Iterator[str | float]) -> Interval:
 
 def _count(token: str | float) -> int:
     if not isinstance(token, float) or not token < 1e9:
-        raise ValueError(f"'{token}' is no number of tiers or intervals")
+        raise ValueError(f"'{token}' is not a number of tiers or intervals")
     return int(token)
 
 
@@ -58,7 +58,7 @@ def format_textgrid(tiers: Mapping[str, Sequence[Interval]], duration: float) ->
 
     Args:
         tiers: Intervals by name of the tier, in order, without overlap and within the recording.
-        duration: Of the recording in seconds; what no interval covers gets an empty one.
+        duration: Seconds of the recording. Gaps are filled with empty intervals.
 
     Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
     """
@@ -90,5 +90,5 @@ def _fill_gaps(intervals: Sequence[Interval], duration: float) -> list[Interval]
 
 
 def _quote(text: str) -> str:
-    """Quote a string as Praat does: quotation marks are doubled."""
+    """Quote a string like Praat, with doubled quotation marks."""
     return '"' + " ".join(text.split()).replace('"', '""') + '"'

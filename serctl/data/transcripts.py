@@ -1,7 +1,7 @@
-"""The words of each utterance: one CSV row each, and a JSON file beside it that says whose words.
+"""Transcripts: a CSV file with a row per utterance, and a JSON file with their source.
 
-While `serctl transcribe` runs, finished rows stand in a journal beside the CSV, see
-`serctl.data.journal`. The CSV appears when all rows are there.
+While `serctl transcribe` runs, finished rows are in a journal, see `serctl.data.journal`. The CSV
+file is written when all rows are finished.
 """
 
 import csv
@@ -22,24 +22,26 @@ from serctl.files import remove_file, write_atomic, write_binary
 
 TRANSCRIPTS_VERSION: Literal[1] = 1
 FROM_MANIFEST = "manifest"
-"""Source of words that came with the corpus."""
-HINT = "Make transcripts with: serctl transcribe (or, from the corpus' own: --from-manifest)"
+"""Source of transcripts that the corpus contains."""
+HINT = "Make transcripts with: serctl transcribe (or from the corpus: --from-manifest)"
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """The words of one utterance and how far they can be trusted; a row of the CSV.
+    """The transcript of one utterance with its confidence; a row of the CSV file.
 
     Attributes:
-        utterance_id: Of the manifest.
-        text: The words, '' for none.
-        language: Code such as ``en``; '' where it is not known.
-        mean_logprob: Mean log-probability of the tokens, end token counted; None for human words.
+        utterance_id: Id in the manifest.
+        text: Transcript; '' without words.
+        language: Code such as ``en``; '' if unknown.
+        mean_logprob: Mean log-probability of the tokens with the end token; None if transcribed by
+            humans.
         no_speech: Probability that the audio holds no speech.
-        compression_ratio: Bytes of the text over its zlib-compressed bytes; repetition is high.
-        temperature: At which the text was sampled; 0 is the most likely text.
-        suspect: Why the text may be a hallucination, reasons joined by ``+``; '' if it is not.
-        audio: Hash of the audio file, by which a changed file is noticed.
+        compression_ratio: Bytes of the text divided by its zlib-compressed bytes. Repetitions give
+            a high value.
+        temperature: Temperature of the sampling; 0 is the most probable text.
+        suspect: Reasons for a possible hallucination, joined by ``+``; '' without a reason.
+        audio: Hash of the audio file, to detect changed files.
     """
 
     utterance_id: str
@@ -84,17 +86,17 @@ class TranscriptsSidecar(Document):
 
 @dataclass(frozen=True)
 class Transcripts:
-    """All transcripts of a project; ``source`` goes into the keys of text features."""
+    """All transcripts of a project. ``source`` is a part of the keys of text features."""
 
     texts: dict[str, str]
     source: str
 
 
 def read_transcripts(path: Path) -> Transcripts:
-    """Read what `serctl transcribe` wrote.
+    """Read the transcripts of `serctl transcribe`.
 
     Raises:
-        TranscriptsError: The file or the JSON beside it is missing or malformed.
+        TranscriptsError: The CSV or JSON file is missing or malformed.
     """
     rows = read_rows(path)
     return Transcripts({row.utterance_id: row.text for row in rows}, read_sidecar(path).source)
@@ -110,17 +112,17 @@ def read_sidecar(path: Path) -> TranscriptsSidecar:
 
 
 def read_source(path: Path) -> str:
-    """Return whose words the transcripts are, '' if there are none."""
+    """Return the source of the transcripts; '' if there are none."""
     with suppress(TranscriptsError):
         return read_sidecar(path).source if path.is_file() else ""
     return ""
 
 
 def read_rows(path: Path) -> list[Transcript]:
-    """Read the rows of a transcripts CSV; further columns are ignored.
+    """Read the rows of a CSV file of transcripts. Further columns are ignored.
 
     Raises:
-        TranscriptsError: The file is missing, lacks a column or holds a value that is no number.
+        TranscriptsError: The file or a column is missing, or a value is not a number.
     """
     return [_parse(row, path, line) for line, row in enumerate(_read_table(path), 2)]
 
@@ -153,7 +155,7 @@ def write_transcripts(
     sidecar = TranscriptsSidecar(serctl_transcripts=TRANSCRIPTS_VERSION, **document)
     content = _format_rows(rows)
     aside = _copy_other_source(path, sidecar.source, content)
-    # The words of one source never stand beside the name of another, wherever a kill comes.
+    # After a kill at any time, transcripts and the name of their source must match.
     if aside:
         remove_file(path)
     if not path.exists():
@@ -165,7 +167,7 @@ def write_transcripts(
 
 
 def _format_rows(rows: Iterable[Transcript]) -> str:
-    """Return the CSV of some rows."""
+    """Return rows as CSV text."""
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -173,15 +175,15 @@ def _format_rows(rows: Iterable[Transcript]) -> str:
         values = asdict(row)
         for name in NUMBERS:
             values[name] = "" if values[name] is None else f"{values[name]:.5g}"
-        # A bare carriage return is not quoted by the writer but ends a row for the reader.
+        # csv.writer does not quote a carriage return, but csv.reader ends a row at it.
         writer.writerow(values | {"text": "\n".join(re.split("\r\n?", row.text))})
     return file.getvalue()
 
 
 def read_finished(path: Path, source: str) -> list[Transcript]:
-    """Return the finished rows of this source, also if others have taken their place since.
+    """Return the finished rows of this source, also if they were replaced by another source.
 
-    A damaged row is left out: it is made again, and the others are not.
+    A damaged row is left out, so that only it is transcribed again.
     """
     for place in (path, name_beside(path, source)):
         with suppress(TranscriptsError):
@@ -197,10 +199,10 @@ def _parse_whole(path: Path) -> Iterator[Transcript]:
 
 
 def _copy_other_source(path: Path, source: str, content: str) -> tuple[str, Path] | None:
-    """Copy finished rows of another source: hours of a large model may have made them.
+    """Copy finished rows of another source, which may have taken hours.
 
-    A CSV whose JSON is missing or damaged is of an unknown source, unless it is what will be
-    written: then a process was killed between the two files.
+    If the JSON file is missing or damaged, the source is unknown, unless the CSV file equals the
+    new content. In that case a process was killed between writing the two files.
     """
     if not path.exists():
         return None
@@ -220,7 +222,7 @@ def _copy_other_source(path: Path, source: str, content: str) -> tuple[str, Path
 
 
 def name_beside(path: Path, source: str) -> Path:
-    """Return the CSV of another source beside the one at ``path``."""
+    """Return the path of the CSV file of another source in the folder of ``path``."""
     slug = re.sub(r"[^a-zA-Z0-9._=]+", "-", source)
     return path.with_name(f"{path.stem}.{slug}.csv")
 

@@ -95,7 +95,7 @@ def test_map_drop_and_unlabel(table: Path, tmp_path: Path) -> None:
         (("--manifest", "TABLE", "--column", "path"), "OURS=YOURS"),
         (("--manifest", "TABLE", "--column", "path=Nix"), "no column 'Nix'"),
         (("--manifest", "TABLE", "--column", "pth=FileName"), "Did you mean 'path'"),
-        (("--manifest", "TABLE"), "neither 'path' nor 'utterance_id'"),
+        (("--manifest", "TABLE"), "expected path or utterance_id"),
         (("--manifest", "TABLE", *COLUMNS, "--root", "nowhere"), "none of their audio files"),
         (("--manifest", "TABLE", *COLUMNS, "--drop", "calm"), "no utterance has this emotion"),
         (("--manifest", "TABLE", *COLUMNS, "--map", "a=x"), "'x' marks 4 utterances"),

@@ -215,7 +215,7 @@ def test_iemocap_is_tested_on_each_session_in_turn(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"Fold '6'.*names 1, 2, 3, 4, 5"):
         split_manifest(source, target, test_folds=["6"], overwrite=True)
     write_manifest(target, [replace(row, extra={}) for row in rows])
-    with pytest.raises(ManifestError, match=r"no column 'fold'.*Leave out --test-fold"):
+    with pytest.raises(ManifestError, match=r"no column 'fold'.*without --test-fold"):
         split_manifest(target, source, test_folds=["5"], overwrite=True)
     with pytest.raises(UsageError, match="excludes --test-fold"):
         split_manifest(source, target, test_folds=["5"], all_train=True, overwrite=True)

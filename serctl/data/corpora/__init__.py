@@ -10,7 +10,7 @@ from serctl.errors import CorpusError, UnknownNameError
 
 @dataclass(frozen=True)
 class CorpusSpec:
-    """One corpus serctl knows: what reads it, its terms, where it is had, what is spoken."""
+    """A known corpus: its reader, title, terms, page and language."""
 
     reader: str
     title: str
@@ -88,7 +88,7 @@ def read_corpus(name: str, root: Path) -> Corpus:
     """Read a corpus by its name.
 
     Returns:
-        Utterances in a fixed order; their split is '' where the corpus has no splits of its own.
+        Utterances in a fixed order. Their split is '' if the corpus has no splits.
 
     Raises:
         UnknownNameError: There is no importer of that name.
@@ -104,7 +104,7 @@ def read_corpus(name: str, root: Path) -> Corpus:
         corpus: Corpus = reader(root)
     except CorpusError as error:
         raise CorpusError(
-            f"{error} --root is the folder of the unpacked corpus (see docs/corpora.md); "
-            f"anything else is read with: serctl init --manifest CSV"
+            f"{error} --root is the folder of the unpacked corpus (see docs/corpora.md). "
+            f"For other layouts: serctl init --manifest CSV"
         ) from error
     return corpus

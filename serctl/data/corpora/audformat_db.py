@@ -1,7 +1,7 @@
-"""Any audformat database (a folder with ``db.yaml``), read by the audformat package.
+"""An audformat database (a folder with ``db.yaml``), read by the audformat package.
 
-Its schemes ``emotion`` and, where there are, ``speaker`` and ``transcription`` are used; splits
-named train, dev or test are kept. Segmented tables give stretches of files.
+The schemes ``emotion`` and, if present, ``speaker`` and ``transcription`` are used. Splits named
+train, dev or test are kept. Segmented tables define stretches of files.
 
 Source: https://audeering.github.io/audformat/data-introduction.html and the docstrings of
 ``audformat.Database.load`` and ``audformat.Database.get`` (audformat 1.4.3).
@@ -32,7 +32,7 @@ def read(root: Path) -> Corpus:
     database = audformat.Database.load(str(root), load_data=True)
     if "emotion" not in database.schemes:
         known = ", ".join(database.schemes) or "none"
-        raise CorpusError(f"The database '{root}' has no scheme 'emotion'; it has {known}.")
+        raise CorpusError(f"The database '{root}' has the schemes {known}, expected emotion.")
     extras = [name for name in EXTRAS if name in database.schemes]
     rows: list[Utterance] = []
     for split in list(database.splits) or [None]:

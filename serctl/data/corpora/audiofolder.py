@@ -1,7 +1,7 @@
-"""Any Hugging Face audio folder: ``metadata.csv``/``.jsonl`` beside the audio, or class folders.
+"""A Hugging Face audio folder: with ``metadata.csv``/``.jsonl`` or with a folder per class.
 
-A metadata file has a column ``file_name``, relative to its own folder; split folders (``train/``,
-``test/``, …) give splits. Without metadata the folder that holds a file is its emotion.
+A metadata file has a column ``file_name``, relative to its folder. Split folders (``train/``,
+``test/``, …) define splits. Without metadata the name of a file's folder is its emotion.
 
 Source: https://huggingface.co/docs/hub/en/datasets-audio ("Additional columns", "Audio
 classification").
@@ -26,7 +26,7 @@ NAMES = {
 
 
 def read(root: Path) -> Corpus:
-    """Read an audio folder as the datasets library would."""
+    """Read an audio folder like the datasets library."""
     files = find_audio(root)
     tables = sorted([*root.rglob("metadata.csv"), *root.rglob("metadata.jsonl")])
     if tables:
@@ -48,7 +48,7 @@ def _read_metadata(root: Path, table: Path) -> list[Utterance]:
     else:
         rows = list(read_manifest_table(table).rows)
     if rows and "file_name" not in rows[0]:
-        raise CorpusError(f"'{table}' has no column 'file_name'; it has {', '.join(rows[0])}.")
+        raise CorpusError(f"'{table}' has the columns {', '.join(rows[0])}, expected file_name.")
     return [_utterance(root, table.parent / row["file_name"], row) for row in rows]
 
 

@@ -4,8 +4,8 @@
 lines "[start - end] turn emotion [V, A, D]", each with its raters' lines "C-E2: Neutral; ()"; and
 ``SessionN/dialog/transcriptions/<dialog>.txt``. The turn's last part names the speaker (F or M).
 
-There are no official splits: sessions are the folds (column ``fold``), and since they share no
-speaker 1-3 are train, 4 dev and 5 test. Attributes are on a 1-5 scale.
+There are no official splits. Sessions share no speakers and are the folds (column ``fold``).
+Sessions 1-3 are train, 4 is dev and 5 is test. Attributes are on a 1-5 scale.
 
 Source: README.txt of the release and Busso et al. 2008, "IEMOCAP: interactive emotional dyadic
 motion capture database" (http://sail.usc.edu/iemocap/); the line format and the merging of excited

@@ -2,9 +2,9 @@
 
 ``train_sent_emo.csv``, ``dev_sent_emo.csv``, ``test_sent_emo.csv`` (Utterance, Speaker, Emotion,
 Dialogue_ID, Utterance_ID, …) and clips ``dia0_utt0.mp4`` in ``train_splits``,
-``dev_splits_complete`` and ``output_repeated_splits_test``. The clips are video: their sound has to
-be taken out first. A ``transcripts.csv`` with such columns in lower case (split, transcript, …) is
-read too. Without audio the manifest serves text branches only.
+``dev_splits_complete`` and ``output_repeated_splits_test``. The clips are video, so their audio
+must be extracted first. A ``transcripts.csv`` with these columns in lower case (split, transcript,
+…) is read too. Without audio the manifest is suitable only for text branches.
 
 Source: README.md of https://github.com/declare-lab/MELD ("Description of the .csv files"); the clip
 folders of MELD.Raw.tar.gz, not in that README, as several public loaders name them.
@@ -35,7 +35,7 @@ COLUMNS = {
 
 
 def read(root: Path) -> Corpus:
-    """Read labels and, where the clips were turned into audio, their paths."""
+    """Read labels and, if audio was extracted from the clips, its paths."""
     rows, notes = _read_tables(root)
     clips = {
         (path.parent.name, path.stem): path
@@ -61,7 +61,7 @@ def read(root: Path) -> Corpus:
         row.path.name for row in utterances if (row.path.parent.name, row.path.stem) not in clips
     ]
     if len(absent) == len(utterances):
-        notes.append("no audio found: text branches only; take it out of the clips with ffmpeg")
+        notes.append("no audio found, so only text branches work; extract it with ffmpeg")
     else:
         notes += tell([(absent, "utterances without audio")])
     return Corpus(tuple(utterances), tuple(notes))

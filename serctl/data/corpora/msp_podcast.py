@@ -26,7 +26,7 @@ ATTRIBUTES = {"arousal": "EmoAct", "valence": "EmoVal", "dominance": "EmoDom"}
 
 
 def read(root: Path) -> Corpus:
-    """Read the official tree; ``root`` is the folder that holds Audios and Labels."""
+    """Read the official tree. ``root`` is the folder with Audios and Labels."""
     labels = find_file(root, "labels_consensus.csv", "labels_concensus.csv")
     if labels is None:
         raise CorpusError(f"'{root}' is not MSP-Podcast: no Labels/labels_consensus.csv in it.")
@@ -54,7 +54,7 @@ def read(root: Path) -> Corpus:
     notes += tell(
         [
             (stray, "audio files without a label row left out"),
-            (wordless, "clips without a transcript, which have words only by serctl transcribe"),
+            (wordless, "clips without a transcript; serctl transcribe adds it"),
         ]
     )
     if not votes:
@@ -82,7 +82,7 @@ def _utterance(
 
 
 def _words(texts: dict[str, Path], name: str) -> str | None:
-    """Return the corpus' words of a clip: '' where it has none, None where no clip has any."""
+    """Return the corpus' transcript of a clip; '' if it is missing, None if all are missing."""
     if not texts:
         return None
     return texts[name].read_text(encoding="utf-8").strip() if name in texts else ""

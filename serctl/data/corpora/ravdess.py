@@ -2,7 +2,7 @@
 
 Names such as ``03-01-06-01-02-01-12``: modality, channel, emotion, intensity, statement,
 repetition, actor (even numbers are women). ``calm`` is not one of the eight emotions of the
-challenge, so it has to be renamed or left out. Song (channel 02) and video files are not read.
+challenge. Song (channel 02) and video files are not read.
 
 Source: https://zenodo.org/record/1188976 (description, "File naming convention") and Livingstone &
 Russo 2018, https://doi.org/10.1371/journal.pone.0196391.

@@ -1,4 +1,4 @@
-"""What importers share: what they return, and how they look for files and tell what is odd."""
+"""Shared parts of importers: their result, the search for files, and notes."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".sph")
 
 @dataclass(frozen=True)
 class Corpus:
-    """The utterances of a corpus, and what was odd about it, told by name and count."""
+    """The utterances of a corpus, and notes on missing and unexpected files."""
 
     utterances: tuple[Utterance, ...]
     notes: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ def find_audio(root: Path) -> list[Path]:
 
 
 def find_file(root: Path, *names: str) -> Path | None:
-    """Return the file of one of these names that lies nearest to ``root``, or None."""
+    """Return the file with one of these names that is nearest to ``root``, or None."""
     found = [path for name in names for path in root.rglob(name)]
     return min(found, key=lambda path: (len(path.parts), path), default=None)
 
@@ -37,14 +37,14 @@ def present_only(rows: Sequence[Utterance], root: Path) -> tuple[list[Utterance]
     """Return the utterances whose audio exists, and a note on the others.
 
     Raises:
-        CorpusError: None exists: half a corpus, most likely labels without audio.
+        CorpusError: No audio file exists.
     """
     kept = [row for row in rows if is_audio_file(row.path)]
     present = {row.utterance_id for row in kept}
     absent = [row.path.name for row in rows if row.utterance_id not in present]
     if rows and not kept:
         raise CorpusError(
-            f"'{root}' labels {len(rows)} utterances, but none of their audio files is there: "
+            f"'{root}' labels {len(rows)} utterances, but none of their audio files exists: "
             f"{first_few(absent)}."
         )
     return kept, tell([(absent, "labelled utterances without audio left out")])
@@ -53,13 +53,13 @@ def present_only(rows: Sequence[Utterance], root: Path) -> tuple[list[Utterance]
 def match_names(
     root: Path, pattern: str, corpus: str, example: str
 ) -> tuple[list[tuple[Path, re.Match[str]]], list[str]]:
-    """Find the audio files whose stem is of the corpus' form.
+    """Find the audio files whose stem matches the corpus' pattern.
 
     Returns:
-        Each file with its match, one per stem; notes on other names and on stems found twice.
+        Each file with its match, one per stem, and notes on other names and repeated stems.
 
     Raises:
-        CorpusError: No name is of that form: a wrong root.
+        CorpusError: No name matches, probably because ``root`` is wrong.
     """
     files = find_audio(root)
     matched = {}
@@ -85,10 +85,10 @@ def match_names(
 def name_utterances(
     rows: Sequence[Utterance], folder: Path, *, deep: bool = False
 ) -> list[Utterance]:
-    """Return the utterances with ids of their files' names.
+    """Return the utterances with ids from their files' names.
 
-    Ids are the stems, or with ``deep`` the relative paths without ending; where those are not
-    unique, the relative paths. Stretches of a file get their times behind it.
+    Ids are the stems, or with ``deep`` the relative paths without suffix. If these are not unique,
+    ids are the relative paths. Times are appended for stretches of a file.
     """
     paths = [
         row.path.relative_to(folder) if row.path.is_relative_to(folder) else row.path
@@ -116,21 +116,21 @@ def _name_stretch(row: Utterance) -> str:
 
 
 def tell(findings: Iterable[tuple[list[str], str]]) -> list[str]:
-    """Return a note for each finding that has cases: its count, what it is and the first cases."""
+    """Return a note for each finding with cases: count, description and first cases."""
     return [f"{len(cases)} {what}: {first_few(cases)}" for cases, what in findings if cases]
 
 
 def note_missing(found: int, expected: int, what: str) -> list[str]:
-    """Return a note if a corpus is not whole."""
-    return [f"{found} of {expected} {what} found: a part of the corpus"] if found < expected else []
+    """Return a note if a corpus is incomplete."""
+    return [f"{found} of {expected} {what} found: the corpus is incomplete"] * (found < expected)
 
 
 def given_splits(root: Path) -> dict[str, str]:
-    """Return stem to split from a ``labels.csv`` beside the audio, with columns file and split."""
+    """Return stem to split from a ``labels.csv`` in ``root``, with columns file and split."""
     path = root / "labels.csv"
     if not path.is_file():
         return {}
     rows = read_manifest_table(path).rows
     if absent := [name for name in ("file", "split") if rows and name not in rows[0]]:
-        raise CorpusError(f"'{path}' has no column '{absent[0]}'; it has {', '.join(rows[0])}.")
+        raise CorpusError(f"'{path}' has the columns {', '.join(rows[0])}, expected {absent[0]}.")
     return {Path(row["file"]).stem: parse_split(row["split"]) for row in rows}

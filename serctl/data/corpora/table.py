@@ -1,4 +1,4 @@
-"""Any table with a header, by a map of its columns onto serctl's."""
+"""A table with a header, and a mapping of its columns to serctl's."""
 
 import unicodedata
 from collections import Counter
@@ -20,7 +20,7 @@ from serctl.data.tables import MISSING, Table, match_columns
 from serctl.errors import CorpusError, ManifestError, UnknownNameError, guess
 
 CODED = "emoclass"
-"""MSP-Podcast's column of emotions, in lower case; its letters are those of `CODES`."""
+"""MSP-Podcast's column of emotions in lower case. Its letters are those of `CODES`."""
 
 
 def read_table(
@@ -31,29 +31,29 @@ def read_table(
 ) -> Corpus:
     """Read a table of utterances.
 
-    Where it has no ids, they are made of the audio files' names; where it has no paths, they are
-    the ids; where it has no splits, they are left ''.
+    Missing ids are made from the names of audio files. Missing paths are the ids. Missing splits
+    are ''.
 
     Args:
-        path: The table.
-        columns: serctl's column to the file's own, e.g. ``{"emotion": "EmoClass"}``; to '' where
-            the table has none, whatever its columns are called.
-        root: Where relative paths start; default: the folder of the table.
-        splits: The table's own word for a split to ours, e.g. ``{"eval": "test"}``.
+        path: Path of the table.
+        columns: serctl's column to the table's, e.g. ``{"emotion": "EmoClass"}``. '' means that the
+            table has no such column.
+        root: Folder of relative paths; default: the folder of the table.
+        splits: Names of splits in the table to serctl's, e.g. ``{"eval": "test"}``.
 
     Raises:
-        ManifestError: A column named in ``columns`` is missing, another is nearly a known one, or
-            there are neither ids nor paths.
-        CorpusError: None of the audio is there: a wrong root.
-        UnknownNameError: ``columns`` maps a name that serctl has no use for.
+        ManifestError: A column in ``columns`` is missing, a name is similar to a known one, or the
+            table has neither ids nor paths.
+        CorpusError: No audio file exists, probably because ``root`` is wrong.
+        UnknownNameError: ``columns`` maps an unknown name.
     """
     table, codes = _map_columns(read_manifest_table(path), columns)
     if not table.rows:
         raise ManifestError(f"'{path}' has a header and no rows. Expected a row per utterance.")
     if "path" not in table.header and "utterance_id" not in table.header:
         raise ManifestError(
-            f"'{path}' has neither 'path' nor 'utterance_id'; it has {', '.join(table.header)}. "
-            f"Say which column it is: --column path=YOURS"
+            f"'{path}' has the columns {', '.join(table.header)}, expected path or utterance_id. "
+            f"Name the column: --column path=YOURS"
         )
     rows = [
         {"path": row.get("utterance_id", "")} | row | _rename_split(row, splits or {})
@@ -77,8 +77,8 @@ def _note_missing(path: Path, utterances: Sequence[Utterance], table: Table) -> 
     absent = [row.path for row in utterances if not is_audio_file(row.path)]
     if utterances and len(absent) == len(utterances):
         raise CorpusError(
-            f"'{path}' names {len(absent)} utterances, but none of their audio files is there, "
-            f"not '{absent[0]}'.{explain_absence(absent[0])} Say where their paths start: "
+            f"'{path}' names {len(absent)} utterances, but none of their audio files exists, such "
+            f"as '{absent[0]}'.{explain_absence(absent[0])} Name the folder of the paths: "
             f"--root DIR"
         )
     words = Counter(row.get("emotion", "").strip() for row in table.rows)
@@ -115,9 +115,9 @@ def _compare_names(written: Path, found: Path) -> str:
 
 
 def find_audio_file(path: Path) -> Path:
-    """Return the file that is meant.
+    """Return the audio file for a path.
 
-    The name is tried as written, with slashes, with accents composed anew and with an audio ending.
+    The path is tried as written, with slashes, with other Unicode forms and with audio suffixes.
     """
     text = str(path)
     for slashed in dict.fromkeys((text, text.replace("\\", "/"))):
@@ -130,7 +130,7 @@ def find_audio_file(path: Path) -> Path:
 
 
 def _map_columns(table: Table, columns: Mapping[str, str]) -> tuple[Table, bool]:
-    """Return the table with serctl's names, and whether its emotions are letters of a code."""
+    """Return the table with serctl's names, and whether its emotions are code letters."""
     for name, own in columns.items():
         if own and own not in table.header:
             raise ManifestError(
@@ -141,13 +141,13 @@ def _map_columns(table: Table, columns: Mapping[str, str]) -> tuple[Table, bool]
             raise UnknownNameError("column", name, [*KNOWN_COLUMNS, "votes_<emotion>"])
     codes = columns.get("emotion", "").lower() == CODED
     names = {own: name for name, own in columns.items() if own}
-    # A column that is mapped, or said not to be there, leaves its name to no other.
+    # A mapped column, or one declared missing, is not matched to another name.
     names |= {own: f"{own}_unused" for own in columns if own in table.header and own not in names}
     table = table.rename(names)
     table = table.rename(match_columns(table.header, set(KNOWN_COLUMNS) - set(columns)))
     absent = replace(table, header=(*table.header, *(name for name in columns)))
     check_column_names(
-        absent, "Is it that column? --column {known}={name} says yes, --column {known}= says no."
+        absent, "If it is this column: --column {known}={name} If not: --column {known}="
     )
     return table, codes
 

@@ -1,7 +1,7 @@
-"""A folder of Praat TextGrids beside recordings of the same stem: one utterance per interval.
+"""A folder of Praat TextGrids and recordings of the same stem, with one utterance per interval.
 
-The tier ``emotion`` gives the intervals and their labels; the tiers ``speaker`` and ``transcript``
-(or ``words``, ``text``) are used where they are there.
+The tier ``emotion`` defines the intervals and their labels. The tiers ``speaker`` and
+``transcript`` (or ``words``, ``text``) are used if present.
 
 Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
 """
@@ -20,13 +20,13 @@ WORDS = ("transcript", "words", "text")
 
 
 def read(root: Path) -> Corpus:
-    """Read every TextGrid below ``root`` that has a recording beside it."""
+    """Read every TextGrid below ``root`` with a recording of the same name."""
     recordings: dict[Path, Path] = {}
     for path in find_audio(root):
         recordings.setdefault(path.with_suffix(""), path)
     grids = sorted(path for path in root.rglob("*") if path.suffix.lower() == ".textgrid")
     if not grids:
-        raise CorpusError(f"'{root}' holds no TextGrid.")
+        raise CorpusError(f"'{root}' holds no TextGrid file.")
     alone = [path.name for path in grids if path.with_suffix("") not in recordings]
     rows = [
         row
@@ -58,7 +58,8 @@ def _read_grid(path: Path, recording: Path) -> list[Utterance]:
     except (OSError, ValueError) as error:
         raise CorpusError(f"'{path}' is not a readable TextGrid: {error}.") from error
     if "emotion" not in tiers:
-        raise CorpusError(f"'{path}' has no tier 'emotion'; it has {', '.join(tiers) or 'none'}.")
+        tiers_found = ", ".join(tiers) or "none"
+        raise CorpusError(f"'{path}' has the tiers {tiers_found}, expected emotion.")
     words = next((tiers[name] for name in WORDS if name in tiers), None)
     return [
         Utterance(
@@ -77,7 +78,7 @@ def _read_grid(path: Path, recording: Path) -> list[Utterance]:
 
 
 def _find_labels(tier: list[Interval], start: float, end: float) -> str:
-    """Return the labels of the intervals whose middle lies within, or which cover the middle."""
+    """Return the labels of intervals with their centre in the range, or that cover its centre."""
     middle = (start + end) / 2
     found = [
         label.strip()
