@@ -1,4 +1,4 @@
-"""A store as one file for a colleague, and back, bit for bit."""
+"""Pack a store into one archive file, and unpack it bit for bit."""
 
 import io
 import os
@@ -19,7 +19,7 @@ MAKE = "Make one with: serctl cache pack NAME"
 
 
 def pack_store(path: Path, archive: Path, *, progress: Progress = silent) -> int:
-    """Write a store to a tar archive and return its size; two packings are the same bytes.
+    """Write a store to a tar archive and return its size in bytes. Archives are reproducible.
 
     Raises:
         SerctlError: There is no store, or the archive cannot be written.
@@ -39,11 +39,11 @@ def pack_store(path: Path, archive: Path, *, progress: Progress = silent) -> int
 
 
 def unpack_store(archive: Path, cache_dir: Path, *, progress: Progress = silent) -> Path:
-    """Write the store of an archive into a cache folder, checked, in one step; return its path.
+    """Check the store of an archive, write it atomically into a cache folder; return its path.
 
     Raises:
-        CacheError: The archive is damaged, holds a path that leaves its store or anything but
-            files, or the store is there already.
+        CacheError: The archive is damaged, holds a path outside its store or other entries than
+            files, or the store exists.
     """
     try:
         with tarfile.open(archive, "r:") as tar:
@@ -59,7 +59,9 @@ def unpack_store(archive: Path, cache_dir: Path, *, progress: Progress = silent)
     except FileNotFoundError:
         raise CacheError(f"'{archive}' does not exist.{guess_path(str(archive))} {MAKE}") from None
     except tarfile.TarError as error:
-        raise CacheError(f"'{archive}' is no whole archive of a store: {error}. {MAKE}") from error
+        raise CacheError(
+            f"'{archive}' is not a complete archive of a store: {error}. {MAKE}"
+        ) from error
     except OSError as error:
         why = error.strerror or error
         raise CacheError(f"'{archive}' cannot be unpacked: {why}. {MAKE}") from error
@@ -69,10 +71,10 @@ def unpack_store(archive: Path, cache_dir: Path, *, progress: Progress = silent)
 def _unpack(
     tar: tarfile.TarFile, members: list[tarfile.TarInfo], target: Path, progress: Progress
 ) -> None:
-    """Extract a store beside its place, check it and rename it; the caller has its lock.
+    """Extract a store under a temporary name, check it and rename it. The caller holds its lock.
 
     Raises:
-        CacheError: It is there already, or the archive is damaged.
+        CacheError: The store exists, or the archive is damaged.
     """
     if target.exists():
         raise CacheError(
@@ -97,7 +99,7 @@ def _unpack(
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Leave out who wrote a file and when: the same store always packs to the same bytes."""
+    """Remove owner and time of a file, so that archives are reproducible."""
     member.uid = member.gid = member.mtime = 0
     member.uname = member.gname = ""
     member.mode = 0o644
@@ -105,17 +107,19 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def _store_name(members: list[tarfile.TarInfo], archive: Path) -> str:
-    """Return the one folder that all members lie in, having refused anything else."""
+    """Return the folder of all members. Other members are refused."""
     names = set()
     for member in members:
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts or "\\" in member.name or len(path.parts) < 2:
-            raise CacheError(f"'{archive}' holds '{member.name}', which leaves its store: refused.")
+            raise CacheError(
+                f"'{archive}' holds '{member.name}', expected a path inside its store. {MAKE}"
+            )
         if not member.isreg():
-            raise CacheError(f"'{archive}' holds '{member.name}', which is no plain file: refused.")
+            raise CacheError(f"'{archive}' holds '{member.name}', expected plain files. {MAKE}")
         names.add(path.parts[0])
     if len(names) != 1 or not (name := names.pop()).endswith(".zarr") or name.startswith("."):
-        raise CacheError(f"'{archive}' is not one feature store that `serctl cache pack` wrote.")
+        raise CacheError(f"'{archive}' does not hold exactly one feature store. {MAKE}")
     return name
 
 

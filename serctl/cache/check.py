@@ -1,4 +1,4 @@
-"""Checks of a whole store: every byte is read, and damage is assigned to utterances."""
+"""Check of a store: every byte is read, and damages are assigned to utterances."""
 
 import os
 from collections.abc import Iterator
@@ -27,13 +27,13 @@ from serctl.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Damage:
-    """One thing that is wrong with a store.
+    """A damaged file of a store.
 
     Attributes:
-        file: Relative to the store.
-        reason: What was found.
+        file: Path relative to the store.
+        reason: Description of the damage.
         lost: Utterances whose frames must be extracted again.
-        touched: Utterances that the file serves but whose frames are whole: it can be restored.
+        touched: Utterances of the file whose frames are intact. The file can be restored.
     """
 
     file: str
@@ -44,7 +44,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of a check of a whole store."""
+    """Result of the check of a store."""
 
     store: str
     utterances: int
@@ -53,15 +53,15 @@ class CheckResult:
 
     @property
     def lost(self) -> tuple[str, ...]:
-        """Utterances to extract again, each once."""
+        """Utterances to extract again, without repetitions."""
         return tuple(dict.fromkeys(name for damage in self.damages for name in damage.lost))
 
 
 def check_store(path: Path, *, progress: Progress = silent) -> CheckResult:
-    """Read all of a local store and compare it with its checksums.
+    """Read a local store completely and compare it with its checksums.
 
     Raises:
-        CacheError: There is no store, or nothing in it says what it holds.
+        CacheError: There is no store, or it has no intact header.
     """
     header, damages = find_header(path)
     utterances = size = 0
@@ -82,7 +82,7 @@ def find_header(path: Path) -> tuple[StoreHeader, list[Damage]]:
     """Return the header of a store, from a segment if the store's own is damaged.
 
     Raises:
-        CacheError: None is whole.
+        CacheError: No header is intact.
     """
     try:
         return parse_header((path / GROUP_FILE).read_bytes(), path), []
@@ -93,7 +93,7 @@ def find_header(path: Path) -> tuple[StoreHeader, list[Damage]]:
             document = _load_or_none(data)
             if document is not None:
                 header = StoreHeader.of(document.get("store"), path)
-                return header, [Damage(GROUP_FILE, "damaged; every segment repeats it")]
+                return header, [Damage(GROUP_FILE, "damaged; every segment has a copy")]
     raise CacheError(
         f"'{path}' cannot be read as a feature store: {problem} "
         f"Remove it with: serctl cache rm {path.stem}"
@@ -101,13 +101,13 @@ def find_header(path: Path) -> tuple[StoreHeader, list[Damage]]:
 
 
 def find_index(folder: Path) -> tuple[SegmentIndex | None, list[Damage]]:
-    """Return the index of a segment from whichever of its two documents is whole."""
+    """Return the index of a segment from an intact one of its two documents."""
     documents = {name: _load_or_none(data) for name, data in read_segment_files(folder).items()}
     whole = [document for document in documents.values() if document is not None]
     index = parse_index(whole[0]) if whole else None
     names = tuple(index.utterance_id) if index else ()
     reason = (
-        "damaged; its twin is whole" if index else "damaged, and its twin too: utterances unknown"
+        "damaged; its copy is intact" if index else "damaged, and its copy too: utterances unknown"
     )
     return index, [
         Damage(f"{folder.name}/{file}", reason if file in documents else "missing", touched=names)
@@ -151,7 +151,7 @@ def _check_frames(folder: Path, index: SegmentIndex, header: StoreHeader) -> Ite
         index.rows, header.row_bytes
     ):
         names = tuple(index.utterance_id)
-        yield Damage(file, "damaged behind the last frame", touched=names)
+        yield Damage(file, "damaged after the last frame", touched=names)
 
 
 def _check_direct(folder: Path, index: SegmentIndex, header: StoreHeader) -> list[str]:
@@ -168,7 +168,7 @@ def _check_direct(folder: Path, index: SegmentIndex, header: StoreHeader) -> lis
 
 
 def _check_encoded(folder: Path, index: SegmentIndex, header: StoreHeader) -> list[str]:
-    """Decode every chunk without Zarr, whose metadata may be what is damaged."""
+    """Decode every chunk without Zarr, because its metadata may be damaged."""
     storage = get_storage(header.key.storage)
     data = (folder / SHARD).read_bytes()
     chunks = [storage.decompress(chunk) for chunk in split_shard(data, index.rows)]

@@ -1,4 +1,4 @@
-"""JSON documents that carry a checksum of their own bytes, so that one flipped bit is found."""
+"""JSON documents with a checksum of their bytes, which detects a single flipped bit."""
 
 import json
 import re
@@ -17,8 +17,8 @@ _BLANK = b"0" * 8
 def dump_checksummed(document: Mapping[str, Any], *, indent: int | None = None) -> bytes:
     """Return a document as JSON bytes with their CRC-32C in its field ``document_crc32c``.
 
-    The checksum is taken with eight zeros in its own place. The field stands in ``attributes``
-    where the document has them (Zarr allows no other foreign field), else on top.
+    The checksum is computed with eight zeros in its field. The field is in ``attributes`` if the
+    document has them (Zarr allows no other additional field), else at the top level.
     """
     blank = {CHECKSUM: _BLANK.decode()}
     if "attributes" in document:
@@ -31,11 +31,11 @@ def dump_checksummed(document: Mapping[str, Any], *, indent: int | None = None) 
 
 
 def load_checksummed(data: bytes, name: object) -> dict[str, Any]:
-    """Return the document in the bytes that `dump_checksummed` made.
+    """Return the document in the bytes of `dump_checksummed`.
 
     Args:
-        data: The bytes.
-        name: What an error message calls them.
+        data: Bytes of the document.
+        name: Name of the document in error messages.
 
     Raises:
         CacheError: A byte has changed.
@@ -46,7 +46,7 @@ def load_checksummed(data: bytes, name: object) -> dict[str, Any]:
 
 
 def verify_checksum(data: bytes, name: object) -> None:
-    """Check bytes against their checksum without parsing them, which takes 20 times as long.
+    """Check bytes against their checksum without parsing, which takes 20 times as long.
 
     Raises:
         CacheError: A byte has changed.

@@ -20,7 +20,7 @@ from serctl.files import sync, write_binary
 
 @dataclass(frozen=True)
 class PruneResult:
-    """What pruning did, or would do: segments that were rewritten, utterances, and bytes freed."""
+    """Result of pruning: rewritten segments, dropped utterances, and freed bytes."""
 
     store: str
     segments: tuple[str, ...]
@@ -31,13 +31,13 @@ class PruneResult:
 def prune_store(
     path: Path, *, drop: Collection[str] = (), small: int = COMMIT_BYTES // 2, dry_run: bool = False
 ) -> PruneResult:
-    """Rewrite segments that hold replaced or dropped frames, and merge small ones.
+    """Rewrite segments with replaced or dropped frames, and merge small ones.
 
     Args:
         path: A local store.
-        drop: Utterances to remove, such as those that the manifest no longer lists.
-        small: Segments below this size, in bytes, are merged.
-        dry_run: Change nothing; only return what would be done.
+        drop: Utterances to remove, such as those that are no longer in the manifest.
+        small: Segments below this size in bytes are merged.
+        dry_run: Return the result without changing the store.
 
     Raises:
         CacheError: The store is being written, or is damaged.
@@ -64,9 +64,9 @@ def prune_store(
 
 
 def repair_store(path: Path, result: CheckResult) -> None:
-    """Restore documents from their second copy and remove the frames that are lost.
+    """Restore documents from their copies, and remove lost frames.
 
-    Afterwards the store opens, and the next `serctl extract` encodes exactly ``result.lost``.
+    The store is then readable, and the next `serctl extract` encodes exactly ``result.lost``.
 
     Raises:
         CacheError: The store is being written, or the disk is full.
@@ -106,18 +106,19 @@ def _repair_segment(folder: Path, header: StoreHeader) -> None:
 
 
 def rewrite_segments(path: Path, segments: Collection[str], drop: Collection[str]) -> None:
-    """Write the live utterances of some segments anew, without ``drop``; the caller has the lock.
+    """Rewrite the current utterances of segments, without ``drop``. The caller holds the lock.
 
-    The new segments are committed before the old ones go: at no instant is an utterance missing.
+    The new segments are committed before the old ones are removed, so that all utterances are
+    always available.
 
     Raises:
-        CacheError: The disk is full or cannot be written. The store has lost nothing.
+        CacheError: The disk is full or cannot be written. The store is unchanged.
     """
     store = FeatureStore.open(path, verify="always")
     kept = [name for name in store.ids_in(segments) if name not in frozenset(drop)]
     try:
         _copy_utterances(path, store, kept)
-        store.close()  # Windows renames no folder of open files
+        store.close()  # Windows cannot rename a folder of open files
         for segment in segments:
             _remove_segment(path / segment)
         sync(path)
@@ -126,12 +127,12 @@ def rewrite_segments(path: Path, segments: Collection[str], drop: Collection[str
         free = shutil.disk_usage(path.parent).free
         raise CacheError(
             f"Cannot rewrite segments of '{path}': {error.strerror or error} (about {size:,} bytes "
-            f"needed, {free:,} free). Nothing is lost; free some space and run it again."
+            f"needed, {free:,} free). The store is unchanged. Free space and run it again."
         ) from error
 
 
 def _copy_utterances(path: Path, store: FeatureStore, names: Sequence[str]) -> None:
-    """Write utterances of a store into new segments of it: all of them or none."""
+    """Write utterances of a store to new segments. After an error there are no new segments."""
     header, _ = find_header(path)
     stream: SegmentStream | None = None
     made: list[Path] = []
@@ -155,7 +156,7 @@ def _copy_utterances(path: Path, store: FeatureStore, names: Sequence[str]) -> N
 
 
 def _remove_segment(folder: Path) -> None:
-    """Take a segment out of its store in one step, then delete it."""
+    """Remove a segment from its store by a rename, then delete it."""
     store = folder.parent
     aside = store.with_name(f".{store.name}.{os.getpid()}.{folder.name}.tmp")
     folder.rename(aside)

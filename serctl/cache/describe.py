@@ -51,10 +51,10 @@ class StoreSummary:
 
 
 def summarise_store(info: StoreInfo, splits: Mapping[str, str]) -> StoreSummary:
-    """Return size, age and coverage of a store; ``splits`` maps utterance ids to their split.
+    """Return size, age and coverage of a store. ``splits`` maps utterance ids to splits.
 
     Raises:
-        CacheError: It is damaged.
+        CacheError: The store is damaged.
     """
     store = FeatureStore.open(info.path)
     total = Counter(splits.values())
@@ -83,7 +83,7 @@ def measure_size(path: Path) -> int:
 
 
 def remove_abandoned(cache_dir: Path) -> None:
-    """Delete what killed processes left of stores that nobody writes now."""
+    """Delete temporary files of killed processes, except in stores that are being written."""
     names = {path.name[1:].partition(".zarr.")[0] for path in cache_dir.glob(".*.zarr.*.tmp")}
     for store in (cache_dir / f"{name}.zarr" for name in names):
         with suppress(CacheError), StoreLock(store) as lock:
@@ -93,10 +93,10 @@ def remove_abandoned(cache_dir: Path) -> None:
 
 
 def remove_store(path: Path) -> None:
-    """Delete a store; it leaves the cache in one step.
+    """Delete a store: rename it, then delete its files.
 
     Raises:
-        CacheError: It is being written, or cannot be deleted.
+        CacheError: The store is being written, or cannot be deleted.
     """
     with StoreLock(path) as lock:
         try:

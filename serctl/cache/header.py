@@ -1,4 +1,4 @@
-"""The header of a store, its key and shape: in the group's ``zarr.json`` and in each segment."""
+"""The header of a store with key and shape. It is in the group's ``zarr.json`` and each segment."""
 
 import json
 import os
@@ -55,7 +55,7 @@ class StoreHeader(Document):
 def new_header(
     key: FeatureKey, dim: int, frame_rate: float | None, versions: Mapping[str, str]
 ) -> StoreHeader:
-    """Return the header of a store that begins now."""
+    """Return the header of a new store."""
     own = {"serctl": __version__, "zarr": version("zarr")}
     return StoreHeader(
         serctl_format=FORMAT_VERSION,
@@ -77,7 +77,7 @@ def parse_header(data: bytes, name: object) -> StoreHeader:
     """Return the header in a group's ``zarr.json``.
 
     Raises:
-        CacheError: It is damaged, or not a store of this format.
+        CacheError: The file is damaged, or not from a store of this format.
     """
     try:
         attributes = json.loads(data)["attributes"]
@@ -85,7 +85,7 @@ def parse_header(data: bytes, name: object) -> StoreHeader:
         attributes = {}
     known = {"serctl_format", CHECKSUM}
     if isinstance(attributes, dict) and attributes and not known & attributes.keys():
-        raise CacheError(f"'{name}' is a Zarr group, but no feature store of serctl.")
+        raise CacheError(f"'{name}' is a Zarr group, expected a feature store of serctl.")
     found = load_checksummed(data, f"{name}/{GROUP_FILE}").get("attributes")
     values = found if isinstance(found, dict) else {}
     return StoreHeader.of({x: y for x, y in values.items() if x != CHECKSUM}, name)
@@ -107,7 +107,7 @@ def read_header(path: Path) -> StoreHeader:
 
 
 def create_store(path: Path, header: StoreHeader) -> None:
-    """Make an empty store in one step; one that is there already is left as it is."""
+    """Create an empty store atomically. An existing one is kept."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True, exist_ok=True)
     (temporary / GROUP_FILE).write_bytes(group_document(header))

@@ -1,4 +1,4 @@
-"""The key of a store: everything that changes the numbers of its frames."""
+"""The key of a store: all settings that change its frames."""
 
 import dataclasses
 import hashlib
@@ -12,7 +12,7 @@ from serctl.errors import CacheError
 from serctl.names import is_portable_name
 
 FORMAT_VERSION: Literal[1] = 1
-"""Version of the store's layout on disk; part of every digest."""
+"""Version of the store's format, a part of every digest."""
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,15 @@ class FeatureKey:
     """Identity of the frames in one store.
 
     Attributes:
-        encoder: Name of the frozen network, as the catalogue, the hub or the path has it.
+        encoder: Name of the encoder: catalogue name, hub id or path.
         modality: ``speech``, ``text`` or ``paralinguistic``.
-        weights: Where the weights came from (hub id, package, file).
+        weights: Source of the weights (hub id, package, file).
         revision: Commit or content hash of the weights.
         layer: N of ``hidden_states[N]``; -1 is ``last_hidden_state``.
-        compute_dtype: Type the network computed in.
-        window: The encoder's rule for length and padding.
+        compute_dtype: Data type of the computation.
+        window: Rule of the encoder for length and padding.
         source: ``audio-16k-mono``, or ``text:<id of the transcripts>``.
-        storage: How the frames are kept; see `serctl.cache.storage`.
+        storage: Storage format of the frames; see `serctl.cache.storage`.
     """
 
     encoder: str
@@ -47,10 +47,10 @@ class FeatureKey:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "FeatureKey":
-        """Return the key that `to_dict` wrote.
+        """Return the key from the values of `to_dict`.
 
         Raises:
-            CacheError: A field is missing or unknown: the store is of another format.
+            CacheError: A field is missing or unknown, so the store has another format.
         """
         try:
             return cls(**values)
@@ -66,8 +66,8 @@ class FeatureKey:
 
     @property
     def store_name(self) -> str:
-        """Folder name of the store below the cache: readable first, unique at the end."""
+        """Folder name of the store below the cache: a readable part and the digest."""
         slug = re.sub(r"[^a-z0-9.]+", "-", self.encoder.lower()).strip("-.")
-        # Windows reserves CON, AUX and others, whatever follows the first dot of a name.
+        # Windows reserves names such as CON and AUX, also with a suffix.
         slug = slug[-60:].strip("-.") or "encoder"
         return f"{slug if is_portable_name(slug) else f'x-{slug}'}-{self.digest}.zarr"

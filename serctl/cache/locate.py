@@ -1,4 +1,4 @@
-"""Finding stores in the cache folder by the name of their encoder."""
+"""Find stores in the cache folder by the name of their encoder."""
 
 import re
 from dataclasses import dataclass
@@ -21,20 +21,20 @@ class StoreInfo:
 
     @property
     def key(self) -> FeatureKey:
-        """What its frames are."""
+        """Key of the store."""
         return self.header.key
 
     @property
     def name(self) -> str:
-        """How to choose it among others of its encoder: ``encoder@digest``."""
+        """Name that selects the store among those of its encoder: ``encoder@digest``."""
         return f"{self.key.encoder}@{self.key.digest}"
 
 
 def list_stores(cache_dir: Path) -> list[StoreInfo]:
-    """Return the stores of a cache folder by name, also damaged ones.
+    """Return the stores of a cache folder sorted by name, including damaged ones.
 
     Raises:
-        CacheError: A store is of another format, or nothing in it says what it holds.
+        CacheError: A store has another format, or no intact header.
     """
     return [StoreInfo(path, find_header(path)[0]) for path in sorted(cache_dir.glob("[!.]*.zarr"))]
 
@@ -42,7 +42,7 @@ def list_stores(cache_dir: Path) -> list[StoreInfo]:
 def split_name(name: str) -> tuple[str, tuple[int, ...], str]:
     """Return encoder, layers and digest of ``name``, ``name@9+12+15`` or ``name@digest``.
 
-    Up to two digits are a layer, so a digest is written with three or more.
+    Up to two digits are a layer, so a digest needs three or more characters.
 
     Example:
         >>> split_name("wavlm@9+12"), split_name("wavlm@0a1b")
@@ -55,17 +55,17 @@ def split_name(name: str) -> tuple[str, tuple[int, ...], str]:
 
 
 def find_store(cache_dir: Path, name: str, prefer: FeatureKey | None = None) -> Path:
-    """Return the one store that a name means.
+    """Return the store of a name.
 
     Args:
-        cache_dir: The cache folder.
-        name: An encoder's catalogue name, hub id or path, ``encoder@layer``, or
+        cache_dir: Cache folder.
+        name: Catalogue name, hub id or path of an encoder, ``encoder@layer``, or
             ``encoder@digest-prefix``.
-        prefer: The key to take where several stores of the encoder fit.
+        prefer: Key of the store to use if several match.
 
     Raises:
-        MissingFeaturesError: No store fits.
-        CacheError: Several fit and none of them is preferred.
+        MissingFeaturesError: No store matches.
+        CacheError: Several match and none of them is preferred.
     """
     encoder, layers, digest = split_name(name)
     fits = [
@@ -91,7 +91,7 @@ def find_store(cache_dir: Path, name: str, prefer: FeatureKey | None = None) -> 
 
 
 def describe_differences(infos: list[StoreInfo]) -> str:
-    """Return the stores by name, each with the fields of its key in which they differ."""
+    """Return the names of stores, each with the fields of its key that differ."""
     keys = [info.key.to_dict() for info in infos]
     differing = [field for field in keys[0] if len({str(key[field]) for key in keys}) > 1]
     return "; ".join(

@@ -1,4 +1,4 @@
-"""One writer per store: an advisory lock beside it that names its holder."""
+"""Locks of stores: an advisory lock file that names its holder."""
 
 import json
 import os
@@ -23,10 +23,10 @@ class Owner:
 
 
 class StoreLock:
-    """A lock on the file ``.<store>.lock`` beside a store; it ends with the process that holds it.
+    """A lock on the file ``.<store>.lock``. It is released when the process ends.
 
-    ``shared`` lets several writers add segments to one store (each segment is its own rename) and
-    keeps out only those that remove some.
+    ``shared`` allows several writers to add segments to one store, because each segment is added
+    by a rename. It excludes only processes that remove segments.
     """
 
     def __init__(self, store: Path, *, shared: bool = False) -> None:
@@ -36,7 +36,7 @@ class StoreLock:
         self._file: BinaryIO | None = None
 
     def acquire(self) -> None:
-        """Take the lock.
+        """Acquire the lock.
 
         Raises:
             CacheError: Another process holds it (the message names process, host and time), or
@@ -52,23 +52,23 @@ class StoreLock:
         if file is None:
             raise CacheError(
                 f"'{self._store.name}' is being written by {_name_holder(self._path)}. "
-                f"Wait for it, or stop it; what it has written stays."
+                f"Wait for it, or stop it. Its written frames are kept."
             )
         self._file = file
         owner = Owner(os.getpid(), socket.gethostname(), time.time())
-        with suppress(OSError):  # the lock holds without its note, also on a full disk
+        with suppress(OSError):  # the lock works without the note, for example on a full disk
             file.truncate(0)
             file.write(json.dumps(asdict(owner)).encode())
 
     def release(self) -> None:
-        """Give the lock back; the file stays, since another process may wait on it."""
+        """Release the lock. The file is kept, because another process may wait for it."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def remove(self) -> None:
-        """Give the lock back and delete its file: the store itself is gone."""
-        with suppress(OSError):  # Windows deletes no open file
+        """Release the lock and delete its file, because the store was deleted."""
+        with suppress(OSError):  # Windows cannot delete an open file
             self._path.unlink()
         self.release()
 

@@ -1,4 +1,4 @@
-"""Mean and deviation of each utterance's frames, computed once and kept on disk."""
+"""Mean and standard deviation of each utterance's frames, computed once and cached."""
 
 import zipfile
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ def pool_frames(
 ) -> NDArray[np.float32]:
     """Return mean and deviation over time of each utterance's frames, ``(N, 2·D)``.
 
-    They are kept in ``pooled/`` beside the store, in a file that grows by what is new. A row whose
-    audio or text has changed since is computed again.
+    They are cached in the folder ``pooled/``, to which new utterances are added. Utterances whose
+    audio or text has changed are computed again.
 
     Args:
-        store: The frames.
+        store: Store of the frames.
         ids: N utterances of the store.
-        progress: Where to report to.
+        progress: Reports every utterance.
 
     Raises:
         MissingFeaturesError: An utterance has no frames.
@@ -51,7 +51,7 @@ def pool(frames: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _read(path: Path) -> dict[tuple[str, str], NDArray[np.float32]]:
-    """Return (utterance, source) → vector; nothing if the file is missing or damaged."""
+    """Return (utterance, source) → vector; {} if the file is missing or damaged."""
     harm = (OSError, ValueError, KeyError, zipfile.BadZipFile)
     with suppress(*harm), np.load(path, allow_pickle=False) as kept:
         names = zip(kept["ids"].tolist(), kept["sources"].tolist(), strict=True)

@@ -1,9 +1,8 @@
-"""Reading rows of a segment: from a mapping of its file, or through Zarr where it is compressed.
+"""Reading rows of a segment: memory-mapped, or through Zarr if the segment is compressed.
 
-A mapped row is the page of the file in the kernel's cache, so reading copies nothing. The price is
-that an error of the disk, or a file that somebody cuts short while it is mapped, does not raise an
-exception: the kernel kills the process with SIGBUS. A file that is too short when it is opened is
-an error as any other.
+A mapped row is a page in the kernel's cache, so reading does not copy. However, a disk error or a
+file that is truncated while it is mapped does not raise an exception: the kernel kills the process
+with SIGBUS. A file that is too short when it is opened raises an error.
 """
 
 import mmap
@@ -23,23 +22,23 @@ class RowReader(Protocol):
     """Reads the stored rows of the segments of one store."""
 
     def read(self, segment: str, start: int, count: int) -> NDArray[Any]:
-        """Return rows ``start`` to ``start + count``, ``(count, D)``; not to be written to."""
+        """Return rows ``start`` to ``start + count``, ``(count, D)``, read-only."""
 
     def prefetch(self, segment: str, start: int, count: int) -> None:
-        """Ask the kernel to load rows that will be read soon; does not wait for them."""
+        """Ask the kernel to load rows that will be read soon, without waiting."""
 
     def close(self) -> None:
-        """Let go of the files; what is read afterwards opens them again."""
+        """Close the files. A later read opens them again."""
 
 
 def count_open_segments() -> int:
-    """Return how many segments a reader keeps open: 256, or a quarter of the limit of files.
+    """Return the number of segments that a reader keeps open: at most a quarter of the file limit.
 
-    Four readers, one per encoder of an ensemble, then stay within the limit.
+    Four readers, one per encoder of an ensemble, then stay within the limit. The maximum is 256.
     """
     try:
         import resource
-    except ImportError:  # Windows, whose limit is far away
+    except ImportError:  # Windows, which has a large limit
         return 256
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(256, soft // 4) if soft != resource.RLIM_INFINITY else 256
@@ -59,17 +58,17 @@ class MappedRows:
         self._row_bytes = dim * dtype.itemsize
         self._shape = (-1, dim)
         self._dtype = dtype
-        # No bound method: it would be a cycle, which keeps files open until garbage is collected.
+        # A bound method would be a reference cycle and keep files open until garbage collection.
         self._open = lru_cache(count_open_segments())(partial(_map, root, rows, self._row_bytes))
 
     def read(self, segment: str, start: int, count: int) -> NDArray[Any]:
-        """Return a view of the file, which stays mapped as long as the view lives."""
+        """Return a view of the file, which stays mapped as long as the view exists."""
         values = count * self._shape[1]
         flat = np.frombuffer(self._open(segment), self._dtype, values, start * self._row_bytes)
         return flat.reshape(self._shape)
 
     def prefetch(self, segment: str, start: int, count: int) -> None:
-        """Give the kernel's read-ahead a hint where the system has one (not on Windows)."""
+        """Give the kernel a hint to read ahead, if the system supports it (not on Windows)."""
         if not hasattr(mmap, "MADV_WILLNEED"):
             return
         begin, stop = start * self._row_bytes, (start + count) * self._row_bytes
@@ -77,12 +76,12 @@ class MappedRows:
         self._open(segment).madvise(mmap.MADV_WILLNEED, begin, stop - begin)
 
     def close(self) -> None:
-        """Unmap every segment that no view holds."""
+        """Unmap every segment without a view."""
         self._open.cache_clear()
 
 
 def _map(root: Path, rows: Mapping[str, int], row_bytes: int, segment: str) -> mmap.mmap:
-    """Map a shard, having checked that its rows lie one after another, as its index says."""
+    """Map a shard after a check that its rows are contiguous."""
     path = root / segment / SHARD
     tail = shard_tail(rows[segment], row_bytes)
     try:
@@ -96,7 +95,7 @@ def _map(root: Path, rows: Mapping[str, int], row_bytes: int, segment: str) -> m
         raise CacheError(f"'{path}' cannot be opened: {error.strerror}.") from error
     if mapped[rows[segment] * row_bytes :] != tail:
         raise CacheError(
-            f"'{path}' is cut short or damaged behind its last frame. Run: serctl cache verify"
+            f"'{path}' is truncated or damaged after its last frame. Run: serctl cache verify"
         )
     return mapped
 
@@ -109,7 +108,7 @@ class ZarrRows:
         self._open = lru_cache(count_open_segments())(partial(_open_array, root))
 
     def read(self, segment: str, start: int, count: int) -> NDArray[Any]:
-        """Return decoded rows; Zarr fills a missing chunk with zeros.
+        """Return decoded rows. Zarr fills a missing chunk with zeros.
 
         Raises:
             CacheError: Zarr cannot decode a chunk.
@@ -122,10 +121,10 @@ class ZarrRows:
             ) from error
 
     def prefetch(self, segment: str, start: int, count: int) -> None:
-        """Do nothing: decoding takes longer than the disk."""
+        """Do nothing, because decoding takes longer than reading."""
 
     def close(self) -> None:
-        """Forget the arrays."""
+        """Close the arrays."""
         self._open.cache_clear()
 
 

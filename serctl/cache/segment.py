@@ -4,10 +4,10 @@ Layout of the folder ``000000/`` (a Zarr v3 array of shape ``(rows, D)``)::
 
     zarr.json    array metadata, checksummed; its attributes repeat the index document
     index.json   the index document, checksummed: read when a store is opened
-    c/0/0        the one shard: inner chunks of 256 rows in order, then the shard index
+    c/0/0        the only shard: inner chunks of 256 rows in order, then the shard index
 
-Without a compressor the rows lie in the file one after another, so an utterance is one range of
-bytes and needs no Zarr to be read.
+Without a compressor the rows are contiguous in the file, so an utterance is one range of bytes and
+can be read without Zarr.
 """
 
 import json
@@ -32,7 +32,7 @@ COLUMNS = ("utterance_id", "num_rows", "crc32c", "source")
 class SegmentIndex:
     """The utterances of a segment in the order of their rows, one list per column.
 
-    ``crc32c`` is over the bytes of an utterance's rows as stored, before compression.
+    ``crc32c`` is the checksum of an utterance's stored rows, before compression.
     """
 
     utterance_id: Sequence[str]
@@ -42,12 +42,12 @@ class SegmentIndex:
 
     @property
     def rows(self) -> int:
-        """Rows of all utterances: frames, and what their storage puts before them."""
+        """Number of rows of all utterances: frames and head rows of the storage format."""
         return sum(self.num_rows)
 
 
 def array_metadata(rows: int, dim: int, storage: Storage) -> dict[str, Any]:
-    """Return the ``zarr.json`` of a segment as zarr-python writes it."""
+    """Return the ``zarr.json`` of a segment, equal to that of zarr-python."""
     import zarr
     from zarr.core.buffer import default_buffer_prototype
 
@@ -73,7 +73,7 @@ def shard_index(lengths: Sequence[int]) -> bytes:
 
 
 def shard_tail(rows: int, row_bytes: int) -> bytes:
-    """Return what follows the last row of an uncompressed shard: padding, then the shard index."""
+    """Return the end of an uncompressed shard: padding, then the shard index."""
     chunks = -(-rows // CHUNK_ROWS)
     padding = bytes((chunks * CHUNK_ROWS - rows) * row_bytes)
     return padding + shard_index([CHUNK_ROWS * row_bytes] * chunks)
@@ -108,7 +108,7 @@ def read_index(files: dict[str, bytes], name: object) -> SegmentIndex:
     """Return the index of a segment from its two documents, both checked.
 
     Raises:
-        CacheError: One of them is missing or damaged.
+        CacheError: A document is missing or damaged.
     """
     for file in ("zarr.json", "index.json"):
         if file not in files:
@@ -118,10 +118,10 @@ def read_index(files: dict[str, bytes], name: object) -> SegmentIndex:
 
 
 def parse_index(document: dict[str, Any]) -> SegmentIndex:
-    """Return the columns of an index document (or of the attributes that repeat it).
+    """Return the columns of an index document, or of its copy in the attributes.
 
     Raises:
-        CacheError: Another version of serctl wrote it.
+        CacheError: The document is from another version of serctl.
     """
     if missing := [name for name in COLUMNS if name not in document]:
         raise CacheError(
@@ -137,6 +137,6 @@ def segment_folders(store: Path) -> list[Path]:
 
 
 def read_segment_files(folder: Path) -> dict[str, bytes]:
-    """Return the documents of a segment of a local store that are there."""
+    """Return the existing documents of a segment of a local store."""
     paths = [folder / "zarr.json", folder / "index.json"]
     return {path.name: path.read_bytes() for path in paths if path.exists()}

@@ -1,4 +1,4 @@
-"""Hashes of the audio and text that frames were encoded from, to encode again what has changed."""
+"""Hashes of audio and text, to detect sources that have changed since encoding."""
 
 import hashlib
 from functools import partial
@@ -25,9 +25,9 @@ def hash_bytes(data: bytes) -> str:
 
 
 class SourceHasher:
-    """Hash files, reading again only those whose size or time has changed.
+    """Hash files. A file is read again only if its size or time has changed.
 
-    The hashes are kept in the cache folder when the ``with`` block ends.
+    The hashes are saved in the cache folder at the end of the ``with`` block.
     """
 
     def __init__(self, cache_dir: Path) -> None:
@@ -45,7 +45,7 @@ class SourceHasher:
             raise CacheError(f"'{path}' cannot be read: {error.strerror}.") from error
 
     def save(self) -> None:
-        """Keep the hashes for the next run."""
+        """Save the hashes for the next run."""
         self._hashes.save()
 
     def __enter__(self) -> "SourceHasher":

@@ -1,9 +1,8 @@
-"""Frames restated per speaker: every speaker's mean and deviation become those of the corpus.
+"""Standardisation per speaker: mean and deviation of a speaker's frames become those of the corpus.
 
-A voice shifts and scales an encoder's features for as long as it speaks. Standardising the frames
-by the speaker's own statistics removes that, and what is left is how the speaker speaks now. The
-statistics need no labels, so the utterances of a test split count too. That is an advantage over
-systems that see one utterance at a time, and every table of such a system has to say so.
+A voice shifts and scales the features of an encoder. Standardisation by the speaker's statistics
+removes this effect. The statistics need no labels, so they include utterances of a test split. This
+is an advantage over systems that use one utterance at a time, and results must state it.
 
 Source: B. Schuller et al., "Cross-corpus acoustic emotion recognition: variances and strategies",
 IEEE Transactions on Affective Computing 1(2), 2010 (speaker normalisation).
@@ -19,19 +18,19 @@ from serctl.cache.pooled import pool
 from serctl.cache.store import FeatureStore
 
 SHRINKAGE = 5.0
-"""Utterances of the corpus' own statistics that every speaker is given beside the speaker's own."""
+"""Weight of the corpus' statistics in those of a speaker, in utterances."""
 
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class SpeakerMoments:
-    """Statistics of one speaker's frames, all utterances together.
+    """Statistics of the frames of all utterances of one speaker.
 
     Attributes:
         mean: ``(D,)``.
         variance: ``(D,)``.
-        num_utterances: How many utterances they were taken from.
+        num_utterances: Number of utterances.
     """
 
     mean: Vector
@@ -47,11 +46,11 @@ class Restatement:
     shift: Vector
 
     def frames(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return restated frames ``(T, D)``."""
+        """Return mapped frames ``(T, D)``."""
         return (frames * self.scale + self.shift).astype(np.float32)
 
     def pooled(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return what pooling the restated frames gives, from mean and deviation ``(…, 2·D)``."""
+        """Return mean and deviation of mapped frames, from those of the frames ``(…, 2·D)``."""
         mean, deviation = np.split(vectors, 2, axis=-1)
         restated = [mean * self.scale + self.shift, deviation * np.abs(self.scale)]
         return np.concatenate(restated, axis=-1).astype(np.float32)
@@ -65,7 +64,7 @@ def measure_speakers(
     Args:
         pooled: ``(N, 2·D)`` mean and deviation of each utterance's frames.
         num_frames: ``(N,)``.
-        speakers: N names; '' is unknown and has no statistics.
+        speakers: N names. Unknown speakers ('') have no statistics.
     """
     found = {}
     names = np.asarray(speakers, dtype=object)
@@ -79,7 +78,7 @@ def measure_speakers(
 def combine_moments(
     pooled: NDArray[np.floating], num_frames: NDArray[np.integer]
 ) -> SpeakerMoments:
-    """Return the statistics of all frames, from those ``(N, 2·D)`` of each utterance's frames."""
+    """Return the statistics of all frames from those of each utterance ``(N, 2·D)``."""
     mean, deviation = np.split(pooled.astype(np.float64), 2, axis=1)
     share = (num_frames / num_frames.sum())[:, None]
     total = (share * mean).sum(axis=0)
@@ -90,10 +89,10 @@ def combine_moments(
 def restate_speaker(
     speaker: SpeakerMoments, corpus: SpeakerMoments, shrinkage: float = SHRINKAGE
 ) -> Restatement:
-    """Return the map that gives a speaker's frames the statistics of the corpus.
+    """Return the map of a speaker's frames to the statistics of the corpus.
 
-    The speaker's statistics are drawn towards the corpus' where there are few utterances; without
-    any, the map changes nothing.
+    For few utterances the speaker's statistics are shrunk towards those of the corpus. Without
+    utterances the map is the identity.
     """
     own = speaker.num_utterances / (speaker.num_utterances + shrinkage)
     mean = own * speaker.mean + (1 - own) * corpus.mean
@@ -107,12 +106,12 @@ def restate_speaker(
 def restate_frames(
     frames: Sequence[NDArray[np.generic]], speakers: Sequence[str], corpus: SpeakerMoments
 ) -> list[NDArray[np.generic]]:
-    """Return frames ``(T, D)`` of utterances, restated by the statistics of these utterances.
+    """Return frames ``(T, D)`` standardised per speaker, by the statistics of these utterances.
 
     Args:
-        frames: Of N utterances in memory.
-        speakers: N names; utterances of '' are left as they are.
-        corpus: Statistics that every speaker's frames are given.
+        frames: Frames of N utterances in memory.
+        speakers: N names. Utterances of unknown speakers ('') are unchanged.
+        corpus: Statistics of the corpus, to which the frames are mapped.
     """
     exact = [np.asarray(one, dtype=np.float32) for one in frames]
     pooled, lengths = np.stack([pool(one) for one in exact]), np.array([len(one) for one in exact])
@@ -125,12 +124,12 @@ def restate_frames(
 
 
 class SpeakerFrames:
-    """A store whose frames are restated per speaker as they are read.
+    """A store whose frames are standardised per speaker when they are read.
 
     Args:
-        store: The frames as they lie on disk.
-        speaker_of: Speaker of each utterance; one that is not in ``maps`` is left as it is.
-        maps: By speaker.
+        store: Store of the original frames.
+        speaker_of: Speaker of each utterance. Speakers without a map are unchanged.
+        maps: Map of each speaker.
     """
 
     dtype = np.dtype(np.float32)
@@ -154,19 +153,19 @@ class SpeakerFrames:
         return self.store.num_frames(ids)
 
     def prefetch(self, ids: Sequence[str]) -> None:
-        """Ask the disk for utterances that will be read soon."""
+        """Prefetch utterances that will be read soon."""
         self.store.prefetch(ids)
 
     def restate_pooled(
         self, ids: Sequence[str], vectors: NDArray[np.floating]
     ) -> NDArray[np.float32]:
-        """Return what pooling the restated frames gives, from pooled frames ``(N, 2·D)``."""
+        """Return pooled frames ``(N, 2·D)`` after standardisation, from those before it."""
         found = [self._maps.get(self._speaker_of.get(name, "")) for name in ids]
         rows = [m.pooled(row) if m else row for m, row in zip(found, vectors, strict=True)]
         return np.stack(rows).astype(np.float32)
 
     def read_batch(self, ids: Sequence[str], out: NDArray[np.float32]) -> None:
-        """Fill ``out (B, T, D)`` with restated frames and leave the padding as it is."""
+        """Fill ``out (B, T, D)`` with standardised frames. Padding is not changed."""
         self.store.read_batch(ids, out)
         for frames, name, length in zip(out, ids, self.num_frames(ids), strict=False):
             if restatement := self._maps.get(self._speaker_of.get(name, "")):

@@ -1,4 +1,4 @@
-"""How frames are kept on disk: the values of ``--storage``."""
+"""Storage formats of frames: the values of ``--storage``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ ZSTD_LEVEL = 3
 
 @dataclass(frozen=True)
 class Storage:
-    """One way to keep frames; the base keeps them as numbers of a type.
+    """A storage format. The base class stores frames as numbers of a type.
 
     Attributes:
-        name: Value of ``--storage``, part of the key.
-        stored: Type on the disk.
-        dtype: Type that reading gives.
-        codecs: Zarr codecs of an inner chunk, for archives.
-        stride: Of `stride` frames the first is kept.
-        head_rows: Rows before the frames of each utterance that hold what decoding needs.
+        name: Value of ``--storage``, a part of the key.
+        stored: Data type on disk.
+        dtype: Data type of read frames.
+        codecs: Zarr codecs of an inner chunk.
+        stride: Every ``stride``-th frame is kept.
+        head_rows: Number of rows before the frames of each utterance, with data for decoding.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Storage:
     head_rows: int = 0
 
     def encode(self, frames: NDArray[np.floating], name: str) -> NDArray[np.generic]:
-        """Return frames ``(T, D)`` as they will lie on disk; ``name`` is the utterance's.
+        """Return the stored form of frames ``(T, D)``. ``name`` is the utterance, for errors.
 
         Raises:
             CacheError: A value is not finite, or is too large for the type.
@@ -51,14 +51,14 @@ class Storage:
         return kept if self.is_plain else quantise(kept)
 
     def decode(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
-        """Fill ``out`` ``(T, D)`` from what `encode` returned."""
+        """Fill ``out`` ``(T, D)`` from the result of `encode`."""
         if self.head_rows:
             scale = rows[: self.head_rows].reshape(-1).view("<f2").astype(np.float32)
             rows = rows[self.head_rows :] * scale
         out[...] = rows
 
     def as_read(self, frames: NDArray[np.floating], name: str) -> NDArray[Any]:
-        """Return frames as a store would give them back; raises as `encode` does."""
+        """Return frames rounded like those of a store. It raises the errors of `encode`."""
         rows = self.encode(frames, name)
         out = np.empty((len(rows) - self.head_rows, rows.shape[1]), self.dtype)
         self.decode(rows, out)
@@ -66,16 +66,16 @@ class Storage:
 
     @property
     def is_plain(self) -> bool:
-        """Whether what lies on disk is the frames as they are read."""
+        """Whether the stored form equals the read frames."""
         return self.stored == self.dtype
 
     @property
     def bytes_per_value(self) -> float:
-        """Bytes on disk of one value of the encoder's frames, before compression."""
+        """Bytes on disk per value of the encoder's frames, before compression."""
         return np.dtype(self.stored).itemsize / self.stride
 
     def compress(self, rows: NDArray[np.generic]) -> bytes:
-        """Return the bytes of one inner chunk as its Zarr codecs read them."""
+        """Return the bytes of one inner chunk for its Zarr codecs."""
         from numcodecs.zstd import Zstd
 
         data = bytes(Zstd(level=ZSTD_LEVEL).encode(rows))
@@ -91,10 +91,10 @@ class Storage:
 
 
 def quantise(frames: NDArray[Any]) -> NDArray[np.int8]:
-    """Return ``(2 + T, D)`` int8: two rows that are the bytes of D float16 scales, then the frames.
+    """Return ``(2 + T, D)`` int8: two rows with the bytes of D float16 scales, then the frames.
 
-    A column's scale is its largest magnitude in the utterance / 127; frame = scale * int8. The
-    error is at most half a scale, and columns of different size do not disturb each other.
+    The scale of a column is its largest magnitude in the utterance / 127; frame = scale * int8. The
+    error is at most half a scale and does not depend on other columns.
     """
     scale = (np.abs(frames.astype(np.float32)).max(axis=0) / 127).astype("<f2")
     divisor = np.where(scale > 0, scale, 1).astype(np.float32)
@@ -119,7 +119,7 @@ def get_storage(name: str) -> Storage:
     """Return a storage by name.
 
     Raises:
-        UnknownNameError: There is none of that name.
+        UnknownNameError: The name is unknown.
     """
     if name not in STORAGES:
         raise UnknownNameError("storage", name, STORAGES)

@@ -1,4 +1,4 @@
-"""Reading a feature store: frames of utterances into a caller's padded batch."""
+"""Read a feature store: frames of utterances into a padded batch of the caller."""
 
 import os
 import sys
@@ -21,21 +21,21 @@ from serctl.errors import CacheError, MissingFeaturesError, first_few
 __all__ = ["FeatureStore", "StoreWriter", "Verify"]
 
 Verify = Literal["always", "first", "never"]
-"""When a read checks an utterance's checksum: each time, its first time in a process, never."""
+"""When the checksum of an utterance is checked: at each read, at the first one, or not at all."""
 
 SHARE_OF_MEMORY = 0.25
-"""A store below this share of the memory is taken to stay in it: there are others beside it."""
+"""Share of the memory up to which a store is assumed to stay in memory with other stores."""
 
 
 class FeatureStore:
-    """The committed utterances of a store at the moment of opening; use `open`.
+    """The committed utterances of a store at the time of opening. Use `open`.
 
-    Safe to read from threads and after a fork; pickled, it opens the same path again. A writer
-    may add to the store meanwhile: what it commits is seen by whoever opens next.
+    Reading is safe in threads and after a fork. Unpickling opens the same path again. A writer may
+    add utterances meanwhile; they are visible when the store is opened again.
     """
 
     num_layers = 1
-    """Of the encoder; training reads several stores side by side where it sums layers."""
+    """Layers of the encoder. Training combines several stores for a layer sum."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class FeatureStore:
         """Open the store in a folder.
 
         Raises:
-            CacheError: There is none, or a file of it is damaged.
+            CacheError: There is no store, or a file is damaged.
         """
         path = Path(path)
         header = read_header(path)
@@ -91,7 +91,7 @@ class FeatureStore:
 
     @property
     def key(self) -> FeatureKey:
-        """What the frames are."""
+        """Key of the store."""
         return self._header.key
 
     @property
@@ -101,17 +101,17 @@ class FeatureStore:
 
     @property
     def frame_rate(self) -> float | None:
-        """Frames a second, None for text."""
+        """Frames per second; None for text."""
         return self._header.frame_rate
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of the frames: what a batch buffer needs to be filled without a copy."""
+        """Data type of the frames. A batch buffer of this type is filled without a copy."""
         return self._dtype
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Utterances in the order of their (last) writing."""
+        """Utterance ids in the order of their last writing."""
         return tuple(self._row)
 
     def __contains__(self, utterance_id: object) -> bool:
@@ -132,24 +132,24 @@ class FeatureStore:
         return self._source[self._rows([utterance_id])[0]]
 
     def ids_in(self, segments: Collection[str]) -> tuple[str, ...]:
-        """Return the utterances whose frames lie in some segments, in the order of their rows."""
+        """Return the utterances of segments in the order of their rows."""
         wanted = np.isin(self._names, list(segments))
         return tuple(name for name, row in self._row.items() if wanted[self._segment[row]])
 
     def rows_in(self, segment: str, leave_out: Collection[str] = ()) -> int:
-        """Return how many rows of a segment are in use, some utterances left out."""
+        """Return the number of used rows of a segment, without the rows of ``leave_out``."""
         ids = [name for name in self.ids_in([segment]) if name not in leave_out]
         return int(self.num_frames(ids).sum()) + len(ids) * self._storage.head_rows
 
     def read(self, utterance_id: str) -> NDArray[Any]:
         """Return the frames of one utterance, ``(T, D)``.
 
-        Where they lie on disk as they are read (float16, float32), this is a read-only view of the
-        mapped file: nothing is copied, and only what is looked at is loaded.
+        For float16 and float32 this is a read-only view of the mapped file: frames are not copied,
+        and only accessed pages are loaded.
 
         Raises:
             MissingFeaturesError: The utterance is not in the store.
-            CacheError: Its frames are damaged.
+            CacheError: The frames are damaged.
         """
         row = self._rows([utterance_id])[0]
         stored = self._read_stored(row)
@@ -161,7 +161,7 @@ class FeatureStore:
         return frames
 
     def read_stored(self, utterance_id: str) -> NDArray[Any]:
-        """Return the rows of an utterance as they lie on disk, to be written elsewhere."""
+        """Return the stored rows of an utterance, to be copied to another segment."""
         row = self._rows([utterance_id])[0]
         stored = self._read_stored(row)
         self._check(row, stored)
@@ -170,8 +170,8 @@ class FeatureStore:
     def prefetch(self, ids: Sequence[str]) -> None:
         """Ask the kernel to load utterances that will be read soon, in the order of the disk.
 
-        A store that fits into memory is asked for once, since a hint for what is there already
-        costs a sixth of reading it.
+        A store that fits into memory is prefetched once, because a hint for loaded frames costs a
+        sixth of reading them.
         """
         rows = self._rows(ids)
         rows = rows[~self._hinted[rows]]
@@ -180,11 +180,11 @@ class FeatureStore:
         self._hinted[rows] = True
 
     def read_batch(self, ids: Sequence[str], out: NDArray[Any]) -> None:
-        """Fill ``out[b, :T_b]`` with the frames of utterance ``b`` and leave the padding as it is.
+        """Fill ``out[b, :T_b]`` with the frames of utterance ``b``. Padding is not changed.
 
         Args:
             ids: B utterances.
-            out: ``(B, T, D)``, T at least the longest; of `dtype` it is filled without a copy.
+            out: ``(B, T, D)``, T at least the longest. If it has `dtype`, there is no extra copy.
 
         Raises:
             MissingFeaturesError: An utterance is not in the store.
@@ -204,19 +204,19 @@ class FeatureStore:
         self.prefetch(ids)
         for b in np.lexsort((self._start[rows], self._segment[rows])).tolist():
             self._read_into(int(rows[b]), out[b, : lengths[b]])
-        if not self._fits_memory:  # the kernel will have dropped them by the next epoch
+        if not self._fits_memory:  # the kernel drops them before the next epoch
             self._hinted[rows] = False
 
     def close(self) -> None:
-        """Let go of all files, as Windows asks before one is renamed or deleted."""
+        """Close all files, which Windows requires before a file is renamed or deleted."""
         self._read_rows.close()
 
     def _read_into(self, row: int, out: NDArray[Any]) -> None:
         """Fill ``out`` ``(T, D)`` with the frames of a row of the index."""
         stored = self._read_stored(row)
         if self._plain and out.dtype == self._dtype:
-            # Copied first: NumPy lets other threads run while it waits for the disk, and the
-            # checksum then finds the bytes in the processor's cache.
+            # Copy before the checksum: NumPy releases the GIL during the copy, and the checksum
+            # then reads from the processor's cache.
             out[...] = stored
             self._check(row, out)
         else:
@@ -232,7 +232,7 @@ class FeatureStore:
         return self._names[self._segment[row]], int(self._start[row]), count
 
     def _check(self, row: int, stored: NDArray[Any]) -> None:
-        """Compare an utterance's rows with their checksum, as often as ``verify`` says."""
+        """Compare an utterance's rows with their checksum, according to ``verify``."""
         if self._verify == "never" or (self._verify == "first" and self._checked[row]):
             return
         if google_crc32c.value(np.ascontiguousarray(stored)) != self._crc[row]:
@@ -257,7 +257,7 @@ class FeatureStore:
 
 
 def _memory_bytes() -> int:
-    """Return the size of this machine's memory; without bound where the system does not tell."""
+    """Return the bytes of memory of this machine; a huge number if unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows

@@ -1,4 +1,4 @@
-"""Writing one segment: rows go to a hidden folder, and one rename makes it visible."""
+"""Write one segment: rows are written to a hidden folder, and a rename makes it visible."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ from serctl.files import sync
 
 
 class SegmentStream:
-    """A segment that is being written: rows go to the disk at once, the index at the end."""
+    """A segment that is being written: rows at once, the index at the end."""
 
     def __init__(self, store: Path, header: StoreHeader) -> None:
         self._store = store
@@ -33,7 +33,7 @@ class SegmentStream:
         self._storage: Storage = get_storage(header.key.storage)
         self._folder = store.with_name(f".{store.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
         (self._folder / SHARD).parent.mkdir(parents=True)
-        binary = getattr(os, "O_BINARY", 0)  # else Windows turns each 0x0A into two bytes
+        binary = getattr(os, "O_BINARY", 0)  # otherwise Windows converts each 0x0A to two bytes
         self._file = os.open(self._folder / SHARD, os.O_RDWR | os.O_CREAT | os.O_EXCL | binary)
         self._chunks: list[int] = []
         self._pending: list[NDArray[np.generic]] = []
@@ -54,7 +54,7 @@ class SegmentStream:
             column.append(value)
 
     def mark(self) -> tuple[Any, ...]:
-        """Return the state that `rewind` goes back to."""
+        """Return the state for `rewind`."""
         return self.size, len(self._chunks), list(self._pending), len(self._columns[0])
 
     def rewind(self, mark: tuple[Any, ...]) -> None:
@@ -67,7 +67,7 @@ class SegmentStream:
             del column[rows:]
 
     def commit(self) -> Path:
-        """Complete the segment and give it the next free number; return its folder."""
+        """Complete the segment, rename it to the next free number, and return its folder."""
         index = SegmentIndex(*self._columns)
         self._finish(index.rows)
         files = index_files(index, self._header.to_dict(), self._header.dim, self._storage)
@@ -79,7 +79,7 @@ class SegmentStream:
         return _rename_to_next(self._folder, self._store)
 
     def discard(self) -> None:
-        """Remove everything of an unfinished segment."""
+        """Remove the files of an unfinished segment."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -121,7 +121,7 @@ class SegmentStream:
 
 
 def _rename_to_next(folder: Path, store: Path) -> Path:
-    """Move a complete folder into the store; another writer may take the same number first."""
+    """Move a complete folder into the store. Another writer may take the same number first."""
     while True:
         last = max((int(path.name) for path in segment_folders(store)), default=-1)
         target = store / f"{last + 1:06d}"

@@ -1,4 +1,4 @@
-"""Adding frames to a store; a process killed at any instant loses only its last seconds."""
+"""Add frames to a store. A process that is killed loses only its last seconds."""
 
 import shutil
 import time
@@ -23,20 +23,20 @@ COMMIT_SECONDS = 10.0
 
 
 class StoreWriter:
-    """Append frames to the store at ``path``, making it if it is not there.
+    """Append frames to the store at ``path``, which is created if necessary.
 
-    What was appended becomes visible, all at once and durably, whenever 256 MB or ten seconds have
-    gathered, at `flush`, and when the ``with`` block ends, also by an exception or Ctrl-C.
+    Appended frames are committed atomically after 256 MB or ten seconds, at `flush`, and at the end
+    of the ``with`` block, also after an exception or Ctrl-C.
 
     Args:
         path: Folder of the store: ``cache_dir / key.store_name``.
         key: Identity of the frames.
         dim: D.
-        frame_rate: Of the encoder, in Hz; None for text.
-        versions: Packages that encode, for `serctl cache info`.
-        shared: Let other ``shared`` writers add to the same store at the same time.
-        commit_bytes: Size of a segment.
-        commit_seconds: Age of a segment.
+        frame_rate: Frame rate of the encoder in Hz; None for text.
+        versions: Versions of packages, for `serctl cache info`.
+        shared: Allow other ``shared`` writers of the same store.
+        commit_bytes: Size of a segment at which it is committed.
+        commit_seconds: Age of a segment at which it is committed.
 
     Raises:
         CacheError: Another process writes the store, it holds other frames, or it is damaged.
@@ -91,13 +91,13 @@ class StoreWriter:
             self._lock.release()
 
     def has(self, utterance_id: str, source: str) -> bool:
-        """Whether the frames of this utterance, made from this source, are stored or appended."""
+        """Whether frames of this utterance from this source are stored or appended."""
         return self._sources.get(utterance_id) == source
 
     def append(
         self, ids: Sequence[str], frames: Sequence[NDArray[np.floating]], sources: Sequence[str]
     ) -> None:
-        """Append the frames ``(T, D)`` of a batch of utterances: all of them or none.
+        """Append the frames ``(T, D)`` of a batch of utterances, or of none after an error.
 
         Raises:
             CacheError: A value is not finite or does not fit the storage, a shape is wrong, or
@@ -123,10 +123,10 @@ class StoreWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Commit what was appended: it survives the process and, synced, the machine.
+        """Commit appended frames and flush them to the disk.
 
         Raises:
-            CacheError: The disk is full; nothing half-written is left.
+            CacheError: The disk is full. Incomplete files are removed.
         """
         stream, self._stream = self._stream, None
         if stream is None:
@@ -167,11 +167,11 @@ class StoreWriter:
         free = shutil.disk_usage(self._path.parent).free
         return CacheError(
             f"Cannot write '{self._path}': {error.strerror} ({size:,} bytes needed, {free:,} "
-            f"free). What was committed stays; free some space and run the same command again."
+            f"free). Committed frames are kept. Free space and run the same command again."
         )
 
 
 def remove_stale(path: Path) -> None:
-    """Remove the temporary folders of killed writers; the caller has the exclusive lock."""
+    """Remove the temporary folders of killed writers. The caller holds the exclusive lock."""
     for stale in path.parent.glob(f".{path.name}.*.tmp"):
         shutil.rmtree(stale, ignore_errors=True)

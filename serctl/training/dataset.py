@@ -51,7 +51,7 @@ class LayerReader:
         return self.layers[0].num_frames(ids)
 
     def prefetch(self, ids: Sequence[str]) -> None:
-        """Ask the disk for utterances that will be read soon."""
+        """Prefetch utterances that will be read soon."""
         for reader in self.layers:
             reader.prefetch(ids)
 
