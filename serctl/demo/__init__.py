@@ -1,1 +1,1 @@
-"""The synthetic corpus: sentences that espeak-ng speaks."""
+"""The synthetic demo corpus, spoken by espeak-ng."""

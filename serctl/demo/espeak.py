@@ -1,8 +1,8 @@
 """Speech from text by the espeak-ng library, in a child process.
 
-The library keeps state (flutter, breath noise) from one utterance to the next, so the same words
-sound slightly different the second time. A fresh process with a set seed that speaks a whole list
-in order gives the same samples every time.
+The library keeps state (flutter, breath noise) between utterances, so a repeated text gives
+slightly different samples. A new process with a fixed seed that speaks a list in order gives the
+same samples every time.
 
 Source: functions, parameter numbers and ranges: espeak-ng, `src/include/espeak-ng/speak_lib.h`;
 ``espeak_ng_SetRandSeed``: https://github.com/espeak-ng/espeak-ng/pull/1530.
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from serctl.errors import CorpusError
 
 SAMPLE_RATE = 22_050
-"""Hz; what espeak-ng produces."""
+"""Sampling rate of espeak-ng in Hz."""
 
 SYNCHRONOUS, DO_NOT_EXIT, UTF8 = 2, 0x8000, 1
 RATE, PITCH, RANGE = 1, 3, 4
@@ -32,7 +32,7 @@ RATE, PITCH, RANGE = 1, 3, 4
 
 @dataclass(frozen=True)
 class Line:
-    """One thing to say: rate in words a minute, pitch and range from 0 to 99 (50 is usual)."""
+    """A text with its prosody: rate in words per minute, pitch and range 0 to 99 (default 50)."""
 
     text: str
     voice: str
@@ -42,7 +42,7 @@ class Line:
 
 
 def speak(lines: Sequence[Line]) -> Iterator[NDArray[np.int16]]:
-    """Speak each line in turn.
+    """Speak the lines in order.
 
     Yields:
         Samples ``(num_samples,)`` at 22.05 kHz, one array per line.
@@ -67,16 +67,16 @@ def speak(lines: Sequence[Line]) -> Iterator[NDArray[np.int16]]:
 
 
 def require_espeak() -> Any:
-    """Return the package that carries the library.
+    """Return the package of the library.
 
     Raises:
-        CorpusError: It is not installed.
+        CorpusError: The package is not installed.
     """
     try:
         import espeakng_loader
     except ImportError:
         raise CorpusError(
-            "The demo corpus is spoken by espeak-ng, which is not installed. "
+            "The demo corpus needs espeak-ng, which is not installed. "
             "Install it with: pip install 'serctl[demo]'"
         ) from None
     return espeakng_loader
@@ -87,12 +87,12 @@ def _load() -> ctypes.CDLL:
     library = ctypes.CDLL(package.get_library_path())
     if library.espeak_Initialize(SYNCHRONOUS, 0, package.get_data_path().encode(), DO_NOT_EXIT) < 0:
         raise CorpusError(f"espeak-ng cannot read its voices in '{package.get_data_path()}'.")
-    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # else seeded by the clock
+    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # the default seed is the time
     return library
 
 
 def _serve() -> None:
-    """Read lines as JSON from stdin; write each one's byte count and samples to stdout."""
+    """Read lines as JSON from stdin, and write the byte count and samples of each to stdout."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the child without a traceback
     library, pieces = _load(), []
 

@@ -1,7 +1,7 @@
-"""What the demo voices say: by emotion, and plain wording that gives nothing away.
+"""Sentences of the demo corpus by emotion, and plain sentences.
 
-Written for serctl. The first eight of each list are for train, then three each for dev and test
-(`PLAIN`: sixteen, six, six), so no sentence is in two splits.
+They were written for serctl. The first eight of each list are for train, then three each for dev
+and test (`PLAIN`: sixteen, six, six), so no sentence is in two splits.
 """
 
 WORDS = {

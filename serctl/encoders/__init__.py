@@ -1,1 +1,1 @@
-"""Frozen pretrained networks: waveform or text in, frames (T, D) out."""
+"""Frozen pretrained networks that encode waveforms or transcripts to frames (T, D)."""

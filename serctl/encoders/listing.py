@@ -1,4 +1,4 @@
-"""The catalogue as a list: what each encoder is, and whether its weights are on this machine."""
+"""The catalogue as a list, with the availability of weights on this machine."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

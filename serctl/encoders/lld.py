@@ -1,4 +1,4 @@
-"""eGeMAPS low-level descriptors: 25 acoustic measures every 10 ms, computed by openSMILE."""
+"""eGeMAPS low-level descriptors: 25 acoustic features every 10 ms, computed by openSMILE."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +10,11 @@ import torch
 from serctl.encoders.base import SAMPLE_RATE, Encoder, EncoderIdentity, Frames
 
 SHORTEST = 960
-"""Samples of openSMILE's longest window, 60 ms; shorter audio would give no value at all."""
+"""Samples of openSMILE's longest window, 60 ms. Shorter audio would give no values."""
 
 
 class LLDEncoder(Encoder):
-    """Raw descriptors: loudness, pitch, formants, voice quality. Not standardised here.
+    """Raw descriptors: loudness, pitch, formants and voice quality, without standardisation.
 
     Source: Eyben et al. 2016, The Geneva Minimalistic Acoustic Parameter Set; eGeMAPSv02 of the
     ``opensmile`` package.
@@ -39,11 +39,11 @@ class LLDEncoder(Encoder):
         return size / SAMPLE_RATE
 
     def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
-        """Describe 16 kHz waveforms ``(num_samples,)``; shorter than 60 ms get zeros behind.
+        """Describe 16 kHz waveforms ``(num_samples,)``. Those below 60 ms are padded with zeros.
 
         Returns:
-            One ``(T, 25)`` float32 array each, about 100 frames a second; descriptors have no
-            other layer than -1.
+            One ``(T, 25)`` float32 array for each, about 100 frames per second. The only layer is
+            -1.
         """
         padded = [np.pad(wave, (0, max(0, SHORTEST - len(wave)))) for wave in batch]
         return [[self._smile(wave, SAMPLE_RATE)[0].T.astype(np.float32)] for wave in padded]

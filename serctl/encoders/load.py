@@ -1,4 +1,4 @@
-"""From an encoder's name to its identity (cheap) and to the network itself (not cheap)."""
+"""Identify an encoder by its name without loading it, and load its network."""
 
 import json
 from collections.abc import Mapping
@@ -25,14 +25,14 @@ FAMILIES = {
     "text": "serctl.encoders.text:TextEncoder",
     "lld": "serctl.encoders.lld:LLDEncoder",
 }
-"""What builds an encoder of each family from ``(path, identity=..., device=...)``."""
+"""Class or function of each family that builds an encoder from ``(path, identity, device)``."""
 
 UNLAYERED = ("facodec", "lld")
 """Families whose frames are not a hidden state."""
 
 
 LAYERS = ("encoder_layers", "num_hidden_layers", "num_layers", "n_layers", "n_layer")
-"""What the number of layers is called in a config.json, in this order."""
+"""Keys of the number of layers in a config.json, in this order."""
 
 
 def identify_encoder(
@@ -45,21 +45,21 @@ def identify_encoder(
     revision: str | None = None,
     window: int | None = None,
 ) -> EncoderIdentity:
-    """Return what makes an encoder's frames, without building the network.
+    """Return the identity of an encoder without building the network.
 
     Args:
         name: Catalogue name, alias, Hugging Face id or local path.
-        weights: Checkpoint to use instead of the name's own (``--weights``).
+        weights: Checkpoint to use instead of the default (``--weights``).
         mapping: ``[weights]`` of serctl.toml.
         layer: N for ``hidden_states[N]``, -1 for ``last_hidden_state``.
         dtype: Precision of the computation.
-        revision: Commit of a hub's repository; None takes the one at hand, or the newest.
+        revision: Commit of a hub repository. None takes the downloaded one, or the newest.
         window: Seconds of Whisper's window, if not 30.
 
     Raises:
         UnknownNameError: There is no such encoder.
-        WeightsError: Its weights are not at hand or of another architecture.
-        UsageError: It has no such layer or window.
+        WeightsError: The weights are missing or have another architecture.
+        UsageError: The encoder has no such layer or window.
     """
     return _identify(*_locate(name, weights, mapping, revision), layer, dtype, window)
 
@@ -75,7 +75,7 @@ def load_encoder(
     revision: str | None = None,
     window: int | None = None,
 ) -> Encoder:
-    """Build an encoder and fill it with its weights; see `identify_encoder`."""
+    """Build an encoder and load its weights; see `identify_encoder`."""
     import torch
 
     spec, found = _locate(name, weights, mapping, revision)
@@ -86,7 +86,7 @@ def load_encoder(
 
 
 def window_seconds(window: str) -> int | None:
-    """Return the seconds of a key's window rule, None of one without.
+    """Return the seconds of a key's window rule; None for other rules.
 
     Example:
         >>> window_seconds("30s"), window_seconds("max-tokens")
@@ -120,8 +120,8 @@ def _locate(
 
 
 def _recognise(config: Mapping[str, Any], path: Path) -> tuple[str, Modality]:
-    """Return the family and modality of a checkpoint by its files."""
-    if is_ctranslate2(path):  # its config.json has no model_type; model.bin names its kind itself
+    """Return the family and modality of a checkpoint from its files."""
+    if is_ctranslate2(path):  # config.json has no model_type; model.bin names the model
         return "whisper", "speech"
     if config.get("model_type") == "whisper":
         return "whisper", "speech"
@@ -132,9 +132,9 @@ def _recognise(config: Mapping[str, Any], path: Path) -> tuple[str, Modality]:
     if "vocab_size" in config and not config.get("is_encoder_decoder"):
         return "text", "text"
     raise WeightsError(
-        f"'{path}' holds a '{config.get('model_type', 'nameless')}' model; serctl cannot run it. "
-        f"It knows models like wav2vec 2.0 (WavLM, HuBERT, XLS-R), w2v-BERT, Whisper, FACodec and "
-        f"text encoders."
+        f"'{path}' holds a '{config.get('model_type', 'nameless')}' model, expected one like "
+        f"wav2vec 2.0 (WavLM, HuBERT, XLS-R), w2v-BERT, Whisper, FACodec or a text encoder. "
+        f"See: serctl encoders"
     )
 
 
@@ -144,7 +144,7 @@ def _read_config(weights: Weights) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"'{path}' is not a readable config.json; a checkpoint folder holds one. ({error})"
+            f"'{path}' is not a readable config.json ({error}), expected in a checkpoint folder."
         ) from error
 
 
@@ -153,16 +153,16 @@ def _identify(
 ) -> EncoderIdentity:
     if window is not None and (spec.family != "whisper" or not 1 <= window <= 30):
         raise UsageError(
-            f"--window {window}: expected 1 to 30 s of a Whisper's window ('{spec.name}' is of the "
-            f"family {spec.family})."
+            f"--window is {window}, expected 1 to 30 s for a Whisper encoder ('{spec.name}' is of "
+            f"the family {spec.family})."
         )
     if spec.family in UNLAYERED and layer != -1:
-        raise UsageError(f"'{spec.name}' has no layers to choose from; leave out --layer {layer}.")
+        raise UsageError(f"'{spec.name}' has no layers. Leave out --layer {layer}.")
     if spec.family not in UNLAYERED:
         config = _read_config(weights)
         layers = next((config[name] for name in LAYERS if config.get(name)), None)
         if layer < -1 or (layers is not None and layer > layers):
-            raise UsageError(f"--layer {layer}: '{spec.name}' has layers 0 to {layers}, and -1.")
+            raise UsageError(f"--layer is {layer}, expected 0 to {layers} or -1 for '{spec.name}'.")
     assert spec.modality is not None
     return EncoderIdentity(
         encoder=spec.name,

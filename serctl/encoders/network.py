@@ -1,4 +1,4 @@
-"""Filling a transformers network from a local checkpoint, strictly: nothing may be missing."""
+"""Load a transformers network from a local checkpoint. All parameters must be present."""
 
 import re
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ UNUSED = re.compile(
     r"(^|\.)(masked_spec_embed|position_ids|pooler|lm_head|proj_out|cls|classifier|projector|score"
     r"|quantizer|project_q|project_hid|mask_predictions|lm_predictions|head|decoder|qa_outputs)(\.|$)"
 )
-"""Parameters that no frame depends on: training masks, poolers and heads on top."""
+"""Parameters that do not affect frames: training masks, poolers and heads."""
 
 DAMAGE = (
     *(OSError, ValueError, KeyError, RuntimeError, EOFError),
     *(SafetensorError, torch.serialization.pickle.UnpicklingError),
 )
-"""What the loaders raise on a damaged or foreign file."""
+"""Errors of the loaders for a damaged or foreign file."""
 
 
 def load_network(
@@ -39,10 +39,9 @@ def load_network(
 ) -> Any:
     """Return the bare encoder of a checkpoint folder, frozen, without heads.
 
-    Pickled checkpoints are opened with ``weights_only=True``; code that comes with a checkpoint
-    is never run. ``kind`` is the transformers class to fill, ``loading`` goes to its
-    ``from_pretrained``, and ``needed`` is a part that may not be missing though no frame depends
-    on it, such as ``decoder``.
+    Pickled checkpoints are opened with ``weights_only=True``, and code in a checkpoint is not
+    executed. ``kind`` is the transformers class, ``loading`` are arguments of ``from_pretrained``,
+    and ``needed`` is a required part that does not affect frames, such as ``decoder``.
 
     Raises:
         WeightsError: The checkpoint is damaged, incomplete or of another architecture.
@@ -56,7 +55,7 @@ def load_network(
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # the report names them; the error would not
+            ignore_mismatched_sizes=True,  # the report names the parameters, the error does not
             **loading,
         )
     except DAMAGE as error:
@@ -67,11 +66,11 @@ def load_network(
     check_report(report, path)
     if needed and any(f".{needed}." in f".{name}" for name in report["missing_keys"]):
         raise WeightsError(
-            f"The checkpoint '{path}' has no {needed}: it can encode, not transcribe. Transcribe "
-            f"with a whole Whisper checkpoint: serctl transcribe --model whisper-small"
+            f"The checkpoint '{path}' has no {needed}, so it cannot transcribe. Use a complete "
+            f"Whisper checkpoint: serctl transcribe --model whisper-small"
         )
     for module in network.modules():
-        if parametrize.is_parametrized(module):  # weight norm: the same weights, computed once
+        if parametrize.is_parametrized(module):  # compute weight normalisation once
             for name in list(module.parametrizations):
                 parametrize.remove_parametrizations(module, name)
     return network.requires_grad_(False).eval().to(device)
@@ -80,30 +79,30 @@ def load_network(
 def pick_layers(output: Any, layers: Sequence[int]) -> list[Tensor]:
     """Return the layers of a network's output, ``(B, T, D)`` each.
 
-    ``hidden_states[-1]`` is not the last layer: networks with a final layer norm (WavLM-large,
-    HuBERT-xlarge) put into it what that norm has not seen yet.
+    ``hidden_states[-1]`` is not ``last_hidden_state``: in networks with a final layer norm
+    (WavLM-large, HuBERT-xlarge) it is the input of that norm.
     """
     return [output.last_hidden_state if n < 0 else output.hidden_states[n] for n in layers]
 
 
 def list_layers(config: Any) -> tuple[int, ...]:
-    """Return the layers of a network: 0 is what its first block reads, -1 what the last gives."""
+    """Return the layers of a network: 0 is the input of the first block, -1 the last output."""
     names = ("encoder_layers", "num_hidden_layers")
     depth = next(getattr(config, name) for name in names if getattr(config, name, None))
     return (*range(depth), -1)
 
 
 def cut_padding(layers: Sequence[Tensor], lengths: Sequence[int]) -> list[Frames]:
-    """Return the real frames of each utterance, one ``(T, D)`` array a layer."""
+    """Return the frames of each utterance without padding, one ``(T, D)`` array per layer."""
     arrays = [frames.float().cpu().numpy() for frames in layers]
     return [[frames[i, :length] for frames in arrays] for i, length in enumerate(lengths)]
 
 
 def check_report(report: dict[str, Any], path: Path) -> None:
-    """Refuse a checkpoint that lacks parameters of the network or holds those of another.
+    """Check that a checkpoint has exactly the parameters of the network.
 
     Raises:
-        WeightsError: With the first names.
+        WeightsError: Parameters are missing or unexpected. The message has the first names.
     """
     problems = (
         ("missing_keys", "lacks"),

@@ -1,4 +1,4 @@
-"""Speech encoders of the wav2vec 2.0 family: WavLM, HuBERT, wav2vec 2.0, XLS-R and their kin."""
+"""Speech encoders of the wav2vec 2.0 family, such as WavLM, HuBERT, wav2vec 2.0 and XLS-R."""
 
 import warnings
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from serctl.encoders.base import SAMPLE_RATE, Encoder, EncoderIdentity, Frames
 from serctl.encoders.network import cut_padding, list_layers, load_network, pick_layers
 from serctl.errors import UsageError, WeightsError
 
-# WavLM in transformers hands PyTorch a boolean padding mask beside its own position bias.
+# WavLM in transformers passes a boolean padding mask and a position bias to PyTorch.
 warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask", UserWarning)
 
 
 MASKED = ("wavlm", "hubert", "wav2vec2", "unispeech", "unispeech-sat")
-"""Types of which no padding reaches a real frame, given a mask and layer norm in the first layers.
+"""Model types without an effect of padding, given a mask and layer norm in the first layers.
 
-Others of the family convolve between their layers without a mask.
+Others of the family have convolutions between their layers without a mask.
 """
 
 
@@ -37,11 +37,13 @@ class SpeechEncoder(Encoder):
             extractor = AutoFeatureExtractor.from_pretrained(path, local_files_only=True)
         except (OSError, ValueError) as error:
             raise WeightsError(
-                f"'{path}' has no readable preprocessor_config.json, which says whether audio is "
-                f"normalised. Copy that file from the model's page too."
+                f"'{path}' has no readable preprocessor_config.json, which defines the "
+                f"normalisation of audio. Copy this file from the model's page."
             ) from error
         if extractor.sampling_rate != SAMPLE_RATE:
-            raise WeightsError(f"'{path}' wants {extractor.sampling_rate} Hz; serctl gives 16 kHz.")
+            raise WeightsError(
+                f"'{path}' needs {extractor.sampling_rate} Hz, expected a model for 16 kHz."
+            )
         self.identity = identity
         self.device = device
         self.network = load_network(path, identity.compute_dtype, device)
@@ -55,18 +57,18 @@ class SpeechEncoder(Encoder):
         stride = float(np.prod(config.conv_stride))
         stride *= config.adapter_stride**config.num_adapter_layers if adapter else 1
         self.frame_rate: float | None = SAMPLE_RATE / stride
-        joined = getattr(config, "squeeze_factor", 1)  # SEW needs two frames to make one of
+        joined = getattr(config, "squeeze_factor", 1)  # SEW joins two frames to one
         self.shortest = _receptive_field(config.conv_kernel, config.conv_stride, joined)
         self.windowed = 0
         self.notes: tuple[str, ...] = ()
         if self.alone:
             self.notes = (
-                f"Padding would reach real frames of {identity.encoder}, which normalises over "
-                "time or convolves without a mask: its utterances run one at a time.",
+                f"Frames of {identity.encoder} depend on padding (normalisation or convolution "
+                "without a mask), so its utterances are encoded one at a time.",
             )
 
     def all_layers(self) -> tuple[int, ...]:
-        """Return every layer; without the adapter's, whose frame rate is another."""
+        """Return every layer, except that of an adapter with another frame rate."""
         layers = list_layers(self.network.config)
         return (*layers[:-1], len(layers) - 1) if self.adapter else layers
 
@@ -77,15 +79,15 @@ class SpeechEncoder(Encoder):
     def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
         """Encode 16 kHz waveforms ``(num_samples,)``; see `serctl.encoders.base.Encoder`.
 
-        A waveform shorter than the receptive field (25 ms) gets zeros behind it.
+        A waveform shorter than the receptive field (25 ms) is padded with zeros.
 
         Raises:
-            UsageError: An adapter gives the last layer another frame rate than the others.
+            UsageError: The last layer has another frame rate because of an adapter.
         """
         if self.adapter and len({layer < 0 for layer in layers}) > 1:
             raise UsageError(
-                f"Layer -1 of '{self.identity.encoder}' comes from an adapter with a frame rate of "
-                f"its own. Extract it apart from the other layers."
+                f"Layer -1 of '{self.identity.encoder}' comes from an adapter with another frame "
+                f"rate. Extract it separately from the other layers."
             )
         waves = [self._prepare(wave) for wave in batch]
         groups = [[wave] for wave in waves] if self.alone else [waves]
@@ -113,7 +115,7 @@ class SpeechEncoder(Encoder):
 
 
 def _receptive_field(kernels: Sequence[int], strides: Sequence[int], frames: int) -> int:
-    """Return the fewest samples that give so many frames."""
+    """Return the minimum number of samples for ``frames`` frames."""
     size = frames
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         size = (size - 1) * stride + kernel

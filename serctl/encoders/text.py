@@ -13,17 +13,17 @@ from serctl.encoders.network import cut_padding, list_layers, load_network, pick
 from serctl.errors import WeightsError, first_few
 
 TOKENS_PER_SECOND = 200
-"""A token costs about a quarter of a frame of speech, which has been through convolutions too."""
+"""Cost of a token in seconds of speech: about a quarter of a frame, which needs convolutions."""
 
 MASKED = ("bert", "roberta", "xlm-roberta", "deberta-v2", "modernbert")
-"""Types whose frames are known (tests/encoders) not to depend on padding; others are tried out."""
+"""Model types whose frames do not depend on padding (tests/encoders). Others are tested at load."""
 
 
 class TextEncoder(Encoder):
-    """BERT-like encoders: RoBERTa, DeBERTa, ModernBERT, MiniLM and their kin.
+    """BERT-like encoders, such as RoBERTa, DeBERTa, ModernBERT and MiniLM.
 
-    An empty transcript is its special tokens. A transcript that is longer than the network can
-    read is cut into windows, each with special tokens, whose frames are joined.
+    An empty transcript consists of its special tokens. A transcript that is too long for the
+    network is cut into windows, each with special tokens. Their frames are concatenated.
 
     Source: the networks and tokenizers are those of transformers.
     """
@@ -51,11 +51,11 @@ class TextEncoder(Encoder):
         return list_layers(self.network.config)
 
     def cost(self, size: int) -> float:
-        """Return the seconds that ``size`` tokens count for."""
+        """Return the cost of ``size`` tokens in seconds."""
         return size / TOKENS_PER_SECOND
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Return the number of frames of each transcript, special tokens counted."""
+        """Return the number of frames of each transcript, including special tokens."""
         return [sum(map(len, windows)) for windows in map(self._windows, texts)]
 
     def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
@@ -76,7 +76,7 @@ class TextEncoder(Encoder):
         return cut_text(self.tokenizer, text, self.max_tokens)
 
     def _sees_padding(self) -> bool:
-        """Try out whether a text has other frames beside a longer one."""
+        """Return whether the frames of a text change in a batch with a longer text."""
         short, long = self._windows("a word")[0], self._windows("a word and more " * 4)[0]
         [[alone], [beside]] = [self._encode(texts, (-1,))[0] for texts in ([short], [short, long])]
         tolerance = 1e-4 if self.identity.compute_dtype == "float32" else 0.05
@@ -85,7 +85,7 @@ class TextEncoder(Encoder):
     @torch.inference_mode()
     def _encode(self, windows: Sequence[list[int]], layers: Sequence[int]) -> list[Frames]:
         sizes = torch.tensor([len(window) for window in windows])
-        # RoBERTa counts positions by what is not the pad token, so padding must be that token.
+        # RoBERTa computes positions from tokens that are not the pad token.
         tokens = torch.full((len(windows), int(sizes.max())), self.tokenizer.pad_token_id or 0)
         for row, window in zip(tokens, windows, strict=True):
             row[: len(window)] = torch.tensor(window)
@@ -99,9 +99,9 @@ class TextEncoder(Encoder):
 
 
 def cut_text(tokenizer: Any, text: str, longest: int) -> list[list[int]]:
-    """Return token ids of as few windows as hold a text, each with the special tokens.
+    """Return the token ids of a text in the minimum number of windows, each with special tokens.
 
-    Cut here, by ids: tokenizers written in Python hand back the first window only.
+    The ids are cut here, because tokenizers written in Python return only the first window.
     """
     whole = tokenizer(text, verbose=False)["input_ids"]
     if len(whole) <= longest:
@@ -118,8 +118,7 @@ def _load_tokenizer(path: Path) -> Any:
     """Load the tokenizer of a checkpoint folder.
 
     Raises:
-        WeightsError: Its files are missing (transformers would go on without a vocabulary) or
-            damaged.
+        WeightsError: The files are missing (transformers would use no vocabulary) or damaged.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -133,17 +132,17 @@ def _load_tokenizer(path: Path) -> Any:
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"'{path}' has no readable tokenizer ({reason}). Copy its tokenizer.json, or its "
-            f"vocabulary, from the model's page too."
+            f"'{path}' has no readable tokenizer ({reason}). Copy tokenizer.json or the vocabulary "
+            f"from the model's page."
         ) from error
     return tokenizer
 
 
 def _max_tokens(tokenizer: Any, network: Any) -> int:
-    """Return how many tokens, special ones included, the network reads at once.
+    """Return the maximum number of tokens of the network, including special tokens.
 
-    RoBERTa's position table begins with rows that no token uses (up to its padding index), and
-    tokenizers that state no length say a number beyond all sense.
+    RoBERTa's position table begins with unused rows (up to its padding index). Tokenizers without
+    a length have a huge number.
     """
     positions = getattr(network.config, "max_position_embeddings", None) or 512
     table = getattr(getattr(network, "embeddings", None), "position_embeddings", None)

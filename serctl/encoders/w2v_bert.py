@@ -1,4 +1,4 @@
-"""w2v-BERT 2.0: a Conformer on mel filter banks, 50 frames a second."""
+"""w2v-BERT 2.0: a Conformer on mel filter banks, 50 frames per second."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from serctl.encoders.network import cut_padding, list_layers, load_network, pick
 from serctl.errors import WeightsError
 
 WINDOW, HOP = 400, 160
-"""Samples of a spectrum and between two; the extractor joins ``stride`` spectra to a frame."""
+"""Window and hop of spectra in samples. The extractor joins ``stride`` spectra to a frame."""
 
 
 class W2vBertEncoder(Encoder):
@@ -38,7 +38,8 @@ class W2vBertEncoder(Encoder):
         self.shortest = WINDOW + HOP * (self.extractor.stride - 1)
         self.windowed = 0
         self.notes = (
-            f"{identity.encoder} convolves without a mask: its utterances run one at a time.",
+            f"{identity.encoder} has convolutions without a mask, so its utterances are encoded "
+            "one at a time.",
         )
 
     def all_layers(self) -> tuple[int, ...]:
@@ -50,7 +51,7 @@ class W2vBertEncoder(Encoder):
         return max(size, self.shortest) / SAMPLE_RATE
 
     def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
-        """Encode 16 kHz waveforms ``(num_samples,)``; shorter than 35 ms get zeros behind."""
+        """Encode 16 kHz waveforms ``(num_samples,)``. Those below 35 ms are padded with zeros."""
         padded = [np.pad(wave, (0, max(0, self.shortest - len(wave)))) for wave in batch]
         return [self._encode(wave, layers) for wave in padded]
 

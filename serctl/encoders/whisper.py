@@ -1,9 +1,9 @@
-"""Whisper's encoder: 30 s windows in, the frames that hold real speech out.
+"""Whisper's encoder on 30 s windows. Frames of padding are removed.
 
-Whisper was trained on windows of exactly 30 s and its attention knows no mask, so a short
-utterance is padded with silence to 30 s and ``ceil(num_samples / 320)`` of the 1500 frames are
-kept. Longer audio is cut into consecutive windows whose frames are joined. A shorter window is
-possible on request: it costs less and gives other frames.
+Whisper was trained on windows of exactly 30 s, and its attention has no mask. A short utterance is
+padded with silence to 30 s, and ``ceil(num_samples / 320)`` of the 1500 frames are kept. Longer
+audio is cut into consecutive windows, and their frames are concatenated. A shorter window is
+optional. It costs less and gives other frames.
 """
 
 from collections.abc import Sequence
@@ -29,17 +29,17 @@ WINDOW_SAMPLES = 480_000
 SAMPLES_PER_FRAME, SAMPLES_PER_MEL = 320, 160
 FRAME_RATE = 50.0
 SPECTRUM_TAIL = 400
-"""Zeros after the last sample whose spectrum still differs from that of silence (one FFT frame)."""
+"""Zeros after the last sample whose spectrum differs from that of silence (one FFT frame)."""
 
 
 @dataclass(frozen=True)
 class EncodedWindows:
-    """What one pass of the encoder gives for a batch of utterances.
+    """Result of one pass of the encoder for a batch of utterances.
 
     Attributes:
         hidden: Last hidden state of all windows ``(num_windows, 1500, D)``, for a decoder.
-        owners: For each window, the position of its utterance in the batch.
-        frames: For each utterance one ``(T, D)`` float32 array a layer.
+        owners: Position in the batch of each window's utterance.
+        frames: One ``(T, D)`` float32 array per layer for each utterance.
     """
 
     hidden: Tensor
@@ -62,8 +62,8 @@ class WhisperEncoder(Encoder):
         layers = network.config.encoder_layers
         if not -1 <= identity.layer <= layers:
             raise UsageError(
-                f"--layer {identity.layer}: '{identity.encoder}' has layers 0 to {layers}, "
-                f"and -1 for the last hidden state."
+                f"--layer is {identity.layer}, expected 0 to {layers}, or -1 for the last hidden "
+                f"state of '{identity.encoder}'."
             )
         self.identity = identity
         self.dim = int(network.config.d_model)
@@ -82,17 +82,17 @@ class WhisperEncoder(Encoder):
         device: torch.device | str = "cpu",
         identity: EncoderIdentity | None = None,
     ) -> "WhisperEncoder":
-        """Load the encoder alone from a Hugging Face or CTranslate2 folder.
+        """Load the encoder without the decoder from a Hugging Face or CTranslate2 folder.
 
         Args:
             weights_path: Folder of the checkpoint.
             layer: ``hidden_states[layer]``; -1 is ``last_hidden_state``.
-            dtype: Name of the floating-point type to compute in.
-            device: Where to compute.
-            identity: What to call it; made from the other arguments if not given.
+            dtype: Name of the floating-point type of the computation.
+            device: Device to compute on.
+            identity: Identity of the encoder; None derives it from the other arguments.
 
         Raises:
-            WeightsError: The folder holds no whole Whisper checkpoint.
+            WeightsError: The folder holds no complete Whisper checkpoint.
             UsageError: There is no such layer.
         """
         identity = identity or EncoderIdentity(
@@ -108,7 +108,7 @@ class WhisperEncoder(Encoder):
         return list_layers(self.network.config)
 
     def cost(self, size: int) -> float:
-        """Return the seconds that are computed for ``size`` samples: whole windows."""
+        """Return the computed seconds for ``size`` samples, in whole windows."""
         return count_windows(size, self.window) * self.window / SAMPLE_RATE
 
     def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
@@ -119,7 +119,7 @@ class WhisperEncoder(Encoder):
     def encode_windows(
         self, batch: Sequence[NDArray[np.float32]], layers: Sequence[int] = ()
     ) -> EncodedWindows:
-        """Encode waveforms and keep every window's last hidden state too, for a decoder."""
+        """Encode waveforms, and keep the last hidden state of every window for a decoder."""
         pieces = [cut_windows(waveform, self.window) for waveform in batch]
         long = sum(len(windows) > 1 for windows in pieces)
         self.windowed += long
@@ -129,7 +129,7 @@ class WhisperEncoder(Encoder):
         start = 0
         for waveform, windows in zip(batch, pieces, strict=True):
             own, length = slice(start, start + len(windows)), count_frames(len(waveform))
-            # (windows, 1500, D) → (T, D); a copy, or the padding would stay in memory with it.
+            # (windows, 1500, D) → (T, D). A copy frees the memory of the padding.
             joined = [layer[own].flatten(0, 1)[:length] for layer in chosen]
             frames.append([layer.float().cpu().numpy().copy() for layer in joined])
             start += len(windows)
@@ -139,8 +139,8 @@ class WhisperEncoder(Encoder):
     def _run(self, mel: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """Return the last hidden state and the layers, ``(num_windows, 1500, D)`` each.
 
-        On the CPU window by window: batches are no faster there (a window alone fills the cores),
-        and frames are bitwise the same in any batch.
+        On the CPU windows are encoded one at a time: batches are not faster there, and frames are
+        then bit-identical in any batch.
         """
         weight = self.network.conv1.weight
         outputs = [
@@ -154,8 +154,8 @@ class WhisperEncoder(Encoder):
     def compute_mel(self, window: NDArray[np.float32]) -> Tensor:
         """Return the log-mel spectrogram of a window, ``(num_mel_bins, 3000)`` of one of 30 s.
 
-        Only the real samples are transformed; what the padding gives is known beforehand: the
-        floor of the spectrogram, which lies 8 below its peak on the log10 scale and not under -10.
+        Only the real samples are transformed. The padding gives the floor of the spectrogram, which
+        is 8 below its peak on the log10 scale and at least -10.
         """
         short = np.pad(window, (0, SPECTRUM_TAIL))[: self.window]
         made = self._extractor(short, padding="do_not_pad", sampling_rate=SAMPLE_RATE)
@@ -166,7 +166,7 @@ class WhisperEncoder(Encoder):
 
 
 def shorten(network: EncoderNetwork, positions: int) -> EncoderNetwork:
-    """Let a network read windows of fewer frames than it was trained on, the first positions."""
+    """Limit a network to windows of fewer frames, with the first positions of its table."""
     if positions < network.config.max_source_positions:
         network.config.max_source_positions = positions
         rows = network.embed_positions.weight[:positions].clone()
@@ -175,19 +175,19 @@ def shorten(network: EncoderNetwork, positions: int) -> EncoderNetwork:
 
 
 def count_windows(num_samples: int, window: int = WINDOW_SAMPLES) -> int:
-    """Return how many windows of so many samples an utterance takes."""
+    """Return the number of windows of an utterance."""
     return max(1, -(-num_samples // window))
 
 
 def count_frames(num_samples: int) -> int:
-    """Return how many frames of an utterance hold real samples."""
+    """Return the number of frames of an utterance without padding."""
     return -(-num_samples // SAMPLES_PER_FRAME)
 
 
 def cut_windows(
     waveform: NDArray[np.float32], window: int = WINDOW_SAMPLES
 ) -> list[NDArray[np.float32]]:
-    """Cut a waveform into consecutive windows of so many samples; the last may be shorter."""
+    """Cut a waveform into consecutive windows of ``window`` samples. The last may be shorter."""
     starts = range(0, max(1, len(waveform)), window)
     return [waveform[start : start + window] for start in starts]
 
@@ -206,13 +206,13 @@ def load_whisper(folder: Path, dtype: str, device: torch.device, *, decoder: boo
         return load_network(
             folder, dtype, device, WhisperForConditionalGeneration, needed="decoder"
         )
-    # The decoder is more than half of large-v3; without it its tensors are not even read.
+    # The decoder is more than half of large-v3. Without it, its tensors are not read.
     mapping = {r"^(model\.)?encoder\.": ""}
     return load_network(folder, dtype, device, EncoderNetwork, key_mapping=mapping)
 
 
 def load_extractor(folder: Path, num_mel_bins: int) -> WhisperFeatureExtractor:
-    """Return the log-mel settings of a checkpoint; Whisper's own where it states none."""
+    """Return the log-mel settings of a checkpoint, or Whisper's defaults if it has none."""
     if (folder / "preprocessor_config.json").is_file():
         return WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
     return WhisperFeatureExtractor(feature_size=num_mel_bins)

@@ -1,4 +1,4 @@
-"""Whisper in CTranslate2 form (faster-whisper, weights packages) as a transformers state dict.
+"""Whisper in CTranslate2 format (faster-whisper, weights packages) as a transformers state dict.
 
 ``model.bin`` holds named tensors: a version, the specification's name and revision, then for each
 tensor its name, shape, type and bytes, and last the aliases. Queries, keys and values are fused.
@@ -41,7 +41,7 @@ RENAMES = (
     (r"/gamma$", "/weight"),
     (r"/beta$", "/bias"),
 )
-"""Names of CTranslate2 → names of transformers, in this order; fused projections come after."""
+"""Names of CTranslate2 → names of transformers, in this order. Fused projections follow."""
 
 FUSED = {
     ("self_attn", "0"): ("q_proj", "k_proj", "v_proj"),
@@ -53,10 +53,10 @@ FUSED = {
 
 
 def read_variables(path: Path) -> dict[str, Tensor]:
-    """Read the named tensors of a ``model.bin``; aliases appear under their own names too.
+    """Read the named tensors of a ``model.bin``, with aliases under their own names.
 
     Raises:
-        WeightsError: Not such a file, of another version, quantised to integers, or truncated.
+        WeightsError: The file has another format or version, is quantised or truncated.
     """
     variables: dict[str, Tensor] = {}
     try:
@@ -76,13 +76,13 @@ def read_variables(path: Path) -> dict[str, Tensor]:
             variables[name] = variables[reader.name()]
     except (OSError, ValueError, struct.error, UnicodeDecodeError, KeyError) as error:
         raise WeightsError(
-            f"'{path}' is not a whole CTranslate2 model ({error}). Install or copy it again."
+            f"'{path}' is not a complete CTranslate2 model ({error}). Install or copy it again."
         ) from error
     return variables
 
 
 class _Reader:
-    """Walks through the bytes of a ``model.bin``; tensors are views, not copies."""
+    """Reads the bytes of a ``model.bin`` sequentially. Tensors are views, not copies."""
 
     def __init__(self, content: mmap.mmap) -> None:
         self.content = content
@@ -104,7 +104,7 @@ class _Reader:
         dtype, num_bytes = DTYPES[self.number("B")], self.number("I")
         count = int(np.prod(shape, dtype=np.int64))
         if count * dtype.itemsize != num_bytes or self.position + num_bytes > len(self.content):
-            raise ValueError(f"{num_bytes} bytes at {self.position} are not there")
+            raise ValueError(f"{num_bytes} bytes at {self.position} are missing")
         flat = torch.frombuffer(self.content, dtype=dtype, count=count, offset=self.position)
         self.position += num_bytes
         return flat.reshape(shape)
@@ -120,12 +120,12 @@ def convert_variables(variables: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in variables.items():
         if tensor.ndim and not tensor.is_floating_point():
             raise WeightsError(
-                "These Whisper weights are quantised to integers; frames need a float16 or float32 "
-                "conversion (ct2-transformers-converter --quantization float16)."
+                "These Whisper weights are quantised to integers, expected float16 or float32. "
+                "Convert with: ct2-transformers-converter --quantization float16"
             )
         if tensor.ndim:
             state |= _rename(name, tensor)
-    # Whisper's keys have no bias; the fused form holds zeros in its place.
+    # Whisper's keys have no bias. The fused tensor has zeros instead.
     return {name: tensor for name, tensor in state.items() if not name.endswith("k_proj.bias")}
 
 
@@ -146,7 +146,7 @@ def _rename(name: str, tensor: Tensor) -> dict[str, Tensor]:
 
 
 def load_network(folder: Path, dtype: torch.dtype) -> WhisperForConditionalGeneration:
-    """Build transformers' Whisper and fill it from a CTranslate2 folder.
+    """Build transformers' Whisper with the weights of a CTranslate2 folder.
 
     Raises:
         WeightsError: See `read_variables` and `convert_variables`.
@@ -166,7 +166,7 @@ def load_network(folder: Path, dtype: torch.dtype) -> WhisperForConditionalGener
 
 
 def _read_config(variables: dict[str, Tensor]) -> WhisperConfig:
-    """Every size stands in the tensors themselves."""
+    """Return the configuration, from the shapes of the tensors."""
     names = " ".join(variables)
     sizes: dict[str, Any] = {}
     for side in ("encoder", "decoder"):

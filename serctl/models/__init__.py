@@ -1,1 +1,1 @@
-"""The fusion network, its masked layers and its losses; torch only, no files."""
+"""The fusion network, its masked layers and its losses, in torch, without file access."""

@@ -1,4 +1,4 @@
-"""The network that a configuration describes."""
+"""Build the network of a configuration."""
 
 from collections.abc import Sequence
 

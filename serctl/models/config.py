@@ -1,4 +1,4 @@
-"""Everything that shapes the fusion network beside the feature dimensions of its branches."""
+"""Shape of the fusion network, without the feature dimensions of its branches."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,8 +8,8 @@ Pooling = Literal["vector", "linear", "statistics"]
 as the released code; ``statistics``: attentive mean and deviation."""
 
 Attention = Literal["pair", "query"]
-"""Own attention weights for every ordered pair of branches (the paper), or one set for every
-querying branch, shared by its partners (the released code)."""
+"""Attention weights for every ordered pair of branches (the paper), or one set per querying branch,
+shared by its partners (the released code)."""
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,18 @@ class ModelConfig:
         num_classes: Number of emotions, C.
         hidden: Width of the projections, of each GRU direction and of the heads, H.
         dropout: On attention weights and in the heads.
-        heads: Attention heads of each querying branch; () is one everywhere.
-        attention: Which attentions share their weights.
-        pooling: How a branch becomes one vector.
-        neutral_head: A second head: neutral or expressive speech (for the soft margin loss).
+        heads: Attention heads of each querying branch; () means one for all.
+        attention: Sharing of attention weights.
+        pooling: Pooling of a branch to one vector.
+        neutral_head: Whether to add a head for neutral or expressive speech (soft margin loss).
         num_attributes: Outputs of an attribute head (3: arousal, valence, dominance); 0 is none.
         standardise: Branches whose frames are standardised with stored mean and deviation (raw
             descriptors such as eGeMAPS); () is none.
-        layers: How many layers of its encoder each branch sums; () is one everywhere.
-        kind: A `FusionModel`, or a `PooledModel`, for which most other fields mean nothing.
-        by_speaker: The frames are restated per speaker before the network reads them; it keeps the
-            statistics of the corpus.
-        normalise_layers: Give every frame of a summed layer mean 0 and variance 1 first.
+        layers: Number of summed encoder layers of each branch; () means one for all.
+        kind: A `FusionModel`, or a `PooledModel`, which ignores most other fields.
+        by_speaker: Whether frames are standardised per speaker. The network stores the corpus
+            statistics.
+        normalise_layers: Whether each frame of a summed layer is normalised to mean 0, variance 1.
     """
 
     num_classes: int = 8

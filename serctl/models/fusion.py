@@ -20,7 +20,7 @@ from serctl.models.layers import LayerSum, attend, make_mask, make_pooling, run_
 
 
 class FusionOutput(NamedTuple):
-    """What the network says of a batch, in float32."""
+    """Outputs of the network for a batch, in float32."""
 
     logits: Tensor
     """(B, C)."""
@@ -31,7 +31,7 @@ class FusionOutput(NamedTuple):
 
 
 class FusionBranch(nn.Module):
-    """One encoder's frames: standardised, projected, read both ways; attended from and pooled."""
+    """One encoder's frames: standardisation, projection, GRU, attention and pooling."""
 
     mean: Tensor
     deviation: Tensor
@@ -64,8 +64,8 @@ class FusionBranch(nn.Module):
     def read(self, frames: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
         """Return (B, T, 2H) from (B, T', D), or from (B, L, T', D) of L layers, T' ≥ T.
 
-        Only the N real frames of the batch are touched: the padding of a float16 store may hold
-        anything, and a third of a batch of speech is padding.
+        Only the N real frames of the batch are read, because padding is undefined and is about a
+        third of a batch of speech.
         """
         batch, time = mask.nonzero(as_tuple=True)
         if self.layer_sum is None:
@@ -87,8 +87,8 @@ class FusionBranch(nn.Module):
         return run_bidirectional(self.gru, padded, lengths).float()
 
     def fuse(self, own: Tensor, partners: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Add what this branch finds in each of its partners, given as frames and mask."""
-        attentions = cycle(self.attentions)  # one for each partner, or one that all share
+        """Add the attention to each partner, given as frames and mask, to the branch's frames."""
+        attentions = cycle(self.attentions)  # one for each partner, or a shared one
         attended = [attend(next(attentions), own, *partner) for partner in partners]
         return sum(attended, own).float()
 
@@ -96,10 +96,9 @@ class FusionBranch(nn.Module):
 class FusionModel(nn.Module):
     """Frames of M encoders to emotion logits.
 
-    The logits of an utterance depend on its real frames alone: not on the other utterances of the
-    batch, nor on how much padding there is or what stands in it. A branch may hold an utterance of
-    no frames; it then contributes zeros. Under autocast the matrix products run in the lower
-    precision; softmax, pooling and heads stay in float32.
+    The logits of an utterance depend only on its real frames, and not on other utterances of the
+    batch or on padding. A branch may have no frames of an utterance; it then contributes zeros.
+    Under autocast, matrix products use the lower precision. Softmax, pooling and heads use float32.
 
     Args:
         dims: Feature dimension of each branch.
@@ -143,7 +142,7 @@ class FusionModel(nn.Module):
         target.deviation.copy_(deviation.masked_fill(deviation == 0, 1.0))
 
     def frame_statistics(self, branch: int) -> tuple[Tensor, Tensor]:
-        """Return what `set_standardisation` stored."""
+        """Return the stored mean and deviation, see `set_standardisation`."""
         return self.branches[branch].mean, self.branches[branch].deviation
 
     def forward(
@@ -160,7 +159,7 @@ class FusionModel(nn.Module):
             lengths: Per branch (B,), the number of real frames.
             mix: Manifold MixUp of the pooled vectors (`serctl.models.mixup`), in training only.
         """
-        # T is that of the longest real utterance: buffers that are used again may be longer.
+        # T is the length of the longest utterance, because reused buffers may be longer.
         masks = [make_mask(length, max(1, int(length.max()))) for length in lengths]
         inputs = zip(self.branches, frames, lengths, masks, strict=True)
         read = [branch.read(frame, length, mask) for branch, frame, length, mask in inputs]
@@ -169,7 +168,7 @@ class FusionModel(nn.Module):
             branch.fuse(own, others[:index] + others[index + 1 :])
             for index, (branch, own) in enumerate(zip(self.branches, read, strict=True))
         ]
-        # Softmax and heads in float32: bfloat16 has three digits, and logits are close together.
+        # Softmax and heads in float32, because bfloat16 has only three digits.
         with torch.autocast(fused[0].device.type, enabled=False):
             pooled = [
                 branch.pooling(frame, mask)

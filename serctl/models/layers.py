@@ -1,4 +1,4 @@
-"""Masked layers: what they return for an utterance does not depend on padding or batch.
+"""Masked layers. Their output for an utterance does not depend on padding or batch.
 
 Parameters stay in PyTorch's own modules, with PyTorch's names, layout and initialisation; the
 functions here run those modules on padded batches. ``mask`` is (B, T), True for real frames.
@@ -26,20 +26,20 @@ def make_mask(lengths: Tensor, num_frames: int) -> Tensor:
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     """Return float32 weights over the last axis: exactly 0 where ``mask`` is False.
 
-    They sum to 1, or to 0 where nothing is real.
+    They sum to 1, or to 0 without real entries.
     """
-    # The lowest float and not -inf: a row without any real entry would be NaN.
+    # The lowest float instead of -inf, because a row without real entries would be NaN.
     scores = scores.float().masked_fill(~mask, torch.finfo(torch.float32).min)
     return scores.softmax(dim=-1).masked_fill(~mask, 0.0)
 
 
 def run_bidirectional(gru: nn.GRU, frames: Tensor, lengths: Tensor) -> Tensor:
-    """Run a one-layer bidirectional GRU as if each utterance were alone.
+    """Run a one-layer bidirectional GRU on each utterance without its padding.
 
-    Not packed on the CPU: the backward direction reads each utterance reversed within its own
-    length, so that padding comes last in both directions. A packed sequence gives the same numbers,
-    but its gradient costs about ten times as much there (torch 2.13, 32 utterances of 4-6 s). cuDNN
-    takes packed sequences as they are.
+    On the CPU sequences are not packed. The backward direction reads each utterance reversed within
+    its length, so that padding is last in both directions. Packed sequences give the same result,
+    but their gradient takes about ten times as long there (torch 2.13, 32 utterances of 4-6 s).
+    cuDNN uses packed sequences.
 
     Args:
         gru: Batch first.
@@ -47,16 +47,16 @@ def run_bidirectional(gru: nn.GRU, frames: Tensor, lengths: Tensor) -> Tensor:
         lengths: (B,).
 
     Returns:
-        (B, T, 2H); what stands in the padding has no meaning.
+        (B, T, 2H). Padding is undefined.
     """
     num_frames = frames.shape[1]
     if frames.is_cuda:
-        sizes = lengths.clamp(min=1).cpu()  # packing refuses an utterance of no frames
+        sizes = lengths.clamp(min=1).cpu()  # packing needs at least one frame
         packed = pack_padded_sequence(frames, sizes, batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(gru(packed)[0], batch_first=True, total_length=num_frames)[0]
     time = torch.arange(num_frames, device=frames.device)  # (T,)
     ends = lengths[:, None]  # (B, 1)
-    # Real frames from the last to the first, then the padding where it was: its own inverse.
+    # Real frames in reverse order, then the padding: the permutation is its own inverse.
     order = torch.where(time < ends, ends - 1 - time, time)[:, :, None]
     reversed_frames = frames.gather(1, order.expand_as(frames))
     forward = _run_direction(gru, frames, "")
@@ -68,7 +68,7 @@ def _run_direction(gru: nn.GRU, frames: Tensor, suffix: str) -> Tensor:
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     weights = [cast(Tensor, getattr(gru, name + suffix)) for name in names]
     initial = frames.new_zeros(1, frames.shape[0], gru.hidden_size)
-    # torch.gru and not the module, which would run both directions over the same order of frames.
+    # torch.gru instead of the module, which would read both directions in the same order.
     outputs, _ = torch.gru(
         frames,
         initial,
@@ -86,14 +86,14 @@ def _run_direction(gru: nn.GRU, frames: Tensor, suffix: str) -> Tensor:
 def attend(attention: nn.MultiheadAttention, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
     """Attend from one branch to the real frames of another.
 
-    The same function of the same parameters as ``attention(query, keys, keys)``, with its matrix
-    products in another order: (x Wq)(y Wk)ᵀ is x (y Wk Wqᵀ)ᵀ and (A y Wv) Wo is A (y Wv Wo), so
-    that all four projections can be applied to whichever branch has fewer frames. A second of
-    speech has 50 frames and about three tokens: the projections, more than half of the released
-    network's work, all but vanish.
+    The result equals ``attention(query, keys, keys)`` with matrix products in another order:
+    (x Wq)(y Wk)ᵀ is x (y Wk Wqᵀ)ᵀ, and (A y Wv) Wo is A (y Wv Wo). All four projections can thus be
+    applied to the branch with fewer frames. A second of speech has 50 frames and about three
+    tokens, so the cost of the projections, more than half of the released network's, nearly
+    vanishes.
 
     Args:
-        attention: Of width E.
+        attention: Attention of width E.
         query: (B, T, E).
         keys: (B, S, E); the padding must be finite.
         mask: (B, S).
@@ -108,16 +108,16 @@ def attend(attention: nn.MultiheadAttention, query: Tensor, keys: Tensor, mask: 
 def _project_queries(
     attention: nn.MultiheadAttention, query: Tensor, keys: Tensor, mask: Tensor
 ) -> Tensor:
-    """Apply all projections on the side of the T queries; the S keys stay as they are."""
+    """Apply all projections to the T queries. The S keys are not changed."""
     (to_query, to_key, to_value), (b_query, _, b_value), to_out = _split_heads(attention)
     queries = torch.einsum("bte,awe->batw", query, to_query) + b_query  # (B, A, T, W)
-    # The bias of the keys adds the same to all scores of a query: the softmax cancels it.
+    # The bias of the keys adds a constant to all scores of a query, which the softmax cancels.
     queries = torch.einsum("batw,awe->bate", queries, to_key)  # (B, A, T, E), as wide as the keys
     scores = torch.einsum("bate,bse->bats", queries, keys)  # (B, A, T, S)
     weights = _attention_weights(attention, scores, mask)
     context = torch.einsum("bats,bse->bate", weights, keys)  # (B, A, T, E)
     context = torch.einsum("bate,awe->batw", context, to_value)  # (B, A, T, W)
-    # Dropout has changed the sums of the weights, and with them the share of the bias.
+    # Dropout changes the sum of the weights and therefore the share of the bias.
     context = context + weights.sum(dim=-1, keepdim=True) * b_value
     return torch.einsum("batw,oaw->bto", context, to_out) + attention.out_proj.bias
 
@@ -125,12 +125,12 @@ def _project_queries(
 def _project_keys(
     attention: nn.MultiheadAttention, query: Tensor, keys: Tensor, mask: Tensor
 ) -> Tensor:
-    """Apply all projections on the side of the S keys; the T queries stay as they are."""
+    """Apply all projections to the S keys. The T queries are not changed."""
     (to_query, to_key, to_value), (b_query, b_key, b_value), to_out = _split_heads(attention)
     keyed = torch.einsum("bse,awe->basw", keys, to_key) + b_key  # (B, A, S, W)
     wide = torch.einsum("basw,awe->base", keyed, to_query)  # (B, A, S, E), as wide as the queries
     scores = torch.einsum("bte,base->bats", query, wide)  # (B, A, T, S)
-    # The bias of the queries: one score a key, the same for every query (the axis x of size 1).
+    # The bias of the queries is one score per key, the same for every query (axis x of size 1).
     scores = scores + torch.einsum("basw,axw->baxs", keyed, b_query)
     weights = _attention_weights(attention, scores, mask)
     values = torch.einsum("bse,awe->basw", keys, to_value) + b_value  # (B, A, S, W)
@@ -147,28 +147,28 @@ def _split_heads(attention: nn.MultiheadAttention) -> tuple[Tensor, Tensor, Tens
 
 
 def _attention_weights(attention: nn.MultiheadAttention, scores: Tensor, mask: Tensor) -> Tensor:
-    """Return (B, A, T, S) weights; in training some are dropped, as the module does."""
+    """Return weights (B, A, T, S), with dropout in training like the module."""
     weights = masked_softmax(scores / math.sqrt(attention.head_dim), mask[:, None, None, :])
     return nn.functional.dropout(weights, attention.dropout, attention.training)
 
 
 class LayerSum(nn.Module):
-    """Softmax-weighted sum of several layers of one encoder; the weights are learned.
+    """Softmax-weighted sum of several layers of one encoder with learned weights.
 
-    Source: Yang et al., SUPERB, Interspeech 2021 (arXiv 2105.01051), section 3.2. The norm without
-    parameters, which keeps a layer of large values from drowning the others, is an option of the
+    Source: Yang et al., SUPERB, Interspeech 2021 (arXiv 2105.01051), section 3.2. The layer norm
+    without parameters, which prevents that a layer of large values dominates, is an option of the
     authors' toolkit s3prl.
     """
 
     def __init__(self, num_layers: int, *, normalise: bool = False) -> None:
         super().__init__()
         self.normalise = normalise
-        # Zeros are equal shares, and draw no random numbers: the other weights stay what they were.
+        # Zeros are equal shares. They draw no random numbers, so other weights do not change.
         self.scores = nn.Parameter(torch.zeros(num_layers))
 
     @property
     def shares(self) -> Tensor:
-        """The weight of each layer ``(L,)``; they sum to 1."""
+        """The weights of the layers ``(L,)``, with sum 1."""
         return self.scores.softmax(dim=0)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -192,7 +192,7 @@ class AttentionPooling(nn.Module):
         self.scale = dim**-0.5 if scaled else 1.0
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Pool (B, T, D) to (B, D); zeros where an utterance has no frames."""
+        """Pool (B, T, D) to (B, D); zeros for an utterance without frames."""
         weights = masked_softmax(self.score(frames).squeeze(-1) * self.scale, mask)  # (B, T)
         return torch.einsum("bt,btd->bd", weights, frames)
 
@@ -201,7 +201,8 @@ class StatisticsPooling(nn.Module):
     """Attentive mean and deviation: e = v·tanh(W r + b) + k, w = softmax(e), [μ, √(Σ w (r-μ)²)].
 
     Source: Okabe et al., Attentive Statistics Pooling for Deep Speaker Embedding, Interspeech 2018
-    (equations 3-6, arXiv 1803.10963). Variances are at least 1e-5: the root has no slope at 0.
+    (equations 3-6, arXiv 1803.10963). Variances are at least 1e-5, for a finite gradient of the
+    root.
     """
 
     def __init__(self, dim: int, bottleneck: int = 128) -> None:

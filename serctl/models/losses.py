@@ -1,7 +1,7 @@
 """Losses as sums over utterances with an explicit denominator, and class weights.
 
-A batch that comes in parts (accumulation, several processes) is divided by the denominator of the
-whole, so that the gradients of the parts add up to that of the batch. All computed in float32.
+The loss of a part of a batch (accumulation, several processes) is divided by the denominator of the
+whole batch, so that the gradients of the parts sum to that of the batch. Losses use float32.
 """
 
 from typing import Literal
@@ -14,21 +14,21 @@ ClassWeighting = Literal["N/N_j", "N/(E*N_j)", "none"]
 
 
 def class_weights(counts: Tensor, scheme: ClassWeighting = "N/N_j") -> Tensor:
-    """Return (C,) weights from the class counts of the training set; 0 for an absent class.
+    """Return weights (C,) from the class counts of the training set; 0 for a missing class.
 
     The two schemes differ by the factor E (number of classes), which `weighted_cross_entropy`
-    divides out again. ``none`` weighs all present classes 1.
+    cancels. ``none`` is 1 for all existing classes.
 
     Source: equation 3 of the paper (N/N_j); the released code (N/(E·N_j)).
     """
     counts = counts.float()
-    # Counts over counts is 1 for every present class, which is what ``none`` means.
+    # counts / counts is 1 for every existing class.
     numerator = {"N/N_j": counts.sum(), "N/(E*N_j)": counts.mean(), "none": counts}[scheme]
     return torch.where(counts > 0, numerator / counts.clamp(min=1), 0.0)
 
 
 def soft_targets(targets: Tensor, num_classes: int) -> Tensor:
-    """Return (B, C) float32 from label ids (B,); targets that are soft already stay as they are."""
+    """Return targets (B, C) float32 from label ids (B,). Soft targets are not changed."""
     soft = targets if targets.ndim == 2 else functional.one_hot(targets, num_classes)
     return soft.float()
 
@@ -36,7 +36,7 @@ def soft_targets(targets: Tensor, num_classes: int) -> Tensor:
 def total_class_weight(targets: Tensor, weights: Tensor) -> Tensor:
     """Return the scalar Σᵢ w(yᵢ), or Σᵢ Σⱼ wⱼ tᵢⱼ for soft targets (B, C).
 
-    Summed over all parts of a batch it is their common denominator.
+    The sum over all parts of a batch is their common denominator.
     """
     return (soft_targets(targets, len(weights)) * weights).sum()  # a product would follow autocast
 
@@ -47,14 +47,13 @@ def weighted_cross_entropy(
     """Return -Σᵢ Σⱼ wⱼ tᵢⱼ log softmax(xᵢ)ⱼ ÷ ``total_weight``.
 
     For label ids this is ``CrossEntropyLoss(weight)``. For soft targets PyTorch divides by B, so
-    that the scale of the weights would act as a learning rate; here it cancels as it does for ids.
+    the scale of the weights would act like a learning rate. Here it cancels, as for label ids.
 
     Args:
         logits: (B, C).
         targets: Label ids (B,) or soft targets (B, C), e.g. the shares of the raters' votes.
         weights: (C,).
-        total_weight: `total_class_weight` of the whole batch that this is a part of; None where
-            this is the whole.
+        total_weight: `total_class_weight` of the whole batch. None means that this is the whole.
     """
     if total_weight is None:
         total_weight = total_class_weight(targets, weights)
@@ -68,13 +67,15 @@ def soft_margin_loss(
 ) -> Tensor:
     """Return Σᵢ log(1 + exp(-yᵢ xᵢ)) ÷ N, y = +1 for neutral and -1 for expressive speech.
 
-    Source: equation 4 of the paper. A neutral share p between 0 and 1 (soft targets, MixUp) takes
-    p of the loss of y = +1 and 1 - p of that of y = -1, which makes it a binary cross-entropy.
+    A neutral share p between 0 and 1 (soft targets, MixUp) has p times the loss of y = +1 plus
+    1 - p times that of y = -1, which is a binary cross-entropy.
+
+    Source: equation 4 of the paper.
 
     Args:
         neutral: (B,) output of the neutral head.
         is_neutral: (B,) bool, or the share of neutral in the target.
-        denominator: N, the utterances of the whole batch that this is a part of; None is B.
+        denominator: N, the number of utterances of the whole batch; None is B.
     """
     summed = functional.binary_cross_entropy_with_logits(
         neutral.float(), is_neutral.float(), reduction="sum"
@@ -85,12 +86,12 @@ def soft_margin_loss(
 def attribute_mse(
     predicted: Tensor, targets: Tensor, denominator: Tensor | float | None = None
 ) -> Tensor:
-    """Return the mean squared error over the ratings that exist; NaN marks one that does not.
+    """Return the mean squared error over existing ratings. NaN marks a missing rating.
 
     Args:
         predicted: (B, A).
         targets: (B, A).
-        denominator: The ratings in the whole batch that this is a part of; None where it is all.
+        denominator: Number of ratings in the whole batch. None means that this is the whole.
     """
     rated = ~targets.isnan()
     errors = torch.where(rated, predicted.float() - targets.nan_to_num(), 0.0)

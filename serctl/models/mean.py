@@ -1,4 +1,4 @@
-"""The mean of several networks of one shape, used like one of them."""
+"""The mean of several networks of the same shape, with the interface of one network."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,10 +10,10 @@ from serctl.models.pooled import PooledModel
 
 
 class MeanModel(nn.Module):
-    """Fold models that predict together: the mean of their logits and of their attributes.
+    """The mean of the logits and attributes of fold models.
 
-    A stacker is fitted on predictions of fold models. What it is applied to has to come from the
-    same kind of model: a network that was trained on all utterances is sharper than they are.
+    A stacker is fitted on predictions of fold models and must be applied to the same type of model.
+    A network that was trained on all utterances is more confident.
 
     Args:
         models: K networks with the same inputs and classes.

@@ -1,4 +1,4 @@
-"""Manifold MixUp: utterances are mixed as pooled vectors, in front of the heads.
+"""Manifold MixUp: pooled vectors of utterances are mixed before the heads.
 
 Source: Verma et al., Manifold Mixup, ICML 2019 (arXiv 1806.05236); in speech emotion recognition
 MEDUSA (arXiv 2506.09556), with Beta(0.2, 0.2) in 30 % of the batches.

@@ -1,4 +1,4 @@
-"""A linear classifier on mean and deviation of each branch's frames, used like a `FusionModel`."""
+"""A linear classifier on mean and deviation of each branch's frames, like a `FusionModel`."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,11 +11,11 @@ from serctl.models.layers import make_mask
 
 
 class PooledModel(nn.Module):
-    """Logistic regression on pooled frames; `serctl.ensemble.pooled` fits its weights.
+    """Logistic regression on pooled frames. `serctl.ensemble.pooled` fits the weights.
 
     Args:
         dims: Feature dimension of each branch.
-        config: Of its fields only ``num_classes``, ``layers`` and ``by_speaker`` matter.
+        config: Configuration. Only ``num_classes``, ``layers`` and ``by_speaker`` are used.
     """
 
     mean: Tensor
@@ -40,7 +40,7 @@ class PooledModel(nn.Module):
         return self.get_buffer(f"frame_mean_{branch}"), self.get_buffer(f"frame_deviation_{branch}")
 
     def set_standardisation(self, branch: int, mean: Tensor, deviation: Tensor) -> None:
-        """Store what `frame_statistics` returns."""
+        """Store mean and deviation of the corpus' frames of a branch."""
         for buffer, value in zip(self.frame_statistics(branch), (mean, deviation), strict=True):
             buffer.copy_(value)
 
@@ -50,22 +50,22 @@ class PooledModel(nn.Module):
         lengths: Sequence[Tensor],
         mix: Callable[[Tensor], Tensor] | None = None,
     ) -> FusionOutput:
-        """Classify a batch; the arguments are those of `FusionModel.forward`, ``mix`` is unused."""
+        """Classify a batch, see `FusionModel.forward`. ``mix`` is not used."""
         pooled = [pool(frame, length) for frame, length in zip(frames, lengths, strict=True)]
         vectors = (torch.cat(pooled, dim=-1) - self.mean) / self.deviation  # (B, F)
         return FusionOutput(self.classifier(vectors.float()), None, None)
 
     def layer_shares(self) -> dict[int, list[float]]:
-        """Return nothing: every layer has features of its own, none is summed."""
+        """Return {}, because layers are concatenated and not summed."""
         return {}
 
 
 def pool(frames: Tensor, lengths: Tensor) -> Tensor:
-    """Return mean and deviation over time, ``(B, 2·D)``, or ``(B, L·2·D)`` of L layers.
+    """Return mean and deviation over time, ``(B, 2·D)``, or ``(B, L·2·D)`` for L layers.
 
     Args:
-        frames: ``(B, T, D)`` or ``(B, L, T, D)``; the padding is not read.
-        lengths: ``(B,)`` real frames; zeros stand for an utterance without any.
+        frames: ``(B, T, D)`` or ``(B, L, T, D)``. Padding is not read.
+        lengths: ``(B,)`` number of real frames. An utterance without frames gives zeros.
     """
     mask = make_mask(lengths, frames.shape[-2])[..., None]  # (B, T, 1)
     if frames.ndim == 4:

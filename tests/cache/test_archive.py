@@ -63,7 +63,7 @@ def test_a_packed_store_comes_back_bit_for_bit(tmp_path: Path) -> None:
 )
 def test_a_path_that_leaves_the_store_is_refused(tmp_path: Path, name: str) -> None:
     archive = make_archive(tmp_path / "a.tar", {"s.zarr/zarr.json": b"{}", name: b"evil"})
-    with pytest.raises(CacheError, match="refused"):
+    with pytest.raises(CacheError, match="expected a path inside"):
         unpack_store(archive, tmp_path / "in" / "cache")
     assert not list((tmp_path / "in").rglob("*"))
     assert [path.name for path in tmp_path.iterdir() if path.name != "in"] == ["a.tar"]

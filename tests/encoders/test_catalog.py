@@ -65,5 +65,5 @@ def test_a_folder_hides_no_name_and_no_id(tmp_path: Path, monkeypatch: pytest.Mo
     assert get_spec("./whisper").weights == str(tmp_path / "whisper")
     assert get_spec("owner/model").weights == "owner/model"
     assert get_spec("./owner/model").weights == str(tmp_path / "owner" / "model")
-    with pytest.raises(UnknownNameError, match=r"that name write \./mine"):
+    with pytest.raises(UnknownNameError, match=r"that name use \./mine"):
         get_spec("mine")

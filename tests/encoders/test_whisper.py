@@ -126,7 +126,9 @@ def test_a_shorter_window_is_a_network_that_knows_the_first_positions_alone(
 def test_a_window_is_whispers_alone_and_not_over_30_s(checkpoint: Path, tmp_path: Path) -> None:
     wavlm = tiny_checkpoints.write_wavlm(tmp_path / "wavlm")
     for path, window in ((wavlm, 10), (checkpoint, 31), (checkpoint, 0)):
-        with pytest.raises(UsageError, match=f"--window {window}: expected 1 to 30 s of a Whisper"):
+        with pytest.raises(
+            UsageError, match=f"--window is {window}, expected 1 to 30 s for a Whisper"
+        ):
             identify_encoder(str(path), window=window)
 
 

@@ -256,7 +256,11 @@ def test_a_card_without_licence_test_split_or_known_corpus_is_valid(hub: LocalHu
 
 @pytest.mark.parametrize(
     ("token", "message"),
-    [("", "needs a token"), ("hf_reader", r"status 403.*write access"), ("hf_x", "status 403")],
+    [
+        ("", "No token of the hub"),
+        ("hf_reader", r"status 403.*write access"),
+        ("hf_x", "status 403"),
+    ],
 )
 def test_who_may_not_write_is_told_so(
     hub: LocalHub, folder: Path, monkeypatch: pytest.MonkeyPatch, token: str, message: str
@@ -313,7 +317,7 @@ def _plant(name: str, content: bytes) -> Callable[[dict[str, bytes]], object]:
         (_plant("README.md", b"shorter"), "sizes that differ from the list"),
         (_plant("networks/one/config.json", b"[]"), "missing or changed"),
         (_plant("networks/one/config.json", pickle.dumps(1, 2)[:2]), "Pickles can run code"),
-        (lambda files: files.pop("README.md"), r"another size than listed: README\.md"),
+        (lambda files: files.pop("README.md"), r"differ from the list: README\.md"),
         (lambda files: files.pop("bundle.json"), r"no bundle\.json"),
         (_plant("bundle.json", b"[]"), "is not a valid bundle"),
     ],
@@ -366,7 +370,7 @@ def test_what_is_not_there_is_told(hub: LocalHub, folder: Path) -> None:
     "name", ["hf:", "hf:me", "hf:me/a/b", "hf:../x", "hf:me/..", "hf:me/a@", "hf:me/a b"]
 )
 def test_a_name_of_another_form_is_told(name: str) -> None:
-    with pytest.raises(UsageError, match="is not of the form"):
+    with pytest.raises(UsageError, match="expected hf:OWNER/NAME"):
         parse_hub_name(name)
 
 

@@ -17,10 +17,10 @@ from serctl.errors import AudioError
 
 
 class FacodecEncoder(Encoder):
-    """``facodec``: prosody and timbre side by side; ``facodec-prosody``: prosody alone.
+    """``facodec``: prosody and timbre, concatenated. ``facodec-prosody``: only prosody.
 
-    Utterances run one by one: nothing in the network is masked, so that in a padded batch frames
-    would depend on the padding. See `serctl.encoders.base.Encoder`.
+    Utterances are encoded one at a time, because the network has no masks and frames would depend
+    on padding. See `serctl.encoders.base.Encoder`.
     """
 
     frame_rate: float | None = SAMPLE_RATE / HOP
@@ -32,8 +32,7 @@ class FacodecEncoder(Encoder):
         self.shortest = MIN_SAMPLES[network.version]
         self.windowed = 0
         self.notes: tuple[str, ...] = (
-            f"{identity.encoder} has no masks, so that padding would count: its utterances run one "
-            "at a time.",
+            f"{identity.encoder} has no masks, so its utterances are encoded one at a time.",
         )
         self._network = network.to(device)
         self._device = device
@@ -55,29 +54,28 @@ class FacodecEncoder(Encoder):
         """Return the seconds of an utterance of ``size`` samples, padded to whole frames.
 
         Raises:
-            AudioError: It is shorter than the network can take.
+            AudioError: The utterance is too short for the network.
         """
         if size < self.shortest:
             raise AudioError(
-                f"An utterance of {size} samples is too short for FACodec, whose spectrogram "
-                f"reflects 412 samples at either end: it takes {self.shortest} samples "
-                f"({1000 * self.shortest // SAMPLE_RATE} ms at 16 kHz) or more."
+                f"An utterance of {size} samples is too short for FACodec, expected at least "
+                f"{self.shortest} samples ({1000 * self.shortest // SAMPLE_RATE} ms at 16 kHz)."
             )
         return count_frames(size) * HOP / SAMPLE_RATE
 
     def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
         """Encode 16 kHz waveforms ``(N,)`` to ``(N // 200 + 1, dim)`` frames each.
 
-        A codec has no other layer than -1.
+        The only layer is -1.
 
         Raises:
-            AudioError: A waveform is shorter than the network can take.
+            AudioError: A waveform is too short for the network.
         """
         return [[self._encode(wave)] for wave in batch]
 
     @torch.inference_mode()
     def _encode(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-        self.cost(len(wave))  # refuses what is too short
+        self.cost(len(wave))  # raises an error for short audio
         waveform = torch.from_numpy(wave)[None].to(self._device)
         padded = F.pad(waveform, (0, count_frames(len(wave)) * HOP - len(wave)))
         frames = self._network(padded, timbre=self.timbre)
@@ -85,5 +83,5 @@ class FacodecEncoder(Encoder):
 
 
 def count_frames(num_samples: int) -> int:
-    """Return the frames of a waveform: as in the reference, 1 to 200 zeros follow, never none."""
+    """Return the frames of a waveform. As in the reference, 1 to 200 zeros are appended."""
     return num_samples // HOP + 1

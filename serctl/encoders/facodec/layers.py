@@ -17,11 +17,11 @@ HOP = math.prod(STRIDES)
 """Samples per frame: 16 kHz / 200 = 80 Hz."""
 
 _BLOCK_SAMPLES = 1 << 17
-"""Samples an activation takes at once on a CPU: what its temporaries need stays in the L2 cache."""
+"""Samples per step of an activation on a CPU, so that temporary values fit in the L2 cache."""
 
 
 class Taps(nn.Module):
-    """The 12 low-pass taps that the checkpoint stores beside every activation."""
+    """The 12 low-pass taps that the checkpoint stores with every activation."""
 
     def __init__(self) -> None:
         super().__init__()

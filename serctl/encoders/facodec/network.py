@@ -1,7 +1,7 @@
-"""FACodec up to its prosody and timbre representations; the waveform decoder is left out.
+"""FACodec up to its prosody and timbre representations, without the waveform decoder.
 
-Tensors are ``(1, C, T)`` in the convolutional encoder and ``(1, T, D)`` after it: one utterance
-at a time, because nothing in this network is masked.
+Tensors are ``(1, C, T)`` in the convolutional encoder and ``(1, T, D)`` after it. The batch size is
+1, because the network has no masks.
 
 Source: Ju et al. 2024 (NaturalSpeech 3, arXiv 2403.03100).
 """
@@ -20,18 +20,18 @@ Version = Literal["v1", "v2"]
 NUM_LAYERS = 4
 NUM_HEADS = 4
 PROSODY_BANDS = 20
-"""Lowest bands of the log-mel spectrogram, up to 782 Hz: all that v2 knows of prosody."""
+"""Number of lowest bands of the log-mel spectrogram, up to 782 Hz, the prosody input of v2."""
 
 _MEL_FFT, _MEL_WINDOW = 1024, 800
 _MEL_PAD = (_MEL_FFT - HOP) // 2
 
 MIN_SAMPLES: dict[Version, int] = {"v1": 1, "v2": _MEL_PAD // HOP * HOP}
-"""Shortest utterance: v2 reflects 412 samples at its ends, once it is padded to whole frames."""
+"""Minimum samples: v2 reflects 412 samples at both ends after padding to whole frames."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Widths that the state dict tells; the defaults are the official ones."""
+    """Widths from the state dict. The defaults are the official ones."""
 
     channels: int = 32
     dim: int = 256
@@ -183,7 +183,7 @@ class FeedForward(nn.Module):
 
 
 class ResidualQuantizer(nn.Module):
-    """Layers that each quantise what the layers before left over; prosody has one layer."""
+    """Layers that each quantise the residual of the previous layers. Prosody has one layer."""
 
     def __init__(self, num_layers: int, sizes: Sizes) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Official FACodec checkpoints: which files, exactly which keys, weight normalisation folded.
+"""Official FACodec checkpoints: files, keys, and folding of weight normalisation.
 
 Source: https://huggingface.co/amphion/naturalspeech3_facodec
 """
@@ -28,9 +28,9 @@ UNUSED = (
     "res_phone_predictor.",
     "x_timbre_predictor.",
 )
-"""Parts of the decoder file that features do not need: the waveform generator, the content and
-detail quantisers, the predictors of training. They are never loaded (x_timbre_predictor alone is
-258 of 432 MB)."""
+"""Parts of the decoder file that features do not need: waveform generator, content and detail
+quantisers, and predictors of training. They are not loaded (x_timbre_predictor is 258 of 432 MB).
+"""
 
 _POSITIONS = 5000
 _DAMAGED = (OSError, RuntimeError, EOFError, ValueError, torch.serialization.pickle.UnpicklingError)
@@ -51,7 +51,7 @@ def find_pair(folder: Path) -> CheckpointPair:
     """Return the checkpoint pair of a folder: v2, which the paper used, before v1.
 
     Raises:
-        WeightsError: The folder holds neither pair, or half of one.
+        WeightsError: The folder holds no complete pair.
     """
     versions: tuple[Version, Version] = ("v2", "v1")
     for version in versions:
@@ -62,11 +62,11 @@ def find_pair(folder: Path) -> CheckpointPair:
         if found[0] or found[1]:
             lacking = names[0] if found[1] else names[1]
             raise WeightsError(
-                f"'{folder}' holds half of FACodec {version}: '{lacking}' is missing (halves of v1 "
-                f"and v2 do not mix). Download it from {REPOSITORY}."
+                f"'{folder}' holds one file of FACodec {version}, but not '{lacking}' (v1 and "
+                f"v2 cannot be combined). Download it from {REPOSITORY}."
             )
     raise WeightsError(
-        f"'{folder}' holds no FACodec weights; expected '{name_file('encoder', 'v2')}' and "
+        f"'{folder}' holds no FACodec weights, expected '{name_file('encoder', 'v2')}' and "
         f"'{name_file('decoder', 'v2')}'. Download them from {REPOSITORY}."
     )
 
@@ -104,10 +104,10 @@ def load_network(pair: CheckpointPair) -> FACodec:
 
 
 def read_tensors(path: Path) -> State:
-    """Read a state dict without running anything it holds, mapping the file where that works.
+    """Read a state dict without executing code in it. The file is memory-mapped if possible.
 
     Raises:
-        WeightsError: The file is damaged or holds anything but tensors by name.
+        WeightsError: The file is damaged or holds other objects than named tensors.
     """
     try:
         if path.suffix == ".safetensors":
@@ -124,16 +124,16 @@ def read_tensors(path: Path) -> State:
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(
-            f"'{path}' does not hold tensors by name; expected '{path.stem}.bin' of {REPOSITORY}."
+            f"'{path}' does not hold named tensors, expected '{path.stem}.bin' of {REPOSITORY}."
         )
     return dict(state)
 
 
 def fold_weight_norm(state: Mapping[str, Tensor]) -> State:
-    """Return official tensors as the network holds them.
+    """Return the official tensors in the layout of the network.
 
-    ``weight_g · weight_v / ‖weight_v‖`` becomes ``weight``; of a position table only row 0, the
-    only one used, is kept.
+    ``weight_g · weight_v / ‖weight_v‖`` becomes ``weight``. Of a position table only row 0 is kept,
+    because the others are not used.
     """
     folded = {}
     for name, value in state.items():
@@ -148,7 +148,7 @@ def fold_weight_norm(state: Mapping[str, Tensor]) -> State:
 
 
 def _official_shapes(network: FACodec) -> dict[str, tuple[int, ...]]:
-    """Return the official keys: every layer of encoder and quantisers is weight-normalised."""
+    """Return the official keys. All layers of encoder and quantisers are weight-normalised."""
     shapes = {}
     for name, tensor in network.state_dict().items():
         shape = tuple(tensor.shape)
@@ -162,7 +162,7 @@ def _official_shapes(network: FACodec) -> dict[str, tuple[int, ...]]:
 
 
 def _measure(encoder: State, decoder: State) -> Sizes:
-    """Return the sizes the tensors show, the official ones where they show none."""
+    """Return the sizes from the tensors, or the official ones if they do not define them."""
 
     def size(state: State, name: str, axis: int, default: int) -> int:
         shape = state[name].shape if name in state else ()
@@ -188,6 +188,6 @@ def _check(state: State, expected: dict[str, tuple[int, ...]], path: Path, versi
     found = [f"{first_few(sorted(names))} {kind}" for kind, names in problems.items() if names]
     if found:
         raise WeightsError(
-            f"'{path}' is not that half of FACodec {version}: {'; '.join(found)}. "
-            f"Expected the file '{path.stem}.bin' of {REPOSITORY}."
+            f"'{path}' is not a file of FACodec {version}: {'; '.join(found)}. "
+            f"Expected '{path.stem}.bin' of {REPOSITORY}."
         )

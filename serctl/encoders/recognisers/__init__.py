@@ -1,1 +1,1 @@
-"""From Whisper's encoded windows to words: one rule for doubt, two back-ends."""
+"""Transcripts from Whisper's encoded windows, with two back-ends and rules for suspects."""

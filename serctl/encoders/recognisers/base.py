@@ -1,7 +1,7 @@
-"""What a decoder is, and what becomes of its words: joined over windows, doubted, tried again.
+"""Protocol of decoders, joining of windows, detection of suspects and repeated sampling.
 
-The encoder runs once for a batch. Its hidden states give the frames of the feature cache and, to
-whichever decoder, the words; so words and frames are the same whether made together or apart.
+The encoder runs once per batch. Its hidden states are the frames of the feature cache and the input
+of the decoder, so transcripts and frames do not depend on whether they are computed together.
 """
 
 import zlib
@@ -22,28 +22,28 @@ COMPRESSION_RATIO = 2.4
 """Thresholds of Radford et al. 2022 (Whisper), section 4.5."""
 
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""Of the same section, to break a loop of words."""
+"""Temperatures of the same section, for repetitions."""
 
 MILD_TEMPERATURES = TEMPERATURES[:2]
-"""For any other doubt: warmer draws are only less likely still, and costly where they ramble."""
+"""Temperatures for other reasons. Higher ones give less probable and longer texts."""
 
 CHARACTERS_PER_SECOND = 30.0
-"""More than anybody says: fast English speech is about 20. Catches phrases made up for a click."""
+"""Maximum characters per second. Fast English speech has about 20. It detects hallucinations."""
 
 SILENCE, LOOP = "no-speech", "repetitive"
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """The words of one window or utterance.
+    """The transcript of one window or utterance.
 
     Attributes:
-        text: Without white space around it.
-        language: Spoken or detected, a code such as ``en``.
+        text: Text without surrounding white space.
+        language: Given or detected code such as ``en``.
         logprob: Log-probability of the tokens and the end token.
-        num_tokens: Tokens, the end token counted.
+        num_tokens: Number of tokens with the end token.
         no_speech: Probability that the window holds no speech.
-        temperature: At which it was sampled; 0 is the most likely token at each step.
+        temperature: Temperature of the sampling; 0 is the most probable token at each step.
     """
 
     text: str
@@ -60,14 +60,14 @@ class Hypothesis:
 
     @property
     def compression_ratio(self) -> float:
-        """Bytes of the text over its compressed bytes; a loop of words compresses well."""
+        """Bytes of the text divided by its compressed bytes. Repetitions give a high value."""
         raw = self.text.encode()
         return len(raw) / len(zlib.compress(raw))
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """An utterance's words, why to doubt the most likely ones, and its frames of some layers."""
+    """Transcript of an utterance, reasons of suspicion, and frames of the requested layers."""
 
     words: Hypothesis
     doubts: tuple[str, ...]
@@ -83,38 +83,38 @@ class Decoder(Protocol):
     """Whisper's decoder in one of the back-ends.
 
     Attributes:
-        languages: Codes it knows; only ``en`` for the English models.
+        languages: Known language codes; only ``en`` for English models.
     """
 
     languages: tuple[str, ...]
 
     def decode(self, hidden: Tensor, language: str | None) -> list[Hypothesis]:
-        """Return the most likely words of encoded windows ``(N, 1500, D)``.
+        """Return the most probable transcripts of encoded windows ``(N, 1500, D)``.
 
         Args:
             hidden: Last hidden state of the encoder.
-            language: A code, or None to detect it window by window.
+            language: Language code, or None to detect it for each window.
         """
         ...
 
     def draw(
         self, hidden: Tensor, languages: Sequence[str], temperatures: Sequence[float], seed: int
     ) -> list[list[Hypothesis]]:
-        """Return, for each window, its words drawn at every temperature.
+        """Return for each window the transcripts sampled at every temperature.
 
-        A window's draws depend on the seed, not on the other windows.
+        Samples of a window depend on the seed, and not on other windows.
         """
         ...
 
 
 class Recogniser:
-    """Encoder and decoder: waveforms in, words and frames out. Several threads may use it.
+    """Encoder and decoder: waveforms in, transcripts and frames out. Several threads may use it.
 
     Args:
-        encoder: Runs once for each batch.
-        decoder: Finds the words.
-        language: A code, or None to detect it.
-        seed: Of the draws when a doubtful text is tried again.
+        encoder: Encoder, which runs once per batch.
+        decoder: Decoder.
+        language: Language code, or None to detect it.
+        seed: Seed of the samples for suspects.
     """
 
     def __init__(
@@ -128,11 +128,11 @@ class Recogniser:
     def recognise(
         self, batch: Sequence[NDArray[np.float32]], layers: Sequence[int] | None = None
     ) -> list[Recognised]:
-        """Transcribe 16 kHz waveforms ``(num_samples,)``; also returns their frames.
+        """Transcribe 16 kHz waveforms ``(num_samples,)``, and return their frames.
 
         Args:
             batch: Waveforms.
-            layers: Of the frames; without them, the layer that the encoder was loaded for.
+            layers: Layers of the frames. The default is the layer of the encoder's identity.
         """
         own = (self.encoder.identity.layer,)
         encoded = self.encoder.encode_windows(batch, own if layers is None else layers)
@@ -168,7 +168,7 @@ class Recogniser:
         windows: Sequence[int],
         temperatures: Sequence[float],
     ) -> list[list[Hypothesis]]:
-        """Draw words for some windows, no more rows at once than the batch has."""
+        """Sample transcripts for windows, with at most as many rows at once as the batch has."""
         step = max(1, len(hidden) // len(temperatures))
         parts = [list(windows[i : i + step]) for i in range(0, len(windows), step)]
         return [
@@ -181,14 +181,14 @@ class Recogniser:
 
 
 def choose_words(tried: Sequence[Hypothesis], seconds: float) -> Hypothesis:
-    """Return the first text that nothing speaks against, else the likeliest that is no loop."""
+    """Return the first text without suspicion, else the most probable one without repetitions."""
     calm = [words for words in tried if words.compression_ratio <= COMPRESSION_RATIO]
     likeliest = max(calm or tried, key=lambda words: words.mean_logprob)
     return next((words for words in tried if not find_doubts(words, seconds)), likeliest)
 
 
 def find_doubts(words: Hypothesis, seconds: float) -> tuple[str, ...]:
-    """Return the reasons to take a text for a hallucination, none for most."""
+    """Return the reasons why a text may be a hallucination; () without a reason."""
     reasons = {
         SILENCE: bool(words.text) and words.no_speech > NO_SPEECH,
         "unsure": words.mean_logprob < MEAN_LOGPROB,
@@ -199,7 +199,7 @@ def find_doubts(words: Hypothesis, seconds: float) -> tuple[str, ...]:
 
 
 def join_windows(windows: Sequence[Hypothesis]) -> Hypothesis:
-    """Return the words of consecutive windows as one text; silence means all of it is silent."""
+    """Return the text of consecutive windows. ``no_speech`` is that of the whole."""
     if len(windows) == 1:
         return windows[0]
     return Hypothesis(

@@ -1,4 +1,4 @@
-"""Whisper's decoder by faster-whisper (CTranslate2), fed with what transformers has encoded."""
+"""Whisper's decoder by faster-whisper (CTranslate2), on windows encoded by transformers."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,15 +17,15 @@ from serctl.errors import WeightsError
 class FasterWhisperDecoder:
     """Decodes greedily with CTranslate2; see `serctl.encoders.recognisers.base.Decoder`.
 
-    What is tried again goes to ``sampler``: CTranslate2 draws from one generator per worker thread
-    that cannot be seeded anew, so its draws would depend on what was transcribed before.
+    ``sampler`` samples suspects again: CTranslate2 has one random generator per worker thread that
+    cannot be reseeded, so its samples would depend on earlier transcriptions.
 
     Args:
-        folder: Of the model in CTranslate2 form.
-        dtype: To compute in, that of the encoded windows.
-        device: Where.
-        workers: Threads that will use it at once.
-        sampler: Makes the decoder that draws, at the first doubtful text.
+        folder: Folder of the model in CTranslate2 format.
+        dtype: Data type of the computation, that of the encoded windows.
+        device: Device to compute on.
+        workers: Number of threads that use it in parallel.
+        sampler: Returns the decoder for sampling. It is called for the first suspect.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class FasterWhisperDecoder:
     def draw(
         self, hidden: Tensor, languages: Sequence[str], temperatures: Sequence[float], seed: int
     ) -> list[list[Hypothesis]]:
-        """Leave it to the sampler."""
+        """Call the sampler."""
         with self._lock:
             self._sampler = self._sampler or self._make_sampler()
         return self._sampler.draw(hidden, languages, temperatures, seed)
 
     def decode(self, hidden: Tensor, language: str | None) -> list[Hypothesis]:
-        """Return the most likely words of encoded windows ``(N, 1500, D)``."""
+        """Return the most probable transcripts of encoded windows ``(N, 1500, D)``."""
         from ctranslate2 import StorageView
 
         on_cpu = hidden.device.type == "cpu"
@@ -82,7 +82,7 @@ class FasterWhisperDecoder:
             [self._vocabulary.prompt(code) for code in languages],
             beam_size=1,
             length_penalty=0,  # so that the score is the plain sum
-            max_length=2 * MAX_TOKENS,  # of which CTranslate2 gives half to the answer
+            max_length=2 * MAX_TOKENS,  # CTranslate2 uses half of it for the output
             return_scores=True,
             return_no_speech_prob=True,
         )
@@ -99,11 +99,11 @@ class FasterWhisperDecoder:
 
 
 def prepare_ctranslate2(checkpoint: Path, converted: Path) -> Path:
-    """Return a folder in CTranslate2 form: the checkpoint itself, or its conversion, made once.
+    """Return a folder in CTranslate2 format: the checkpoint itself, or its cached conversion.
 
     Args:
-        checkpoint: Folder of the weights, in either form.
-        converted: Where a conversion is kept; it is not opened if the checkpoint needs none.
+        checkpoint: Folder of the weights in either format.
+        converted: Folder of the conversion, if the checkpoint needs one.
 
     Raises:
         WeightsError: The checkpoint cannot be converted.
@@ -127,6 +127,6 @@ def prepare_ctranslate2(checkpoint: Path, converted: Path) -> Path:
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(
             f"'{checkpoint}' cannot be converted for faster-whisper: {reason}. "
-            f"Take --backend transformers."
+            f"Use --backend transformers."
         ) from error
     return converted

@@ -1,4 +1,4 @@
-"""Whisper's decoder by transformers; also the one that draws when a text is tried again."""
+"""Whisper's decoder by transformers. It also samples suspects again for both back-ends."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +20,15 @@ from serctl.encoders.recognisers.base import Hypothesis
 from serctl.encoders.recognisers.vocabulary import MAX_TOKENS, Vocabulary
 
 MULTILINGUAL_SIZE = 51_865
-"""Tokens of the smallest multilingual Whisper; the English ones have one less."""
+"""Vocabulary size of the smallest multilingual Whisper. English models have one token less."""
 
 
 class HuggingFaceDecoder:
-    """Decodes what the encoder has already encoded; see `serctl.encoders.recognisers.base.Decoder`.
+    """Decodes encoded windows; see `serctl.encoders.recognisers.base.Decoder`.
 
     Args:
         network: `WhisperForConditionalGeneration`.
-        folder: Of the checkpoint, for its tokenizer.
+        folder: Folder of the checkpoint, for its tokenizer.
     """
 
     def __init__(self, network: Any, folder: Path) -> None:
@@ -40,7 +40,7 @@ class HuggingFaceDecoder:
 
     @torch.inference_mode()
     def decode(self, hidden: Tensor, language: str | None) -> list[Hypothesis]:
-        """Return the most likely words of encoded windows ``(N, 1500, D)``."""
+        """Return the most probable transcripts of encoded windows ``(N, 1500, D)``."""
         projected, chances = self._begin(hidden)
         languages = self._choose(chances, language)
         return self._finish(hidden, projected, chances, languages, _Watch())
@@ -49,7 +49,7 @@ class HuggingFaceDecoder:
     def draw(
         self, hidden: Tensor, languages: Sequence[str], temperatures: Sequence[float], seed: int
     ) -> list[list[Hypothesis]]:
-        """Return, for each window, its words drawn at every temperature."""
+        """Return for each window the transcripts sampled at every temperature."""
         projected, chances = self._begin(hidden)
         times = len(temperatures)
         projected.batch_repeat_interleave(times)
@@ -63,11 +63,11 @@ class HuggingFaceDecoder:
         return [drawn[i : i + times] for i in range(0, len(drawn), times)]
 
     def _begin(self, hidden: Tensor) -> tuple[Any, Tensor]:
-        """Take the first step, from the start token.
+        """Run the first step from the start token.
 
         Returns:
             The decoder's projections of all 1500 frames, which cost more than the steps, and the
-            chances of each token ``(N, vocabulary)``: of languages and of no speech.
+            probabilities of tokens ``(N, vocabulary)``, for languages and no speech.
         """
         start = torch.full((len(hidden), 1), self._vocabulary.start, device=hidden.device)
         first = self._network(
@@ -76,7 +76,7 @@ class HuggingFaceDecoder:
         return first.past_key_values.cross_attention_cache, first.logits[:, 0].float().softmax(-1)
 
     def _choose(self, chances: Tensor, language: str | None) -> Sequence[str]:
-        """Return the language asked for, or the likeliest of each window."""
+        """Return the requested language, or the most probable one of each window."""
         if language is not None or not self._vocabulary.multilingual:
             return [language or "en"] * len(chances)
         codes = list(self._vocabulary.language_ids)
@@ -91,10 +91,9 @@ class HuggingFaceDecoder:
         languages: Sequence[str],
         watch: "_Watch",
     ) -> list[Hypothesis]:
-        """Generate the words of each row."""
+        """Generate the transcript of each row."""
         prompts = torch.tensor([self._vocabulary.prompt(code) for code in languages])
-        # Not Whisper's own generate(): given only encoder outputs, it fails at everything beyond
-        # one greedy pass.
+        # Whisper's generate() fails with encoder outputs, except for one greedy pass.
         made: Any = GenerationMixin.generate(
             self._network,
             encoder_outputs=BaseModelOutput(hidden),
@@ -133,7 +132,7 @@ class HuggingFaceDecoder:
         no_speech: float,
         temperature: float,
     ) -> Hypothesis:
-        """Read one row, up to and with its end token (the rest is padding)."""
+        """Read one row up to and including its end token. The rest is padding."""
         end = self._vocabulary.end
         length = tokens.index(end) + 1 if end in tokens else len(tokens)
         text = self._vocabulary.text(tokens[:length])
@@ -141,15 +140,15 @@ class HuggingFaceDecoder:
 
 
 class _Watch(LogitsProcessor):
-    """Sees the logits of each step and, given temperatures, turns the likeliest token into a draw.
+    """Records the logits of each step and, with temperatures, adds noise for sampling.
 
-    The greatest of ``logits / temperature + Gumbel noise`` is a draw from the softmax. Unlike the
-    library's own sampling this needs no global generator, so threads do not disturb each other,
-    and every window gets the same noise, so its draws do not depend on the others.
+    The argmax of ``logits / temperature + Gumbel noise`` is a sample from the softmax. Unlike the
+    library's sampling this needs no global generator, so threads are independent. Every window has
+    the same noise, so its samples do not depend on other windows.
 
     Args:
-        temperatures: Of the rows of a window, the same for each window.
-        seed: Of the noise.
+        temperatures: Temperatures of the rows of a window, the same for each window.
+        seed: Seed of the noise.
     """
 
     def __init__(self, temperatures: Sequence[float] = (), seed: int = 0) -> None:

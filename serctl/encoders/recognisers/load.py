@@ -1,4 +1,4 @@
-"""From a checkpoint and a back-end to a recogniser."""
+"""Load a recogniser from a checkpoint."""
 
 from functools import partial
 from pathlib import Path
@@ -28,14 +28,14 @@ def load_recogniser(
     """Load encoder and decoder.
 
     Args:
-        checkpoint: Folder, from Hugging Face or in CTranslate2 form.
-        identity: Of the frames.
-        device: Where to compute.
+        checkpoint: Folder in the format of Hugging Face or CTranslate2.
+        identity: Identity of the encoder.
+        device: Device to compute on.
         backend: ``transformers`` or ``faster-whisper``.
-        language: A code, or ``auto`` to detect it.
-        seed: Of the draws when a doubtful text is tried again.
-        converted: Where faster-whisper keeps its own form of a Hugging Face checkpoint.
-        workers: Threads that will recognise at once.
+        language: Language code, or ``auto`` to detect it.
+        seed: Seed of the samples for suspects.
+        converted: Folder of the checkpoint converted for faster-whisper.
+        workers: Number of threads that use it in parallel.
 
     Raises:
         WeightsError: The checkpoint is damaged or of another architecture.
@@ -49,7 +49,7 @@ def load_recogniser(
         decoder = HuggingFaceDecoder(whole, checkpoint)
     else:
         if not is_ctranslate2(checkpoint) and not is_ctranslate2(converted):
-            load(decoder=True)  # refuses an encoder alone, which would get a random decoder
+            load(decoder=True)  # an encoder without decoder raises an error
         network = load(decoder=False)
         folder = prepare_ctranslate2(checkpoint, converted)
         decoder = FasterWhisperDecoder(

@@ -1,4 +1,4 @@
-"""Whisper's tokens: what the decoder is told before it begins, and words from what it answers."""
+"""Whisper's tokens: the prompt of the decoder, and text from its output."""
 
 import re
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from serctl.errors import UsageError, WeightsError, first_few
 from serctl.files import read_json
 
 MAX_TOKENS = 224
-"""Tokens of a window, half of the decoder's positions, as in the original implementation."""
+"""Maximum tokens of a window: half of the decoder's positions, as in OpenAI's implementation."""
 
 
 class Vocabulary:
     """The tokenizer of a checkpoint and the numbers of its special tokens.
 
     Args:
-        folder: Holds ``tokenizer.json``.
-        multilingual: Whether the network was trained on more than English; the tokenizers of both
-            kinds name all languages.
+        folder: Folder with ``tokenizer.json``.
+        multilingual: Whether the network is multilingual. The tokenizers of English models have
+            all languages too.
 
     Raises:
         WeightsError: There is no tokenizer, or it is not Whisper's.
@@ -46,29 +46,29 @@ class Vocabulary:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages that the network knows."""
+        """Codes of the languages of the network."""
         return tuple(self.language_ids) if self.multilingual else ("en",)
 
     def prompt(self, language: str) -> list[int]:
-        """Return the tokens that ask for the words of one language, without timestamps."""
+        """Return the prompt to transcribe one language without timestamps."""
         if not self.multilingual:
             return [self.start, self._task[1]]
         return [self.start, self.language_ids[language], *self._task]
 
     def text(self, tokens: Sequence[int]) -> str:
-        """Return the words, without special tokens and surrounding white space."""
+        """Return the text without special tokens and surrounding white space."""
         words = [token for token in tokens if token < self.end]
         return self._tokenizer.decode(words, skip_special_tokens=False).strip()
 
 
 def check_language(language: str, model: str, known: Sequence[str]) -> None:
-    """Refuse a language that a model does not know.
+    """Check that a model knows a language.
 
     Raises:
-        UsageError: It is neither one of them nor ``auto``.
+        UsageError: The language is unknown and not ``auto``.
     """
     if language not in ("auto", *known):
         raise UsageError(
-            f"--language {language}: '{model}' knows {first_few(known)}. "
-            f"Take a multilingual model, or --from-manifest for the corpus' own words."
+            f"--language is {language}, expected {first_few(known)} for '{model}'. Use a "
+            f"multilingual model, or --from-manifest for the transcripts of the corpus."
         )
