@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -177,6 +178,16 @@ def break_name(name: str, width: int) -> str:
             lines.append("")
         lines[-1] += part
     return "\n".join(lines)
+
+
+def wrap(text: str, indent: str = "") -> str:
+    """Return a line wrapped between words on a terminal; later lines begin with ``indent``."""
+    if not out.is_terminal:
+        return text
+    lines = textwrap.TextWrapper(
+        out.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return lines.fill(text)
 
 
 def name_part(count: int, whole: int) -> str:

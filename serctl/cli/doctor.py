@@ -8,6 +8,7 @@ from serctl.cli import console
 from serctl.cli.options import JsonOpt, ProjectOpt
 
 SIGNS = {"ok": "ok    ", "note": "note  ", "broken": "BROKEN"}
+INDENT = 8 * " "
 
 
 def doctor(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
@@ -17,8 +18,8 @@ def doctor(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     checks = examine(project)
     lines = []
     for check in checks:
-        lines.append(f"{SIGNS[check.status]}  {check.name}: {check.found}")
-        lines += [f"          fix: {check.mend}"] if check.mend else []
+        lines.append(console.wrap(f"{SIGNS[check.status]}  {check.name}: {check.found}", INDENT))
+        lines += [console.wrap(f"{INDENT}fix: {check.mend}", f"{INDENT}  ")] if check.mend else []
     console.show([dataclasses.asdict(check) for check in checks], "\n".join(lines), as_json=as_json)
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)

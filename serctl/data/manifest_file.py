@@ -51,8 +51,8 @@ def read_manifest(path: Path | str) -> Manifest:
     missing = [name for name in ("utterance_id", "path", "split") if name not in table.header]
     if missing:
         raise ManifestError(
-            f"Manifest '{path}' has the columns {', '.join(table.header) or 'none'}, expected "
-            f"{first_few(map(repr, missing))} too. Map columns: serctl init --manifest {path} "
+            f"Manifest '{path}' has no column {first_few(map(repr, missing))}. Its columns are "
+            f"{', '.join(table.header) or 'none'}. Map columns with: serctl init --manifest {path} "
             f"--column {COLUMNS[0]}=YOURS"
         )
     check_column_names(table, "Rename the column.")

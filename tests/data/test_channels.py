@@ -48,7 +48,7 @@ def test_a_silent_channel_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("choice", ["split", "left", "right"])
 def test_one_channel_cannot_be_split(tmp_path: Path, choice: str) -> None:
     path = write(tmp_path / "a.wav", TONES[0])
-    with pytest.raises(AudioError, match=f"one channel; --channels {choice} needs two"):
+    with pytest.raises(AudioError, match=f"one channel, expected two for --channels {choice}"):
         read_channels(path, choice)
 
 

@@ -99,7 +99,7 @@ def test_folds_that_the_manifest_names_are_the_folds():
 @pytest.mark.parametrize(("folds", "count"), [("abcabc", 2), ("abcabc", 5), ("aaaaaa", 3)])
 def test_another_number_of_folds_than_the_manifest_names_is_refused(folds, count):
     with pytest.raises(
-        ManifestError, match=f"--folds {count}.*column 'fold' names {len(set(folds))}"
+        ManifestError, match=f"--folds is {count}.*column 'fold' has {len(set(folds))}"
     ):
         choose_folds(named(folds), count, 0)
 

@@ -69,15 +69,15 @@ def test_no_transcripts_is_not_empty_transcripts(tmp_path: Path) -> None:
             "utterance_id,path,split,emotion\na,b,dev,Valence\n",
             "reserved word as emotion in 1 rows (line 2 'valence')",
         ),
-        ("utterance_id,path,split,emotions\na,b,dev,sad\n", "'emotions' is nearly 'emotion'"),
+        ("utterance_id,path,split,emotions\na,b,dev,sad\n", "'emotions' is similar to 'emotion'"),
         ("utterance_id,path,split,split\na,b,dev,dev\n", "column 'split' twice"),
         ("utterance_id,path,split,arousal\na,b,dev,high\n", "line 2: arousal is 'high'"),
         ("utterance_id,path,split,votes_sad\na,b,dev,-1\n", "line 2: votes_sad '-1' is below"),
-        ("utterance_id,path,split,start,end\na,b,dev,2,1\n", "'2' to '1' is no stretch"),
+        ("utterance_id,path,split,start,end\na,b,dev,2,1\n", "'2' to '1', expected start and end"),
         ("utterance_id,path,split,end\na,b,dev,soon\n", "end is 'soon', expected seconds"),
         ("utterance_id,path,split\na\x1b[31m,b,dev\n", "cannot be printed in utterance_id"),
         ('utterance_id,path,split\n"a,b,dev\n', "line 2: unexpected end of data"),
-        ("utterance_id,path,split\na,b\n", "have not 3 fields: line 2"),
+        ("utterance_id,path,split\na,b\n", "do not have 3 fields: line 2"),
         ("utterance_id,path,split\n", "holds no utterances"),
     ],
 )
@@ -190,7 +190,7 @@ def test_the_order_of_labels_can_be_stated() -> None:
     stated = manifest.label_set(("calm", "awe", "joyless", "neutral", "sad"), "Calm")
     assert stated == LabelSet(("calm", "awe", "neutral", "sad"), "calm")
     assert Manifest(tuple(rows[:2])).label_set().neutral == ""
-    with pytest.raises(ConfigError, match=r"order does not name 'awe'"):
+    with pytest.raises(ConfigError, match=r"order lacks 'awe'"):
         manifest.label_set(("calm", "neutral", "sad"))
     with pytest.raises(UnknownNameError, match=r"label 'clam'\. Did you mean 'calm'"):
         manifest.label_set((), "clam")
