@@ -140,13 +140,15 @@ def show(result: Any, text: str | Table, *, as_json: bool = False) -> None:
         document = dataclasses.asdict(result) if dataclasses.is_dataclass(result) else result  # type: ignore[arg-type]
         sys.stdout.write(json.dumps(document, default=_plain) + "\n")
     else:
-        out.print(escape_controls(text) if isinstance(text, str) else text, markup=False)
+        if isinstance(text, str):
+            text = "\n".join(map(_wrap_long, escape_controls(text).split("\n")))
+        out.print(text, markup=False)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     """Return a table of names and numbers that fits the terminal.
 
-    A name too long for its column continues on the next line after a ``+`` or ``-``.
+    A name that is too long for its column continues on the next line; see `break_name`.
     """
     made = Table(
         title=Text(escape_controls(title)) if title else None,
@@ -166,14 +168,14 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
 
 
 def break_name(name: str, width: int) -> str:
-    r"""Return a name in lines of at most ``width`` letters, broken only after ``+`` and ``-``.
+    r"""Return a name in lines of at most ``width`` letters, broken after ``+``, ``-`` and ``@``.
 
     Example:
         >>> break_name("whisper-tiny+minilm+egemaps-sml", 24)
         'whisper-tiny+minilm+\negemaps-sml'
     """
     lines = [""]
-    for part in re.findall(r"[^+-]*[+-]?", name):
+    for part in re.findall(r"[^+@-]*[+@-]|[^+@-]+", name):
         if lines[-1] and len(lines[-1] + part) > max(width, 1):
             lines.append("")
         lines[-1] += part
@@ -188,6 +190,12 @@ def wrap(text: str, indent: str = "") -> str:
         out.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
     return lines.fill(text)
+
+
+def _wrap_long(line: str) -> str:
+    """Return a line wrapped with its own indent; rows of Markdown tables are not wrapped."""
+    indent = line[: len(line) - len(line.lstrip())]
+    return line if len(line) <= out.width or line.startswith("|") else wrap(line, f"{indent}  ")
 
 
 def name_part(count: int, whole: int) -> str:

@@ -161,7 +161,7 @@ def check_features(
                     f"({first_few(sorted(skipped))}); see {FAILURES}."
                 )
             if gone:
-                what = "words" if branch.modality == "text" else "audio"
+                what = "transcript" if branch.modality == "text" else "audio"
                 notes.append(f"{branch.encoder}: the {what} of {gone} utterances is missing.")
     return frozenset(unread), list(dict.fromkeys(notes))
 

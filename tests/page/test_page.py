@@ -82,7 +82,7 @@ def test_every_figure_has_its_numbers_as_a_table() -> None:
     shares = [[0.1] * 8, [0.025] * 8]
     importances = show_importances(["a", "b"], labels, shares)
     assert [row[-1] for row in importances.rows] == ["80.0", "20.0"]
-    assert "a (80 %)" in importances.summary
+    assert "a has the highest sum (80 %)" in importances.summary
     for chart in (confusion, importances, show_subsets(document.systems)):
         assert all(len(row) == len(chart.columns) for row in chart.rows)
         json.dumps(chart.figure)

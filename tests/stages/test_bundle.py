@@ -62,7 +62,7 @@ def test_emotions_beyond_the_eight_are_judged_and_shown_but_not_submitted(
     assert "bored" in judged.markdown.read_text()
     page = report(project, ReportOptions(output=str(tmp_path / "page.html"))).output
     assert "bored" in page.read_text(encoding="utf-8")
-    with pytest.raises(LogitsError, match=r"has the labels bored; the challenge's csv has codes"):
+    with pytest.raises(LogitsError, match=r"has the labels bored, expected only those with a code"):
         evaluate(project, EvaluateOptions(("linear",), "test", submission=str(tmp_path / "x.csv")))
 
 
@@ -112,7 +112,7 @@ def test_terms_that_are_given_go_before_those_that_init_noted(
     assert result.document.corpora[0].terms.startswith("CC BY-NC-SA")
     assert result.document.corpora[1] == CorpusRecord(name="own", terms="secret")
     assert result.document.stacker is None
-    with pytest.raises(UsageError, match="has no terms"):
+    with pytest.raises(UsageError, match="expected NAME: TERMS"):
         make_bundle(project, replace(options, data=("own",), overwrite=True))
 
 

@@ -342,7 +342,7 @@ def test_systems_that_cannot_be_judged_are_refused_or_noted(project: Workspace) 
         evaluate(project, replace(BARE, systems=("nobody",)))
     with pytest.raises(UsageError, match=r"'theirs.csv' does not exist or holds no CSV"):
         evaluate(project, replace(BARE, systems=("theirs.csv",)))
-    with pytest.raises(ManifestError, match="no split 'test9'"):
+    with pytest.raises(ManifestError, match="not 'test9'"):
         evaluate(project, replace(BARE, split="test9"))
 
 
@@ -350,7 +350,9 @@ def test_other_labels_are_refused(project: Workspace) -> None:
     ids = tuple(r.utterance_id for r in make_utterances() if r.split == "test")
     other = Logits(ids, np.ones((len(ids), 2)), ("angry", "sad"), np.zeros(len(ids), bool))
     write_logits(project.root / "odd.csv", other)
-    with pytest.raises(LogitsError, match=r"have the emotions happy, neutral, which 'odd'"):
+    with pytest.raises(
+        LogitsError, match=r"have the emotions happy, neutral, expected those of 'odd'"
+    ):
         evaluate(project, replace(BARE, systems=(str(project.root / "odd.csv"),)))
     with pytest.raises(LogitsError, match="'odd' has the labels angry, sad"):
         evaluate(project, replace(BARE, systems=("good", str(project.root / "odd.csv"))))
@@ -395,8 +397,8 @@ def test_a_submission_has_the_layout_of_the_challenge(test_data: Path, tmp_path:
 
 def test_a_submission_is_of_one_system_and_one_split(project: Workspace) -> None:
     for systems, split, message in (
-        (("good", "poor"), "test", "of one system; there are 2"),
-        (("good",), "", "Name the split"),
+        (("good", "poor"), "test", "expected one for a submission"),
+        (("good",), "", "No split given"),
     ):
         with pytest.raises(UsageError, match=message):
             evaluate(project, EvaluateOptions(systems=systems, split=split, submission="x.csv"))
@@ -416,7 +418,7 @@ def test_limit_takes_the_rows_that_the_steps_before_took(project: Workspace) -> 
     report = report_of(result)
     assert report["utterances"]["utterance_id"] == list(limited.select("test").ids)
     assert result.report == project.reports / "test-limit60.json"  # that of all of test stays
-    assert report["title"].endswith("utterances, a dry run")
+    assert report["title"].endswith("utterances, dry run")
     assert report["warnings"][0] == "A dry run: 60 utterances, not all of test."
 
 

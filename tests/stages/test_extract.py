@@ -411,7 +411,7 @@ def test_what_cannot_be_read_is_listed_for_every_layer(project: Workspace) -> No
 def test_a_layer_that_the_encoder_lacks_is_refused_before_the_others_run(
     project: Workspace,
 ) -> None:
-    for layer, told in (((1, 9), "--layer 9: 'wavlm-large' has layers 0 to 3"), ((), "No layer")):
+    for layer, told in (((1, 9), "--layer is 9, expected 0 to 3"), ((), "No layer")):
         with pytest.raises(UsageError, match=told):
             extract(project, dataclasses.replace(WAVLM, layer=layer))
     with pytest.raises(UsageError, match="'facodec' has no layers"):

@@ -108,7 +108,7 @@ def test_two_speakers_cannot_be_divided(manifest: Path, tmp_path: Path) -> None:
     write_manifest(tmp_path / "few.csv", rows)
     result = run("split", tmp_path / "few.csv", "-o", tmp_path / "out.csv")
     assert result.exit_code == 1
-    assert "2 speakers cannot be divided" in result.stderr
+    assert "2 speakers, expected at least 3" in result.stderr
     assert not (tmp_path / "out.csv").exists()
 
 

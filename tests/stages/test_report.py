@@ -82,7 +82,7 @@ def test_the_command_says_where_the_page_is(tmp_path: Path) -> None:
     result = runner.invoke(app, ["report", "dev", "-o", str(output), "-C", str(tmp_path), "--json"])
     assert json.loads(result.stdout)["output"] == str(output)
     assert output.is_file()
-    assert "40 of 40 audio files are not where they were." in result.stderr
+    assert "40 of 40 audio files no longer exist." in result.stderr
 
 
 def test_curves_and_importances_come_from_runs_and_stackers(tmp_path: Path) -> None:

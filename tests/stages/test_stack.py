@@ -291,7 +291,7 @@ def test_trees_that_never_split_and_runs_without_logits_are_noted(tmp_path: Path
     (workspace.runs / "b" / "summary.json").write_text("{}")
     left_out, alike = stack(workspace, StackOptions(draws=2)).notes
     assert left_out == "Left out: 'b' has no logits. Run: serctl export-logits b"
-    assert "20 rows are too few for its trees to split" in alike
+    assert "20 rows are too few to split its trees" in alike
     assert not stack(workspace, StackOptions(models=("a",), stacker=QUICK)).notes
     found = stack(workspace, StackOptions(compare=True)).comparison
     assert found is not None
@@ -334,7 +334,7 @@ def test_broken_folds_give_an_average_and_a_warning(tmp_path: Path, stacker: str
     result = stack(project, StackOptions(stacker=stacker, name="safe"))
     assert result.kind == "mean-probabilities"
     (note,) = [note for note in result.notes if "hardly better than chance" in note]
-    assert "8 of 8 speakers are heard in one emotion only" in note
+    assert "8 of 8 speakers have only one emotion" in note
     assert "--stack-on dev" in note
     average = stack(project, StackOptions(stacker="mean-probabilities"))
     expected = read_logits(average.folder / "test.csv").values

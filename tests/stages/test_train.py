@@ -356,7 +356,7 @@ def test_missing_and_stale_features_name_the_extraction(tmp_path):
     with pytest.raises(CacheError, match=r"Audio of 1 .*u0001.*serctl extract --encoder whisper"):
         train(project, TINY)
     rows[1].path.unlink()
-    assert "audio of 1 utterances is not there" in " ".join(train(project, TINY).notes)
+    assert "audio of 1 utterances is missing" in " ".join(train(project, TINY).notes)
 
 
 def test_changed_words_make_text_features_stale(tmp_path):

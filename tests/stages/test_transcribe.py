@@ -231,7 +231,7 @@ def test_what_cannot_be_transcribed_with_is_one_line(
     project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wavlm = tiny.write_wavlm(tmp_path / "wavlm")
-    with pytest.raises(UsageError, match="not a Whisper"):
+    with pytest.raises(UsageError, match="expected a Whisper"):
         transcribe(project, replace(OPTIONS, model=str(wavlm)))
     with pytest.raises(UsageError, match="--language xx"):  # before the network is loaded
         settle_recognition(project, replace(OPTIONS, language="xx"))
