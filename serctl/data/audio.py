@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16_000
 """Sampling rate in Hz. All encoders of the paper were trained on 16 kHz speech."""
 LONGEST = 3 * 3600
-"""Seconds; a longer recording is refused. At 16 kHz it takes 0.7 GB, twice that while decoded."""
+"""Maximum seconds of a recording. At 16 kHz it takes 0.7 GB, and twice that during decoding."""
 LONGEST_OF_ALL = 2 * LONGEST
 """Seconds of all channels that are kept one by one."""
 BLOCK = 1 << 20

@@ -17,10 +17,10 @@ SIDES = ("left", "right")
 def read_channels(
     path: Path, choice: Choice, report: Report | None = None
 ) -> dict[str, NDArray[np.float32]]:
-    """Return waveforms ``(num_samples,)``, 16 kHz, by the name of their channel.
+    """Return waveforms ``(num_samples,)`` at 16 kHz by the name of the channel.
 
-    ``mix`` averages all channels and names the result ''. ``split`` gives every channel: ``left``
-    and ``right`` of two, numbers from 1 of more. A channel without any sound is left out.
+    ``mix`` averages all channels and names the result ''. ``split`` returns every channel: ``left``
+    and ``right`` of two, numbers from 1 of more. Silent channels are left out.
     ``report`` receives what the mean mixes or loses.
 
     Raises:

@@ -87,7 +87,7 @@ def test_an_interruption_says_what_the_same_command_does(
 @pytest.mark.parametrize(
     ("streams", "code", "told"),
     [
-        ("predict - -m x <&-", 2, "No audio is named"),
+        ("predict - -m x <&-", 2, "No audio given"),
         ("encoders >&-", 0, ""),
         ("encoders >/dev/full", 1, "No space left on device"),
     ],

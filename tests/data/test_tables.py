@@ -154,7 +154,7 @@ def test_numbers_of_a_spreadsheet_keep_the_zeros_that_it_shows(tmp_path: Path) -
         ("x.xls", b"\xd0\xcf\x11\xe0rest", "an old Excel file"),
         ("x.csv", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         ("x.csv", b"path,emotion\n\x00\x01,\x02\n", "holds zero bytes"),
-        ("x.csv", b"path,emotion\n\x81\x8d,sad\n", "neither UTF-8 nor Windows-1252"),
+        ("x.csv", b"path,emotion\n\x81\x8d,sad\n", "not UTF-8 or Windows-1252"),
         ("x.csv", b"", "is empty"),
         ("x.csv", b"path,emotion\nclip_00.wav\n", "rows do not have 2 fields: line 2"),
     ],

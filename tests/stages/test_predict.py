@@ -290,7 +290,7 @@ def test_what_cannot_be_judged_stops_or_is_listed(
 def test_absent_audio_is_told_before_anything_is_loaded(project: Workspace) -> None:
     with pytest.raises(AudioError, match=r"nowhere\.wav"):
         run(project, None, model=SPEECH, audio=("nowhere.wav",))
-    with pytest.raises(UsageError, match="No audio is named"):
+    with pytest.raises(UsageError, match="No audio given"):
         run(project, None, model=SPEECH)
     with pytest.raises(UsageError, match="--model NAME"):
         run(project, None, audio=("a.wav",))
