@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from serctl.data.corpora.table import read_table
 from serctl.data.manifest_file import read_manifest
+from serctl.data.recordings import read_recordings
 from serctl.data.tables import parse_table, read_table_file
-from serctl.errors import CorpusError, ManifestError
+from serctl.errors import CorpusError, ManifestError, SerctlError
 
 EMOTIONS = ("angry", "sad", "happy", "neutral")
 HEADER = ("path", "emotion", "speaker", "transcript")
@@ -263,3 +264,13 @@ def test_words_that_were_read_as_others_are_noted(tmp_path: Path) -> None:
     )
     table.write_text("utterance_id;path;split;emotion\na;a.wav;dev;Sad\n")
     assert read_manifest(table).notes == ("columns separated by semicolons",)
+
+
+def test_a_table_to_predict_names_the_command_that_has_the_options(tmp_path: Path) -> None:
+    table = tmp_path / "x.csv"
+    with pytest.raises(ManifestError, match=r"does not exist\..*--root DIR$"):
+        read_recordings([str(table)])
+    for text in ("path\nnowhere.wav\n", "name\na.wav\n"):
+        table.write_text(text)
+        with pytest.raises(SerctlError, match="an option of: serctl init --manifest"):
+            read_recordings([str(table)])
