@@ -62,7 +62,7 @@ def show(name: BundleArg, as_json: JsonOpt = False) -> None:
     if as_json:
         typer.echo(json.dumps(describe_bundle(name).document.to_dict(), indent=2))
     else:
-        console.write_out(show_bundle(name).rstrip() + "\n")
+        console.show_markdown(show_bundle(name))
 
 
 @bundle.command()

@@ -232,7 +232,7 @@ def _show_bytes(size: float) -> str:
 
 def _show_age(moment: float) -> str:
     seconds = max(0.0, time.time() - moment)
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit} ago"
     return "just now"

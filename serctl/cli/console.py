@@ -141,7 +141,7 @@ def show(result: Any, text: str | Table, *, as_json: bool = False) -> None:
         sys.stdout.write(json.dumps(document, default=_plain) + "\n")
     else:
         if isinstance(text, str):
-            text = "\n".join(map(_wrap_long, escape_controls(text).split("\n")))
+            text = fit(escape_controls(text))
         out.print(text, markup=False)
 
 
@@ -192,10 +192,24 @@ def wrap(text: str, indent: str = "") -> str:
     return lines.fill(text)
 
 
-def _wrap_long(line: str) -> str:
-    """Return a line wrapped with its own indent; rows of Markdown tables are not wrapped."""
-    indent = line[: len(line) - len(line.lstrip())]
-    return line if len(line) <= out.width or line.startswith("|") else wrap(line, f"{indent}  ")
+def show_markdown(text: str) -> None:
+    """Print Markdown on stdout, rendered on a terminal."""
+    if out.is_terminal:
+        from rich.markdown import Markdown
+
+        out.print(Markdown(escape_controls(text)), soft_wrap=False)
+    else:
+        write_out(text.rstrip() + "\n")
+
+
+def fit(text: str) -> str:
+    """Return text whose long lines are wrapped on a terminal, each with its own indent."""
+
+    def fit_line(line: str) -> str:
+        indent = line[: len(line) - len(line.lstrip())]
+        return line if len(line) <= out.width else wrap(line, f"{indent}  ")
+
+    return "\n".join(map(fit_line, text.split("\n")))
 
 
 def name_part(count: int, whole: int) -> str:
