@@ -72,7 +72,7 @@ def make_utterances(
 def make_frames(
     utterances: Sequence[Utterance], dim: int, longest: int = 12, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Frames of one encoder: noise around a mean that tells the emotion."""
+    """Frames of one encoder: noise around a mean of the emotion."""
     rng = np.random.default_rng(seed)
     means = {name: rng.normal(size=dim) for name in (*EMOTIONS, "")}
     return {

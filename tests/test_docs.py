@@ -58,7 +58,7 @@ def inline_code_of(page: Path) -> str:
 
 
 def parse(arguments: list[str]) -> None:
-    """Find the subcommand and let its own parser read the flags; nothing is run."""
+    """Find the subcommand and let its parser read the flags, without running it."""
     command: Any = typer.main.get_command(app)
     while arguments and arguments[0] in getattr(command, "commands", {}):
         command, arguments = command.commands[arguments[0]], arguments[1:]
@@ -174,7 +174,7 @@ def test_example_script_holds_the_lines_of_the_quickstart() -> None:
 
 
 def road_of_quickstart() -> list[list[str]]:
-    """Return the commands of the page as far as the ones that are told on top of the road."""
+    """Return the commands of the page up to those of the end."""
     text = QUICKSTART.read_text(encoding="utf-8").split("## All of it at once")[0]
     return list(commands_of("\n".join(CODE.findall(text)), "serctl"))
 

@@ -37,8 +37,7 @@ def read_channels(
         if count == 1 or not set(chosen) <= set(names):
             number = "one channel" if count == 1 else f"{count} channels"
             raise AudioError(
-                f"'{path}' has {number}; --channels {choice} needs two. "
-                f"Take it as one: --channels mix"
+                f"'{path}' has {number}, expected two for --channels {choice}. Use --channels mix"
             )
         indices = [names.index(name) for name in chosen]
         names = chosen

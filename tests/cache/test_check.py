@@ -1,4 +1,4 @@
-"""A flipped bit anywhere in a store is found, named, and mended without losing a neighbour."""
+"""A flipped bit anywhere in a store is found, named, and repaired without losing other frames."""
 
 import shutil
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ def flip(path: Path, position: int, bit: int) -> None:
 
 
 def assert_mended(store: Path, lost: tuple[str, ...]) -> None:
-    """Check that a mended store lacks exactly ``lost`` and is whole again once they are written."""
+    """Check that a repaired store lacks exactly ``lost`` and is complete once they are written."""
     read = FeatureStore.open(store, verify="always")
     assert set(FRAMES) - set(read.ids) == set(lost)
     assert not check_store(store).damages
@@ -64,7 +64,7 @@ def assert_mended(store: Path, lost: tuple[str, ...]) -> None:
 
 @settings(max_examples=120, deadline=None)
 @given(storage=st.sampled_from(STORAGES), where=st.data())
-def test_a_flipped_bit_in_any_file_is_found_named_and_mended(
+def test_a_flipped_bit_in_any_file_is_found_named_and_repaired(
     originals: dict[str, Path],
     tmp_path_factory: pytest.TempPathFactory,
     storage: str,
@@ -128,7 +128,7 @@ def test_a_flipped_bit_in_any_byte_of_a_store_is_found(
 @pytest.mark.parametrize(
     "file", ["000000/c/0/0", "000001/zarr.json", "000001/index.json", "zarr.json"]
 )
-def test_a_missing_file_is_found_and_mended(tmp_path: Path, file: str, storage: str) -> None:
+def test_a_missing_file_is_found_and_repaired(tmp_path: Path, file: str, storage: str) -> None:
     store = write(tmp_path, FRAMES, storage)
     (store / file).unlink()
     result = check_store(store)
@@ -150,7 +150,7 @@ def test_a_missing_chunk_is_an_error_and_no_zeros(tmp_path: Path, storage: str) 
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("size", [0, 30, 100, 5000])
-def test_a_file_cut_short_is_found_and_mended(tmp_path: Path, size: int, storage: str) -> None:
+def test_a_file_cut_short_is_found_and_repaired(tmp_path: Path, size: int, storage: str) -> None:
     store = write(tmp_path, FRAMES, storage)
     shard = store / "000001/c/0/0"
     shard.write_bytes(shard.read_bytes()[:size])
@@ -225,7 +225,7 @@ def test_pruning_drops_named_utterances(tmp_path: Path) -> None:
     assert set(FeatureStore.open(store).ids) == set(FRAMES) - {"utterance 3"}
 
 
-def test_a_reader_that_was_open_before_pruning_is_told(tmp_path: Path) -> None:
+def test_a_reader_that_was_open_before_pruning_is_reported(tmp_path: Path) -> None:
     store = write(tmp_path, FRAMES)
     read = FeatureStore.open(store)
     prune_store(store)

@@ -101,7 +101,7 @@ def test_a_kill_at_a_random_moment_loses_nothing_committed(tmp_path: Path, trial
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO], ids=errno.errorcode.get)
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.95])
-def test_a_disk_that_fails_is_told_and_loses_nothing_committed(
+def test_a_disk_that_fails_is_reported_and_loses_nothing_committed(
     tmp_path: Path, calls: int, code: int, share: float
 ) -> None:
     store = tmp_path / "cache" / KEY.store_name
@@ -142,7 +142,7 @@ def test_a_reader_during_a_write_sees_whole_commits_only(tmp_path: Path) -> None
     assert len(seen) > 1
 
 
-def test_a_second_writer_process_is_told_who_holds_the_store(tmp_path: Path) -> None:
+def test_a_second_writer_process_is_refused_with_who_holds_the_store(tmp_path: Path) -> None:
     store = tmp_path / "cache" / KEY.store_name
     first = Writer(store, 3, pause=100)
     first.hear()

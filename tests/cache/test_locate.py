@@ -45,7 +45,7 @@ def test_a_name_finds_its_only_store(tmp_path: Path) -> None:
     assert len(list_stores(tmp_path)) == 2
 
 
-def test_several_stores_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+def test_several_stores_are_distinguished_by_what_differs(tmp_path: Path) -> None:
     first, second = make_empty(tmp_path), make_empty(tmp_path, layer=12)
     with pytest.raises(CacheError, match=r"2 stores.*wavlm-large@.*layer"):
         find_store(tmp_path, "wavlm-large")

@@ -156,7 +156,7 @@ def test_values_beyond_float16_fit_float32(tmp_path: Path) -> None:
     assert (FeatureStore.open(path).read("a") == 70000).all()
 
 
-def test_a_second_writer_is_told_who_holds_the_store(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused_with_who_holds_the_store(tmp_path: Path) -> None:
     path = tmp_path / make_key().store_name
     with (
         StoreWriter(path, make_key(), DIM, 50.0),

@@ -59,7 +59,7 @@ def damage(store: Path, position: int = 5) -> None:
     shard.write_bytes(data)
 
 
-def test_ls_and_info_tell_size_coverage_and_how_to_open(store: Path) -> None:
+def test_ls_and_info_show_size_coverage_and_how_to_open(store: Path) -> None:
     (row,) = run_json("cache", "ls")
     assert row["coverage"] == {"dev": [1, 1], "train": [3, 3]}
     assert row["bytes"] == sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
@@ -166,7 +166,7 @@ def test_two_stores_of_an_encoder_are_chosen_by_digest(store: Path) -> None:
     run("cache", "info", "wavlm")
 
 
-def test_a_store_that_is_not_there_is_told_beside_those_that_are(project: Path) -> None:
+def test_a_store_that_is_not_there_is_reported_with_those_that_are(project: Path) -> None:
     assert "serctl extract --encoder NAME" in run("cache", "ls").stderr
     assert "There are none yet. Make one" in run("cache", "info", "wavlm", code=2).stderr
     key = FeatureKey("whisper-tiny", "speech", "hub", "a", -1, "float32", "whole", "audio-16k-mono")

@@ -15,7 +15,7 @@ import pytest
         ("serctl predict --format ", {"table", "csv", "jsonl", "textgrid"}),
     ],
 )
-def test_the_shell_is_told_what_fits(line: str, expected: set[str]) -> None:
+def test_the_shell_completes_what_fits(line: str, expected: set[str]) -> None:
     environment = os.environ | {
         "_SERCTL_COMPLETE": "complete_bash",
         "COMP_WORDS": line,

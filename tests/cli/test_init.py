@@ -67,7 +67,7 @@ def test_the_seed_decides_the_splits_and_the_order_of_rows_does_not(
     assert splits[0] == splits[1]
 
 
-def test_a_project_is_not_overwritten_unless_told(table: Path, tmp_path: Path) -> None:
+def test_a_project_is_not_overwritten_unless_requested(table: Path, tmp_path: Path) -> None:
     assert init(tmp_path, "--manifest", table, *COLUMNS).exit_code == 0
     before = (tmp_path / "manifest.csv").read_bytes()
     refused = init(tmp_path, "--manifest", table, *COLUMNS, "--limit", 6)
@@ -129,7 +129,7 @@ def test_the_demo_project_names_a_model_that_its_packages_carry(
     assert options.model == "whisper-tiny"
 
 
-def test_ravdess_keeps_its_own_label_unless_told(test_data: Path, tmp_path: Path) -> None:
+def test_ravdess_keeps_its_own_label_unless_requested(test_data: Path, tmp_path: Path) -> None:
     root = test_data / "ravdess"
     assert init(tmp_path / "whole", "--corpus", "ravdess", "--root", root).exit_code == 0
     labels = read_manifest(tmp_path / "whole" / "manifest.csv").label_set()

@@ -1,4 +1,4 @@
-"""Importers: the official layouts built anew, real folders where there are any."""
+"""Importers: generated trees in the official layouts, and real folders if available."""
 
 import csv
 from collections import Counter
@@ -42,7 +42,7 @@ def test_every_importer_names_its_source() -> None:
 
 
 @pytest.mark.parametrize("name", CORPORA)
-def test_a_wrong_root_is_told(name: str, tmp_path: Path) -> None:
+def test_a_wrong_root_is_reported(name: str, tmp_path: Path) -> None:
     tone(tmp_path / "music" / "song.wav").with_name("notes.txt").write_text("x")
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -53,7 +53,7 @@ def test_a_wrong_root_is_told(name: str, tmp_path: Path) -> None:
         read_corpus(name, tmp_path / "nowhere")
 
 
-def test_an_unknown_corpus_is_told_with_a_guess() -> None:
+def test_an_unknown_corpus_is_reported_with_a_guess() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'crema-d'"):
         read_corpus("cremad", Path())
 

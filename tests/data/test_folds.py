@@ -77,7 +77,7 @@ def test_few_speakers_make_a_larger_held_out_part_and_few_for_folds_are_refused(
         assign_folds(rows, 5, 0)
 
 
-def test_unknown_speakers_are_told():
+def test_unknown_speakers_are_reported():
     rows = [utterance(i, "" if i < 7 else f"s{i % 5}", EMOTIONS[i % 2]) for i in range(40)]
     assert "7 of 40 utterances have no speaker" in assign_folds(rows, 4, 0).warning
 
@@ -112,7 +112,7 @@ def test_a_column_without_folds_or_with_gaps_is_not_used():
     assert "some utterances have none" in with_gaps.warning
 
 
-def test_a_speaker_in_two_named_folds_is_told():
+def test_a_speaker_in_two_named_folds_is_reported():
     rows = [replace(row, speaker="s0") for row in named("aab")]
     assert "1 speakers (s0) are in several folds" in choose_folds(rows, 2, 0).warning
 

@@ -92,7 +92,7 @@ def test_a_bad_manifest_is_refused_with_row_and_value(
     assert "\n" not in str(error.value)
 
 
-def test_other_encodings_and_missing_files_are_told(tmp_path: Path) -> None:
+def test_other_encodings_and_missing_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_bytes("utterance_id,path,split\nÁ,b,dev\n".encode("cp1250"))
     assert read_manifest(tmp_path / "m.csv").ids == ("Á",)  # and said to be Windows-1252
     (tmp_path / "m.csv").write_bytes("utterance_id,path,split\nА,b,dev\n".encode("cp866") * 2)

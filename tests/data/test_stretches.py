@@ -56,7 +56,7 @@ def inputs(tmp_path: Path) -> AudioInputs:
     return AudioInputs(SourceHasher(tmp_path))
 
 
-def test_hashes_tell_stretches_and_files_apart(recording: Path, inputs: AudioInputs) -> None:
+def test_hashes_distinguish_stretches_and_files(recording: Path, inputs: AudioInputs) -> None:
     rows = [
         Utterance("a", recording, "train"),
         Utterance("b", recording, "train", start=1.0, end=2.0),

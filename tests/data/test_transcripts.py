@@ -166,14 +166,14 @@ def test_a_damaged_line_of_a_journal_drops_only_itself(
     journal.path.write_bytes(b"\n".join(lines))
     kept = [row for i, row in enumerate(ROWS, 1) if i != at]
     assert Journal(path, "s").read() == kept
-    with Journal(path, "s") as again:  # the next run writes them down anew
+    with Journal(path, "s") as again:  # the next run writes them again
         again.append([ROWS[0]])
     assert {row.utterance_id for row in Journal(path, "s").read()} == {"a"} | {
         row.utterance_id for row in kept
     }
 
 
-def test_parts_run_at_once_and_nothing_beside_the_whole(tmp_path: Path) -> None:
+def test_parts_run_at_once_and_nothing_with_the_whole(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     again, whole = Journal(path, "s", (1, 2)), Journal(path, "s")
     with Journal(path, "s", (1, 2)).hold(), Journal(path, "s", (2, 2)).hold():

@@ -59,7 +59,7 @@ def test_the_label_is_the_raters_one_plurality_and_unlabelled_means_a_tie(seed: 
         assert all(1 <= value <= 7 for value in plan.row.attributes() or ())
 
 
-def test_words_alone_do_not_tell_the_emotion() -> None:
+def test_words_alone_do_not_define_the_emotion() -> None:
     plain = {sentence.lower() for sentence in demo.PLAIN}
     said = [(row.emotion, (row.transcript or "").lower().endswith(tuple(plain))) for row in ROWS]
     expressive = [is_plain for emotion, is_plain in said if emotion not in ("", "neutral")]
@@ -116,7 +116,7 @@ def test_without_espeak_the_error_names_what_to_install(
 
 
 @pytest.mark.usefixtures("small")
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "audio").write_text("in the way")
     with pytest.raises(CorpusError, match="Cannot write"):
         make_demo(tmp_path)

@@ -1,4 +1,4 @@
-"""What a FACodec checkpoint must be, and what the refused ones are told."""
+"""Requirements of a FACodec checkpoint, and the errors of others."""
 
 import pickle
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def test_a_folder_with_both_versions_gives_the_papers(folder: Path) -> None:
     assert find_pair(folder).version == "v2"
 
 
-def test_an_empty_folder_is_told_the_file_names(tmp_path: Path) -> None:
+def test_an_empty_folder_is_reported_with_the_file_names(tmp_path: Path) -> None:
     assert ENCODER in refusal(tmp_path)
 
 

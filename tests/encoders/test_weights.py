@@ -215,7 +215,7 @@ def test_a_hub_out_of_reach_is_one_line_without_retries(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_model_that_the_hub_does_not_have_is_told_from_one_out_of_reach(
+def test_a_model_that_the_hub_does_not_have_is_distinguished_from_one_out_of_reach(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import httpx2
@@ -231,7 +231,7 @@ def test_a_model_that_the_hub_does_not_have_is_told_from_one_out_of_reach(
         resolve_weights(get_spec("someone/no-model"))
 
 
-def test_a_path_that_is_not_there_is_told_with_the_way_out() -> None:
+def test_a_path_that_is_not_there_is_reported_with_the_way_out() -> None:
     with pytest.raises(WeightsError, match=r"not in '/nowhere'.*serctl\.toml"):
         resolve_weights(get_spec("wavlm"), "/nowhere")
 

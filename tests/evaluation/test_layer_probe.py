@@ -1,4 +1,4 @@
-"""Cross-validated probes of layers: what scikit-learn says, and noise told as noise."""
+"""Cross-validated comparison of layers: equal to scikit-learn, and noise is not significant."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ KEY = FeatureKey("whisper", "speech", "w", "r", 0, "float32", "30s", "audio-16k-
 
 
 def make_layer(strength: float, width: int = 20, seed: int = 1) -> np.ndarray:
-    """Noise around a mean that tells the class, as strongly as asked."""
+    """Noise around a mean of the class, with the given strength."""
     rng = np.random.default_rng(seed)
     means = rng.normal(size=(4, width)) * strength
     return (means[TARGETS] + rng.normal(size=(SIZE, width))).astype(np.float32)
@@ -53,7 +53,7 @@ def test_predictions_are_those_of_scikit_learn(width: int) -> None:
     assert (predict_folds(vectors, TARGETS, FOLD) == expected).mean() > 0.99
 
 
-def test_a_layer_that_tells_more_is_found_and_named() -> None:
+def test_a_layer_with_more_information_is_found_and_named() -> None:
     document = make_document((0.0, 0.6, 0.6, 0.1))
     assert [score.layer for score in document.scores] == [0, 1, 2, -1]
     assert document.best.layer in (1, 2)

@@ -39,7 +39,7 @@ def test_every_row_of_the_paper_finds_its_system(document) -> None:
     assert all(row.is_released for row in published if row.system)
 
 
-def test_the_paper_stands_beside_its_own_corpus_and_split_only(document) -> None:
+def test_the_paper_is_compared_on_its_own_corpus_and_split_only(document) -> None:
     other = make_evaluation(60, runs=("a",), prefix="03a01")
     assert pair_published(read_evaluation(other), {}) == []
     assert pair_published(read_evaluation(document | {"split": "test1"}), configs_of()) == []

@@ -97,7 +97,7 @@ def test_padding_and_companions_do_not_matter(garbage: float) -> None:
     torch.testing.assert_close(run(both, padded, others), together)
 
 
-def test_the_weights_are_learnt_towards_the_layer_that_tells() -> None:
+def test_the_weights_are_learned_towards_the_informative_layer() -> None:
     layer = LayerSum(3)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
     rows = draw(3, 200, 4)

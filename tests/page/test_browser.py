@@ -36,7 +36,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shown(driver, open_page, page):
-    """The page with its filters reset; opened anew only if another test went elsewhere."""
+    """The page with its filters reset. It is opened again only if another test left it."""
     if driver.execute_script("return window.isShared"):
         click(driver, "button[type=reset]")
         driver.get_log("browser")

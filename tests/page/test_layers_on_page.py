@@ -1,4 +1,4 @@
-"""The layers of encoders in the report: curves of `serctl layers`, learnt weights of sums."""
+"""Layers of encoders in the report: curves of `serctl layers` and learned weights of layer sums."""
 
 import json
 from pathlib import Path

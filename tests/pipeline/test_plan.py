@@ -105,7 +105,7 @@ def test_a_plan_asks_no_hub_for_weights_that_are_not_here(
     assert {step.state for step in estimate_steps(project, steps)} == {"weights missing"}
 
 
-def test_a_plan_with_a_limit_tells_of_that_many(project: Workspace) -> None:
+def test_a_plan_with_a_limit_reports_that_many(project: Workspace) -> None:
     def disk(limit: int | None) -> int:
         steps = plan_steps(project, read_plan("small", project), only=["extract"], limit=limit)
         return sum(step.bytes or 0 for step in estimate_steps(project, steps))
@@ -113,7 +113,7 @@ def test_a_plan_with_a_limit_tells_of_that_many(project: Workspace) -> None:
     assert 0 < disk(2) < disk(None)
 
 
-def test_a_run_ends_with_3_where_utterances_failed_and_tells_a_note_once(
+def test_a_run_ends_with_3_where_utterances_failed_and_prints_a_note_once(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def call(workspace: Workspace, step: Step, **more: object) -> object:

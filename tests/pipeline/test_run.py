@@ -49,7 +49,7 @@ WRITERS = {
 
 
 def write_tones(folder: Path) -> list[Utterance]:
-    """Two emotions told by pitch; 24 train utterances of two speakers, 8 dev, 8 test."""
+    """Two emotions that differ in pitch; 24 train utterances of two speakers, 8 dev, 8 test."""
     rng = np.random.default_rng(0)
     rows = []
     for i in range(40):
@@ -124,7 +124,7 @@ def test_the_paper_runs_through_and_a_second_run_does_nothing(project: Path) -> 
 
 
 @pytest.mark.usefixtures("few_trees")
-def test_an_interrupted_run_goes_on_where_it_was(project: Path) -> None:
+def test_an_interrupted_run_continues_where_it_was(project: Path) -> None:
     workspace = open_workspace(project)
     recipe = read_plan(str(shrink("released", project)), workspace)
     steps = plan_steps(workspace, recipe)
@@ -169,7 +169,7 @@ def test_trainings_in_processes_and_on_dask_equal_those_one_by_one(
         assert others == pytest.approx(losses[0], rel=1e-5)
 
 
-def test_an_error_of_one_training_is_told_while_others_are_under_way(
+def test_an_error_of_one_training_is_reported_while_others_are_under_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told, both = Event(), Barrier(2)
@@ -192,7 +192,7 @@ def test_an_error_of_one_training_is_told_while_others_are_under_way(
     assert told.is_set()
 
 
-def test_no_dask_scheduler_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_dask_scheduler_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execute, "DASK_SECONDS", 0.3)
     with pytest.raises(ConfigError, match="No Dask scheduler responds"):
         run_steps(Workspace(Path()), [], Execution(scheduler="tcp://127.0.0.1:9"))

@@ -84,7 +84,7 @@ def test_four_tasks_at_once_of_which_one_is_killed_and_submitted_again(
 
 
 def kill_once(dask_worker: Any) -> None:
-    """Let a worker's second batch kill it; the process that takes its place is not told."""
+    """Let a worker's second batch kill it; the process that replaces it is not killed."""
     from serctl.encoding import extraction
 
     append, seen = extraction.append_new, []
@@ -119,7 +119,7 @@ def test_two_dask_workers_of_which_one_is_killed(wanted: dict[str, bytes], tmp_p
     assert not any("failed" in line for line in told)
 
 
-def test_a_part_that_fails_twice_is_told_and_the_others_go_on(
+def test_a_part_that_fails_twice_is_reported_and_the_others_continue(
     wanted: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from distributed import LocalCluster
@@ -155,7 +155,7 @@ def test_a_part_that_fails_twice_is_told_and_the_others_go_on(
     assert all(wanted[name] == frames for name, frames in stored.items())
 
 
-def test_extract_on_dask_tells_what_one_process_tells(
+def test_extract_on_dask_reports_what_one_process_reports(
     wanted: dict[str, bytes], tmp_path: Path
 ) -> None:
     from distributed import LocalCluster

@@ -91,7 +91,7 @@ runpy.run_module("serctl", run_name="__main__")
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project, and a cluster whose second task of extract fails until it is mended."""
+    """A project, and a cluster whose second task of extract fails until it is repaired."""
     (tmp_path / "serctl.toml").write_text(
         "[slurm]\nparts = 3\npartition = 'short'\ntime = '4:00'\n"
     )
@@ -110,7 +110,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*flags: str) -> tuple[list[str], str]:
-    """Return the row of each job, and what is told beside them."""
+    """Return the row of each job, and the other output."""
     done = CliRunner().invoke(app, ["run", "two.toml", "--slurm", "jobs", *flags])
     assert done.exit_code == 0, done.output
     return [" ".join(line.split()) for line in done.stdout.splitlines()[1:]], done.stderr
@@ -215,7 +215,7 @@ def test_the_jobs_of_a_project_leave_the_stores_and_the_report_of_one_process(
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A Slurm whose second and third task of extract stop after a batch until it is mended."""
+    """A Slurm whose second and third task of extract stop after a batch until it is repaired."""
     (tmp_path / "python").write_text(BREAKABLE.format(python=PYTHON, here=tmp_path))
     (tmp_path / "python").chmod(0o755)
     (tmp_path / "broken.py").write_text(BROKEN.format(hung=str(tmp_path / "hung")))

@@ -53,7 +53,7 @@ def test_it_holds_networks_and_stacker_and_nothing_of_the_corpus(bundle: BundleR
     assert bundle.document.recogniser == RecogniserRecord(source="manifest")
 
 
-def test_emotions_beyond_the_eight_are_judged_and_shown_but_not_submitted(
+def test_emotions_beyond_the_eight_are_evaluated_and_shown_but_not_submitted(
     project: Workspace, tmp_path: Path
 ) -> None:
     assert EMOTIONS[-1] == "bored"
@@ -116,7 +116,7 @@ def test_terms_that_are_given_go_before_those_that_init_noted(
         make_bundle(project, replace(options, data=("own",), overwrite=True))
 
 
-def test_a_base_is_calibrated_and_evaluated_anew(project: Workspace, tmp_path: Path) -> None:
+def test_a_base_is_calibrated_and_evaluated_again(project: Workspace, tmp_path: Path) -> None:
     first = make_bundle(
         project,
         BundleOptions(run=SPEECH, name="first", output=str(tmp_path / "a"), license="mit"),
@@ -159,7 +159,7 @@ def test_nothing_is_replaced_unasked(
     assert (precious / "chapter.tex").exists()
 
 
-def test_what_is_missing_is_told(project: Workspace, tmp_path: Path) -> None:
+def test_what_is_missing_is_reported(project: Workspace, tmp_path: Path) -> None:
     output = str(tmp_path / "b")
     with pytest.raises(UnknownNameError):
         make_bundle(project, BundleOptions(name="lienar", output=output))

@@ -80,7 +80,7 @@ def test_audio_that_is_gone_is_counted(project: Path) -> None:
     assert "--corpus or --manifest" in check.mend
 
 
-def test_a_manifest_that_cannot_be_read_is_told_once(project: Path) -> None:
+def test_a_manifest_that_cannot_be_read_is_reported_once(project: Path) -> None:
     (project / "manifest.csv").write_text("a,b\n")
     [check] = [check for check in examine(project) if check.status == "broken"]
     assert (check.name, "serctl init" in check.mend) == ("manifest", True)

@@ -54,7 +54,7 @@ def report_of(result: EvaluateResult) -> dict:
     return json.loads(result.report.read_text())
 
 
-def test_without_arguments_everything_is_judged_on_test(project: Workspace) -> None:
+def test_without_arguments_everything_is_evaluated_on_test(project: Workspace) -> None:
     result = evaluate(project, EvaluateOptions())
     assert result.split == "test"
     assert [row.name for row in result.table] == ["good", "poor", "mean", MAJORITY]
@@ -230,7 +230,7 @@ def test_concordance_is_there_where_corpus_and_model_have_attributes(tmp_path: P
 
 
 def add_store(workspace: Workspace, rows: list[Utterance], runs: list[str]) -> FeatureStore:
-    """Frames that tell a part of the emotions, and runs that say they read them."""
+    """Frames that separate a part of the emotions, and runs that read them."""
     key = FeatureKey("tiny", "speech", "w", "r", -1, "float32", "none", "audio-16k-mono")
     rng = np.random.default_rng(0)
     with StoreWriter(workspace.cache / key.store_name, key, 4, 50.0) as writer:
@@ -330,7 +330,7 @@ def test_a_lost_store_leaves_the_baseline_out_with_the_command(project: Workspac
     assert any("serctl extract --encoder tiny" in note for note in notes)
 
 
-def test_systems_that_cannot_be_judged_are_refused_or_noted(project: Workspace) -> None:
+def test_systems_that_cannot_be_evaluated_are_refused_or_noted(project: Workspace) -> None:
     make_run(project, "unfinished", [r for r in make_utterances() if r.split == "dev"])
     result = evaluate(project, BARE)
     assert any("'unfinished' has no logits for split 'test'" in note for note in result.notes)
@@ -358,7 +358,7 @@ def test_other_labels_are_refused(project: Workspace) -> None:
         evaluate(project, replace(BARE, systems=("good", str(project.root / "odd.csv"))))
 
 
-def test_an_outside_csv_is_judged_like_any_other(project: Workspace) -> None:
+def test_an_outside_csv_is_evaluated_like_any_other(project: Workspace) -> None:
     source = read_logits(project.runs / "good" / "logits" / "test.csv")
     write_logits(project.root / "theirs.csv", replace(source, labels=source.labels))
     names = ("good", str(project.root / "theirs.csv"))

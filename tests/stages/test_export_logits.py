@@ -1,4 +1,4 @@
-"""`serctl export-logits`: joined on ids, honest about what was learnt, blind to batches."""
+"""`serctl export-logits`: joined on ids, marked in-sample, independent of batches."""
 
 import json
 import shutil
@@ -65,17 +65,17 @@ def test_train_is_predicted_by_who_may(project, run, source, rows, in_sample):
     assert (part.source, part.rows, part.in_sample) == (source, rows, in_sample)
     assert logits.in_sample.sum() == in_sample
     assert logits.provenance.stack_on == source
-    learnt = set((project.runs / run / "train_ids.txt").read_text().split())
+    learned = set((project.runs / run / "train_ids.txt").read_text().split())
     if source == "heldout":
-        assert learnt.isdisjoint(logits.ids)
+        assert learned.isdisjoint(logits.ids)
 
 
 def test_out_of_fold_logits_are_those_of_the_fold_that_did_not_learn_the_utterance(project):
     _, oof = exported(project, "folded", "train")
     for fold in range(3):
         folder = project.runs / "folded" / "folds" / str(fold)
-        learnt = set((folder / "train_ids.txt").read_text().split())
-        left = [name for name in oof.ids if name not in learnt]
+        learned = set((folder / "train_ids.txt").read_text().split())
+        left = [name for name in oof.ids if name not in learned]
         other = replace(project, paths={"runs": project.runs / "folded" / "folds"})
         _, alone = exported(other, str(fold), "train", train_logits="in-sample")
         np.testing.assert_allclose(
@@ -186,7 +186,7 @@ def exported_by(project, folder, split):
     return [found[name] for name in rows.ids]
 
 
-def test_judging_what_a_run_has_no_logits_for_is_told_what_gives_them(project):
+def test_evaluating_what_a_run_has_no_logits_for_is_reported_what_gives_them(project):
     train(project, replace(TINY, name="few", limit=24, epochs=1))
     for run, split, remedy in (("held", "train", "--folds 5"), ("few", "test", "--limit 24")):
         exported(project, run, split)

@@ -232,7 +232,7 @@ def test_of_several_stores_the_one_that_project_file_or_recipe_makes_is_trained_
         assert branch.key.storage == storage
 
 
-def test_what_stale_frames_are_told_to_run_makes_them_again(project: Workspace) -> None:
+def test_what_stale_frames_are_reported_to_run_makes_them_again(project: Workspace) -> None:
     options = ExtractOptions(encoder="roberta", layer=1, storage="float32", device="cpu")
     digest = FeatureStore.open(extract(project, options).store).key.digest
     words = [Transcript(f"u{i}", "other words") for i in range(8)]
@@ -288,7 +288,7 @@ def test_bad_audio_stops_the_extraction_and_is_named(project: Workspace) -> None
         extract(project, WAVLM)
 
 
-def test_bad_audio_is_skipped_on_request_listed_and_told_by_the_exit_code(
+def test_bad_audio_is_skipped_on_request_listed_and_reported_by_the_exit_code(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil(project)
@@ -356,7 +356,7 @@ def test_an_utterance_without_words_is_named(project: Workspace) -> None:
         extract(project, ExtractOptions(encoder="roberta", device="cpu"))
 
 
-def test_a_disk_too_small_is_told_before_the_first_utterance(
+def test_a_disk_too_small_is_reported_before_the_first_utterance(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})

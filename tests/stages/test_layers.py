@@ -111,7 +111,7 @@ def test_text_layers_are_compared_too_and_codecs_have_none(project: Workspace) -
             layers(project, replace(OPTIONS, encoder=encoder))
 
 
-def test_too_few_speakers_or_labels_are_told_before_the_encoder_runs(
+def test_too_few_speakers_or_labels_are_reported_before_the_encoder_runs(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "load_encoder", lambda *_, **__: pytest.fail("loaded"))

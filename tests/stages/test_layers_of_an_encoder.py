@@ -62,7 +62,7 @@ def test_a_run_names_its_layers_and_their_weights(project: Workspace) -> None:
     [weights] = run.layer_weights().values()
     assert list(weights) == ["0", "1", "3"]
     assert sum(weights.values()) == pytest.approx(1)
-    assert len(set(weights.values())) > 1  # they were learnt
+    assert len(set(weights.values())) > 1  # they were learned
     summary = (project.runs / "sum" / "summary.json").read_text()
     assert '"wavlm-large@0+1+3"' in summary
 

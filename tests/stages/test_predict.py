@@ -228,7 +228,7 @@ def test_python_skips_what_is_bad_and_reads_no_more_than_it_predicts(
     assert len(taken) < 20
 
 
-def test_predictions_are_told_as_they_are_made_and_before_a_later_error(
+def test_predictions_are_reported_as_they_are_made_and_before_a_later_error(
     project: Workspace, bad: dict[str, str], tmp_path: Path
 ) -> None:
     audio = [str(row.path) for row in read_manifest(project.manifest).select("test")]
@@ -263,7 +263,7 @@ def test_words_are_asked_for_by_name(project: Workspace, words: str, tmp_path: P
 
 @pytest.fixture
 def bad(tmp_path: Path) -> dict[str, str]:
-    """Files that cannot be judged, and the word that tells why."""
+    """Files that cannot be predicted, and a word of the reason."""
     folder = tmp_path / "bad"
     folder.mkdir()
     soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
@@ -272,7 +272,7 @@ def bad(tmp_path: Path) -> dict[str, str]:
     return {"silent.wav": "digitally silent", "text.wav": "decoded", "empty.wav": "0 bytes"}
 
 
-def test_what_cannot_be_judged_stops_or_is_listed(
+def test_what_cannot_be_evaluated_stops_or_is_listed(
     project: Workspace, bad: dict[str, str], tmp_path: Path
 ) -> None:
     good = read_manifest(project.manifest).utterances[0].path
@@ -287,7 +287,7 @@ def test_what_cannot_be_judged_stops_or_is_listed(
     assert all(bad[name] in reason for name, reason in told.items())
 
 
-def test_absent_audio_is_told_before_anything_is_loaded(project: Workspace) -> None:
+def test_absent_audio_is_reported_before_anything_is_loaded(project: Workspace) -> None:
     with pytest.raises(AudioError, match=r"nowhere\.wav"):
         run(project, None, model=SPEECH, audio=("nowhere.wav",))
     with pytest.raises(UsageError, match="No audio given"):
@@ -296,7 +296,7 @@ def test_absent_audio_is_told_before_anything_is_loaded(project: Workspace) -> N
         run(project, None, audio=("a.wav",))
 
 
-def test_a_folder_without_audio_is_told(project: Workspace, tmp_path: Path) -> None:
+def test_a_folder_without_audio_is_reported(project: Workspace, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(AudioError, match="holds no audio"):
         run(project, None, model=SPEECH, audio=(str(tmp_path),))
@@ -321,7 +321,7 @@ def test_priors_shift_answers_as_bayes_says(project: Workspace, words: str, tmp_
         run(project, words, model="linear", audio=paths, prior="naturl")
 
 
-def test_an_unsure_answer_names_no_emotion(project: Workspace) -> None:
+def test_an_uncertain_prediction_names_no_emotion(project: Workspace) -> None:
     paths = tuple(str(row.path) for row in read_manifest(project.manifest).select("test"))
     sure = [one.confidence for one in run(project, None, model=SPEECH, audio=paths).predictions]
     limit = sorted(sure)[2]
@@ -329,7 +329,7 @@ def test_an_unsure_answer_names_no_emotion(project: Workspace) -> None:
     assert [one.emotion is None for one in result.predictions] == [c < limit for c in sure]
 
 
-def test_a_model_that_is_not_there_is_told(project: Workspace, tmp_path: Path) -> None:
+def test_a_model_that_is_not_there_is_reported(project: Workspace, tmp_path: Path) -> None:
     audio = (str(read_manifest(project.manifest).utterances[0].path),)
     with pytest.raises(UnknownNameError, match="Did you mean 'speech'"):
         run(project, None, model="speach", audio=audio)
@@ -341,7 +341,7 @@ def test_a_model_that_is_not_there_is_told(project: Workspace, tmp_path: Path) -
         run(None, None, model=str(tmp_path), audio=audio)
 
 
-def test_other_weights_than_it_learnt_from_are_refused(
+def test_other_weights_than_it_learned_from_are_refused(
     project: Workspace, bundle: Path, words: str
 ) -> None:
     audio = (str(read_manifest(project.manifest).utterances[0].path),)

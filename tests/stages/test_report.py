@@ -92,7 +92,7 @@ def test_curves_and_importances_come_from_runs_and_stackers(tmp_path: Path) -> N
     assert [row[0] for row in data["charts"]["importances-0"]["rows"]] == ["a", "b"]
 
 
-def test_a_training_that_goes_on_has_its_curve_too(tmp_path: Path) -> None:
+def test_a_training_that_continues_has_its_curve_too(tmp_path: Path) -> None:
     workspace = write_project(tmp_path, make_evaluation(40))
     running = shutil.copytree(workspace.runs / "a", workspace.runs / "running")
     (running / "summary.json").unlink()
@@ -161,7 +161,7 @@ def test_recognised_words_stand_in_for_missing_ones(tmp_path: Path) -> None:
     assert "Transcripts are from whisper-tiny." in output.read_text(encoding="utf-8")
 
 
-def test_a_run_trained_again_since_is_told(tmp_path: Path) -> None:
+def test_a_run_trained_again_since_is_reported(tmp_path: Path) -> None:
     document = make_evaluation(40)
     document["systems"][0]["facts"] = {"run_hash": "before"}
     workspace = write_project(tmp_path, document)
@@ -170,7 +170,7 @@ def test_a_run_trained_again_since_is_told(tmp_path: Path) -> None:
     assert "a was trained again since" in report(workspace, ReportOptions()).notes[0]
 
 
-def test_on_its_corpus_the_paper_stands_beside(tmp_path: Path) -> None:
+def test_on_its_corpus_the_paper_is_compared(tmp_path: Path) -> None:
     document = make_evaluation(40)
     text = report(write_project(tmp_path, document, encoders=PAPER), ReportOptions())
     assert "Comparison with the paper" in text.output.read_text(encoding="utf-8")

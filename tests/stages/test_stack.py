@@ -73,7 +73,7 @@ def test_permuting_manifest_and_logits_changes_nothing(project: Workspace, tmp_p
         assert np.array_equal(a.values, b.values)
 
 
-def test_in_sample_logits_are_never_seen_unless_told(project: Workspace) -> None:
+def test_in_sample_logits_are_never_seen_unless_requested(project: Workspace) -> None:
     rows = make_utterances()
     make_run(project, "memoriser", rows, signal=9.0, stack_on="in-sample")
     result = stack(project, StackOptions(stacker=QUICK))
@@ -249,7 +249,7 @@ def test_compare_ranks_all_stackers_and_says_whether_the_lead_is_real(
     assert not project.stackers.exists()
 
 
-def test_compare_goes_on_where_one_stacker_cannot_be_fitted(tmp_path: Path) -> None:
+def test_compare_continues_where_one_stacker_cannot_be_fitted(tmp_path: Path) -> None:
     rows = make_utterances({"train": (6, 30, 30, 60)}, speakers=4)
     workspace = make_project(tmp_path, rows)
     make_run(workspace, "a", rows)
@@ -260,18 +260,20 @@ def test_compare_goes_on_where_one_stacker_cannot_be_fitted(tmp_path: Path) -> N
     assert "linear" not in problems
 
 
-def test_utterances_that_a_base_model_learnt_from_are_marked(project: Workspace) -> None:
+def test_utterances_that_a_base_model_learned_from_are_marked(project: Workspace) -> None:
     path = project.runs / "first" / "logits" / "dev.csv"
     dev = read_logits(path)
-    learnt = np.arange(len(dev)) < 3
-    write_logits(path, replace(dev, in_sample=learnt))
+    learned = np.arange(len(dev)) < 3
+    write_logits(path, replace(dev, in_sample=learned))
     result = stack(project, StackOptions(stacker="mean-logits"))
     made = read_logits(result.folder / "dev.csv").select(dev.ids)
-    assert made.in_sample.tolist() == learnt.tolist()
+    assert made.in_sample.tolist() == learned.tolist()
     assert not read_logits(result.folder / "test.csv").in_sample.any()
 
 
-def test_what_a_stacker_has_no_answers_for_is_told_what_gives_them(project: Workspace) -> None:
+def test_what_a_stacker_has_no_predictions_for_is_reported_what_gives_them(
+    project: Workspace,
+) -> None:
     options = StackOptions(models=("first", "second"), stacker=QUICK, name="both")
     stack(project, options)
     [both] = find_systems(project, ["both"])

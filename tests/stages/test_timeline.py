@@ -130,7 +130,9 @@ def test_python_and_command_line_agree(run, call: Path, trained: Path) -> None:
         (["--every", "-1"], "--every"),
     ],
 )
-def test_what_does_not_fit_together_is_told(run, call: Path, words: list[str], told: str) -> None:
+def test_what_does_not_fit_together_is_reported(
+    run, call: Path, words: list[str], told: str
+) -> None:
     done = run(call, *words)
     assert done.exit_code == 2
     assert told in done.stderr

@@ -200,14 +200,14 @@ def test_fold_models_leave_their_speakers_out_and_are_added_to_a_finished_run(pr
     result = train(project, replace(TINY, name="folded", folds=3, main=True))
     assert result.runs[0].present
     speaker_of = {row.utterance_id: row.speaker for row in read_manifest(project.manifest)}
-    learnt = (result.runs[0].folder / "train_ids.txt").read_text().split()
+    learned = (result.runs[0].folder / "train_ids.txt").read_text().split()
     out: list[str] = []
     for fold in result.folds:
         kept = (fold.folder / "train_ids.txt").read_text().split()
-        left = set(learnt) - set(kept)
+        left = set(learned) - set(kept)
         assert {speaker_of[name] for name in left}.isdisjoint(speaker_of[name] for name in kept)
         out += left
-    assert sorted(out) == learnt
+    assert sorted(out) == learned
     with pytest.raises(CheckpointError, match=r"folds 3, now 2.*--overwrite"):
         train(project, replace(TINY, name="folded", folds=2, main=True))
 
@@ -245,14 +245,14 @@ def test_folds_of_the_manifest_are_the_fold_models(project, tmp_path):
     assert [{fold_of[name] for name in ids} for ids in kept] == [{"B"}, {"A"}]
 
 
-def test_the_held_out_part_is_not_learnt_from(project):
+def test_the_held_out_part_is_not_learned_from(project):
     run = train(project, replace(TINY, name="held", heldout=True)).runs[0]
     speaker_of = {row.utterance_id: row.speaker for row in read_manifest(project.manifest)}
-    learnt = set((run.folder / "train_ids.txt").read_text().split())
+    learned = set((run.folder / "train_ids.txt").read_text().split())
     held = {row.utterance_id for row in read_manifest(project.manifest) if row.split == "train"}
-    held -= learnt
+    held -= learned
     assert len(held) == 8  # one speaker of six
-    assert {speaker_of[i] for i in held}.isdisjoint(speaker_of[i] for i in learnt)
+    assert {speaker_of[i] for i in held}.isdisjoint(speaker_of[i] for i in learned)
 
 
 def test_seeds_give_mean_and_deviation(project):
@@ -270,7 +270,7 @@ def test_fit_on_train_and_dev_keeps_the_last_epoch(project):
     assert run.summary.utterances == 64
 
 
-def test_unlabelled_utterances_are_skipped_and_counted_or_learnt_from_their_votes(tmp_path):
+def test_unlabelled_utterances_are_skipped_and_counted_or_learned_from_their_votes(tmp_path):
     votes = {"votes_angry": "2", "votes_happy": "2", "votes_neutral": "1"}
     rows = [
         replace(row, emotion="" if i % 10 == 0 else row.emotion, extra=votes)
@@ -408,7 +408,7 @@ def test_folds_without_speakers_are_noted(tmp_path):
     assert "48 of 48 utterances have no speaker" in note
 
 
-def test_what_a_small_corpus_needs_is_told_once_and_before_the_training(project):
+def test_what_a_small_corpus_needs_is_reported_once_and_before_the_training(project):
     lines = []
     options = replace(TINY, name="slow", epochs=1, learning_rate=1e-5)
     notes = train(project, options, log=lines.append).notes

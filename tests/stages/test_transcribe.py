@@ -98,7 +98,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> list[int]:
     return seen
 
 
-def test_words_stand_in_the_order_of_the_manifest_beside_their_source(project: Workspace) -> None:
+def test_words_stand_in_the_order_of_the_manifest_with_their_source(project: Workspace) -> None:
     done = transcribe(project, OPTIONS)
     assert (done.transcribed, done.present, done.windowed, done.failed) == (5, 0, 1, 0)
     rows = read_rows(project.transcripts)
@@ -216,7 +216,7 @@ def test_bad_audio_stops_the_run_or_is_listed(project: Workspace) -> None:
     assert (listed["encoder"], listed["utterance_id"]) == ("whisper-tiny (words)", "u2")
 
 
-def test_a_disk_too_small_for_the_frames_is_told_before_the_first_utterance(
+def test_a_disk_too_small_for_the_frames_is_reported_before_the_first_utterance(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})

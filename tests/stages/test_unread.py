@@ -94,7 +94,9 @@ def test_an_unreadable_utterance_that_is_new_in_the_manifest_is_left_out_too(
     assert read_logits(run.folder / "logits" / "test.csv").unread == {"u0034", "u9999"}
 
 
-def test_a_mended_file_is_not_left_out_any_more(project: Workspace, rows: list[Utterance]) -> None:
+def test_a_repaired_file_is_not_left_out_any_more(
+    project: Workspace, rows: list[Utterance]
+) -> None:
     list_bad(project, rows)
     rows[1].path.write_bytes(b"mended")
     with pytest.raises(MissingFeaturesError, match=r"1 of 64 .*\(u0001\).*serctl extract"):
@@ -102,7 +104,7 @@ def test_a_mended_file_is_not_left_out_any_more(project: Workspace, rows: list[U
 
 
 @pytest.mark.parametrize("options", [SPEECH, replace(SPEECH, folds=0, heldout=True)])
-def test_what_is_mended_after_a_training_is_not_judged_by_who_knows_its_speaker(
+def test_what_is_repaired_after_a_training_is_not_evaluated_by_who_knows_its_speaker(
     project: Workspace, rows: list[Utterance], options: TrainOptions
 ) -> None:
     list_bad(project, rows)
@@ -115,8 +117,8 @@ def test_what_is_mended_after_a_training_is_not_judged_by_who_knows_its_speaker(
         assert "u0001" not in logits.ids
         return
     folds = run.folder / "folds"
-    learnt = [set((folds / str(i) / "train_ids.txt").read_text().split()) for i in range(2)]
-    right = next(i for i in range(2) if "u0000" not in learnt[i])  # of the same speaker
+    learned = [set((folds / str(i) / "train_ids.txt").read_text().split()) for i in range(2)]
+    right = next(i for i in range(2) if "u0000" not in learned[i])  # of the same speaker
     alone = replace(project, paths={"runs": folds})
     wanted = ExportLogitsOptions(run=str(right), train_logits="in-sample", device="cpu")
     export_logits(alone, wanted)

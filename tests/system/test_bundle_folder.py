@@ -148,21 +148,21 @@ def test_damage_is_named(folder: Path, damage: str) -> None:
 
 
 @pytest.mark.parametrize("version", [0, 2, None, "1"])
-def test_another_format_is_told(folder: Path, version: object) -> None:
+def test_another_format_is_reported(folder: Path, version: object) -> None:
     edit(folder, lambda document: document.update(serctl_bundle=version))
     with pytest.raises(CheckpointError, match="bundle format"):
         open_bundle(folder)
 
 
 @pytest.mark.parametrize("key", sorted(DOCUMENT.model_fields_set - {"serctl_bundle"}))
-def test_what_it_lacks_is_told(folder: Path, key: str) -> None:
+def test_what_it_lacks_is_reported(folder: Path, key: str) -> None:
     edit(folder, lambda document: document.pop(key))
     with pytest.raises(CheckpointError, match=f"lacks the field '{key}'"):
         open_bundle(folder)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '"serctl_bundle"'])
-def test_what_is_no_bundle_is_told(folder: Path, text: str) -> None:
+def test_what_is_no_bundle_is_reported(folder: Path, text: str) -> None:
     (folder / BUNDLE_FILE).write_text(text)
     with pytest.raises(CheckpointError):
         open_bundle(folder)

@@ -167,9 +167,9 @@ def test_a_name_server_that_never_answers_is_given_up(
     monkeypatch.setattr("serctl.stages.push.MAKE_SECONDS", 0.2)
     asked = len(hub.asked)
     point_at("http://hub.example.org", monkeypatch)
-    with pytest.raises(HubError, match=r"no answer within 0\.2 s.*Check the connection"):
+    with pytest.raises(HubError, match=r"no response within 0\.2 s.*Check the connection"):
         fetch_bundle(model)
-    with pytest.raises(HubError, match=r"no answer within 0\.2 s"):
+    with pytest.raises(HubError, match=r"no response within 0\.2 s"):
         push(folder)
     given_up.set()
     assert len(hub.asked) == asked
@@ -262,7 +262,7 @@ def test_a_card_without_licence_test_split_or_known_corpus_is_valid(hub: LocalHu
         ("hf_x", "status 403"),
     ],
 )
-def test_who_may_not_write_is_told_so(
+def test_who_may_not_write_is_reported_so(
     hub: LocalHub, folder: Path, monkeypatch: pytest.MonkeyPatch, token: str, message: str
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", token)
@@ -271,7 +271,7 @@ def test_who_may_not_write_is_told_so(
     assert not hub.repositories
 
 
-def test_who_may_not_read_is_told_how(
+def test_who_may_not_read_is_reported_how(
     hub: LocalHub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = push(folder, private=True)
@@ -357,7 +357,7 @@ def test_a_listing_that_leads_out_is_refused(hub: LocalHub, folder: Path, path: 
         fetch_bundle(change(hub, edit))
 
 
-def test_what_is_not_there_is_told(hub: LocalHub, folder: Path) -> None:
+def test_what_is_not_there_is_reported(hub: LocalHub, folder: Path) -> None:
     push(folder)
     with pytest.raises(HubError, match="There is no model 'me/other'"):
         fetch_bundle("hf:me/other")
@@ -369,7 +369,7 @@ def test_what_is_not_there_is_told(hub: LocalHub, folder: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["hf:", "hf:me", "hf:me/a/b", "hf:../x", "hf:me/..", "hf:me/a@", "hf:me/a b"]
 )
-def test_a_name_of_another_form_is_told(name: str) -> None:
+def test_a_name_of_another_form_is_reported(name: str) -> None:
     with pytest.raises(UsageError, match="expected hf:OWNER/NAME"):
         parse_hub_name(name)
 

@@ -46,6 +46,6 @@ def test_an_hour_is_read_little_more_than_once() -> None:
 
 
 @pytest.mark.parametrize(("every", "window"), [(0.0, 4.0), (0.05, 4.0), (2.0, 1.0), (-1.0, 4.0)])
-def test_a_step_that_cannot_be_is_told(every: float, window: float) -> None:
+def test_a_step_that_cannot_be_is_reported(every: float, window: float) -> None:
     with pytest.raises(UsageError, match=f"{every:g}|{window:g}"):
         plan_steps(16_000, every, window)

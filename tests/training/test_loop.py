@@ -1,4 +1,4 @@
-"""The loop: learns, repeats itself bit for bit, stops and goes on, and adds parts up right."""
+"""The loop learns, is reproducible bit for bit, stops and resumes, and sums parts correctly."""
 
 import os
 import signal
@@ -238,7 +238,7 @@ def test_the_scale_of_class_weights_changes_nothing_even_for_soft_targets():
     assert not torch.isclose(value("N/N_j"), value("none"))
 
 
-def test_a_class_absent_from_training_has_weight_zero_and_training_goes_on(tmp_path):
+def test_a_class_absent_from_training_has_weight_zero_and_training_continues(tmp_path):
     rows = [row for row in ROWS if row.split != "train" or row.emotion != "angry"]
     assert np.isfinite(run(tmp_path, rows=rows).loss)
     train = make_set([row for row in rows if row.split == "train"], labels=LABELS)

@@ -62,7 +62,7 @@ def test_square_root_shares_lie_between_their_own_and_equal_ones(sampler, epoch)
     found = np.bincount(sampler.groups[draws], minlength=2)
     roots = np.sqrt(own)
     assert np.abs(found - roots / roots.sum() * size).max() <= 1
-    for group in np.unique(sampler.groups):  # nothing is drawn twice before all were drawn once
+    for group in np.unique(sampler.groups):  # each is drawn once before any is repeated
         times = np.bincount(draws, minlength=size)[sampler.groups == group]
         assert times.max() - times.min() <= 1
 

@@ -99,7 +99,7 @@ def test_the_page_encodes_a_recording_once(served, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("as_form", [True, False])
-def test_a_bad_upload_gets_a_status_and_a_line_and_the_server_goes_on(
+def test_a_bad_upload_gets_a_status_and_a_line_and_the_server_continues(
     served, name: str, as_form: bool
 ) -> None:
     content = BAD[name]
@@ -133,7 +133,7 @@ def test_a_name_is_never_a_path(served, name: str) -> None:
         ("every=0", "at least"),
     ],
 )
-def test_a_wrong_query_is_told(served, query: str, message: str) -> None:
+def test_a_wrong_query_is_reported(served, query: str, message: str) -> None:
     content = (served.project / "u05.wav").read_bytes()
     status, found = served.get(f"/predict?{query}", content)
     assert status == 400
@@ -154,13 +154,13 @@ def test_what_is_too_large_is_refused_with_or_without_a_length(served) -> None:
 
 
 @pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=y"])
-def test_a_broken_form_is_told(served, kind: str) -> None:
+def test_a_broken_form_is_reported(served, kind: str) -> None:
     status, found = served.get("/predict", b"--x\r\nnonsense", **{"Content-Type": kind})
     assert status == 400
     assert "form" in found["error"]
 
 
-def test_a_port_that_is_taken_and_examples_that_are_not_there_are_told(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_and_examples_that_are_not_there_are_reported(tmp_path: Path) -> None:
     with listen("127.0.0.1", 0) as first:
         first.listen()
         port = first.getsockname()[1]

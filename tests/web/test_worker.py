@@ -1,4 +1,4 @@
-"""Requests that wait are predicted together; whatever fails, the thread goes on."""
+"""Waiting requests are predicted together, and the thread continues after any error."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -77,7 +77,7 @@ def test_after_an_unforeseen_error_the_next_request_is_answered(slow) -> None:
     assert worker.predict(["b"]) == ["B"]
 
 
-def test_too_many_are_told_to_come_again(slow) -> None:
+def test_too_many_are_asked_to_come_again(slow) -> None:
     predictor, worker = slow
     with ThreadPoolExecutor(6) as pool:
         pool.submit(worker.predict, ["a"])
