@@ -35,7 +35,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def note_device(asked: str, device: torch.device) -> tuple[str, ...]:
-    """Return a note on the device that ``auto`` became; none where one was asked for."""
+    """Return a note on the device chosen by ``auto``; () if a device was given."""
     return (f"Computed on {device} (--device {asked})",) if asked == "auto" else ()
 
 

@@ -103,7 +103,7 @@ def _write_jobs(
     submit: bool,
     as_json: bool,
 ) -> None:
-    """Write the job files of what is missing, and submit them where this is asked for."""
+    """Write the job files of missing tasks, and optionally submit them."""
     from serctl.pipeline.slurm import write_jobs
 
     table = resolve_options(SlurmOptions, "slurm", workspace)

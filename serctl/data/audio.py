@@ -24,7 +24,7 @@ SAMPLE_RATE = 16_000
 LONGEST = 3 * 3600
 """Maximum seconds of a recording. At 16 kHz it takes 0.7 GB, and twice that during decoding."""
 LONGEST_OF_ALL = 2 * LONGEST
-"""Seconds of all channels that are kept one by one."""
+"""Maximum seconds of all channels together, if they are kept separately."""
 BLOCK = 1 << 20
 """Number of values (samples times channels) that are decoded at once."""
 SLACK = 0.1
@@ -38,9 +38,9 @@ def read_audio(
 
     Args:
         path: A file of any rate, width and channel count that libsndfile reads.
-        start: Seconds; where the stretch begins.
-        end: Seconds; None: the end of the file.
-        report: Receives the problem, if the mean of the channels mixes talkers or loses sound.
+        start: Start of the stretch in seconds.
+        end: End in seconds; None is the end of the file.
+        report: Receives the problem if the mean of the channels mixes talkers or loses sound.
 
     Returns:
         Samples ``(num_samples,)`` in about [-1, 1], without loudness normalisation.
@@ -80,17 +80,17 @@ def decode_audio(
 def decode_channels(
     path: Path, choose: Callable[[int], Sequence[int]]
 ) -> list[NDArray[np.float32]]:
-    """Decode channels of a file, each by itself, and resample them to 16 kHz.
+    """Decode channels of a file separately, and resample them to 16 kHz.
 
     Args:
         path: See `read_audio`.
-        choose: Returns the channels to keep, of so many.
+        choose: Returns the channels to keep for a number of channels.
 
     Returns:
-        Samples ``(num_samples,)`` of each.
+        Samples ``(num_samples,)`` of each channel.
 
     Raises:
-        AudioError: See `read_audio`; digitally silent channels are no error.
+        AudioError: See `read_audio`. Digitally silent channels are allowed.
     """
     with open_audio(path) as file, _open_sound(file, path) as sound:
         chosen = list(choose(sound.channels))
@@ -190,8 +190,8 @@ def _open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFi
             yield sound
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
         reason = str(error).rpartition(": ")[2]
-        told = recognise(head, name) or f"cannot be decoded: {reason}"
-        raise AudioError(f"Audio file '{name}' {told}") from error
+        problem = recognise(head, name) or f"cannot be decoded: {reason}"
+        raise AudioError(f"Audio file '{name}' {problem}") from error
 
 
 def _find_stretch(
@@ -250,7 +250,7 @@ def _read_blocks(
 
 
 def _skip_samples(sound: "SoundFile", number: int, size: int) -> None:
-    """Go to a sample; in codecs that only go forward (GSM, G.721), by decoding up to it."""
+    """Seek to a sample. Codecs that cannot seek (GSM, G.721) are decoded up to it."""
     import soundfile
 
     try:

@@ -1,6 +1,6 @@
-"""What the mean of the channels does to a recording: mixes two talkers, or loses sound.
+"""Check of the mean of the channels: it may mix two talkers or lose sound.
 
-Energies of frames of 0.1 s are all that is kept of the channels, 0.4 MB an hour of stereo.
+Only the energies of frames of 0.1 s are kept, 0.4 MB per hour of stereo.
 """
 
 import shlex
@@ -19,30 +19,30 @@ PHASE = "channels that are partly in opposite phase"
 
 PREDICT_CHANNELS = "Predict each channel: serctl predict {file} --every 1 --channels split"
 KEEP_CHANNEL = "Write one channel to a file: ffmpeg -i {file} -af 'pan=mono|c0=c0' OUT.flac"
-"""What to do about a recording: where it is predicted, and where it is part of a corpus."""
+"""Suggestions for a recording in a prediction and for one in a corpus."""
 
 FRAME = 0.1
-"""Seconds, longer than what reaches two microphones of a room one after the other."""
+"""Seconds of a frame, longer than the delay of sound between two microphones in a room."""
 LONGEST_FRAME = 1 << 16
-"""Samples, whatever rate a header claims."""
+"""Maximum samples of a frame, for headers with a wrong sampling rate."""
 MOST_CHANNELS = 8
-"""Recordings of more channels are not measured: their energies would fill the memory."""
+"""Maximum channels. Energies of more channels would need too much memory."""
 FLOOR = 0.01
-"""Energy of a frame that counts as sound, of that of the loud frames of a channel (-20 dB)."""
+"""Minimum energy of a frame with sound, relative to the loud frames of the channel (-20 dB)."""
 LOUD = 95
-"""Percentile of the loud frames. A channel is compared with itself: talkers differ in level."""
+"""Percentile of the loud frames of a channel. Levels are per channel, because talkers differ."""
 QUIET = 1e-4
-"""Energy of the loud frames of a channel, of that of the loudest one, below which it is empty."""
+"""Minimum energy of the loud frames of a channel, relative to the loudest channel."""
 ALONE = 10.0
-"""Energy over that of the other channels at which a channel is alone in a frame (10 dB)."""
+"""Minimum energy relative to the other channels for a channel to be alone in a frame (10 dB)."""
 LEAST_SHARE, LEAST_FRAMES = 0.05, 5
-"""Of the frames with sound, for which each of two channels is alone."""
+"""Minimum share of frames with sound in which each of two channels is alone."""
 SAME = 0.5
-"""Correlation of the levels from which two channels hold the same source."""
+"""Minimum correlation of the levels of two channels with the same source."""
 LOST = 0.2
-"""Energy of the mean over that of independent channels, below which a frame is lost (-7 dB)."""
+"""Energy of the mean relative to independent channels, below which a frame is lost (-7 dB)."""
 LOST_SHARE, LOST_RUN = 0.5, 10
-"""Of the energy, or frames one after the other, that are reported when they are lost."""
+"""Share of lost energy, and number of consecutive lost frames, that are reported."""
 
 
 class Downmix:
@@ -63,7 +63,7 @@ class Downmix:
         self._energies: list[NDArray[np.float64]] = []
 
     def listen(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-        """Yield blocks ``(num_samples, num_channels)`` as they are, and measure them."""
+        """Yield blocks ``(num_samples, num_channels)`` unchanged, and measure them."""
         for block in blocks:
             self.heard = self.heard or bool(block.any())
             self.measure(block)
@@ -83,7 +83,7 @@ class Downmix:
         self._energies.append(np.column_stack([of_channels, of_mean]))
 
     def find_problem(self) -> str:
-        """Return `TALKERS` or `PHASE`, '' if the mean is a fair picture of the channels."""
+        """Return `TALKERS` or `PHASE`; '' if the mean has neither problem."""
         energies = np.concatenate(self._energies) if self._energies else np.empty((0, 3))
         channels, mean = energies[:, :-1], energies[:, -1]
         if not np.isfinite(energies).all() or not channels.any():
@@ -94,14 +94,14 @@ class Downmix:
 
 
 def loses_sound(channels: NDArray[np.float64], mean: NDArray[np.float64]) -> bool:
-    """Return whether the mean of channels cancels much of them, or all of them for a second.
+    """Return whether the mean cancels much of the channels, or all of them for a second.
 
     Args:
         channels: Energies of the frames ``(T, C)``.
         mean: Energies of the mean of the channels ``(T,)``.
     """
     whole = channels.sum(axis=1)
-    # Of the sum of the energies, the mean of independent channels has 1/C², of equal ones 1/C.
+    # Relative to the sum of energies, the mean of independent channels has 1/C², equal ones 1/C.
     lost = (whole > 0) & (mean * channels.shape[1] ** 2 < LOST * whole)
     if whole[lost].sum() >= LOST_SHARE * whole.sum():
         return True
@@ -111,7 +111,7 @@ def loses_sound(channels: NDArray[np.float64], mean: NDArray[np.float64]) -> boo
 
 
 def have_talkers(channels: NDArray[np.float64]) -> bool:
-    """Return whether two channels are alone in turn, and their levels do not go together.
+    """Return whether two channels are alone in turn, and their levels are not correlated.
 
     Args:
         channels: Energies of the frames ``(T, C)``.
@@ -133,13 +133,13 @@ def have_talkers(channels: NDArray[np.float64]) -> bool:
 
 
 class DownmixReport:
-    """The recordings of a run whose mean of the channels mixes talkers or loses sound."""
+    """Recordings of a run for which the mean of the channels mixes talkers or loses sound."""
 
     def __init__(self) -> None:
         self._found: dict[str, dict[str, None]] = {TALKERS: {}, PHASE: {}}
 
     def __call__(self, name: str, problem: str) -> None:
-        """Note one recording."""
+        """Add one recording."""
         self._found[problem][name] = None
 
     def list_notes(self, hint: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The recordings, and the parts of recordings, that names on a command line mean."""
+"""The recordings, and parts of recordings, for files, folders and tables on a command line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,19 +36,19 @@ def find_recordings(names: Sequence[str]) -> list[Path]:
 
 
 TABLES = frozenset({".csv", ".tsv", ".xlsx", ".xlsm", ".rttm", ".textgrid"})
-"""Endings of tables of utterances."""
+"""Suffixes of tables of utterances."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording to predict, or the part of one that a row of a table names.
+    """A recording to predict, or a part of one from a row of a table.
 
     Attributes:
-        path: The file.
-        name: Its stem, or the id of the row.
-        start: Seconds.
-        end: Seconds; None is the end of the file.
-        listed: It is a row of a table, and so one utterance, however long it is.
+        path: Path of the file.
+        name: Stem of the file, or id of the row.
+        start: Start in seconds.
+        end: End in seconds; None is the end of the file.
+        listed: Whether it is a row of a table. A row is one utterance of any length.
     """
 
     path: Path
@@ -59,15 +59,15 @@ class Recording:
 
 
 def is_table(name: str) -> bool:
-    """Whether a name is that of a table of utterances."""
+    """Return whether a name has the suffix of a table of utterances."""
     return Path(name).suffix.lower() in TABLES
 
 
 def read_recordings(names: Sequence[str]) -> tuple[list[Recording], tuple[str, ...]]:
-    """Return what names mean: audio files, all audio below folders, the rows of tables.
+    """Return the recordings for names: audio files, all audio below folders, rows of tables.
 
     Returns:
-        The recordings, and how tables were read.
+        The recordings, and notes on how tables were read.
 
     Raises:
         SerctlError: See `find_recordings`; or a table cannot be read.
@@ -79,7 +79,7 @@ def read_recordings(names: Sequence[str]) -> tuple[list[Recording], tuple[str, .
             table = _read_listed(Path(name).expanduser())
             notes += [f"{name}: {note}" for note in table.notes]
             if any(row.transcript for row in table.utterances):
-                notes.append(f"{name}: its transcripts are not read. Give them by --transcripts")
+                notes.append(f"{name}: its transcripts are not used. Pass them with --transcripts")
             found += [
                 Recording(row.path, row.utterance_id, row.start, row.end, listed=True)
                 for row in table.utterances

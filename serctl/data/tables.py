@@ -307,7 +307,7 @@ def _read_sheet(
 def _check_cells(
     path: Path, rows: Sequence[Any], formulas: Sequence[Any], error: type[SerctlError]
 ) -> None:
-    """Refuse formulas that nobody has computed, which read as empty, and spreadsheet errors."""
+    """Refuse formulas without a computed value, which read as empty, and spreadsheet errors."""
     wrong = []
     for row, with_formulas in zip(rows, formulas, strict=True):
         for cell, formula in zip(row, with_formulas, strict=True):
@@ -318,12 +318,12 @@ def _check_cells(
     if wrong:
         raise error(
             f"'{path}' has {len(wrong)} cells without a value: {first_few(wrong)}. Open it in a "
-            f"spreadsheet program, mend them and save it again, or save it as CSV (UTF-8)."
+            f"spreadsheet program, fix them and save it again, or save it as CSV (UTF-8)."
         )
 
 
 def _show_cell(cell: Any) -> str:
-    """Return the text of a cell; whole numbers keep the leading zeros of a format such as 0000."""
+    """Return the text of a cell. Integers keep the leading zeros of a format such as 0000."""
     value = cell.value
     if value is None:
         return ""

@@ -70,7 +70,7 @@ class TranscriptsSidecar(Document):
     serctl_transcripts: Literal[1] = Field(description="format version")
     source: str = Field(
         min_length=1,
-        description="id of model, revision, program and settings; `manifest` for the corpus' own",
+        description="id of model, revision, program and settings; `manifest` for the corpus",
     )
     backend: str = Field(default="auto", description="program that ran the recogniser")
     model: dict[str, Any] = Field(
@@ -103,10 +103,10 @@ def read_transcripts(path: Path) -> Transcripts:
 
 
 def read_sidecar(path: Path) -> TranscriptsSidecar:
-    """Read the JSON beside a CSV.
+    """Read the JSON file of a CSV file.
 
     Raises:
-        TranscriptsError: It is missing or malformed.
+        TranscriptsError: The file is missing or malformed.
     """
     return TranscriptsSidecar.read(path.with_suffix(".json"))
 
@@ -139,18 +139,18 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
 def write_transcripts(
     path: Path, rows: Iterable[Transcript], document: Mapping[str, Any]
 ) -> tuple[str, Path] | None:
-    """Write the CSV and, beside it, the JSON that names its source.
+    """Write the CSV file, and the JSON file with its source.
 
-    Finished rows of another source are copied first. A process killed at any instant leaves every
-    finished row in a CSV beside the JSON of its own source, or in the journal.
+    Finished rows of another source are copied first. After a kill at any time, every finished row
+    is in a CSV file with the JSON file of its source, or in the journal.
 
     Args:
-        path: Of the CSV.
-        rows: In the order of the manifest; line breaks are written as line feeds.
+        path: Path of the CSV file.
+        rows: Rows in the order of the manifest. Line breaks are written as line feeds.
         document: Fields of `TranscriptsSidecar`, at least ``source``.
 
     Returns:
-        The other source, if there was one, and the CSV that its words are in now.
+        The previous other source and the CSV file to which it was copied; None without one.
     """
     sidecar = TranscriptsSidecar(serctl_transcripts=TRANSCRIPTS_VERSION, **document)
     content = _format_rows(rows)

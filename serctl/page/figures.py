@@ -210,7 +210,7 @@ def _draw_importances(
     values: Sequence[Sequence[float]],
     totals: Sequence[float],
 ) -> go.Figure:
-    """Return a heatmap of the shares beside bars of their sums."""
+    """Return a heatmap of the shares and bars of their sums."""
     figure = make_subplots(
         1, 2, column_widths=[0.76, 0.24], shared_yaxes=True, horizontal_spacing=0.03
     )

@@ -29,16 +29,16 @@ _ALONE = Lock()
 
 @dataclass(frozen=True)
 class Execution:
-    """How steps are run, and what receives their reports.
+    """Settings of running steps, and receivers of their reports.
 
     Attributes:
-        jobs: Trainings at a time, each in a process of its own with its share of the cores.
-        scheduler: Address of a Dask scheduler whose workers extract and train; or ``local``. The
-            project is then on a file system that all workers share.
+        jobs: Number of parallel trainings, each in a separate process with its share of the cores.
+        scheduler: Address of a Dask scheduler whose workers extract and train, or ``local``. The
+            project must be on a file system that all workers share.
         tell: Called with each finished step and its result.
         log: Receives notes of trainings, and errors while other steps are running.
         log_epoch: Receives a line for every epoch.
-        progress: Shows the progress of each stage.
+        progress: Reports the progress of each stage.
     """
 
     jobs: int = 1
@@ -50,7 +50,7 @@ class Execution:
 
 
 IN_TURN = Execution()
-"""One step after the other, in this process and without reports."""
+"""Default: sequential steps in this process, without reports."""
 
 
 def run_steps(workspace: Workspace, steps: Sequence[Step], execution: Execution = IN_TURN) -> Any:
@@ -107,7 +107,7 @@ def _call_together(
                 future.cancel()
             if under_way := sum(not future.done() for future in waiting):
                 what = f"Error: {error}" if str(error) else "Interrupted."
-                execution.log(f"{what} Waiting for {under_way} steps under way.")
+                execution.log(f"{what} Waiting for {under_way} running steps.")
             raise
     return result
 

@@ -67,7 +67,7 @@ def export_logits(
     Raises:
         CheckpointError: The run, or a fold model that is needed, is missing or not finished.
         CacheError: Features are missing or stale.
-        LogitsError: ``train_logits`` asks for logits that the run does not have.
+        LogitsError: ``train_logits`` names logits that the run does not have.
     """
     folder = find_run(workspace, options.run)
     device = resolve_device(options.device)

@@ -1,4 +1,4 @@
-"""What a bundle records of its system: encoders, metrics and the terms of its corpora."""
+"""Facts that a bundle records: encoders, metrics, and terms of the corpora."""
 
 import re
 from collections.abc import Sequence
@@ -93,7 +93,7 @@ def drop_paths(recogniser: RecogniserRecord) -> RecogniserRecord:
 
 
 def list_notes(encoders: Sequence[EncoderRecord], corpora: Sequence[CorpusRecord]) -> list[str]:
-    """Return what a user should know about local weights and terms that are not stated."""
+    """Return notes on local weights and on missing terms."""
     notes = []
     if local := [row.encoder for row in encoders if row.weights == "local"]:
         notes.append(

@@ -1,4 +1,4 @@
-"""Recordings that a caller gives, loaded as utterances with their texts and speakers."""
+"""Load given recordings as utterances with their transcripts and speakers."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -22,7 +22,7 @@ Other = TypeVar("Other")
 
 
 def load_utterance(name: str, read: Callable[[], NDArray[np.float32]]) -> LoadedUtterance:
-    """Return an utterance of what ``read`` returns; one that cannot be read has its error."""
+    """Return an utterance from the result of ``read``. An unreadable one has its error."""
     try:
         return LoadedUtterance(name, read())
     except SerctlError as error:
@@ -39,7 +39,7 @@ def load_each(
     """Yield utterances in memory, read one at a time; see `Predictor.predict_batch`.
 
     Raises:
-        UsageError: One of the lists is a single text or no list, or their lengths differ.
+        UsageError: An argument is a single text or not a list, or lengths differ.
     """
     lists = {"audio": audio, "texts": texts, "speakers": speakers}
     for name, given in lists.items():
@@ -58,7 +58,7 @@ def load_each(
 
 
 def _find_text_error(text: object, name: str) -> TranscriptsError | None:
-    """Return why a transcript cannot be encoded: it is no str, such as the NaN of an empty cell."""
+    """Return the error of an invalid transcript, such as the NaN of an empty cell, or None."""
     try:
         if text is not None:
             str.encode(text)  # type: ignore[arg-type]
@@ -110,7 +110,5 @@ def _align(
     for number, (one, other) in enumerate(zip_longest(audio, given, fillvalue=missing)):
         if one is missing or other is missing:
             few = name if other is missing else "audio"
-            raise UsageError(
-                f"'{few}' has {number} entries, fewer than the other: expected one each."
-            )
+            raise UsageError(f"'{few}' has {number} entries, expected one for each recording.")
         yield one, other  # type: ignore[misc]

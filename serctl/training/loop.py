@@ -111,7 +111,7 @@ class Trainer:
         self._saved = time.monotonic()
 
     def run(self, report: Callable[[EpochRecord], None] = lambda record: None) -> TrainState:
-        """Train to the end; ``report`` hears of every finished epoch.
+        """Train all phases. ``report`` is called after every epoch.
 
         Raises:
             KeyboardInterrupt: Ctrl-C. The state is saved, and the same call continues from there.

@@ -1,4 +1,4 @@
-"""The main model and the fold models of a run, and which of them may predict an utterance."""
+"""The main model and the fold models of a run, and the choice of a model for an utterance."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,19 +20,19 @@ from serctl.training.run_folder import CONFIG, MODEL, SUMMARY, TRAIN_IDS, list_f
 
 
 class RunModels:
-    """A run's models, loaded when they are needed.
+    """The models of a run, loaded when they are needed.
 
     Args:
-        folder: Of the run.
-        options: Which models predict, where, and how many utterances together.
-        device: Where to compute.
+        folder: Folder of the run.
+        options: Options of the export.
+        device: Device to compute on.
 
     Attributes:
-        source: Which logits of train are written: ``oof``, ``heldout`` or ``in-sample``.
-        predicted_by: Which model predicts what no model was trained on.
-        run: That model.
+        source: Source of the logits of train: ``oof``, ``heldout`` or ``in-sample``.
+        predicted_by: Model that predicts dev, test and new utterances.
+        run: The loaded model of ``predicted_by``.
         folds: Folders of the fold models.
-        trained_on: Utterances that the main model, or any fold model, was trained on.
+        trained_on: Utterances that the main model or any fold model was trained on.
     """
 
     def __init__(self, folder: Path, options: ExportLogitsOptions, device: torch.device) -> None:
@@ -63,9 +63,9 @@ class RunModels:
     def predict(
         self, rows: Sequence[Utterance], readers: Sequence[FrameReader], source: str
     ) -> Outputs:
-        """Predict rows in their order.
+        """Return the predictions for rows, in their order.
 
-        With ``oof`` each is predicted by a model that was not trained on its speaker.
+        With ``oof``, each row is predicted by a model that was not trained on its speaker.
         """
         if source != "oof":
             return self._infer(self.run, rows, readers)
@@ -117,7 +117,7 @@ class RunModels:
 
 
 def _choose_source(options: ExportLogitsOptions, config: RunConfig, folded: bool) -> str:
-    """Return which logits of train are written: ``oof``, ``heldout`` or ``in-sample``."""
+    """Return the source of the logits of train: ``oof``, ``heldout`` or ``in-sample``."""
     wanted, heldout = options.train_logits, config.options.heldout
     if wanted == "auto":
         return "oof" if folded else "heldout" if heldout else "in-sample"
@@ -128,10 +128,10 @@ def _choose_source(options: ExportLogitsOptions, config: RunConfig, folded: bool
 
 
 def _choose_model(options: ExportLogitsOptions, folder: Path, source: str) -> PredictedBy:
-    """Return which model of the run predicts what no model was trained on."""
+    """Return the model of the run that predicts dev, test and new utterances."""
     if options.predicted_by != "auto":
         return options.predicted_by
-    # Only the main model was trained on all of train, so in-sample logits are its own.
+    # Only the main model was trained on all of train, so it predicts in-sample logits.
     in_sample = source == "in-sample" and (folder / MODEL).is_file()
     return "main" if in_sample else usual_model(folder)
 

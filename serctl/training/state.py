@@ -1,4 +1,4 @@
-"""The state of a training, as its file has it."""
+"""The state of a training, for its file."""
 
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -33,14 +33,14 @@ class TrainState:
 
     @classmethod
     def of(cls, document: object, source: Path) -> "TrainState":
-        """Return the state that `to_dict` wrote.
+        """Return the state from the values of `to_dict`.
 
         Raises:
-            CheckpointError: Another version of serctl wrote it.
+            CheckpointError: The values are from another version of serctl.
         """
         if not isinstance(document, dict) or set(document) != {one.name for one in fields(cls)}:
             raise CheckpointError(
-                f"'{source}' is a training of another serctl. Start it anew with: "
+                f"'{source}' is from another version of serctl. Train again: "
                 f"serctl train --overwrite"
             )
         records = [EpochRecord(**record) for record in document.pop("history")]

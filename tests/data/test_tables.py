@@ -206,7 +206,7 @@ def test_paths_of_windows_and_of_mac(tmp_path: Path) -> None:
     assert [row.path for row in corpus.utterances] == [tmp_path / name for name in names]
     (note,) = corpus.notes
     assert note == (
-        "2 audio files found under another spelling or ending: "
+        "2 audio files found under another spelling or suffix: "
         f"{given[0]} (accents), {given[1]} (backslashes)"
     )
     (tmp_path / "x.csv").write_text("path,emotion\nC:\\gone\\a.wav,sad\n")
@@ -259,8 +259,8 @@ def test_words_that_were_read_as_others_are_noted(tmp_path: Path) -> None:
     assert read_table(table, {}).notes == (
         "column 'emotion': 'joy' as 'happy' (2)",
         "column 'split': 'devel' as 'dev' (1)",
-        "2 audio files found under another spelling or ending: a (.wav), b (.wav)",
-        "1 audio files with several endings, the first one taken: b as b.wav",
+        "2 audio files found under another spelling or suffix: a (.wav), b (.wav)",
+        "1 audio files with several suffixes, the first one is used: b as b.wav",
     )
     table.write_text("utterance_id;path;split;emotion\na;a.wav;dev;Sad\n")
     assert read_manifest(table).notes == ("columns separated by semicolons",)

@@ -284,5 +284,5 @@ def test_a_layer_that_is_not_there_is_refused_before_anything_is_built(
 ) -> None:
     with pytest.raises(UsageError, match="expected 0 to 3 or -1"):
         identify_encoder(str(wavlm), layer=layer)
-    with pytest.raises(UsageError, match="no layers to choose"):
+    with pytest.raises(UsageError, match="has no layers"):
         identify_encoder("egemaps", layer=1)

@@ -233,7 +233,7 @@ def test_what_cannot_be_transcribed_with_is_one_line(
     wavlm = tiny.write_wavlm(tmp_path / "wavlm")
     with pytest.raises(UsageError, match="expected a Whisper"):
         transcribe(project, replace(OPTIONS, model=str(wavlm)))
-    with pytest.raises(UsageError, match="--language xx"):  # before the network is loaded
+    with pytest.raises(UsageError, match="--language is xx"):  # before the network is loaded
         settle_recognition(project, replace(OPTIONS, language="xx"))
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="faster-whisper is not installed"):

@@ -71,7 +71,7 @@ CORPORA = {
     ),
     "textgrid": CorpusSpec(
         "textgrids:read",
-        "a folder of Praat TextGrids beside recordings: the tier emotion, if known speaker",
+        "a folder of Praat TextGrids and recordings: the tiers emotion and, if known, speaker",
         "your own",
         "https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html",
     ),

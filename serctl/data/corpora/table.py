@@ -69,10 +69,10 @@ def read_table(
 
 
 def _note_missing(path: Path, utterances: Sequence[Utterance], table: Table) -> list[str]:
-    """Return notes on audio that is not there and on words for a missing emotion.
+    """Return notes on missing audio and on marks of missing emotions.
 
     Raises:
-        CorpusError: None of the audio is there.
+        CorpusError: No audio file exists.
     """
     absent = [row.path for row in utterances if not is_audio_file(row.path)]
     if utterances and len(absent) == len(utterances):
@@ -86,13 +86,13 @@ def _note_missing(path: Path, utterances: Sequence[Utterance], table: Table) -> 
     return tell(
         [
             ([file.name for file in absent], "audio files that do not exist"),
-            (missing, "emotions are words for a missing value and read as unlabelled"),
+            (missing, "emotions denote a missing value and are read as unlabelled"),
         ]
     )
 
 
 def _note_paths(written: Sequence[Utterance], found: Sequence[Utterance]) -> list[str]:
-    """Return notes on files that were found under another name than the written one."""
+    """Return notes on files that were found under a name different from the written one."""
     pairs = dict.fromkeys((one.path, other.path) for one, other in zip(written, found, strict=True))
     other = [f"{a.name} ({_compare_names(a, b)})" for a, b in pairs if a != b]
     several = [
@@ -102,8 +102,8 @@ def _note_paths(written: Sequence[Utterance], found: Sequence[Utterance]) -> lis
     ]
     return tell(
         [
-            (other, "audio files found under another spelling or ending"),
-            (several, "audio files with several endings, the first one taken"),
+            (other, "audio files found under another spelling or suffix"),
+            (several, "audio files with several suffixes, the first one is used"),
         ]
     )
 

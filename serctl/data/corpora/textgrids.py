@@ -41,15 +41,15 @@ def read(root: Path) -> Corpus:
 
 
 def read_grid(path: Path) -> Corpus:
-    """Read one TextGrid, whose recording lies beside it.
+    """Read one TextGrid with a recording of the same name in its folder.
 
     Raises:
-        CorpusError: It is no TextGrid with a tier ``emotion``, or has no recording.
+        CorpusError: The file is not a TextGrid with a tier ``emotion``, or has no recording.
     """
     for ending in AUDIO:
         if is_audio_file(recording := path.with_suffix(ending)):
             return Corpus(tuple(name_utterances(_read_grid(path, recording), path.parent)), ())
-    raise CorpusError(f"'{path}': no recording of this name lies beside it ({', '.join(AUDIO)}).")
+    raise CorpusError(f"'{path}' has no recording of this name ({', '.join(AUDIO)}) in its folder.")
 
 
 def _read_grid(path: Path, recording: Path) -> list[Utterance]:
