@@ -192,7 +192,7 @@ def test_words_for_a_missing_value(folder: Path) -> None:
     assert [row.emotion for row in corpus.utterances] == [""] * 5 + ["sad"]
     assert {row.speaker for row in corpus.utterances} == {"", "s1"}
     assert [row.extra["arousal"] for row in corpus.utterances] == [""] * 5 + ["3,25"]
-    assert "4 emotions are words for a missing value" in corpus.notes[0]
+    assert "4 emotions denote a missing value" in corpus.notes[0]
 
 
 def test_paths_of_windows_and_of_mac(tmp_path: Path) -> None:
