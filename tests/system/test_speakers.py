@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 from trained_project import TRAIN, write_project
 
 from serctl.config import Workspace, open_workspace
-from serctl.data.manifest import read_manifest
+from serctl.data.manifest_file import read_manifest
 from serctl.ensemble.logits import softmax
 from serctl.ensemble.logits_file import read_logits
 from serctl.errors import UsageError
