@@ -83,6 +83,22 @@ def test_defaults_are_beaten_by_project_then_config_then_flags(tmp_path: Path) -
     assert options == Options(rate=4.5, layers=(1, 2), loss="wce", limit=9, keep=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.toml", "hidden = 64\n", r"a.toml' has no table \[train\]; it holds hidden\. "),
+        ("b.toml", "", r"has no table \[train\]; it holds nothing\. "),
+        ("c.json", '{"hidden": 64}', r"it has no 'options'"),
+    ],
+)
+def test_a_config_file_without_options_of_the_stage_is_refused(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        resolve_options(TrainOptions, "train", config=tmp_path / name)
+
+
 def test_the_config_of_a_run_gives_the_same_options_again(tmp_path: Path) -> None:
     options = Options(rate=0.5, layers=(3,), loss="wce+sml")
     config = tmp_path / "config.json"

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from serctl.errors import ConfigError, UnknownNameError
+from serctl.errors import ConfigError, UnknownNameError, first_few
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -22,22 +22,33 @@ def find_recipe(name: str) -> Path:
     return shipped.get(name, Path(name))
 
 
-def read_config(path: Path, stage: str) -> dict[str, Any]:
+def read_config(path: Path, stage: str, *, required: bool = False) -> dict[str, Any]:
     """Read the table of one stage from a TOML recipe or from a run's ``config.json``.
 
+    Args:
+        path: The file.
+        stage: Name of the table.
+        required: Refuse a TOML file without the table. A recipe need not name every stage.
+
     Raises:
-        ConfigError: The file is not readable, or the table is malformed.
+        ConfigError: The file is not readable, or the table is missing or malformed.
     """
     if path.suffix == ".json":
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"'{path}' is not a readable JSON file: {error}.") from error
-        options = document.get("options", {}) if isinstance(document, dict) else None
+        options = document.get("options") if isinstance(document, dict) else None
         if not isinstance(options, dict):
             raise ConfigError(f"'{path}' is not the config.json of a run: it has no 'options'.")
         return options
-    table = read_toml(path).get(stage, {})
+    document = read_toml(path)
+    if required and stage not in document:
+        raise ConfigError(
+            f"'{path}' has no table [{stage}]; it holds {first_few(document) or 'nothing'}. "
+            f"Write the options below a line [{stage}]."
+        )
+    table = document.get(stage, {})
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: '{stage}' is {table!r}, expected a table: [{stage}].")
     return table

@@ -44,6 +44,7 @@ FOREST = "random-forest"
 """A minute each, so only on the demo corpus."""
 
 NETWORK = """\
+[train]
 hidden = 64
 standardise = ["*"]
 standardise_by = "auto"
@@ -239,7 +240,7 @@ def ablate_challenge(seeds: int, folder: Path) -> dict[str, Any]:
             call(project, "train", *branches, *own)
             call(project, "export-logits", name)
             document = call(project, "evaluate", name, "--name", name, "--no-baselines")
-            table[variant].append(document["systems"][0]["macro_f1"])
+            table[variant].append(document["table"][0]["macro_f1"])
     print(f"\n### Parts of the recipe challenge on the demo corpus, {seeds} seeds\n")
     print("| Added to the network | mean macro-F1 | lowest | highest |\n|---|---:|---:|---:|")
     for name, values in table.items():
