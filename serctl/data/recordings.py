@@ -96,6 +96,6 @@ def _read_listed(path: Path) -> Corpus:
         return read_table(path, {})
     except (CorpusError, ManifestError) as error:
         text = str(error)
-        if "--column" in text or "--root DIR" in text:
+        if ("--column" in text or "--root DIR" in text) and "serctl init" not in text:
             text += f" (an option of: serctl init --manifest {path})"
         raise type(error)(text) from None
