@@ -1,8 +1,7 @@
 """`serctl train`."""
 
 import os
-import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -44,7 +43,7 @@ def train(
         log_epoch=console.say if verbose else lambda line: None,
     )
     if not first:
-        _end_rank()
+        return
     for note in result.notes:
         say_once(f"Note: {note}")
     console.show(result, describe(result), as_json=as_json)
@@ -54,19 +53,6 @@ def train(
         if options.profile:
             console.out.print(show_profile(result))
         console.hint(f"serctl export-logits {result.runs[0].name}")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        _end_rank()
-
-
-def _end_rank() -> NoReturn:
-    """End a rank of torchrun without the interpreter's shutdown.
-
-    Threads of gloo outlive the process group and sometimes abort the shutdown. All files are
-    written before.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 def describe(result: "TrainResult") -> "Table":

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -43,6 +44,9 @@ class Ranks:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             yield cls(device=device)
             return
+        # The first optimiser imports this module. If a group exists by then, the module keeps it
+        # for good, and the threads of the group abort the end of the interpreter (torch 2.13).
+        import_module("torch._dynamo")
         own = bind_device(device)
         if own.type == "cuda":
             torch.cuda.set_device(own)  # NCCL uses the current device
