@@ -42,7 +42,7 @@ def take_picture(html: str, path: Path, *, width: int = 1280, height: int = 900)
             f"--window-size={width},{height}",
             f"--screenshot={made}",
             # Chromium refuses its sandbox to root, as in a container.
-            *(["--no-sandbox"] if os.geteuid() == 0 else []),
+            *(["--no-sandbox"] if _is_root() else []),
             page.as_uri(),
         ]
         try:
@@ -55,3 +55,8 @@ def take_picture(html: str, path: Path, *, width: int = 1280, height: int = 900)
             raise ReportError(f"'{path}': {browser} wrote no image. Write .html instead.")
         with write_binary(path) as file:
             file.write(made.read_bytes())
+
+
+def _is_root() -> bool:
+    """Whether the process runs as root; Windows has no such user."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
