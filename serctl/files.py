@@ -8,6 +8,7 @@ new one. The old version is deleted last.
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -195,10 +196,10 @@ def sync(path: Path) -> None:
 def _beside(path: Path, suffix: str) -> Path:
     """Return the temporary name of a path. All processes share it, so kills leave one file only.
 
-    On Windows the name contains the process id, because an open file cannot be renamed there.
+    On Windows the name contains process and thread, because an open file cannot be renamed there.
     """
-    process = f".{os.getpid()}" if WINDOWS else ""
-    return path.with_name(f".{path.name}{process}.{suffix}")
+    writer = f".{os.getpid()}-{threading.get_native_id()}" if WINDOWS else ""
+    return path.with_name(f".{path.name}{writer}.{suffix}")
 
 
 @contextmanager

@@ -190,7 +190,7 @@ def list_leftovers(root: Path) -> list[str]:
 
 def is_left_on_windows(path: Path) -> bool:
     """Whether it is the temporary of a killed process, which no other process has on Windows."""
-    return WINDOWS and bool(re.fullmatch(r"\..*\.\d+\.(tmp|new)", path.name))
+    return WINDOWS and bool(re.fullmatch(r"\..*\.\d+-\d+\.(tmp|new)", path.name))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -126,16 +127,15 @@ def test_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
                 file.flush()
                 file.write(letter * 50_000)
 
-    threads = [Thread(target=write, args=(letter,)) for letter in "abc"]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        if (tmp_path / "f").exists():
-            text = (tmp_path / "f").read_text()
-            assert len(text) == 100_000
-            assert len(set(text)) == 1
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as pool:
+        writers = [pool.submit(write, letter) for letter in "abc"]
+        while not all(writer.done() for writer in writers):
+            if (tmp_path / "f").exists():
+                text = (tmp_path / "f").read_text()
+                assert len(text) == 100_000
+                assert len(set(text)) == 1
+    for writer in writers:
+        writer.result()
     assert names(tmp_path) == {"f"}
 
 

@@ -130,6 +130,7 @@ def test_sound_is_short_and_plays(tmp_path: Path) -> None:
     assert len(text) < sound.nbytes / 4
 
 
+@pytest.mark.posix("only POSIX tells root, whom Chromium refuses a sandbox")
 def test_a_picture_is_taken_or_what_is_missing_is_reported(
     driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
