@@ -30,6 +30,8 @@ ABSTAINED = "-"
 """Shown in the table if there is no emotion. In files the field is empty."""
 WORDS = 32
 """Characters of a transcript in the table."""
+SHOWN = 3
+"""Emotions of a prediction on a terminal."""
 SECONDS = len("123.45-128.90")
 """Width of the column of times. A longer time moves its own row only."""
 
@@ -99,7 +101,8 @@ def open_output(
         return
     with write_lines(output) if output else _open_stdout() as write_line:
         rows = {"csv": _csv_lines, "jsonl": _json_lines, "table": _table_lines}[form]
-        yield rows(write_line, paths, per_model)
+        narrow = form == "table" and output is None and console.out.is_terminal
+        yield (_terminal_lines if narrow else rows)(write_line, paths, per_model)
 
 
 def _json_lines(write_line: Callable[[str], None], paths: Sequence[Path], per_model: bool) -> Write:
@@ -157,7 +160,7 @@ def _table_lines(
     def write(found: "Prediction") -> None:
         labels, models = list(found.probabilities), list(found.per_model) if per_model else []
         if not widths:
-            header = ["audio", "seconds", "emotion", *labels, *models, "words"]
+            header = ["audio", "seconds", "emotion", *labels, *models, "transcript"]
             label = max(len(name) for name in labels)
             least = [longest, SECONDS, label, *[4] * len(labels), *[label + 5] * len(models), 0]
             widths.extend(map(max, map(len, header), least))
@@ -175,6 +178,27 @@ def _table_lines(
                 widths,
             )
         )
+
+    return write
+
+
+def _terminal_lines(
+    write_line: Callable[[str], None], paths: Sequence[Path], per_model: bool
+) -> Write:
+    """Lines that fit a terminal: the most probable emotions, and below them the transcript."""
+    longest = max((len(path.name) for path in paths), default=0)
+
+    def write(found: "Prediction") -> None:
+        place = [Path(found.audio).name, f"{found.start:.2f}-{found.end:.2f}"]
+        ranked = sorted(found.probabilities.items(), key=lambda item: -item[1])[:SHOWN]
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in ranked)
+        shares = shares if found.emotion else f"{ABSTAINED} ({shares})"
+        write_line(_join_cells([*place, shares], [longest, SECONDS, 0]))
+        for model, best in found.per_model.items() if per_model else ():
+            write_line(console.wrap(f"    {model}: {_name_best(best)}", "      "))
+        if text := " ".join((found.text or "").split()):
+            doubt = f" ({found.suspect}?)" if found.suspect else ""
+            write_line(console.wrap(f"    {text}{doubt}", "    "))
 
     return write
 

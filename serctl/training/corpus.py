@@ -206,7 +206,7 @@ def _describe(
     if unvoted := int((train.label_ids == NO_LABEL).sum()):
         notes.append(f"{unvoted} utterances without a majority are trained on their votes.")
     steps = -(-len(train) // options.batch_size)
-    if steps * options.epochs * options.learning_rate < 0.01:
+    if options.kind == "fusion" and steps * options.epochs * options.learning_rate < 0.01:
         notes.append(
             f"{steps} steps per epoch at learning rate {options.learning_rate:g} are few for this "
             f"network. For a corpus of this size use: --recipe small"
