@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from serctl.cli import console
+from serctl.cli import console, encoders, predictions
 from serctl.cli.console import RichProgress, break_name, table
 from serctl.cli.evaluate import describe
 from serctl.cli.hints import choose_recipe, hint_logits, hint_train
@@ -17,6 +17,7 @@ from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import write_manifest
 from serctl.documents.report import SystemSummary
 from serctl.stages.evaluate import EvaluateResult
+from serctl.system.prediction import Prediction
 
 NAMES = (
     "whisper-tiny+minilm+egemaps-sml",
@@ -41,6 +42,45 @@ def render(shown: object, width: int, monkeypatch: pytest.MonkeyPatch) -> list[s
     monkeypatch.setattr(console, "out", Console(file=file, width=width, highlight=False))
     console.out.print(shown() if callable(shown) else shown)
     return file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_rows_of_predictions_fit(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "out", Console(force_terminal=True, width=width))
+    lines: list[str] = []
+    path = Path("a-call-of-an-agent.wav")
+    write = predictions._terminal_lines(lines.append, [path], True)
+    shares = {"angry": 0.6, "sad": 0.05, "happy": 0.25, "neutral": 0.1}
+    text = "the window looks out on the car park and " * 4
+    write(Prediction(str(path), 123.45, 128.9, "angry", shares, {NAMES[2]: shares}, text))
+    assert lines[0].split() == [
+        path.name,
+        *"123.45-128.90 angry 0.60, happy 0.25, neutral 0.10".split(),
+    ]
+    wrapped = "\n".join(lines[1:])
+    assert max(map(len, wrapped.splitlines())) <= width
+    assert " ".join(wrapped.split()) == f"{NAMES[2]}: angry 0.60 {text.strip()}"
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_the_catalogue_fits(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "out", Console(force_terminal=True, width=width))
+    rows = [
+        ("encoder (alias)", "modality", "dim", "rate", "here", "weights", "licence"),
+        (
+            NAMES[2][:28],
+            "paralinguistic",
+            "1280",
+            "tokens",
+            "yes",
+            "o/" + 30 * "w",
+            "see its page (MIT)",
+        ),
+    ]
+    lines = "\n".join(encoders._align(rows)).splitlines()
+    assert max(map(len, lines)) <= width
+    assert ("weights" in lines[0]) == (width == 120)
+    assert {"see", "its", "page", "(MIT)"} <= set(" ".join(lines).split())
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
