@@ -53,10 +53,8 @@ def test_rows_of_predictions_fit(width: int, monkeypatch: pytest.MonkeyPatch) ->
     shares = {"angry": 0.6, "sad": 0.05, "happy": 0.25, "neutral": 0.1}
     text = "the window looks out on the car park and " * 4
     write(Prediction(str(path), 123.45, 128.9, "angry", shares, {NAMES[2]: shares}, text))
-    assert lines[0].split() == [
-        path.name,
-        *"123.45-128.90 angry 0.60, happy 0.25, neutral 0.10".split(),
-    ]
+    shown = "123.45-128.90  angry 0.60, happy 0.25, neutral 0.10"
+    assert lines[0] == f"{path.name}  {shown}"
     wrapped = "\n".join(lines[1:])
     assert max(map(len, wrapped.splitlines())) <= width
     assert " ".join(wrapped.split()) == f"{NAMES[2]}: angry 0.60 {text.strip()}"

@@ -419,7 +419,7 @@ def test_limit_takes_the_rows_that_the_steps_before_took(project: Workspace) -> 
     assert report["utterances"]["utterance_id"] == list(limited.select("test").ids)
     assert result.report == project.reports / "test-limit60.json"  # that of all of test stays
     assert report["title"].endswith("utterances, dry run")
-    assert report["warnings"][0] == "A dry run: 60 utterances, not all of test."
+    assert report["warnings"][0] == "Dry run: 60 utterances, not all of test."
 
 
 def test_an_emotion_that_train_alone_has_got_since_harms_no_baseline(tmp_path: Path) -> None:
