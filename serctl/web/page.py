@@ -30,7 +30,7 @@ LAW = (
 SETTINGS = TimelineSettings()
 EXAMPLES_SHOWN = 6
 CSS = """
-.gradio-container { max-width: min(1100px, 100vw) !important; margin: 0 auto !important; }
+.gradio-container { max-width: min(1100px, 100%) !important; margin: 0 auto !important; }
 .gradio-container main, .gradio-container .column { min-width: 0 !important; }
 #emotion * { font-family: inherit; }
 #emotion .bar { height: .5rem; font-size: 0; }

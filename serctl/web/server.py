@@ -106,6 +106,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen()  # who connects before the server runs waits for it
     except OSError as error:
         listening.close()
         raise ConfigError(

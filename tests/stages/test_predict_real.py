@@ -31,6 +31,7 @@ from serctl.stages.export_logits import export_logits
 from serctl.stages.extract import extract
 from serctl.stages.train import train
 from serctl.stages.transcribe import transcribe
+from serctl.system.loading import split_recording
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
 from serctl.system.timeline import TimelineSettings, predict_timeline
@@ -143,8 +144,7 @@ def test_over_time_and_once_for_all_share_one_pass_of_whisper(
     row = next(iter(read_manifest(project.manifest).select("test")))
     silence = 1e-4 * np.random.default_rng(0).standard_normal(seconds_before * SAMPLE_RATE)
     recording = np.concatenate([silence, read_audio(row.path), silence]).astype(np.float32)
-    short = len(recording) <= predictor.options.cut_over * SAMPLE_RATE
-    utterances = [LoadedUtterance("", recording)] if short else predictor.cut("", recording)
+    utterances = split_recording("", recording, predictor.options)
     (expected,) = predictor.predict_utterances(utterances)
     recogniser, settings = predictor._encoders.recogniser(), TimelineSettings(window=80)
     monkeypatch.setattr(

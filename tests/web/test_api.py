@@ -162,7 +162,6 @@ def test_a_broken_form_is_reported(served, kind: str) -> None:
 
 def test_a_port_that_is_taken_and_examples_that_are_not_there_are_reported(tmp_path: Path) -> None:
     with listen("127.0.0.1", 0) as first:
-        first.listen()
         port = first.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"Cannot serve on 127\.0\.0\.1:{port}.*--port"):
             listen("127.0.0.1", port)
