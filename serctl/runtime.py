@@ -34,11 +34,6 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def note_device(asked: str, device: torch.device) -> tuple[str, ...]:
-    """Return a note on the device chosen by ``auto``; () if a device was given."""
-    return (f"Computed on {device} (--device {asked})",) if asked == "auto" else ()
-
-
 @contextmanager
 def split_threads(device: torch.device) -> Iterator[int]:
     """Yield the number of computations to run in parallel.

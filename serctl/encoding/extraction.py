@@ -116,7 +116,7 @@ class Extraction:
                 or the disk is too small. Frames that were encoded before are kept.
         """
         # Imported late: it takes seconds, and a finished extraction does not need torch.
-        from serctl.runtime import note_device, resolve_device, split_threads
+        from serctl.runtime import resolve_device, split_threads
 
         options = self._options
         device = resolve_device(options.device)
@@ -149,7 +149,7 @@ class Extraction:
             failures=failures | unread,
             windowed=encoder.windowed - windowed,
             seconds=time.monotonic() - started,
-            notes=(*note_device(options.device, device), *encoder.notes, *self.inputs.notes),
+            notes=(*encoder.notes, *self.inputs.notes),
         )
 
     def _load(self, device: Any, *, keep: bool) -> Encoder:

@@ -19,7 +19,7 @@ from serctl.errors import LogitsError, UnknownNameError
 from serctl.files import remove_file
 from serctl.options import ExportLogitsOptions
 from serctl.progress import Progress, silent
-from serctl.runtime import environment, note_device, resolve_device
+from serctl.runtime import environment, resolve_device
 from serctl.training.dataset import make_reader
 from serctl.training.run_folder import CONFIG, hash_document, read_summary
 from serctl.training.run_models import RunModels, name_speakers
@@ -75,7 +75,7 @@ def export_logits(
     manifest = export.manifest.limit(export.run.config.options.limit)
     splits = [manifest.select(split) for split in options.splits or manifest.splits]
     rows = [row for part in splits for row in part]
-    notes = [*note_device(options.device, device), *export.models.check_folds(rows)]
+    notes = export.models.check_folds(rows)
     unread, found = check_features(workspace, export.branches, rows)
     notes += found
     with progress.task(f"export {folder.name}", len(rows), "utterances") as advance:

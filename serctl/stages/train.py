@@ -10,7 +10,7 @@ from serctl.data.folds import FOLD, group_by_speaker
 from serctl.errors import UsageError
 from serctl.options import TrainOptions
 from serctl.progress import Progress, silent
-from serctl.runtime import note_device, resolve_device
+from serctl.runtime import resolve_device
 from serctl.training.corpus import TrainingCorpus, prepare_corpus
 from serctl.training.ranks import Ranks
 from serctl.training.run_folder import settle_options
@@ -69,7 +69,7 @@ def train(
     device = resolve_device(options.device)
     with Ranks.join(device) as ranks:
         if ranks.rank == 0:  # show notes before the first epoch
-            for note in (*note_device(options.device, device), *notes):
+            for note in notes:
                 log(f"Note: {note}")
         for seed in range(options.seed, options.seed + options.seeds):
             name = f"{options.name}-s{seed}" if options.name and options.seeds > 1 else options.name

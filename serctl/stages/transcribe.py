@@ -292,7 +292,7 @@ class _Transcription:
         Adds to ``done``; returns also the utterances of this part.
         """
         # Imported late: it takes seconds, and a finished transcription does not need torch.
-        from serctl.runtime import note_device, resolve_device, split_threads
+        from serctl.runtime import resolve_device, split_threads
 
         options = self.options
         device = resolve_device(options.device)
@@ -336,7 +336,6 @@ class _Transcription:
             windowed=encoder.windowed,
             audio_seconds=sum(left.values()) / SAMPLE_RATE,
             seconds=time.monotonic() - started,
-            notes=note_device(options.device, device),
         )
         return result, [row for row in rows if row.utterance_id in own]
 

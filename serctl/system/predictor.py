@@ -18,7 +18,7 @@ from serctl.ensemble.logits import Logits, softmax
 from serctl.ensemble.stacker_folder import load_stacker
 from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
-from serctl.runtime import note_device, resolve_device
+from serctl.runtime import resolve_device
 from serctl.system.encode import encode_utterances
 from serctl.system.encoders import Encoders
 from serctl.system.loading import cut_speech, load_each
@@ -87,7 +87,7 @@ class Predictor:
     def notes(self) -> tuple[str, ...]:
         """Notes for the user."""
         channels = self._downmixed.list_notes(PREDICT_CHANNELS)
-        own = (*note_device(self.options.device, self._device), *self._own_notes, *channels)
+        own = (*self._own_notes, *channels)
         return tuple(dict.fromkeys((*self.parts.notes, *self._encoders.notes, *own)))
 
     def note(self, text: str) -> None:

@@ -432,10 +432,3 @@ def test_two_talkers_on_two_channels_are_one_line(project: Workspace) -> None:
     assert f"{project.root / 'u1.wav'}, {project.root / 'u3.wav'} (a different talker" in line
     assert "ffmpeg -i" in line
     assert line in describe(done)
-
-
-def test_the_device_that_was_chosen_is_noted(project: Workspace) -> None:
-    assert not extract(project, dataclasses.replace(WAVLM, limit=1)).notes
-    (note,) = extract(project, dataclasses.replace(WAVLM, device="auto")).notes
-    assert note.startswith("Computed on ")
-    assert note.endswith("(--device auto)")
