@@ -133,7 +133,7 @@ def test_an_outside_csv_needs_no_sidecar_and_may_use_other_spellings(tmp_path: P
         ("utterance_id,angry,sad\nu1,1,nan\n", "'nan' of 'u1' in column 'sad' is not a finite"),
         ("utterance_id,angry,sad\nu1,1,inf\n", "not a finite"),
         ("utterance_id,angry,sad\nu1,1,x\n", "'x' of 'u1' in column 'sad' is not a finite"),
-        ("utterance_id,angry,sad\nu1,1\n", "rows have not 3 fields: line 2"),
+        ("utterance_id,angry,sad\nu1,1\n", "rows do not have 3 fields: line 2"),
         ("utterance_id,angry,sad\nu1,1,2\nu1,1,2\n", r"1 utterances twice \(u1\)"),
         ("utterance_id,angry,anger\nu1,1,2\n", "fewer than two labels"),
         ("utterance_id,angry,sad\nu1,1,2\n", "may hold logits or probabilities.*sum to 3 to 3"),
