@@ -111,7 +111,7 @@ function openRow(row) {
     element("p", facts.filter(Boolean).join(" · "), { class: "note" }),
     audio, missing,
     utterances.words[row] ? element("blockquote", utterances.words[row])
-      : element("p", "No words are known.", { class: "note" }),
+      : element("p", "No transcript.", { class: "note" }),
     element("h4", `Probabilities of ${system.name}`), probabilityTable(row, truth),
     element("h4", "All systems"), systemsTable(row, truth));
 }
