@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from serctl.errors import SerctlError, guess
-from serctl.files import write_json
+from serctl.files import read_file, write_json
 from serctl.options.files import read_toml
 
 SHOWN_CHARACTERS = 60
@@ -54,7 +54,7 @@ class Document(Section):
                 missing, unknown or of another type. The class of the error is ``error``.
         """
         try:
-            return cls.parse(path.read_bytes(), path)
+            return cls.parse(read_file(path), path)
         except FileNotFoundError:
             raise cls.error(f"'{path}' does not exist. {cls.hint}".rstrip()) from None
         except OSError as error:

@@ -5,9 +5,11 @@ name, flushed to the disk, and then renamed. After a crash there is either the o
 new one. The old version is deleted last.
 """
 
+import errno
 import json
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -247,6 +249,19 @@ def write_json(path: Path, document: Any) -> None:
         file.write("\n")
 
 
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a file. A device such as /dev/zero, which may have no end, is refused.
+
+    Raises:
+        OSError: The file is missing, unreadable or a device.
+    """
+    with path.open("rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise OSError(errno.EINVAL, "It is a device", str(path))
+        return file.read()
+
+
 def read_json(path: Path, error: type[SerctlError], hint: str = "") -> Any:
     """Read a JSON document.
 
@@ -254,7 +269,7 @@ def read_json(path: Path, error: type[SerctlError], hint: str = "") -> Any:
         SerctlError: The file is missing or damaged. The type is ``error``, with the hint.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_file(path).decode())
     except FileNotFoundError:
         raise error(f"'{path}' does not exist. {hint}".rstrip()) from None
     except (OSError, ValueError, RecursionError) as cause:

@@ -11,8 +11,13 @@ from threading import Thread
 import pytest
 
 from serctl import files
+from serctl.data.manifest_file import read_manifest
+from serctl.data.transcripts import read_rows
+from serctl.documents.logits import LogitsSidecar
+from serctl.ensemble.logits_file import read_logits
 from serctl.errors import SerctlError
 from serctl.files import (
+    read_json,
     recover_folder,
     remove_file,
     replace_folder,
@@ -22,6 +27,7 @@ from serctl.files import (
     write_folder,
 )
 from serctl.locks import hold, lock
+from serctl.options.files import read_toml
 
 
 def make(folder: Path, text: str) -> Path:
@@ -221,3 +227,15 @@ def test_a_file_that_cannot_be_deleted_is_an_error(
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(SerctlError, match=r"Cannot delete '.*f': Read-only file system\."):
         remove_file(tmp_path / "f")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/zero")
+def test_a_device_without_an_end_is_refused_by_every_reader(tmp_path: Path) -> None:
+    zero = Path("/dev/zero")
+    for read in (read_manifest, read_rows, read_logits, read_toml, LogitsSidecar.read):
+        with pytest.raises(SerctlError, match="It is a device"):
+            read(zero)
+    link = tmp_path / "prior.json"
+    link.symlink_to(zero)
+    with pytest.raises(SerctlError, match="It is a device"):
+        read_json(link, SerctlError)

@@ -49,10 +49,10 @@ def _one_line_errors(ctx: Any) -> Iterator[None]:
             yield
     except BrokenPipeError:  # the reader has enough: `| head`
         raise
-    except (SerctlError, CommandLineError, OSError) as error:
-        if os.environ.get("SERCTL_DEBUG"):
-            raise
+    except Exception as error:
         known = _to_known_error(error, ctx)
+        if known is None or os.environ.get("SERCTL_DEBUG"):
+            raise
         text = _escape(escape_controls(str(known)))
         soft = not console.err.is_terminal
         console.err.print(f"[bold red]Error:[/] {text}", soft_wrap=soft)
@@ -64,11 +64,22 @@ def _one_line_errors(ctx: Any) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _to_known_error(error: Exception, ctx: Any) -> SerctlError:
+def _to_known_error(error: Exception, ctx: Any) -> SerctlError | None:
+    """Return an error that a user can cause as one line; None for a bug of serctl."""
+    if isinstance(error, SerctlError):
+        return error
+    if isinstance(error, CommandLineError):
+        return to_usage_error(error, ctx)
     if isinstance(error, OSError):
         file = f"'{error.filename}'" if error.filename else "a file or the output"
         return SerctlError(f"Cannot read or write {file}: {error.strerror or error}.")
-    return error if isinstance(error, SerctlError) else to_usage_error(error, ctx)
+    # torch, which this room does not import, has an error of its own for devices.
+    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+        return SerctlError(
+            "The device is out of memory. Use smaller batches: --batch-seconds N; train: "
+            "accumulate = 4, or a smaller --hidden"
+        )
+    return None
 
 
 def _escape(text: str) -> str:

@@ -11,6 +11,7 @@ from serctl.cli.hints import choose_recipe
 from serctl.cli.manifest import balance_rows
 from serctl.cli.options import JsonOpt
 from serctl.errors import UsageError
+from serctl.options.option import LARGEST_SEED
 
 if TYPE_CHECKING:
     from serctl.stages.init import InitResult, Source
@@ -53,7 +54,10 @@ def init(
         typer.Option(min=1, help="Use only N utterances, balanced over splits and emotions."),
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Seed of generated splits, --limit and the demo corpus.")
+        int,
+        typer.Option(
+            min=0, max=LARGEST_SEED, help="Seed of generated splits, --limit and the demo corpus."
+        ),
     ] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace serctl.toml and manifest.csv.")] = False,
     project: FolderOpt = Path(),

@@ -9,6 +9,7 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import JsonOpt, ProjectOpt
 from serctl.config import find_workspace, open_workspace
+from serctl.options.option import LARGEST_SEED
 
 manifest = typer.Typer(no_args_is_help=True, help="Check, describe, split and merge manifests.")
 
@@ -75,7 +76,7 @@ def split(
     output: OutputOpt,
     path: ManifestArg = None,
     project: ProjectOpt = None,
-    seed: Annotated[int, typer.Option(help="Seed of the division.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the division.")] = 0,
     test_fold: Annotated[
         list[str] | None,
         typer.Option(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serctl.errors import ManifestError, SerctlError, first_few
+from serctl.files import read_file
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 MISSING = frozenset(
@@ -84,7 +85,7 @@ def read_table_file(path: Path, error: type[SerctlError] = ManifestError, hint: 
         SerctlError: The file is missing or binary, repeats a column or has rows of other lengths.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except FileNotFoundError:
         raise error(f"'{path}' does not exist. {hint}".rstrip()) from None
     except OSError as cause:

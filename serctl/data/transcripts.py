@@ -18,7 +18,7 @@ from pydantic import Field
 
 from serctl.document import Document
 from serctl.errors import TranscriptsError
-from serctl.files import remove_file, write_atomic, write_binary
+from serctl.files import read_file, remove_file, write_atomic, write_binary
 
 TRANSCRIPTS_VERSION: Literal[1] = 1
 FROM_MANIFEST = "manifest"
@@ -129,8 +129,8 @@ def read_rows(path: Path) -> list[Transcript]:
 
 def _read_table(path: Path) -> list[dict[str, Any]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file))
+        text = read_file(path).decode("utf-8-sig")
+        return list(csv.DictReader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise TranscriptsError(f"Transcripts '{path}' cannot be read: {reason}. {HINT}") from None

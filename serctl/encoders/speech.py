@@ -52,7 +52,8 @@ class SpeechEncoder(Encoder):
         self.adapter = bool(getattr(config, "add_adapter", False))
         adapter = self.adapter and identity.layer < 0
         masked = config.model_type in MASKED and config.feat_extract_norm == "layer"
-        self.alone = adapter or not masked
+        # mHuBERT normalises the padding before its positional convolution.
+        self.alone = adapter or not masked or getattr(config, "conv_pos_batch_norm", False)
         self.dim: int = config.output_hidden_size if adapter else config.hidden_size
         stride = float(np.prod(config.conv_stride))
         stride *= config.adapter_stride**config.num_adapter_layers if adapter else 1

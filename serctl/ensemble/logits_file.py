@@ -20,7 +20,7 @@ from serctl.documents.logits import LOGITS_VERSION, LogitsSidecar
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.outside import parse_scores
 from serctl.errors import LogitsError, first_few
-from serctl.files import write_atomic
+from serctl.files import read_file, write_atomic
 
 
 def write_logits(path: Path, logits: Logits) -> None:
@@ -92,7 +92,7 @@ def read_logits(path: Path, name: str = "") -> Logits:
 
 def _read_content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except FileNotFoundError:
         raise LogitsError(
             f"'{path}' does not exist. Make it with: serctl export-logits RUN"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from serctl.errors import ConfigError, UnknownNameError, first_few
+from serctl.files import read_file
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -35,7 +36,7 @@ def read_config(path: Path, stage: str, *, required: bool = False) -> dict[str, 
     """
     if path.suffix == ".json":
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = json.loads(read_file(path).decode())
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"'{path}' is not a readable JSON file: {error}.") from error
         options = document.get("options") if isinstance(document, dict) else None
@@ -61,8 +62,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: The file does not exist or is not TOML.
     """
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(read_file(path).decode())
     except OSError as error:
         raise ConfigError(f"'{path}' cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

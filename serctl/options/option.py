@@ -59,7 +59,7 @@ class Option:
         if self.above is not None:
             return f"more than {self.above:g}"
         if self.min is not None and self.max is not None:
-            return f"{self.min:g} to {self.max:g}"
+            return f"{self.min:g} to {self.max:.10g}"
         return f"at least {self.min:g}" if self.min is not None else ""
 
 
@@ -89,9 +89,13 @@ def limit_option() -> Any:
     return option(None, "Use only N utterances, balanced over splits and emotions.", min=1)
 
 
+LARGEST_SEED = 2**31 - 1
+"""NumPy takes 2**32 - 1; the seeds of runs, draws and folds are counted up from here."""
+
+
 def seed_option(default: int = 0, **more: Any) -> Any:
     """Return the seed of a stage."""
-    return option(default, "Seed of all random choices.", min=0, **more)
+    return option(default, "Seed of all random choices.", min=0, max=LARGEST_SEED, **more)
 
 
 def layer_option() -> Any:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from serctl.cli import app
@@ -81,6 +82,19 @@ def test_an_interruption_says_what_the_same_command_does(
     result = runner.invoke(app, [command])
     assert result.exit_code == 130
     assert after in result.stderr
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA"), RuntimeError("x: can't allocate memory: y")]
+)
+def test_too_little_memory_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("serctl.stages.doctor.examine", run_out)
+    result = runner.invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The device is out of memory.")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full and a shell")
