@@ -35,13 +35,15 @@ WORKFLOW = ROOT / "examples" / "ci" / "serctl.yml"
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 EXTERNAL = re.compile(r"""<(?:script|link rel="stylesheet"|img)[^>]+(?:src|href)=["']https?:""")
+SHELL = re.compile(r"^(\$ )?([A-Z_]+=\S+ )*(torchrun .* -m )?| &$| >> .*$")
+"""What stands around a command: prompt, environment, torchrun, background, a log."""
 CODE = re.compile(r"^(?:```.*?^```|(?: {4}.*\n)+)", re.MULTILINE | re.DOTALL)
 
 
 def commands_of(text: str, program: str) -> Iterator[list[str]]:
     """Yield the arguments of every line of ``text`` that calls a program."""
     for line in text.replace("\\\n", " ").splitlines():
-        line = line.strip().removeprefix("$ ")
+        line = SHELL.sub("", line.strip())
         if line.startswith(f"{program} "):
             yield shlex.split(line, comments=True)[1:]
 

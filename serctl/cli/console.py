@@ -219,6 +219,19 @@ def name_part(count: int, whole: int) -> str:
     )
 
 
+def name_size(size: float) -> str:
+    """Return a number of bytes in MB or GB."""
+    return f"{size / 1e9:,.2f} GB" if size > 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def estimate_whole(done: int, whole: int, seconds: float, size: int = 0) -> str:
+    """Return what all utterances of a manifest take at the rate of those done."""
+    total = seconds * whole / done
+    time = f"{total / 3600:,.1f} h" if total > 3600 else f"{total / 60:,.1f} min"
+    disk = f" and {name_size(size * whole / done)}" if size else ""
+    return f"All {whole:,} utterances take {time}{disk} at this rate."
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)

@@ -1,13 +1,13 @@
 """`serctl extract`."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from serctl.cli import console
 from serctl.cli.hints import hint_train
-from serctl.cli.options import JsonOpt
+from serctl.cli.options import DaskOpt, JsonOpt
 from serctl.cli.signature import with_options
 from serctl.config import Workspace
 from serctl.errors import UsageError
@@ -21,19 +21,12 @@ if TYPE_CHECKING:
 def extract(
     workspace: Workspace,
     options: list[ExtractOptions],
-    dask: Annotated[
-        str | None,
-        typer.Option(
-            "--dask", help="Extract in parts on the workers of this Dask scheduler; local: here."
-        ),
-    ] = None,
+    dask: DaskOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Encode every utterance once and keep its frames in the feature cache."""
     if len(options) > 1 and options[0].weights:
         raise UsageError("--weights is for one encoder; give one --encoder at a time.")
-    if dask and options[0].shard:
-        raise UsageError("--shard and --dask exclude each other: --dask makes its own parts.")
 
     from serctl.pipeline import Step
     from serctl.pipeline.execute import Execution, run_steps
@@ -78,6 +71,9 @@ def describe(result: "ExtractResult") -> str:
         if result.audio_seconds:
             rate += f", {result.audio_seconds / result.seconds:,.1f} s of audio per second"
         lines.append(f"  {result.frames:,} frames in {result.seconds:,.1f} s: {rate}")
+        if result.utterances < result.whole and not result.shard:
+            done = (result.encoded, result.whole, result.seconds, result.bytes)
+            lines.append(f"  {console.estimate_whole(*done)}")
     if result.windowed:
         lines.append(f"  {result.windowed:,} longer than one window, encoded in several")
     if result.failed:

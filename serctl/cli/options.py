@@ -16,3 +16,7 @@ ConfigOpt = Annotated[
 JsonOpt = Annotated[
     bool, typer.Option("--json", help="Print one JSON document instead of a table.")
 ]
+DaskOpt = Annotated[
+    str | None,
+    typer.Option("--dask", help="Dask scheduler whose workers do parts of the work; local: here."),
+]

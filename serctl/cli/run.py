@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serctl.cli import console
-from serctl.cli.options import JsonOpt, ProjectOpt
+from serctl.cli.options import DaskOpt, JsonOpt, ProjectOpt
 from serctl.cli.signature import take_option
 from serctl.cli.steps import describe_step
 from serctl.cli.train import VerboseOpt
@@ -38,12 +38,6 @@ OnlyOpt = Annotated[
 ]
 DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Print the plan without running it.")]
 JobsOpt = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Number of parallel trainings.")]
-DaskOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--dask", help="Extract and train on the workers of this Dask scheduler; local: here."
-    ),
-]
 SlurmOpt = Annotated[
     Path | None,
     typer.Option(help="Write Slurm job files into this folder and report missing tasks."),
@@ -175,10 +169,8 @@ def show_plan(estimates: "Sequence[Estimate]") -> "Table":
     return console.table("", ["stage", "what", "state", "disk", "time"], rows)
 
 
-def _size(count: int | None) -> str:
-    return (
-        "" if count is None else f"{count / 1e9:.2f} GB" if count > 1e8 else f"{count / 1e6:.1f} MB"
-    )
+def _size(size: int | None) -> str:
+    return "" if size is None else console.name_size(size)
 
 
 def _minutes(seconds: float | None) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from serctl.cli import console
-from serctl.cli.options import JsonOpt
+from serctl.cli.options import DaskOpt, JsonOpt
 from serctl.cli.signature import with_options
 from serctl.config import Workspace
 from serctl.options import TranscribeOptions
@@ -15,11 +15,21 @@ if TYPE_CHECKING:
 
 
 @with_options(TranscribeOptions, "transcribe")
-def transcribe(workspace: Workspace, options: TranscribeOptions, as_json: JsonOpt = False) -> None:
+def transcribe(
+    workspace: Workspace,
+    options: TranscribeOptions,
+    dask: DaskOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
     """Transcribe every utterance with Whisper, and flag doubtful transcripts."""
-    from serctl.stages import transcribe as stage
+    from serctl.pipeline import Step
+    from serctl.pipeline.execute import Execution, run_steps
 
-    result = stage.transcribe(workspace, options, progress=console.progress)
+    result = run_steps(
+        workspace,
+        [Step("transcribe", options.model, options)],
+        Execution(scheduler=dask or "", log=console.say, progress=console.progress),
+    )
     console.show(result, describe(result), as_json=as_json)
     if not as_json and not result.left:
         console.hint("serctl extract --encoder NAME   (speech or text; see: serctl encoders)")
@@ -40,6 +50,9 @@ def describe(result: "TranscribeResult") -> str:
             f"  {result.audio_seconds:,.0f} s of audio in {result.seconds:,.1f} s: "
             f"{result.transcribed / result.seconds:,.1f} utterances/s"
         )
+    if result.transcribed and result.utterances < result.whole and not result.shard:
+        done = (result.transcribed, result.whole, result.seconds)
+        lines.append(f"  {console.estimate_whole(*done)}")
     if result.suspect:
         reasons = ", ".join(f"{name} {count:,}" for name, count in result.suspects.items())
         lines.append(f"  {result.suspect:,} suspect ({reasons}); {result.retried:,} sampled again")

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from serctl.cache.sources import SourceHasher
+from serctl.cache.storage import get_storage
 from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.config import Workspace
 from serctl.data.manifest import Utterance
@@ -19,17 +20,15 @@ from serctl.encoders.base import Encoder, Frames
 from serctl.encoders.load import load_encoder
 from serctl.encoding.disk_space import check_disk
 from serctl.encoding.failures import Failures, check_failures
+from serctl.encoding.kept import load_or_keep
 from serctl.encoding.keys import encoder_settings, open_inputs
-from serctl.encoding.pipeline import Encoded, capture, measure_sizes, plan_rows, run_batches
-from serctl.errors import SerctlError
+from serctl.encoding.part import plan_part
+from serctl.encoding.pipeline import Encoded, capture, ids_of, run_batches
 from serctl.options import ExtractOptions
 from serctl.progress import Advance, Progress, silent
 
 BATCH_SECONDS = {True: 2.0, False: 60.0}
 """Padded seconds of a batch on a CPU (larger batches only add padding) and on other devices."""
-
-_KEPT: dict[Any, Encoder] = {}
-"""The encoder of the last part."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,10 @@ class Extracted:
 
     Attributes:
         seen: Utterances of this part of the work.
+        missing: Utterances of this part that were not cached.
         encoded: Number of encoded utterances.
         frames: Computed frames, over all layers.
+        bytes: Size of these frames in the cache.
         size: Samples or characters read.
         failures: Utterances that could not be read.
         windowed: Number of utterances longer than one window of the encoder.
@@ -48,8 +49,10 @@ class Extracted:
     """
 
     seen: frozenset[str]
+    missing: set[str]
     encoded: int
     frames: int
+    bytes: int
     size: int
     failures: Failures
     windowed: int
@@ -81,9 +84,16 @@ class Extraction:
         several = f" (layers {layers})" if len(self.keys) > 1 else ""
         return f"{self.keys[0].encoder}{several}"
 
+    def is_complete(self, rows: Sequence[Utterance]) -> bool:
+        """Return whether nothing is missing. Sources are hashed only if all frames are cached."""
+        stores = self._open_stores()
+        ids = ids_of(rows)
+        there = all(store is not None and ids.issubset(store.ids) for store in stores)
+        return there and not self.find_missing(rows)
+
     def find_missing(self, rows: Sequence[Utterance]) -> set[str]:
         """Return the ids that are missing in a store, or whose source has changed."""
-        stores = [FeatureStore.open(path) if path.exists() else None for path in self.stores]
+        stores = self._open_stores()
         hash_of = capture(self.inputs.hash_of)
         return {
             row.utterance_id
@@ -95,7 +105,7 @@ class Extraction:
     def run(
         self,
         rows: Sequence[Utterance],
-        missing: set[str],
+        missing: set[str] | None = None,
         *,
         part: tuple[int, int] = (1, 1),
         progress: Progress = silent,
@@ -107,7 +117,7 @@ class Extraction:
 
         Args:
             rows: All utterances of the manifest, sorted by id.
-            missing: Ids to encode, from `find_missing`.
+            missing: Ids to encode; None for those that `find_missing` returns for the part.
             part: i and n: every n-th batch from the i-th.
             progress: Reports every utterance.
 
@@ -123,46 +133,44 @@ class Extraction:
         with split_threads(device) as workers:
             encoder = self._load(device, keep=part[1] > 1)
             windowed = encoder.windowed
-            sizes = measure_sizes(rows, self.inputs, encoder)
-            by_id = dict(zip((row.utterance_id for row in rows), sizes, strict=True))
-            failures = {name: it for name, it in by_id.items() if isinstance(it, SerctlError)}
-            check_failures(failures, options.skip_bad)
-            seconds = options.batch_seconds or BATCH_SECONDS[device.type == "cpu"]
-            batches = plan_rows(rows, sizes, encoder, seconds)[part[0] - 1 :: part[1]]
-            seen = {row.utterance_id for batch in batches for row in batch} | failures.keys()
-            missing = missing & seen
-            left = [size for name in missing if isinstance(size := by_id[name], int)]
-            self._check_disk(encoder, left)
-            pending = [b for b in batches if not missing.isdisjoint(row.utterance_id for row in b)]
+            own = plan_part(
+                rows,
+                self.inputs,
+                encoder,
+                self.find_missing if missing is None else lambda own: ids_of(own) & missing,
+                seconds=options.batch_seconds or BATCH_SECONDS[device.type == "cpu"],
+                part=part,
+                skip_bad=options.skip_bad,
+            )
+            self._check_disk(encoder, own.sizes)
             started = time.monotonic()
             with ExitStack() as stack:
                 writers = self._open_writers(stack, encoder, shared=part[1] > 1)
                 advance = stack.enter_context(
-                    progress.task(f"{self.verb} {self.name}", len(missing), "utterances")
+                    progress.task(f"{self.verb} {self.name}", len(own.missing), "utterances")
                 )
-                counts, unread = self._write(pending, encoder, writers, workers, advance)
+                counts, unread = self._write(own.batches, encoder, writers, workers, advance)
+        per_value = get_storage(options.storage).bytes_per_value
         return Extracted(
-            seen=frozenset(seen),
+            seen=own.seen,
+            missing=own.missing,
             encoded=counts["encoded"],
             frames=counts["frames"],
+            bytes=int(counts["frames"] * encoder.dim * per_value),
             size=counts["size"],
-            failures=failures | unread,
+            failures=own.failures | unread,
             windowed=encoder.windowed - windowed,
             seconds=time.monotonic() - started,
             notes=(*encoder.notes, *self.inputs.notes),
         )
 
+    def _open_stores(self) -> list[FeatureStore | None]:
+        return [FeatureStore.open(path) if path.exists() else None for path in self.stores]
+
     def _load(self, device: Any, *, keep: bool) -> Encoder:
-        """Load the encoder. A process with several parts keeps the last one."""
-        place = (load_encoder, self.keys, device)
-        if place not in _KEPT:
-            _KEPT.clear()  # before loading, because a GPU may not hold two large encoders
-            settings = encoder_settings(self._workspace, self._options)
-            encoder = load_encoder(self._options.encoder, device=device, **settings)
-            if not keep:
-                return encoder
-            _KEPT[place] = encoder
-        return _KEPT[place]
+        settings = encoder_settings(self._workspace, self._options)
+        load = partial(load_encoder, self._options.encoder, device=device, **settings)
+        return load_or_keep((load_encoder, self.keys, device), load, keep=keep)
 
     def _make_network(self, encoder: Encoder) -> Callable[[list[Any]], list[Frames]]:
         """Return the function from the contents of a batch to the frames of each layer."""

@@ -82,6 +82,11 @@ class EncodedBatch(Generic[Row, Made]):
     failed: dict[str, SerctlError]
 
 
+def ids_of(rows: Iterable[Row]) -> set[str]:
+    """Return the ids of utterances."""
+    return {row.utterance_id for row in rows}
+
+
 def measure_sizes(
     rows: Sequence[Row], content: Content[Row], encoder: Encoder
 ) -> list[int | SerctlError]:

@@ -33,6 +33,7 @@ class ExtractResult:
         failed: Utterances that could not be read. ``failures`` lists them.
         windowed: Utterances encoded now that are longer than one window of the encoder.
         frames: Frames computed now, over all layers.
+        bytes: Size of these frames in the cache.
         audio_seconds: Length of the audio encoded now; 0 for text.
         seconds: Duration of encoding without loading the weights; on Dask, from submission to end.
         notes: Notes of the encoder for the user.
@@ -51,6 +52,7 @@ class ExtractResult:
     failed: int = 0
     windowed: int = 0
     frames: int = 0
+    bytes: int = 0
     audio_seconds: float = 0.0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
@@ -84,29 +86,29 @@ def extract(
     with SourceHasher(workspace.cache) as hasher:
         extraction = Extraction(workspace, options, hasher)
         key = extraction.keys[0]
-        missing = extraction.find_missing(rows)
         result = ExtractResult(
             encoder=key.encoder,
             modality=key.modality,
             layers=options.layers,
             stores=extraction.stores,
             utterances=len(rows),
-            present=len(rows) - len(missing),
+            present=len(rows),
             whole=len(manifest),
         )
         list_failed = partial(_list_failures, workspace, extraction, manifest)
-        if not missing:
+        if extraction.is_complete(rows):
             list_failed(rows, {})
             return result
-        done = extraction.run(rows, missing, part=part, progress=progress)
+        done = extraction.run(rows, part=part, progress=progress)
         return dataclasses.replace(
             result,
             utterances=len(done.seen),
-            present=len(done.seen - missing),
+            present=len(done.seen - done.missing),
             encoded=done.encoded,
             failed=len(done.failures),
             windowed=done.windowed,
             frames=done.frames,
+            bytes=done.bytes,
             audio_seconds=0.0 if key.modality == "text" else done.size / SAMPLE_RATE,
             seconds=done.seconds,
             notes=done.notes,

@@ -23,7 +23,7 @@ from serctl.data.manifest_file import write_manifest
 from serctl.errors import ConfigError, ManifestError, UnknownNameError
 from serctl.options import TrainOptions
 from serctl.options.files import find_recipe
-from serctl.pipeline import Step, execute, plan_steps, read_plan
+from serctl.pipeline import Step, execute, parts, plan_steps, read_plan
 from serctl.pipeline.execute import Execution, run_steps
 
 PROJECT = """
@@ -193,7 +193,7 @@ def test_an_error_of_one_training_is_reported_while_others_are_under_way(
 
 
 def test_no_dask_scheduler_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execute, "DASK_SECONDS", 0.3)
+    monkeypatch.setattr(parts, "DASK_SECONDS", 0.3)
     with pytest.raises(ConfigError, match="No Dask scheduler responds"):
         run_steps(Workspace(Path()), [], Execution(scheduler="tcp://127.0.0.1:9"))
 

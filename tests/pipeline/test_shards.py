@@ -1,57 +1,158 @@
-"""Four processes at once fill the store that one process fills, whatever happens to one of them."""
+"""Several processes at once leave what one process leaves, whatever happens to one of them."""
 
 import json
 import multiprocessing
 import os
+import shutil
 import signal
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
+import tiny
+from distributed import Client, LocalCluster, WorkerPlugin
 from trained_project import write_project
 from typer.testing import CliRunner
 
 from serctl.cache.store import FeatureStore
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
+from serctl.data.journal import Journal
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.encoders.load import load_encoder
+from serctl.encoders.recognisers.base import Hypothesis, Recognised
+from serctl.encoding import extraction
+from serctl.encoding.recognition import Recognition
 from serctl.errors import CacheError, SerctlError
-from serctl.options import ExtractOptions
+from serctl.options import ExtractOptions, TranscribeOptions
 from serctl.pipeline import Step
-from serctl.pipeline.execute import Execution, run_steps
-from serctl.stages.extract import extract
+from serctl.pipeline.execute import Execution, call_stage, run_steps
 
-PRELOAD = ("serctl.stages.extract", "transformers.models.wavlm")
+PRELOAD = (
+    "serctl.stages.extract", "serctl.stages.transcribe", "transformers.models.wavlm",
+    "serctl.encoders.speech", "serctl.encoders.recognisers.load", "distributed.nanny",
+)  # fmt: skip
 CONTEXT = multiprocessing.get_context("forkserver")
-OPTIONS = ExtractOptions(encoder="wavlm-large", device="cpu")
+EXTRACT = Step("extract", "wavlm-large", ExtractOptions("wavlm-large", device="cpu", skip_bad=True))
+TRANSCRIBE = Step(
+    "transcribe",
+    "whisper-tiny",
+    TranscribeOptions(
+        "whisper-tiny",
+        backend="transformers",
+        device="cpu",
+        batch_seconds=1.0,
+        skip_bad=True,
+    ),
+)
 
 
-def extract_part(root: Path, part: int, batches: int, barrier: Any) -> None:
-    """Extract the part of a task; after so many batches, be killed (-1: never)."""
-    from serctl.encoding import extraction
+class StubRecogniser:
+    """Words that tell one utterance from the others, without a network."""
 
+    def __init__(self, *_: Any) -> None:
+        self.encoder = SimpleNamespace(cost=lambda size: size / 16_000, windowed=0)
+
+    def recognise(self, batch: list[Any]) -> list[Recognised]:
+        return [
+            Recognised(Hypothesis(f"{wave.sum():.4f}", "en", -1.0, 10, 0.0), ("unsure",), [])
+            for wave in batch
+        ]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of 20 utterances, one of which is no audio, and a tiny Whisper."""
+    workspace = write_project(tmp_path_factory.mktemp("template"))
+    rows = list(read_manifest(workspace.manifest))[:20]
+    write_manifest(workspace.manifest, rows)
+    rows[3].path.write_bytes(b"no audio")
+    weights = tiny.write_whisper(workspace.root / "weights" / "whisper")
+    with (workspace.root / "serctl.toml").open("a") as file:
+        file.write(f'whisper-tiny = "{weights}"\n')
+    return workspace.root
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path) -> Workspace:
+    """A copy in which nothing was done."""
+    return open_workspace(shutil.copytree(template, tmp_path / "project"))
+
+
+def read_outcome(workspace: Workspace) -> dict[str, bytes]:
+    """Return the frames of every utterance, the transcripts and the list of failures."""
+    found = {
+        path.name: path.read_bytes()
+        for path in sorted(workspace.root.iterdir())
+        if path.name.startswith(("transcripts", "failures"))
+    }
+    for path in workspace.cache.glob("*.zarr"):
+        store = FeatureStore.open(path, verify="always")
+        found |= {name: np.array(store.read_stored(name)).tobytes() for name in sorted(store.ids)}
+    return {
+        name: content.replace(bytes(workspace.root), b"ROOT") for name, content in found.items()
+    }
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What one process did with a step, and what it left."""
+
+    result: Any
+    outcome: dict[str, bytes]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stub_whisper() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recognition, "load", StubRecogniser)
+        yield
+
+
+@pytest.fixture(scope="module")
+def wanted(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Whole]:
+    """Each step in one process."""
+    found = {}
+    for step in (EXTRACT, TRANSCRIBE):
+        root = shutil.copytree(template, tmp_path_factory.mktemp("whole") / step.stage)
+        workspace = open_workspace(root)
+        result = call_stage(workspace, step)
+        found[step.stage] = Whole(result, read_outcome(workspace))
+    return found
+
+
+def extract_part(root: Path, part: int, killed: bool, barrier: Any) -> None:
+    """Extract the part of a task; a killed one does not get past its second batch."""
     os.environ["SLURM_ARRAY_TASK_ID"] = str(part)
-    append, seen = extraction.append_new, []
+    if killed:
+        kill_at_second(extraction, "append_new")
+    barrier.wait(120)
+    call_stage(open_workspace(root), change(EXTRACT, shard="auto/4"))
 
-    def append_some(*arguments: Any) -> Any:
-        if len(seen) == batches:
+
+def kill_at_second(where: Any, name: str) -> None:
+    """Let the second call of a function kill this process."""
+    function, seen = getattr(where, name), []
+
+    def call(*arguments: Any) -> Any:
+        if seen:
             os.kill(os.getpid(), signal.SIGKILL)
         seen.append(arguments)
-        return append(*arguments)
+        return function(*arguments)
 
-    extraction.append_new = append_some
-    barrier.wait(120)
-    extract(open_workspace(root), replace(OPTIONS, shard="auto/4"))
+    setattr(where, name, call)
 
 
-def run_parts(root: Path, parts: list[int], killed: int = 0) -> list[int]:
+def run_parts(root: Path, parts: list[int], killed: int = 0) -> list[int | None]:
     """Run tasks of an array at once; return their exit codes."""
     barrier = CONTEXT.Barrier(len(parts))
     processes = [
-        CONTEXT.Process(target=extract_part, args=(root, i, 2 if i == killed else -1, barrier))
-        for i in parts
+        CONTEXT.Process(target=extract_part, args=(root, i, i == killed, barrier)) for i in parts
     ]
     for process in processes:
         process.start()
@@ -60,121 +161,139 @@ def run_parts(root: Path, parts: list[int], killed: int = 0) -> list[int]:
     return [process.exitcode for process in processes]
 
 
-def read_store(workspace: Workspace) -> dict[str, bytes]:
-    (path,) = workspace.cache.glob("*.zarr")
-    store = FeatureStore.open(path, verify="always")
-    return {name: np.array(store.read_stored(name)).tobytes() for name in sorted(store.ids)}
+def test_four_tasks_at_once_of_which_one_is_killed_and_submitted_again(
+    wanted: dict[str, Whole], project: Workspace
+) -> None:
+    whole = wanted["extract"].outcome
+    assert run_parts(project.root, [1, 2, 3, 4], killed=2) == [0, -signal.SIGKILL, 0, 0]
+    assert len(read_outcome(project)) < len(whole)
+    assert run_parts(project.root, [2]) == [0]
+    assert read_outcome(project) == whole
 
 
 @pytest.fixture(scope="module")
-def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    workspace = write_project(tmp_path_factory.mktemp("whole") / "project")
-    extract(workspace, OPTIONS)
-    return read_store(workspace)
+def two_workers() -> Iterator[str]:
+    """Two Dask workers in processes, forked from a server that has imported PRELOAD."""
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+        with cluster:
+            yield cluster.scheduler_address
 
 
-def test_four_tasks_at_once_of_which_one_is_killed_and_submitted_again(
-    wanted: dict[str, bytes], tmp_path: Path
+class StubWhisper(WorkerPlugin):
+    """Gives every worker the stub, also the successor of a killed one."""
+
+    def setup(self, worker: Any) -> None:
+        Recognition.load = StubRecogniser  # type: ignore[assignment,method-assign]
+
+
+@pytest.mark.parametrize(
+    ("step", "where", "name"),
+    [(EXTRACT, extraction, "append_new"), (TRANSCRIBE, Journal, "append")],
+    ids=["extract", "transcribe"],
+)
+def test_two_dask_workers_of_which_one_is_killed(
+    step: Step,
+    where: Any,
+    name: str,
+    two_workers: str,
+    wanted: dict[str, Whole],
+    project: Workspace,
 ) -> None:
-    workspace = write_project(tmp_path / "project")
-    assert run_parts(workspace.root, [1, 2, 3, 4], killed=2) == [0, -signal.SIGKILL, 0, 0]
-    assert len(read_store(workspace)) < len(wanted)
-    assert run_parts(workspace.root, [2]) == [0]
-    assert read_store(workspace) == wanted
+    logged: list[str] = []
+    with Client(two_workers, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+        client.register_plugin(StubWhisper())
+        before = client.run(os.getpid)
+        client.run(kill_at_second, where, name, workers=list(before)[:1])
+        result = run_steps(project, [step], Execution(scheduler=two_workers, log=logged.append))
+        client.wait_for_workers(2, timeout=60)
+        after = client.run(os.getpid)
+    assert len(set(before.values()) & set(after.values())) == 1  # one was killed
+    assert read_outcome(project) == wanted[step.stage].outcome
+    assert result.utterances == wanted[step.stage].result.utterances
+    assert not any("failed twice" in line for line in logged)
 
 
-def kill_once(dask_worker: Any) -> None:
-    """Let a worker's second batch kill it; the process that replaces it is not killed."""
-    from serctl.encoding import extraction
-
-    append, seen = extraction.append_new, []
-
-    def append_some(*arguments: Any) -> Any:
-        if seen:
-            os.kill(os.getpid(), signal.SIGKILL)
-        seen.append(arguments)
-        return append(*arguments)
-
-    extraction.append_new = append_some
-
-
-def test_two_dask_workers_of_which_one_is_killed(wanted: dict[str, bytes], tmp_path: Path) -> None:
-    from distributed import Client, LocalCluster
-
-    workspace = write_project(tmp_path / "project")
-    told: list[str] = []
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        with Client(cluster, set_as_default=False) as client:
-            client.run(kill_once, workers=list(client.nthreads())[:1])
-            before = set(client.run(os.getpid).values())
-        step = Step("extract", "wavlm-large", OPTIONS)
-        result = run_steps(
-            workspace, [step], Execution(scheduler=cluster.scheduler_address, log=told.append)
-        )
-        with Client(cluster, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
-            assert len(before & set(client.run(os.getpid).values())) == 1  # one was killed
-    assert result.encoded + result.present == len(wanted)
-    assert read_store(workspace) == wanted
-    assert not any("failed" in line for line in told)
-
-
-def test_a_part_that_fails_twice_is_reported_and_the_others_continue(
-    wanted: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from distributed import LocalCluster
-
-    from serctl.encoding import extraction
-
-    append, loads, told = extraction.append_new, [], []
-
-    def refuse(writer: Any, done: Any, frames: Any) -> Any:
-        if any(one.row.utterance_id == "u07" for one in done):
-            raise CacheError("no room for u07")
-        return append(writer, done, frames)
-
-    def load(*arguments: Any, **settings: Any) -> Any:
-        loads.append(arguments)
-        return load_encoder(*arguments, **settings)
-
-    monkeypatch.setattr(extraction, "append_new", refuse)
-    monkeypatch.setattr(extraction, "load_encoder", load)
-    workspace = write_project(tmp_path / "project")
-    step = Step("extract", "wavlm-large", OPTIONS)
+@pytest.fixture(scope="module")
+def one_worker() -> Iterator[str]:
+    """A Dask worker of two threads in this process."""
     cluster = LocalCluster(
         n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
     )
-    with cluster, pytest.raises(SerctlError, match="no room for u07"):
-        run_steps(
-            workspace, [step], Execution(scheduler=cluster.scheduler_address, log=told.append)
-        )
-    assert sum("failed twice" in line for line in told) == 1
-    assert len(loads) == 1  # for eight parts
-    stored = read_store(workspace)
-    assert len(stored) > len(wanted) / 2
-    assert all(wanted[name] == frames for name, frames in stored.items())
-
-
-def test_extract_on_dask_reports_what_one_process_reports(
-    wanted: dict[str, bytes], tmp_path: Path
-) -> None:
-    from distributed import LocalCluster
-
-    one, many = write_project(tmp_path / "one"), write_project(tmp_path / "many")
-    alone = extract(one, OPTIONS)
-    flags = ["extract", "--encoder", "wavlm-large", "--device", "cpu", "-C", str(many.root)]
-    cluster = LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
-    )
     with cluster:
-        place = ["--dask", cluster.scheduler_address]
-        done = CliRunner().invoke(app, [*flags, *place, "--json"])
-        again = CliRunner().invoke(app, [*flags, *place, "--shard", "1/2"])
-    assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    for name in ("utterances", "present", "encoded", "failed", "windowed", "frames", "whole"):
-        assert told[name] == getattr(alone, name), name
-    assert told["audio_seconds"] == pytest.approx(alone.audio_seconds)
-    assert read_store(many) == wanted
+        yield cluster.scheduler_address
+
+
+def refuse(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that fails for utterance u07."""
+
+    def call(*arguments: Any) -> Any:
+        if "u07" in str(arguments):
+            raise CacheError("no room for u07")
+        return function(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("step", "where", "name"),
+    [(EXTRACT, extraction, "append_new"), (TRANSCRIBE, Journal, "append")],
+    ids=["extract", "transcribe"],
+)
+def test_a_part_that_fails_twice_is_reported_and_the_others_continue(
+    step: Step,
+    where: Any,
+    name: str,
+    one_worker: str,
+    wanted: dict[str, Whole],
+    project: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logged: list[str] = []
+    loads: list[Any] = []
+
+    def note(load: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments, **more: loads.append(arguments) or load(*arguments, **more)
+
+    monkeypatch.setattr(where, name, refuse(getattr(where, name)))
+    monkeypatch.setattr(extraction, "load_encoder", note(load_encoder))
+    monkeypatch.setattr(Recognition, "load", note(StubRecogniser))
+    with pytest.raises(SerctlError, match="no room for u07"):
+        run_steps(project, [step], Execution(scheduler=one_worker, log=logged.append))
+    assert sum("failed twice" in line for line in logged) == 1
+    assert len(loads) == 1  # for eight parts
+    monkeypatch.undo()
+    monkeypatch.setattr(Recognition, "load", StubRecogniser)
+    done = call_stage(project, step)
+    assert len(done.stores) == 1 if step is EXTRACT else done.left == 0
+    assert done.present > done.utterances / 2
+    assert read_outcome(project) == wanted[step.stage].outcome
+
+
+@pytest.mark.parametrize("step", [EXTRACT, TRANSCRIBE], ids=["extract", "transcribe"])
+def test_dask_reports_what_one_process_reports(
+    step: Step, one_worker: str, wanted: dict[str, Whole], project: Workspace
+) -> None:
+    what = ["--encoder", step.what] if step is EXTRACT else ["--model", step.what]
+    flags = [step.stage, *what, "--device", "cpu", "--skip-bad", "-C", str(project.root)]
+    flags += [] if step is EXTRACT else ["--batch-seconds", "1", "--backend", "transformers"]
+    place = ["--dask", one_worker]
+    done = CliRunner().invoke(app, [*flags, *place, "--json"])
+    assert done.exit_code == 3, done.output
+    found, alone = json.loads(done.stdout), asdict(wanted[step.stage].result)
+    assert found.pop("seconds") > 0
+    for name in ("seconds", "store", "stores", "transcripts", "failures"):
+        alone.pop(name, None)
+        found.pop(name, None)
+    assert found.pop("audio_seconds") == pytest.approx(alone.pop("audio_seconds"))
+    assert found == json.loads(json.dumps(alone))
+    assert read_outcome(project) == wanted[step.stage].outcome
+    again = CliRunner().invoke(app, [*flags, *place, "--shard", "1/2"])
     assert again.exit_code == 2
     assert "--dask makes its own parts" in again.stderr
+
+
+def change(step: Step, **options: Any) -> Step:
+    """Return a step with other options."""
+    return replace(step, options=replace(step.options, **options))

@@ -432,3 +432,13 @@ def test_two_talkers_on_two_channels_are_one_line(project: Workspace) -> None:
     assert f"{project.root / 'u1.wav'}, {project.root / 'u3.wav'} (a different talker" in line
     assert "ffmpeg -i" in line
     assert line in describe(done)
+
+
+def test_a_dry_run_tells_what_the_whole_manifest_takes(project: Workspace) -> None:
+    some = extract(project, dataclasses.replace(WAVLM, limit=2))
+    whole = extract(project, dataclasses.replace(WAVLM, encoder="hubert"))
+    frames = sum(len(frames) for frames in read_all(some.store).values())
+    assert some.bytes == frames * 16 * 2  # D, float16
+    estimated = dataclasses.replace(some, seconds=1000.0, bytes=100_000_000)
+    assert "All 8 utterances take 1.1 h and 0.40 GB at this rate." in describe(estimated)
+    assert "at this rate" not in describe(whole)
