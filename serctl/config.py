@@ -151,7 +151,7 @@ def resolve_options(
     stated = workspace.tables.get(stage, {}) if workspace else {}
     layers = [(PROJECT_FILE, check_options(kind, stated, PROJECT_FILE))]
     if config is not None:
-        found = read_config(Path(config), stage, required=True)
+        found = read_config(Path(config), stage)
         layers.append((str(config), check_options(kind, found, str(config))))
     given = {name: value for name, value in flags.items() if value is not None}
     layers.append((FLAGS, check_options(kind, given, FLAGS)))

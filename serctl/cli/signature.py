@@ -15,6 +15,7 @@ import typer
 from serctl.cli.options import ConfigOpt, ProjectOpt
 from serctl.config import find_workspace, open_workspace, resolve_options
 from serctl.options.check import show_default
+from serctl.options.files import require_table
 from serctl.options.option import option_of
 
 Command = Callable[..., None]
@@ -51,6 +52,8 @@ def with_options(
         def call(*, project: Path | None, config: Path | None, **given: Any) -> None:
             rest = {item.name: given.pop(item.name) for item in own}
             workspace = find(project)
+            if config:
+                require_table(config, stage)
             flags = {name: value for name, value in given.items() if value not in (None, [])}
             options: list[Any] = [
                 resolve_options(kind, stage, workspace, config, **flags, **one)

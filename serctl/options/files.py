@@ -23,16 +23,11 @@ def find_recipe(name: str) -> Path:
     return shipped.get(name, Path(name))
 
 
-def read_config(path: Path, stage: str, *, required: bool = False) -> dict[str, Any]:
+def read_config(path: Path, stage: str) -> dict[str, Any]:
     """Read the table of one stage from a TOML recipe or from a run's ``config.json``.
 
-    Args:
-        path: The file.
-        stage: Name of the table.
-        required: Refuse a TOML file without the table. A recipe need not name every stage.
-
     Raises:
-        ConfigError: The file is not readable, or the table is missing or malformed.
+        ConfigError: The file is not readable, or the table is malformed.
     """
     if path.suffix == ".json":
         try:
@@ -43,16 +38,23 @@ def read_config(path: Path, stage: str, *, required: bool = False) -> dict[str, 
         if not isinstance(options, dict):
             raise ConfigError(f"'{path}' is not the config.json of a run: it has no 'options'.")
         return options
-    document = read_toml(path)
-    if required and stage not in document:
+    table = read_toml(path).get(stage, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: '{stage}' is {table!r}, expected a table: [{stage}].")
+    return table
+
+
+def require_table(path: Path, stage: str) -> None:
+    """Refuse a ``--config`` file without options of the stage; a recipe need not name every stage.
+
+    Raises:
+        ConfigError: It is a TOML file without the table.
+    """
+    if path.suffix != ".json" and stage not in (document := read_toml(path)):
         raise ConfigError(
             f"'{path}' has no table [{stage}]; it holds {first_few(document) or 'nothing'}. "
             f"Write the options below a line [{stage}]."
         )
-    table = document.get(stage, {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"{path}: '{stage}' is {table!r}, expected a table: [{stage}].")
-    return table
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -38,7 +38,9 @@ STACKERS = (
     "best-single",
     "mean-probabilities",
     "greedy",
+    "linear",
     "logistic-regression",
+    "auto",
 )
 FOREST = "random-forest"
 """A minute each, so only on the demo corpus."""
