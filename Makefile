@@ -27,7 +27,7 @@ demo: setup  ## every step on synthetic speech; resumable
 	@mkdir -p demo
 	@cd demo && { test -f serctl.toml || $(SERCTL) init --corpus demo --root corpus; } && $(SERCTL) run demo
 
-test: lint types  ## lint, types and the default tests (under five minutes)
+test: lint types  ## lint, types and the default tests (under four minutes)
 	cd $(HERE) && OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup  ## the long trials (kills, sweeps)

@@ -101,7 +101,7 @@ def test_a_training_stopped_by_ctrl_c_and_continued_equals_an_uninterrupted_one(
 
 def test_the_state_of_another_serctl_is_refused_in_one_line(tmp_path):
     save_tensors(tmp_path / STATE, {"x": torch.zeros(1)}, {"stage": 0, "epoch": 1})
-    with pytest.raises(SerctlError, match=r"another serctl.*--overwrite"):
+    with pytest.raises(SerctlError, match=r"another version of serctl.*--overwrite"):
         run(tmp_path)
 
 

@@ -108,7 +108,7 @@ def test_a_model_that_restates_frames_says_so_in_its_notes_and_logits(project):
     options = replace(TINY, standardise_by="speaker", name="restated", epochs=1)
     run = train(project, options).runs[0]
     assert load_run(run.folder).config.model.by_speaker
-    assert any("unlabelled utterances of the speaker" in note for note in run.summary.notes)
+    assert any("including unlabelled ones of dev and test" in note for note in run.summary.notes)
     result = export_logits(project, ExportLogitsOptions(run="restated", device="cpu"))
     written = {part.split: read_logits(part.path) for part in result.splits}
     assert all(logits.provenance.by_speaker for logits in written.values())
