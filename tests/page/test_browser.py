@@ -39,6 +39,7 @@ def shown(driver, open_page, page):
     """The page with its filters reset. It is opened again only if another test left it."""
     if driver.execute_script("return window.isShared"):
         click(driver, "button[type=reset]")
+        driver.execute_async_script("setTimeout(arguments[0])")  # the rows are drawn again first
         driver.get_log("browser")
     else:
         open_page(page)
