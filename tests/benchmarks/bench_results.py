@@ -45,17 +45,6 @@ STACKERS = (
 FOREST = "random-forest"
 """A minute each, so only on the demo corpus."""
 
-NETWORK = """\
-[train]
-hidden = 64
-standardise = ["*"]
-standardise_by = "auto"
-epochs = 8
-learning_rate = 2e-3
-final_learning_rate = 1e-4
-batch_size = 32
-"""
-"""The network of the recipe `demo`, without folds."""
 CHALLENGE = {
     "raters' votes as targets": "soft_targets = true\n",
     "attributes": "attribute_weight = 0.4\n",
@@ -224,6 +213,13 @@ def open_demo(folder: Path, name: str) -> Path:
     return project
 
 
+def read_network() -> str:
+    """Return the options of the networks of the recipe `demo`, without folds."""
+    text = (ROOT / "serctl" / "recipes" / "demo.toml").read_text()
+    table = text.partition("[train]")[2].partition("\n[")[0]
+    return "[train]" + re.sub(r"\nfolds = .*", "", table) + "\n"
+
+
 def ablate_challenge(seeds: int, folder: Path) -> dict[str, Any]:
     """Add the parts of the recipe `challenge` to a network of the demo corpus, print the table."""
     project = open_demo(folder, "challenge")
@@ -234,7 +230,7 @@ def ablate_challenge(seeds: int, folder: Path) -> dict[str, Any]:
     branches = ("--speech", f"{speech}@1+2+3+4", "--text", text)
     table: dict[str, list[float]] = {}
     for variant, lines in {"nothing": "", **CHALLENGE, "all": "".join(CHALLENGE.values())}.items():
-        (project / "network.toml").write_text(NETWORK + lines)
+        (project / "network.toml").write_text(read_network() + lines)
         table[variant] = []
         for seed in range(seeds):
             name = f"{re.sub('[^a-z]', '', variant.lower())}-{seed}"
