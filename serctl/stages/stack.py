@@ -118,14 +118,8 @@ def stack(
             progress=progress,
         )
         return result(kind=options.stacker, comparison=comparison, notes=notes)
-    if problem and options.stacker not in AVERAGES:
-        notes += (f"{problem}. The average is used instead.",)
-        options = replace(options, stacker=AVERAGE)
-    elif options.stacker == AUTO:
-        kind, why = choose_kind(rows, num_folds=options.folds, seed=options.seed, progress=progress)
-        notes += (why,)
-        balance = "weights" if kind == "logistic-regression" else options.balance
-        options = replace(options, stacker=kind, balance=balance)
+    options, note = _settle_stacker(rows, problem, options, progress)
+    notes += (note,) if note else ()
     trained, probabilities = _fit(rows, options, progress)
     predictions = _apply(trained, systems, manifest, rows, options.limit)
     if probabilities is not None:
@@ -151,6 +145,22 @@ def _check_rows(rows: StackingSet, systems: Sequence[System], manifest: Manifest
     found = {system.name: system.load("dev", dev.ids) for system in systems}
     known = {name: logits for name, logits in found.items() if logits is not None}
     return find_broken_folds(rows, known, {row.utterance_id: row.emotion for row in dev})
+
+
+def _settle_stacker(
+    rows: StackingSet, problem: str, options: StackOptions, progress: Progress
+) -> tuple[StackOptions, str]:
+    """Return the options with the stacker that is fitted, and a note if it was not the named one.
+
+    ``problem`` says why nothing may be fitted on these rows; '' if it may.
+    """
+    if problem and options.stacker not in AVERAGES:
+        return replace(options, stacker=AVERAGE), f"{problem}. The average is used instead."
+    if options.stacker != AUTO:
+        return options, ""
+    kind, why = choose_kind(rows, num_folds=options.folds, seed=options.seed, progress=progress)
+    balance = "weights" if kind == "logistic-regression" else options.balance
+    return replace(options, stacker=kind, balance=balance), why
 
 
 def _assess(rows: StackingSet, options: StackOptions, progress: Progress) -> str:
