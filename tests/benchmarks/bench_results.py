@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy as np
 from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 
+from serctl.ensemble.logits_file import read_logits
 from serctl.metrics.bootstrap import draw_resamples
 from serctl.metrics.paired import compare_paired
 
@@ -45,14 +47,36 @@ STACKERS = (
 FOREST = "random-forest"
 """A minute each, so only on the demo corpus."""
 
-CHALLENGE = {
-    "raters' votes as targets": "soft_targets = true\n",
-    "attributes": "attribute_weight = 0.4\n",
-    "MixUp": "mixup = 0.3\n",
-    "statistics pooling": 'pooling = "statistics"\n',
-    "a balanced second stage": "balanced_epochs = 3\nbalanced_learning_rate = 2e-4\n",
+CHALLENGE: dict[str, dict[str, Any]] = {
+    "raters' votes as targets": {"soft_targets": True},
+    "attributes": {"attribute_weight": 0.4},
+    "MixUp": {"mixup": 0.3},
+    "statistics pooling": {"pooling": "statistics"},
+    "a balanced second stage": {"balanced_epochs": 3, "balanced_learning_rate": 2e-4},
 }
 """The parts of the recipe `challenge`, with a second stage of a tenth of the learning rate."""
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "as shipped": {},
+    "seed 1": {"seed": 1},
+    "width 32": {"hidden": 32},
+    "width 128": {"hidden": 128},
+    "dropout 0.2": {"dropout": 0.2},
+    "dropout 0.7": {"dropout": 0.7},
+    "weight decay 1e-4": {"weight_decay": 1e-4},
+    "weight decay 0.1": {"weight_decay": 0.1},
+    "10 epochs": {"epochs": 10},
+    "40 epochs": {"epochs": 40},
+    "learning rate 3e-3": {"learning_rate": 3e-3},
+    "statistics pooling": {"pooling": "statistics"},
+    "layer norm of each layer": {"normalise_layers": True},
+    "MixUp in 30 %": {"mixup": 0.3},
+    "MixUp in all, alpha 0.4": {"mixup": 1.0, "mixup_alpha": 0.4},
+    "SML, half neutral": {"loss": "wce+sml"},
+    "SML, square root": {"loss": "wce+sml", "balance": "sqrt"},
+    "SML, natural shares": {"loss": "wce+sml", "balance": "off"},
+}
+"""Changes of the network of the recipe `small`."""
 
 SHIPPED = "shipped stack"
 BASELINES = {
@@ -138,21 +162,15 @@ def cross_validate(
     corpus: str, encoder: str, weights: Mapping[str, str], data: Path, folder: Path
 ) -> dict[str, Any]:
     """Cross-validate the shipped recipe over all speakers of a corpus and print its table."""
-    base = folder / corpus
-    rows = list_utterances(corpus, data, base)
-    emotions, speakers = [row["emotion"] for row in rows], [row["speaker"] for row in rows]
-    outer = StratifiedGroupKFold(CORPORA[corpus][0], shuffle=True, random_state=0)
     found: dict[str, list[Row]] = {}
     seconds = []
-    for k, (_, test) in enumerate(outer.split(emotions, emotions, speakers)):
-        project = base / f"{encoder}-{k}"
-        if not (project / "serctl.toml").exists():
-            make_fold(project, rows, set(test.tolist()), weights)
+    for k, project in enumerate(open_folds(corpus, encoder, weights, data, folder)):
         for system in measure_fold(project, write_recipe(project, encoder)):
             found.setdefault(system["name"], []).append(system)
         seconds.append(json.loads((project / "seconds.json").read_text()))
         print(f"{corpus}, {encoder}: fold {k} done in {seconds[-1]:.0f} s", file=sys.stderr)
-    print(f"\n### {corpus}, {encoder}: {len(rows)} utterances, {len(set(speakers))} speakers\n")
+    true = sum(len(system["true"]) for system in found[SHIPPED])
+    print(f"\n### {corpus}, {encoder}: {true} utterances\n")
     print("| System | mean over folds | lowest fold | all rows | shipped stack minus it | p |")
     print("|---|---:|---:|---:|---:|---:|")
     table = summarise(found)
@@ -164,6 +182,22 @@ def cross_validate(
         )
     print(f"\nSeconds of `serctl run`, by fold: {', '.join(f'{s:.0f}' for s in seconds)}.")
     return {"table": table, "seconds": seconds}
+
+
+def open_folds(
+    corpus: str, encoder: str, weights: Mapping[str, str], data: Path, folder: Path
+) -> list[Path]:
+    """Return one project for each outer fold of a corpus."""
+    base = folder / corpus
+    rows = list_utterances(corpus, data, base)
+    emotions, speakers = [row["emotion"] for row in rows], [row["speaker"] for row in rows]
+    outer = StratifiedGroupKFold(CORPORA[corpus][0], shuffle=True, random_state=0)
+    projects = []
+    for k, (_, test) in enumerate(outer.split(emotions, emotions, speakers)):
+        projects.append(base / f"{encoder}-{k}")
+        if not (projects[-1] / "serctl.toml").exists():
+            make_fold(projects[-1], rows, set(test.tolist()), weights)
+    return projects
 
 
 def write_recipe(project: Path, encoder: str) -> str:
@@ -213,11 +247,67 @@ def open_demo(folder: Path, name: str) -> Path:
     return project
 
 
-def read_network() -> str:
-    """Return the options of the networks of the recipe `demo`, without folds."""
-    text = (ROOT / "serctl" / "recipes" / "demo.toml").read_text()
-    table = text.partition("[train]")[2].partition("\n[")[0]
-    return "[train]" + re.sub(r"\nfolds = .*", "", table) + "\n"
+def read_network(recipe: str) -> Row:
+    """Return the options of the networks of a recipe."""
+    path = ROOT / "serctl" / "recipes" / f"{recipe}.toml"
+    table: Row = tomllib.loads(path.read_text())["train"]
+    return table
+
+
+def write_network(path: Path, network: Row) -> None:
+    """Write the options of a network as a file for `serctl train --config`."""
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in network.items()]
+    path.write_text("[train]\n" + "".join(lines))
+
+
+def compare_networks(
+    corpora: Sequence[str], encoder: str, weights: Mapping[str, str], data: Path, folder: Path
+) -> dict[str, Any]:
+    """Compare `NETWORKS` by out-of-fold macro-F1 on the train part of the first outer fold."""
+    table: dict[str, dict[str, float]] = {}
+    for corpus in corpora:
+        project, speech = open_train_part(corpus, encoder, weights, data, folder)
+        for name, changes in NETWORKS.items():
+            run = "network-" + re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
+            file = project / "networks" / f"{run}.toml"
+            file.parent.mkdir(exist_ok=True)
+            write_network(file, {**read_network("small"), **changes})
+            call(project, "train", *speech, "--config", str(file), "--name", run)
+            call(project, "export-logits", run, "--split", "train")
+            table.setdefault(name, {})[corpus] = score_out_of_fold(project, run)
+            print(f"{corpus}: {name} {table[name][corpus]:.3f}", file=sys.stderr, flush=True)
+    print(f"\n### Networks, out of fold\n\n| Network | {' | '.join(corpora)} | mean |")
+    print("|---|" + "---:|" * (len(corpora) + 1))
+    for name, values in table.items():
+        cells = [f"{value:.3f}" for value in (*values.values(), mean(values.values()))]
+        print(f"| {name} | {' | '.join(cells)} |")
+    return table
+
+
+def open_train_part(
+    corpus: str, encoder: str, weights: Mapping[str, str], data: Path, folder: Path
+) -> tuple[Path, Sequence[str]]:
+    """Return a project with the features of a network, and the flags of its branches."""
+    layers = [f"--layer={n}" for n in range(1, 5)]
+    speech = ("--speech", f"{encoder}@1+2+3+4")
+    if corpus == "demo":
+        project = open_demo(folder, "networks")
+        call(project, "transcribe", "--model", "whisper-tiny")
+        call(project, "extract", "--encoder", "minilm")
+        speech += ("--text", "minilm")
+    else:
+        project = open_folds(corpus, encoder, weights, data, folder)[0]
+    call(project, "extract", "--encoder", encoder, *layers)
+    return project, speech
+
+
+def score_out_of_fold(project: Path, run: str) -> float:
+    """Return the macro-F1 of the fold models of a run on the utterances that they did not see."""
+    logits = read_logits(project / "runs" / run / "logits" / "train.csv")
+    with (project / "manifest.csv").open(newline="") as file:
+        emotion = {row["utterance_id"]: row["emotion"] for row in csv.DictReader(file)}
+    predicted = [logits.labels[i] for i in logits.values.argmax(axis=1)]
+    return float(f1_score([emotion[name] for name in logits.ids], predicted, average="macro"))
 
 
 def ablate_challenge(seeds: int, folder: Path) -> dict[str, Any]:
@@ -229,8 +319,10 @@ def ablate_challenge(seeds: int, folder: Path) -> dict[str, Any]:
     call(project, "extract", "--encoder", text)
     branches = ("--speech", f"{speech}@1+2+3+4", "--text", text)
     table: dict[str, list[float]] = {}
-    for variant, lines in {"nothing": "", **CHALLENGE, "all": "".join(CHALLENGE.values())}.items():
-        (project / "network.toml").write_text(read_network() + lines)
+    network = {key: value for key, value in read_network("demo").items() if key != "folds"}
+    together = {key: value for part in CHALLENGE.values() for key, value in part.items()}
+    for variant, changes in {"nothing": {}, **CHALLENGE, "all": together}.items():
+        write_network(project / "network.toml", {**network, **changes})
         table[variant] = []
         for seed in range(seeds):
             name = f"{re.sub('[^a-z]', '', variant.lower())}-{seed}"
@@ -277,6 +369,9 @@ def main() -> None:
     """Measure what is named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpora", nargs="*", default=[*CORPORA, *OWN])
+    parser.add_argument(
+        "--networks", action="store_true", help="compare networks instead, out of fold"
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--folder", type=Path, default=Path("results"))
     parser.add_argument("--seeds", type=int, default=5, help="of the demo corpus")
@@ -290,6 +385,11 @@ def main() -> None:
     print(f"{date.today()}, commit {commit}, {' '.join(sys.argv)}", flush=True)
     weights = {options.encoder: options.weights} if options.weights else {}
     document: dict[str, Any] = {"commit": commit}
+    if options.networks:
+        document["networks"] = compare_networks(
+            options.corpora, options.encoder, weights, options.data, folder
+        )
+        options.corpora = []
     for corpus in options.corpora:
         if corpus in OWN:
             document[corpus] = OWN[corpus](options.seeds, folder)
