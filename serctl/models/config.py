@@ -12,6 +12,10 @@ Attention = Literal["pair", "query"]
 shared by its partners (the released code)."""
 
 
+LayerFusion = Literal["sum", "concat"]
+"""Several layers of an encoder as a learned sum, or side by side before the projection."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Shape of a `FusionModel`; the defaults are the paper's.
@@ -27,11 +31,14 @@ class ModelConfig:
         num_attributes: Outputs of an attribute head (3: arousal, valence, dominance); 0 is none.
         standardise: Branches whose frames are standardised with stored mean and deviation (raw
             descriptors such as eGeMAPS); () is none.
-        layers: Number of summed encoder layers of each branch; () means one for all.
+        layers: Number of encoder layers of each branch; () means one for all.
+        layer_fusion: How a branch reads several layers.
+        downsample: Number of consecutive frames of each branch that are averaged; () means 1.
         kind: A `FusionModel`, or a `PooledModel`, which ignores most other fields.
         by_speaker: Whether frames are standardised per speaker. The network stores the corpus
             statistics.
-        normalise_layers: Whether each frame of a summed layer is normalised to mean 0, variance 1.
+        normalise_layers: Whether each frame of each of several layers is normalised to mean 0,
+            variance 1.
     """
 
     num_classes: int = 8
@@ -44,6 +51,8 @@ class ModelConfig:
     num_attributes: int = 0
     standardise: tuple[bool, ...] = ()
     layers: tuple[int, ...] = ()
+    layer_fusion: LayerFusion = "sum"
+    downsample: tuple[int, ...] = ()
     normalise_layers: bool = False
     kind: Literal["fusion", "pooled"] = "fusion"
     by_speaker: bool = False

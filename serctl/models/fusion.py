@@ -16,7 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from serctl.models.config import ModelConfig
-from serctl.models.layers import LayerSum, attend, make_mask, make_pooling, run_bidirectional
+from serctl.models.layers import (
+    LayerSum,
+    attend,
+    average_frames,
+    make_mask,
+    make_pooling,
+    run_bidirectional,
+)
 
 
 class FusionOutput(NamedTuple):
@@ -49,10 +56,10 @@ class FusionBranch(nn.Module):
         if self.standardise:
             self.register_buffer("mean", torch.zeros(shape))
             self.register_buffer("deviation", torch.ones(shape))
-        self.layer_sum = (
-            LayerSum(num_layers, normalise=config.normalise_layers) if num_layers > 1 else None
-        )
-        self.projection = nn.Linear(dim, config.hidden)
+        summed = num_layers > 1 and config.layer_fusion == "sum"
+        self.layer_sum = LayerSum(num_layers) if summed else None
+        self.normalise_layers = num_layers > 1 and config.normalise_layers
+        self.projection = nn.Linear(dim if summed else num_layers * dim, config.hidden)
         self.norm = nn.LayerNorm(config.hidden)
         self.gru = nn.GRU(config.hidden, config.hidden, batch_first=True, bidirectional=True)
         self.attentions = nn.ModuleList(  # type: ignore[assignment]
@@ -68,7 +75,7 @@ class FusionBranch(nn.Module):
         third of a batch of speech.
         """
         batch, time = mask.nonzero(as_tuple=True)
-        if self.layer_sum is None:
+        if frames.ndim == 3:
             rows = frames[batch, time]  # (N, D)
         else:
             rows = torch.stack([layer[batch, time] for layer in frames.unbind(dim=1)])  # (L, N, D)
@@ -78,13 +85,21 @@ class FusionBranch(nn.Module):
                 x if x.ndim == 1 else x[:, None] for x in (self.mean, self.deviation)
             )
             rows = (rows - mean) / deviation
-        if self.layer_sum is not None:
+        if rows.ndim == 3:
             with torch.autocast(rows.device.type, enabled=False):
-                rows = self.layer_sum(rows)  # (L, N, D) → (N, D)
+                rows = self._join_layers(rows)  # (N, D) or (N, L·D)
         rows = self.norm(self.projection(rows).float())  # (N, H)
         padded = rows.new_zeros(*mask.shape, rows.shape[-1])  # (B, T, H)
         padded[batch, time] = rows
         return run_bidirectional(self.gru, padded, lengths).float()
+
+    def _join_layers(self, rows: Tensor) -> Tensor:
+        """Return the learned sum (N, D) of layers (L, N, D), or all of them side by side."""
+        if self.normalise_layers:
+            rows = nn.functional.layer_norm(rows, rows.shape[-1:])
+        if self.layer_sum is None:
+            return rows.transpose(0, 1).flatten(start_dim=1)  # (N, L·D)
+        return self.layer_sum(rows)
 
     def fuse(self, own: Tensor, partners: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """Add the attention to each partner, given as frames and mask, to the branch's frames."""
@@ -115,7 +130,7 @@ class FusionModel(nn.Module):
     def __init__(self, dims: Sequence[int], config: ModelConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or ModelConfig()
-        for name in ("heads", "standardise", "layers"):
+        for name in ("heads", "standardise", "layers", "downsample"):
             if len(getattr(config, name)) not in (0, len(dims)):
                 raise ValueError(
                     f"{name} {getattr(config, name)} does not fit {len(dims)} branches"
@@ -154,11 +169,14 @@ class FusionModel(nn.Module):
         """Classify a batch.
 
         Args:
-            frames: Per branch (B, T, D) of any float type, or (B, L, T, D) where it sums L layers.
+            frames: Per branch (B, T, D) of any float type, or (B, L, T, D) of L layers.
                 The padding is not read.
             lengths: Per branch (B,), the number of real frames.
             mix: Manifold MixUp of the pooled vectors (`serctl.models.mixup`), in training only.
         """
+        factors = self.config.downsample or (1,) * len(lengths)
+        averaged = map(average_frames, frames, lengths, factors)
+        frames, lengths = zip(*averaged, strict=True)
         # T is the length of the longest utterance, because reused buffers may be longer.
         masks = [make_mask(length, max(1, int(length.max()))) for length in lengths]
         inputs = zip(self.branches, frames, lengths, masks, strict=True)

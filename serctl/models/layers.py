@@ -23,6 +23,28 @@ def make_mask(lengths: Tensor, num_frames: int) -> Tensor:
     return torch.arange(num_frames, device=lengths.device) < lengths[:, None]
 
 
+def average_frames(frames: Tensor, lengths: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Average every ``factor`` consecutive frames of each utterance; the last group may have fewer.
+
+    Args:
+        frames: (B, T, D) or (B, L, T, D); the padding is not read.
+        lengths: (B,) numbers of real frames.
+        factor: 1 returns the arguments.
+
+    Returns:
+        Frames (B, ..., ⌈T ÷ factor⌉, D) float32 with zeros as padding, and lengths (B,).
+    """
+    if factor == 1:
+        return frames, lengths
+    num_frames = frames.shape[-2]
+    mask = make_mask(lengths, num_frames)  # (B, T)
+    padding = (0, 0, 0, -num_frames % factor)
+    shaped = mask[:, None, :, None] if frames.ndim == 4 else mask[:, :, None]
+    groups = nn.functional.pad(torch.where(shaped, frames, 0), padding).unflatten(-2, (-1, factor))
+    sizes = nn.functional.pad(shaped, padding).unflatten(-2, (-1, factor)).sum(dim=-2)
+    return groups.sum(dim=-2, dtype=torch.float32) / sizes.clamp(min=1), -(-lengths // factor)
+
+
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     """Return float32 weights over the last axis: exactly 0 where ``mask`` is False.
 
@@ -156,13 +178,12 @@ class LayerSum(nn.Module):
     """Softmax-weighted sum of several layers of one encoder with learned weights.
 
     Source: Yang et al., SUPERB, Interspeech 2021 (arXiv 2105.01051), section 3.2. The layer norm
-    without parameters, which prevents that a layer of large values dominates, is an option of the
-    authors' toolkit s3prl.
+    before it (`ModelConfig.normalise_layers`), which prevents that a layer of large values
+    dominates, is an option of the authors' toolkit s3prl.
     """
 
-    def __init__(self, num_layers: int, *, normalise: bool = False) -> None:
+    def __init__(self, num_layers: int) -> None:
         super().__init__()
-        self.normalise = normalise
         # Zeros are equal shares. They draw no random numbers, so other weights do not change.
         self.scores = nn.Parameter(torch.zeros(num_layers))
 
@@ -173,10 +194,7 @@ class LayerSum(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Sum frames (L, N, D) of L layers to (N, D)."""
-        rows = rows.float()
-        if self.normalise:
-            rows = nn.functional.layer_norm(rows, rows.shape[-1:])
-        return torch.tensordot(self.shares, rows, dims=1)
+        return torch.tensordot(self.shares, rows.float(), dims=1)
 
 
 class AttentionPooling(nn.Module):

@@ -16,7 +16,7 @@ class TrainOptions:
 
     speech: tuple[str, ...] = option(
         (),
-        "Speech encoder: NAME, NAME@9 of one layer, NAME@9+12+15 for a learned sum of layers, or "
+        "Speech encoder: NAME, NAME@9 of one layer, NAME@9+12+15 of several layers, or "
         "NAME@DIGEST of one store.",
     )
     text: tuple[str, ...] = option((), "Text encoder.")
@@ -97,8 +97,20 @@ class TrainOptions:
         "unlabelled ones too; auto decides by cross-validation on train.",
         panel=NETWORK,
     )
+    layer_fusion: Literal["sum", "concat"] = option(
+        "sum",
+        "Several layers of an encoder: a learned sum, or side by side before the projection.",
+        panel=NETWORK,
+    )
     normalise_layers: bool = option(
-        False, "Layer norm of each layer before layers are summed.", panel=NETWORK
+        False, "Layer norm of each of several layers of an encoder.", panel=NETWORK
+    )
+    downsample: int = option(
+        1,
+        "Average every N consecutive frames of speech and paralinguistic encoders. Training takes "
+        "about 1/N of the time.",
+        panel=NETWORK,
+        min=1,
     )
     epochs: int = option(20, "Number of epochs.", panel=OPTIMISATION, min=1)
     learning_rate: float = option(

@@ -57,11 +57,12 @@ def shape_model(
         options.paralinguistic_heads if modality == "paralinguistic" else options.heads
         for modality, _ in encoders
     )
-    alike = {  # hidden, dropout, attention, pooling, normalise_layers; the rest follows per branch
+    alike = {  # hidden, dropout, attention and others; the rest follows per branch
         field.name: getattr(options, field.name)
         for field in fields(ModelConfig)
-        if hasattr(options, field.name)
+        if hasattr(options, field.name) and field.name != "downsample"
     }
+    downsample = tuple(1 if modality == "text" else options.downsample for modality, _ in encoders)
     standardise = tuple(
         encoder in options.standardise or "*" in options.standardise for _, encoder in encoders
     )
@@ -74,6 +75,7 @@ def shape_model(
         standardise=standardise if not by_speaker else (True,) * len(encoders),
         by_speaker=by_speaker,
         layers=tuple(layers) if max(layers, default=1) > 1 else (),
+        downsample=downsample if options.downsample > 1 else (),
     )
 
 

@@ -1,4 +1,4 @@
-"""A branch that sums several layers: against one layer, against NumPy, and under padding."""
+"""A branch of several layers: against one layer, against NumPy, and under padding."""
 
 import numpy as np
 import pytest
@@ -83,9 +83,24 @@ def test_the_statistics_of_each_layer_standardise_it() -> None:
     torch.testing.assert_close(run(both, frames, other), run(one, scaled.mean(dim=1), other))
 
 
+def test_layers_side_by_side_are_one_layer_of_all_their_features() -> None:
+    config = ModelConfig(num_classes=4, hidden=8, layers=(3, 1), layer_fusion="concat")
+    torch.manual_seed(0)
+    both = FusionModel([DIM, 5], config).eval()
+    torch.manual_seed(0)
+    wide = FusionModel([3 * DIM, 5], ModelConfig(num_classes=4, hidden=8)).eval()
+    frames, other = draw(2, 3, 7, DIM), draw(2, 7, 5, seed=1)
+    joined = frames.transpose(1, 2).flatten(start_dim=2)  # (B, T, L·D)
+    assert torch.equal(run(both, frames, other), run(wide, joined, other))
+    assert both.layer_shares() == {}
+
+
+@pytest.mark.parametrize("fusion", ["sum", "concat"])
+@pytest.mark.parametrize("factor", [1, 2])
 @pytest.mark.parametrize("garbage", [0.0, 1e30, float("nan")])
-def test_padding_and_companions_do_not_matter(garbage: float) -> None:
-    both, _ = make_models(3, normalise_layers=True)
+def test_padding_and_companions_do_not_matter(garbage: float, factor: int, fusion: str) -> None:
+    shape = {"normalise_layers": True, "downsample": (factor, 1), "layer_fusion": fusion}
+    both, _ = make_models(3, **shape)
     frames, other = draw(2, 3, 7, DIM), draw(2, 7, 5, seed=1)
     together = run(both, frames, other)
     padded, others = torch.full((2, 3, 12, DIM), garbage), torch.full((2, 12, 5), garbage)
