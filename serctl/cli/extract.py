@@ -52,7 +52,7 @@ def extract(
 
 
 def name_branch(result: "ExtractResult") -> str:
-    """Return the name of the frames for `serctl train`; several layers are a learned sum."""
+    """Return the name of the frames for `serctl train`; several layers are one branch."""
     layers = f"@{'+'.join(map(str, result.layers))}" if len(result.layers) > 1 else ""
     return f"{result.encoder}{layers}"
 
