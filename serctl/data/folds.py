@@ -18,11 +18,19 @@ NUM_TRIES = 10
 
 @dataclass(frozen=True)
 class Folds:
-    """The fold (0 … K-1) of each utterance. ``warning`` is '' for speaker-disjoint folds."""
+    """The fold (0 … K-1) of each utterance.
+
+    Attributes:
+        fold_of: Fold of each utterance id.
+        num_folds: K.
+        warning: '' for speaker-disjoint folds with all emotions outside each fold.
+        lost: Emotions whose utterances are all in one fold. Its model is trained without them.
+    """
 
     fold_of: dict[str, int]
     num_folds: int
     warning: str = ""
+    lost: tuple[str, ...] = ()
 
     def ids(self, fold: int) -> frozenset[str]:
         """Return the ids of one fold."""
@@ -47,8 +55,7 @@ def choose_folds(utterances: Iterable[Utterance], num_folds: int | None, seed: i
     if "" in names:
         made = assign_folds(rows, num_folds, seed)
         ignored = f"Column '{FOLD}' not used: some utterances have none." * (len(names) > 1)
-        lost = _warn_of_lost(rows, made.fold_of)
-        return replace(made, warning=" ".join(filter(None, (made.warning, lost, ignored))))
+        return _add_lost(rows, replace(made, warning=f"{made.warning} {ignored}".strip()))
     if len(names) != num_folds:
         raise ManifestError(
             f"--folds is {num_folds}, but the manifest's column '{FOLD}' has {len(names)} folds "
@@ -56,8 +63,7 @@ def choose_folds(utterances: Iterable[Utterance], num_folds: int | None, seed: i
             f"column."
         )
     fold_of = {row.utterance_id: names.index(row.extra[FOLD]) for row in rows}
-    found = (_warn_of_shared(rows, fold_of), _warn_of_lost(rows, fold_of))
-    return Folds(fold_of, num_folds, " ".join(filter(None, found)))
+    return _add_lost(rows, Folds(fold_of, num_folds, _warn_of_shared(rows, fold_of)))
 
 
 def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> Folds:
@@ -104,16 +110,19 @@ def _find_lost(rows: Sequence[Utterance], fold_of: dict[str, int]) -> dict[str, 
     return {emotion: found for emotion, found in folds.items() if len(found) == 1}
 
 
-def _warn_of_lost(rows: Sequence[Utterance], fold_of: dict[str, int]) -> str:
-    lost = sorted(_find_lost(rows, fold_of))
+def _add_lost(rows: Sequence[Utterance], folds: Folds) -> Folds:
+    """Add the emotions that occur in one fold only, with a warning."""
+    lost = tuple(sorted(_find_lost(rows, folds.fold_of)))
     if not lost:
-        return ""
+        return folds
     speakers = sorted({row.speaker for row in rows if row.emotion in lost} - {""})
     whose = f" (speakers: {first_few(speakers)})" if speakers else ""
-    return (
+    warning = (
         f"One fold holds all utterances of {', '.join(lost)}{whose}. Its model is trained without "
-        f"them, so their out-of-fold predictions are wrong. Add speakers, or use fewer folds."
+        f"them, so out-of-fold predictions are wrong. A model of all of train therefore predicts "
+        f"new utterances, and a stack is a plain average. Add speakers, or use fewer folds."
     )
+    return replace(folds, lost=lost, warning=f"{warning} {folds.warning}".strip())
 
 
 def hold_out(utterances: Iterable[Utterance], fraction: float, seed: int) -> Folds:

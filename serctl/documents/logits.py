@@ -39,6 +39,11 @@ class LogitsSidecar(Document):
         default="",
         description="run: the mean of the fold models or the main model; absent before serctl 0.2",
     )
+    lost_emotions: tuple[str, ...] = Field(
+        default=(),
+        description="run: emotions that a fold model was trained without; no stacker is fitted on "
+        "its out-of-fold logits",
+    )
     by_speaker: bool = Field(
         default=False, description="frames standardised per speaker with unlabelled utterances"
     )

@@ -46,6 +46,7 @@ class StackingSet:
         notes: Excluded systems and utterances, and the reasons.
         limit: ``--limit`` of a dry run; None for all utterances.
         by_speaker: Whether a base model standardises per speaker.
+        lost_emotions: Emotions that fold models of a base model were trained without.
     """
 
     joined: JoinedLogits
@@ -58,6 +59,7 @@ class StackingSet:
     notes: tuple[str, ...] = ()
     limit: int | None = None
     by_speaker: bool = False
+    lost_emotions: frozenset[str] = frozenset()
 
     @property
     def split(self) -> str:
@@ -147,6 +149,7 @@ def collect_stacking_set(
         unread=unread,
         notes=tuple(notes),
         by_speaker=any(part.provenance.by_speaker for part in parts),
+        lost_emotions=frozenset[str]().union(*(part.provenance.lost_emotions for part in parts)),
         limit=min(filter(None, [limit, *(part.limit for part in parts)]), default=None),
     )
 
@@ -156,11 +159,13 @@ def match_kind(rows: Logits, stack_on: StackOn) -> PredictedBy | None:
 
     Out-of-fold rows are predicted by fold models, so their mean must predict other rows. The main
     model was trained on more utterances and is more confident, so its logits do not match those of
-    the fit. Return None for systems that are not runs of serctl.
+    the fit. No stacker is fitted on fold models without an emotion, so the main model predicts.
+    Return None for systems that are not runs of serctl.
     """
-    if stack_on == "oof" and rows.provenance.stack_on == "oof":
+    found = rows.provenance
+    if stack_on == "oof" and found.stack_on == "oof" and not found.lost_emotions:
         return "folds"
-    return rows.provenance.predicted_by or ("main" if rows.provenance.run_hash else None)
+    return found.predicted_by or ("main" if found.run_hash else None)
 
 
 def hash_of(logits: Logits) -> str:

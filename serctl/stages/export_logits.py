@@ -199,6 +199,7 @@ class _Export:
             stack_on=source,
             predicted_by=self.models.predicted_by,
             by_speaker=self.by_speaker,
+            lost_emotions=config.lost_emotions,
             features_hash=hash_document([part.ids, sources]),
             fold_hashes=tuple(RunConfig.read(fold / CONFIG).hash for fold in folds),
             options=options_to_dict(config.options),

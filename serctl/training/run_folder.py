@@ -94,9 +94,11 @@ def usual_model(folder: Path) -> PredictedBy:
     """Return which model of a run predicts: the mean of its fold models where it has any.
 
     A stacker is fitted on predictions of the fold models, so everything else that it reads has to
-    be predicted by them too. The main model of such a run predicts only where it is named.
+    be predicted by them too. The main model of such a run predicts where it is named, and where a
+    fold model was trained without an emotion.
     """
-    return "folds" if (folder / "folds").is_dir() else "main"
+    has_folds = (folder / "folds").is_dir()
+    return "folds" if has_folds and not RunConfig.read(folder / CONFIG).lost_emotions else "main"
 
 
 def list_folds(folder: Path, config: RunConfig) -> list[Path]:

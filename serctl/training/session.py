@@ -84,6 +84,7 @@ class Session:
         self.folder = workspace.runs / self.name
         self.ranks, self.device = ranks, ranks.device
         self.warning = ""
+        self.lost: tuple[str, ...] = ()
 
     def run(self) -> tuple[RunResult, list[RunResult]]:
         """Train the missing models."""
@@ -95,7 +96,7 @@ class Session:
         kept: dict[str, frozenset[str]] = {}
         if options.folds:  # folds may be refused: check them before hours of training
             folds = choose_folds(corpus.utterances, options.folds, options.seed)
-            self.warning = folds.warning
+            self.warning, self.lost = folds.warning, folds.lost
             if folds.warning and self.ranks.rank == 0:
                 self.log(f"Note: {folds.warning}")
             kept = {str(k): frozenset(chosen - folds.ids(k)) for k in range(options.folds)}
@@ -111,7 +112,7 @@ class Session:
         folder, title = self.folder, f"{self.name} fold {{}}/{self.options.folds}"
         main: RunResult | None = None
         with self._replacing(folder, {".": chosen}) as place:
-            if self.options.main or not kept:
+            if self.options.main or not kept or self.lost:
                 main = self._train_one(self.name, place, chosen, None)
             else:
                 self._open(place, chosen, None)
@@ -255,5 +256,6 @@ class Session:
             seed=options.seed,
             data=corpus.hash_of(ids),
             environment=environment(),
+            lost_emotions=self.lost if fold is None else (),
         )
         return config.model_copy(update={"hash": hash_config(config)})

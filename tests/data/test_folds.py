@@ -41,6 +41,17 @@ def test_every_utterance_has_one_fold_and_no_speaker_has_two(rows, seed):
     assert "no speaker" not in folds.warning
 
 
+@given(rows=corpora(), seed=st.integers(0, 9))
+def test_emotions_that_a_fold_model_is_trained_without_are_named(rows, seed):
+    folds = choose_folds(rows, 4, seed)
+    others = [
+        {row.emotion for row in rows if folds.fold_of[row.utterance_id] != k} for k in range(4)
+    ]
+    lost = {row.emotion for row in rows}.difference(set.intersection(*others))
+    assert folds.lost == tuple(sorted(lost))
+    assert all(emotion in folds.warning for emotion in lost)
+
+
 @given(rows=corpora(), seed=st.integers(0, 9), order=st.randoms())
 def test_the_order_of_the_manifest_changes_nothing(rows, seed, order):
     shuffled = order.sample(rows, len(rows))

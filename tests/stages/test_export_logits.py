@@ -45,6 +45,42 @@ def exported(project, run, split, **more):
     return part, read_logits(part.path)
 
 
+@pytest.fixture(scope="module")
+def one_angry_speaker(tmp_path_factory):
+    """All angry utterances of train are of one speaker."""
+    rows = [
+        replace(row, speaker="a" if row.emotion == "angry" else row.speaker)
+        if row.split == "train"
+        else row
+        for row in make_utterances()
+    ]
+    project = make_project(tmp_path_factory.mktemp("angry"), rows)
+    for name, seed in (("first", 0), ("second", 1)):
+        train(project, replace(TINY, name=name, folds=3, seed=seed))
+        export_logits(project, replace(EXPORT, run=name))
+    return project
+
+
+def test_the_main_model_predicts_if_a_fold_lacks_an_emotion(one_angry_speaker):
+    folder = one_angry_speaker.runs / "first"
+    assert load_run(folder).config.lost_emotions == ("angry",)
+    assert (folder / "model.safetensors").is_file()
+    part, logits = exported(one_angry_speaker, "first", "test")
+    assert part.source == logits.provenance.predicted_by == "main"
+    assert read_logits(folder / "logits" / "train.csv").provenance.stack_on == "oof"
+    with pytest.raises(LogitsError, match="without angry"):
+        stack(one_angry_speaker, StackOptions(compare=True))
+    result = stack(one_angry_speaker, StackOptions(stacker="greedy"))
+    assert result.kind == "mean-probabilities"
+    assert any("without angry" in note for note in result.notes)
+    stacked = read_logits(result.folder / "test.csv").values
+    members = [
+        read_logits(one_angry_speaker.runs / name / "logits" / "test.csv").probabilities()
+        for name in ("first", "second")
+    ]
+    np.testing.assert_allclose(stacked, np.mean(members, axis=0), atol=1e-6)
+
+
 def test_logits_say_what_made_them(project):
     part, logits = exported(project, "plain", "dev")
     assert set(logits.ids) == {
