@@ -64,15 +64,17 @@ def decode_audio(
     """Decode the bytes of an audio file, or an open one; see `read_audio`."""
     with _open_sound(source, name) as sound:
         first, last = _find_stretch(sound, name, start, end)
-        channels = Downmix(sound.samplerate, sound.channels)
-        blocks = channels.listen(_read_blocks(sound, name, first, last))
+        downmix = Downmix(sound.samplerate, sound.channels)
+        blocks = _read_blocks(sound, name, first, last)
+        if sound.channels > 1:
+            blocks = downmix.listen(blocks)
         mono = (_average(block, name) for block in blocks)
         parts = list(_resample_blocks(mono, sound.samplerate, 1))
     if not any(map(len, parts)):
         raise AudioError(f"Audio file '{name}' holds no samples.")
     if not any(part.any() for part in parts):
-        _refuse_silence(name, channels.heard)
-    if report and (problem := channels.find_problem()):
+        _refuse_silence(name, downmix.heard)
+    if report and (problem := downmix.find_problem()):
         report(str(name), problem)
     return np.concatenate(parts)
 
@@ -134,9 +136,9 @@ def to_mono_16k(
     if not mono.any():
         _refuse_silence(name, bool(samples.any()))
     if report:
-        channels = Downmix(rate, samples.shape[1])
-        channels.measure(samples)
-        if problem := channels.find_problem():
+        downmix = Downmix(rate, samples.shape[1])
+        downmix.measure(samples)
+        if problem := downmix.find_problem():
             report(str(name), problem)
     if rate != SAMPLE_RATE:
         import soxr

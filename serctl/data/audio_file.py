@@ -62,16 +62,6 @@ def mark_file(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the bytes of an audio file.
-
-    Raises:
-        AudioError: The file is missing or cannot be read.
-    """
-    with open_audio(path) as file:
-        return file.read()
-
-
 def explain_absence(path: Path) -> str:
     """Return a reason why a file is not found under its name; '' if there is none."""
     if "\\" in str(path):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from serctl.cache.sources import SourceHasher, hash_bytes
-from serctl.data.audio import decode_audio, measure_samples, read_audio
-from serctl.data.audio_file import mark_file, read_bytes
+from serctl.data.audio import measure_samples, read_audio
+from serctl.data.audio_file import mark_file
 from serctl.data.downmix import KEEP_CHANNEL, DownmixReport
 from serctl.data.manifest import Utterance
 from serctl.data.transcripts import read_transcripts
@@ -15,8 +15,6 @@ from serctl.encoders.base import Encoder
 from serctl.encoding.pipeline import Content, Reading, capture
 from serctl.errors import AudioError, SerctlError
 
-WHOLE = 256_000_000
-"""Maximum bytes of a file that is read completely before decoding."""
 HEADERS_AT_ONCE = 4
 """Threads that read the headers of audio files."""
 
@@ -73,14 +71,9 @@ class AudioInputs:
     def read(self, row: Utterance) -> Reading:
         """Return the waveform ``(num_samples,)``, 16 kHz mono float32.
 
-        The hash is that of the decoded bytes, so the next extraction detects a file that changes
-        meanwhile. For a part of a long recording only the part is decoded, and a file that changes
-        meanwhile is an error.
+        A file that changes before it is hashed is an error: the hash would not be that of the
+        decoded audio.
         """
-        if not row.is_segment and mark_file(row.path)[0] <= WHOLE:
-            content = read_bytes(row.path)
-            samples = decode_audio(content, row.path, report=self._report)
-            return Reading(samples, hash_bytes(content))
         before = mark_file(row.path)
         samples = read_audio(row.path, row.start, row.end, report=self._report)
         source = self.hash_of(row)

@@ -171,11 +171,11 @@ class _Reader:
                     f"'{self._options.transcripts}'."
                 )
             return [LoadedUtterance(str(path), waveform, row.start, text=self._words[name])]
-        if row.listed:
+        if row.listed or len(waveform) <= self._options.cut_over * SAMPLE_RATE:
             return [LoadedUtterance(str(path), waveform, row.start)]
         remedy = "Predict it uncut with --cut-over inf."
         found = split_recording(str(path), waveform, self._options, remedy)
-        self.cut += len(waveform) > self._options.cut_over * SAMPLE_RATE
+        self.cut += 1
         return found
 
 

@@ -19,13 +19,12 @@ from serctl.ensemble.stacker_folder import load_stacker
 from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.runtime import resolve_device
-from serctl.system.encode import encode_utterances
 from serctl.system.encoders import Encoders
 from serctl.system.loading import cut_speech, load_each
 from serctl.system.parts import Parts, find_parts
 from serctl.system.prediction import Prediction
 from serctl.system.sound import Audio, load_sound, name_sound
-from serctl.system.utterances import LoadedUtterance, tabulate
+from serctl.system.utterances import LoadedUtterance, encode_utterances, tabulate
 from serctl.training.checkpoint import load_run
 from serctl.training.inference import infer
 from serctl.training.speakers import read_moments

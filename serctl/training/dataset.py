@@ -4,7 +4,7 @@ Rows are sorted by utterance id, so the order of the manifest has no effect. Sha
 utterances, M branches, C classes, L layers of an encoder.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,6 +59,29 @@ class LayerReader:
         """Fill ``out[b, l, :T_b]``."""
         for layer, reader in enumerate(self.layers):
             reader.read_batch(ids, out[:, layer])
+
+
+class FramesInMemory:
+    """Reads frames that are in memory, by utterance id."""
+
+    num_layers = 1
+
+    def __init__(self, frames: Mapping[str, NDArray[np.generic]]) -> None:
+        self._frames = frames
+        first = next(iter(frames.values()))
+        self.dim, self.dtype = first.shape[1], first.dtype
+
+    def num_frames(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the number of frames of each utterance ``(B,)``."""
+        return np.array([len(self._frames[name]) for name in ids], dtype=np.int64)
+
+    def prefetch(self, ids: Sequence[str]) -> None:
+        """Do nothing: the frames are in memory."""
+
+    def read_batch(self, ids: Sequence[str], out: NDArray[np.generic]) -> None:
+        """Fill ``out[b, :T_b]``."""
+        for row, name in zip(out, ids, strict=True):
+            row[: len(self._frames[name])] = self._frames[name]
 
 
 def make_reader(layers: Sequence[FrameReader]) -> FrameReader:

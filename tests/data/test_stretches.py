@@ -69,12 +69,17 @@ def test_hashes_distinguish_stretches_and_files(recording: Path, inputs: AudioIn
     assert hashes[0] == SourceHasher(recording.parent).hash_file(recording)
 
 
-def test_a_file_that_changes_while_a_part_is_read_is_an_error(
-    recording: Path, inputs: AudioInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("start", [0.0, 1.0])
+def test_a_file_that_changes_while_it_is_read_is_an_error(
+    start: float,
+    recording: Path,
+    inputs: AudioInputs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / "growing.wav"
     path.write_bytes(recording.read_bytes())
-    row = Utterance("a", path, "train", start=1.0)
+    row = Utterance("a", path, "train", start=start)
 
     def grow(*_: object, **__: object) -> np.ndarray:
         with path.open("ab") as file:

@@ -16,7 +16,6 @@ from audio_kinds import BAD, LOSSY, ODD, SAME, plain_sound
 
 from serctl.data import audio
 from serctl.data.audio import decode_audio, measure_samples, read_audio
-from serctl.data.audio_file import read_bytes
 from serctl.errors import AudioError
 
 
@@ -33,7 +32,7 @@ def test_the_same_sound_in_another_form_gives_the_same_samples(kind: str, tmp_pa
     assert length <= len(samples) <= length + 20  # a block format may end in padding
     inner = slice(400, length - 400)  # a resampler rings at the ends
     np.testing.assert_allclose(samples[inner], plain_sound()[inner], atol=1e-3)
-    np.testing.assert_array_equal(samples, decode_audio(read_bytes(path), path))
+    np.testing.assert_array_equal(samples, decode_audio(path.read_bytes(), path))
     assert abs(measure_samples(path) - len(samples)) <= 20
 
 
