@@ -131,6 +131,7 @@ def to_row(found: "Prediction", per_model: bool) -> dict[str, Any]:
         "audio": guard_path(found.audio),
         "start": f"{found.start:.3f}",
         "end": f"{found.end:.3f}",
+        **({} if found.channel is None else {"channel": found.channel or ""}),
         "emotion": found.emotion or "",
         "confidence": f"{found.confidence:.4f}",
     }
@@ -169,7 +170,7 @@ def _table_lines(
             _join_cells(
                 [
                     Path(found.audio).name,
-                    f"{found.start:.2f}-{found.end:.2f}",
+                    _name_place(found),
                     found.emotion or ABSTAINED,
                     *(f"{found.probabilities[name]:.2f}" for name in labels),
                     *(_name_best(found.per_model[model]) for model in models),
@@ -189,7 +190,7 @@ def _terminal_lines(
     longest = max((len(path.name) for path in paths), default=0)
 
     def write(found: "Prediction") -> None:
-        place = [Path(found.audio).name, f"{found.start:.2f}-{found.end:.2f}"]
+        place = [Path(found.audio).name, _name_place(found)]
         ranked = sorted(found.probabilities.items(), key=lambda item: -item[1])[:SHOWN]
         shares = ", ".join(f"{name} {share:.2f}" for name, share in ranked)
         shares = shares if found.emotion else f"{ABSTAINED} ({shares})"
@@ -210,6 +211,12 @@ def _join_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _name_best(shares: Mapping[str, float]) -> str:
     name = max(shares, key=lambda it: shares[it])
     return f"{name} {shares[name]:.2f}"
+
+
+def _name_place(found: "Prediction") -> str:
+    """Return times and channel."""
+    channel = f" ch{found.channel}" if found.channel else ""
+    return f"{found.start:.2f}-{found.end:.2f}{channel}"
 
 
 def _shorten(found: "Prediction") -> str:

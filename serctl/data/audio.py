@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from serctl.data.audio_file import open_audio, recognise
 from serctl.data.downmix import Downmix, Report
-from serctl.errors import AudioError
+from serctl.errors import AudioError, count
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -32,7 +32,12 @@ SLACK = 0.1
 
 
 def read_audio(
-    path: Path, start: float = 0.0, end: float | None = None, *, report: Report | None = None
+    path: Path,
+    start: float = 0.0,
+    end: float | None = None,
+    channel: int = 0,
+    *,
+    report: Report | None = None,
 ) -> NDArray[np.float32]:
     """Decode a file or a stretch of it, average the channels and resample to 16 kHz.
 
@@ -40,6 +45,7 @@ def read_audio(
         path: A file of any rate, width and channel count that libsndfile reads.
         start: Start of the stretch in seconds.
         end: End in seconds; None is the end of the file.
+        channel: Channel to read, from 1; 0 is the mean of all.
         report: Receives the problem if the mean of the channels mixes talkers or loses sound.
 
     Returns:
@@ -47,10 +53,10 @@ def read_audio(
 
     Raises:
         AudioError: The file is missing, unreadable, empty, digitally silent, not finite, longer
-            than `LONGEST`, or ends before the stretch does.
+            than `LONGEST`, ends before the stretch does, or does not have the channel.
     """
     with open_audio(path) as file:
-        return decode_audio(file, path, start, end, report=report)
+        return decode_audio(file, path, start, end, channel, report=report)
 
 
 def decode_audio(
@@ -58,15 +64,23 @@ def decode_audio(
     name: Path | str,
     start: float = 0.0,
     end: float | None = None,
+    channel: int = 0,
     *,
     report: Report | None = None,
 ) -> NDArray[np.float32]:
     """Decode the bytes of an audio file, or an open one; see `read_audio`."""
     with _open_sound(source, name) as sound:
         first, last = _find_stretch(sound, name, start, end)
+        if channel > sound.channels:
+            raise AudioError(
+                f"Audio file '{name}' has {count(sound.channels, 'channel')}, not a channel "
+                f"{channel}."
+            )
         downmix = Downmix(sound.samplerate, sound.channels)
         blocks = _read_blocks(sound, name, first, last)
-        if sound.channels > 1:
+        if channel:
+            blocks = (block[:, channel - 1 : channel] for block in blocks)
+        elif sound.channels > 1:
             blocks = downmix.listen(blocks)
         mono = (_average(block, name) for block in blocks)
         parts = list(_resample_blocks(mono, sound.samplerate, 1))

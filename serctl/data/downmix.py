@@ -18,7 +18,7 @@ TALKERS = "a different talker on each channel"
 PHASE = "channels that are partly in opposite phase"
 
 PREDICT_CHANNELS = "Predict each channel: serctl predict {file} --every 1 --channels split"
-KEEP_CHANNEL = "Write one channel to a file: ffmpeg -i {file} -af 'pan=mono|c0=c0' OUT.flac"
+KEEP_CHANNEL = "Read one channel: a column 'channel' in the manifest, with left or right"
 """Suggestions for a recording in a prediction and for one in a corpus."""
 
 FRAME = 0.1

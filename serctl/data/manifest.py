@@ -1,9 +1,9 @@
 """The manifest: the table of utterances that every stage reads.
 
 Columns are ``utterance_id, path, split, emotion, speaker, transcript``. ``start`` and ``end`` are
-seconds if an utterance is a stretch of its file. Further columns are kept (raters' votes as
-``votes_<emotion>``, attributes as ``arousal``, ``valence``, ``dominance``). Paths are absolute or
-relative to the manifest's folder.
+seconds if an utterance is a stretch of its file, ``channel`` its channel if it is one of several.
+Further columns are kept (raters' votes as ``votes_<emotion>``, attributes as ``arousal``,
+``valence``, ``dominance``). Paths are absolute or relative to the manifest's folder.
 """
 
 from collections import Counter
@@ -18,19 +18,21 @@ from serctl.errors import ManifestError
 
 COLUMNS = ("utterance_id", "path", "split", "emotion", "speaker", "transcript")
 SEGMENT = ("start", "end")
+CHANNEL = "channel"
 ATTRIBUTES = ("arousal", "valence", "dominance")
 FOLD = "fold"
 """Column with the folds of a corpus, such as the sessions of IEMOCAP."""
-KNOWN_COLUMNS = (*COLUMNS, *SEGMENT, *ATTRIBUTES, FOLD)
+KNOWN_COLUMNS = (*COLUMNS, *SEGMENT, CHANNEL, *ATTRIBUTES, FOLD)
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A file or a stretch of a file, with its labels.
+    """A file, or a stretch or channel of a file, with its labels.
 
     ``emotion`` is '' for an unlabelled utterance, and ``speaker`` is '' if unknown. ``transcript``
     is None if the corpus has none; '' is a transcript without words. ``start`` and ``end`` are
-    seconds of the file. An ``end`` of None is the end of the file.
+    seconds of the file. An ``end`` of None is the end of the file. ``channel`` counts from 1; 0 is
+    the mean of all channels.
     """
 
     utterance_id: str
@@ -42,10 +44,11 @@ class Utterance:
     extra: Mapping[str, str] = field(default_factory=dict)
     start: float = 0.0
     end: float | None = None
+    channel: int = 0
 
     @property
     def is_segment(self) -> bool:
-        """Whether it is a part of its file."""
+        """Whether it is a stretch of its file."""
         return self.start > 0 or self.end is not None
 
     def votes(self) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The file of a manifest: read, checked and written."""
 
 import csv
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,7 +9,15 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from serctl.data.labels import parse_emotion
-from serctl.data.manifest import ATTRIBUTES, COLUMNS, KNOWN_COLUMNS, SEGMENT, Manifest, Utterance
+from serctl.data.manifest import (
+    ATTRIBUTES,
+    CHANNEL,
+    COLUMNS,
+    KNOWN_COLUMNS,
+    SEGMENT,
+    Manifest,
+    Utterance,
+)
 from serctl.data.tables import (
     Table,
     fill_missing,
@@ -33,6 +42,9 @@ RESERVED = frozenset({"utterance_id", "in_sample", *ATTRIBUTES})
 """Columns of logits files, which cannot be names of emotions."""
 
 NO_SPEAKER = {"", "unknown"}
+
+COUNTS = {"channels"}
+"""Columns of audio databases that are similar to a known one and mean something else."""
 
 
 def read_manifest(path: Path | str) -> Manifest:
@@ -75,7 +87,8 @@ def check_column_names(table: Table, remedy: str) -> None:
     """
     for name in table.header:
         absent = [known for known in KNOWN_COLUMNS if known not in table.header]
-        if name not in KNOWN_COLUMNS and (near := get_close_matches(name, absent, 1, NEARLY)):
+        known_or_count = name in KNOWN_COLUMNS or name in COUNTS
+        if not known_or_count and (near := get_close_matches(name, absent, 1, NEARLY)):
             raise ManifestError(
                 f"'{table.source}': column '{name}' is similar to '{near[0]}', which is missing. "
                 + remedy.format(known=near[0], name=name)
@@ -142,14 +155,36 @@ def parse_row(row: Mapping[str, str], folder: Path, *, codes: bool = False) -> U
         extra={
             name: _read_extra(name, text)
             for name, text in row.items()
-            if name not in (*COLUMNS, *SEGMENT)
+            if name not in (*COLUMNS, *SEGMENT, CHANNEL)
         },
         start=_read_number("start", start, parse_seconds) if start else 0.0,
         end=_read_number("end", end, parse_seconds) if end else None,
+        channel=parse_channel(fill_missing(row.get(CHANNEL, ""))),
     )
     if utterance.start < 0 or (utterance.end is not None and utterance.end <= utterance.start):
         raise ValueError(f"'{start}' to '{end}', expected start and end in seconds")
     return utterance
+
+
+def parse_channel(text: str) -> int:
+    """Return the number of a channel, from 1; 0 for '', the mean of all channels.
+
+    Raises:
+        ValueError: The text is not a channel.
+
+    Example:
+        >>> parse_channel("left"), parse_channel("2"), parse_channel("")
+        (1, 2, 0)
+    """
+    numbers = {"": 0, "left": 1, "right": 2}
+    if (name := text.lower()) in numbers:
+        return numbers[name]
+    if not re.fullmatch(r"0*[1-9]\d{0,3}(\.0)?", text):
+        raise ValueError(
+            f"channel is '{text}', expected left, right, a number from 1, or nothing for the mean "
+            f"of all. Rename a column that means something else"
+        )
+    return int(float(text))
 
 
 def _read_extra(name: str, text: str) -> str:
@@ -242,11 +277,12 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
     path, rows = Path(path), list(utterances)
     columns = COLUMNS if any(row.transcript is not None for row in rows) else COLUMNS[:-1]
     segment = SEGMENT if any(row.is_segment for row in rows) else ()
+    channel = (CHANNEL,) if any(row.channel for row in rows) else ()
     extra = list(dict.fromkeys(name for row in rows for name in row.extra))
     folder = path.parent.resolve()
     with write_atomic(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns, *segment, *extra])
+        writer.writerow([*columns, *segment, *channel, *extra])
         for row in rows:
             audio = row.path.resolve()
             shown = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
@@ -254,5 +290,6 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
                 [row.utterance_id, shown.as_posix(), row.split, row.emotion, row.speaker]
                 + [row.transcript or ""] * (len(columns) - 5)
                 + [f"{row.start:.9g}", "" if row.end is None else f"{row.end:.9g}"][: len(segment)]
+                + [row.channel or ""] * len(channel)
                 + [row.extra.get(name, "") for name in extra]
             )

@@ -49,6 +49,7 @@ class Recording:
         start: Start in seconds.
         end: End in seconds; None is the end of the file.
         listed: Whether it is a row of a table. A row is one utterance of any length.
+        channel: Channel from 1; 0 is the mean of all.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class Recording:
     start: float = 0.0
     end: float | None = None
     listed: bool = False
+    channel: int = 0
 
 
 def is_table(name: str) -> bool:
@@ -81,7 +83,7 @@ def read_recordings(names: Sequence[str]) -> tuple[list[Recording], tuple[str, .
             if any(row.transcript for row in table.utterances):
                 notes.append(f"{name}: its transcripts are not used. Pass them with --transcripts")
             found += [
-                Recording(row.path, row.utterance_id, row.start, row.end, listed=True)
+                Recording(row.path, row.utterance_id, row.start, row.end, True, row.channel)
                 for row in table.utterances
             ]
         else:

@@ -101,7 +101,9 @@ def parse_table(content: bytes, path: Path, error: type[SerctlError] = ManifestE
         raise error(f"'{path}' is {kind}. Expected a table as text: save it as CSV (UTF-8).")
     text, notes = decode_text(content, path, error)
     if path.suffix.lower() == ".rttm":
-        return _tidy(path, _split_rttm(text), [*notes, "read as RTTM: speakers' turns"], error)
+        records = _split_rttm(text)
+        what = "speakers' turns" + " on their channels" * ("channel" in records[0][1])
+        return _tidy(path, records, [*notes, f"read as RTTM: {what}"], error)
     separator = re.match(r"sep=(.)\r?\n", text)  # Excel's own first line
     text = text[separator.end() :] if separator else text
     dialect = _find_dialect(text.lstrip("\r\n"))
@@ -216,8 +218,12 @@ def decode_text(content: bytes, path: Path, error: type[SerctlError]) -> tuple[s
 
 
 def _split_rttm(text: str) -> list[tuple[int, list[str]]]:
-    """Return the turns of an RTTM file (NIST's format of speaker turns) with a header."""
+    """Return the turns of an RTTM file (NIST's format of speaker turns) with a header.
+
+    Programs write channel 1 for the mean of all, so channels count if one of them is another.
+    """
     records = [(0, ["path", "start", "end", "speaker"])]
+    channels: list[str] = []
     for line, fields in enumerate(map(str.split, text.splitlines()), 1):
         if len(fields) >= 8 and fields[0] == "SPEAKER":
             try:
@@ -225,6 +231,10 @@ def _split_rttm(text: str) -> list[tuple[int, list[str]]]:
             except ValueError:
                 end = fields[4]  # refused as a number, with its line
             records.append((line, [fields[1], fields[3], end, fields[7]]))
+            channels.append(fields[2].replace("<NA>", ""))
+    if set(channels) - {"", "1"}:
+        for (_, values), channel in zip(records, ["channel", *channels], strict=True):
+            values.append(channel)
     return records
 
 

@@ -141,6 +141,9 @@ class UtteranceColumns(Section):
     stretch: tuple[tuple[float, float | None], ...] = Field(
         default=(), description="start and end in seconds, if utterances are parts of files"
     )
+    channel: tuple[int, ...] = Field(
+        default=(), description="channels from 1, if utterances are channels of files; 0: the mean"
+    )
     transcript: tuple[str | None, ...] = Field(description="of the manifest; null without one")
 
 

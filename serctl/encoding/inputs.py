@@ -75,7 +75,7 @@ class AudioInputs:
         decoded audio.
         """
         before = mark_file(row.path)
-        samples = read_audio(row.path, row.start, row.end, report=self._report)
+        samples = read_audio(row.path, row.start, row.end, row.channel, report=self._report)
         source = self.hash_of(row)
         if mark_file(row.path) != before:
             raise AudioError(
@@ -86,10 +86,11 @@ class AudioInputs:
 
 def hash_stretch(digest: str, row: Utterance) -> str:
     """Return the hash of an utterance from the hash of its file; unchanged for a whole file."""
-    if not row.is_segment:
+    if not (row.is_segment or row.channel):
         return digest
     end = "" if row.end is None else f"{row.end:.6f}"
-    return hash_bytes(f"{digest} {row.start:.6f} {end}".encode())
+    channel = f" channel {row.channel}" if row.channel else ""
+    return hash_bytes(f"{digest} {row.start:.6f} {end}{channel}".encode())
 
 
 class TextInputs:

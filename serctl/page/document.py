@@ -167,6 +167,7 @@ def make_data(page: Page) -> dict[str, Any]:
             "speaker": rows.speaker,
             "gender": rows.gender,
             "seconds": rows.duration,
+            "channel": rows.channel,
             "audio": page.audio,
             "words": page.words,
         },

@@ -225,6 +225,7 @@ def _list_columns(rows: Manifest, trial: Trial, durations: Sequence[float]) -> U
         duration=tuple(round(seconds, 2) for seconds in durations),
         path=tuple(str(row.path) for row in rows),
         stretch=tuple((row.start, row.end) for row in rows) if has_segments else (),
+        channel=tuple(row.channel for row in rows) if any(row.channel for row in rows) else (),
         transcript=tuple(row.transcript for row in rows),
     )
 

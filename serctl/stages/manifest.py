@@ -109,7 +109,7 @@ def check_audio(manifest: Manifest | Path | str, *, progress: Progress = silent)
 def _digest(report: Report, row: Utterance) -> tuple[str, str]:
     """Return a hash of the samples and '', or '' and the problem."""
     try:
-        samples = read_audio(row.path, row.start, row.end, report=report)
+        samples = read_audio(row.path, row.start, row.end, row.channel, report=report)
         return hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest(), ""
     except AudioError as error:
         return "", str(error)

@@ -84,7 +84,7 @@ def predict(
         rows.sort(key=lambda row: row.path.parent)  # group the files of each speaker
     elif options.speaker_per == "file":
         places = {path: i for i, path in enumerate(paths)}
-        rows.sort(key=lambda row: places[row.path])
+        rows.sort(key=lambda row: (places[row.path], row.channel))
     if absent := [path for path in paths if not path.exists() and not options.skip_bad]:
         raise AudioError(
             f"Audio files do not exist: {first_few(absent)}. To predict the others: --skip-bad"
@@ -145,12 +145,14 @@ class _Reader:
     def read(self, rows: Sequence[Recording]) -> Iterator[LoadedUtterance]:
         """Yield the utterances of all rows in order. An unreadable one yields an error."""
         opened = run_ahead(capture(self._open), rows, ahead=READ_AHEAD)
+        channels = any(row.channel for row in rows)
         for row, found in zip(rows, opened, strict=True):
             if isinstance(found, SerctlError):
                 nothing = np.empty(0, np.float32)
                 found = [LoadedUtterance(str(row.path), nothing, row.start, error=found)]
             for one in found:
-                one.speaker = _name_speaker(self._options, row.path)
+                one.speaker = _name_speaker(self._options, row)
+                one.channel = row.channel if channels else None
             self._last.add(found[-1])
             yield from found
 
@@ -163,7 +165,7 @@ class _Reader:
     def _open(self, row: Recording) -> list[LoadedUtterance]:
         """Read a recording or a part of one; a recording without a transcript may be cut."""
         path, name = row.path, row.name
-        waveform = read_audio(path, row.start, row.end, report=self.report)
+        waveform = read_audio(path, row.start, row.end, row.channel, report=self.report)
         if self._words is not None:
             if name not in self._words:
                 raise TranscriptsError(
@@ -179,9 +181,9 @@ class _Reader:
         return found
 
 
-def _name_speaker(options: PredictOptions, path: Path) -> str:
-    """Return the speaker's name: the file, its folder or ``all``; '' if unknown."""
-    names = {"file": path, "folder": path.parent, "all": "all"}
+def _name_speaker(options: PredictOptions, row: Recording) -> str:
+    """Return the speaker's name: the channel of a file, a folder or ``all``; '' if unknown."""
+    names = {"file": (row.path, row.channel), "folder": row.path.parent, "all": "all"}
     return str(names.get(options.speaker_per, ""))
 
 

@@ -96,4 +96,6 @@ def _name(bundle: Bundle) -> str:
 
 
 def _load(row: Utterance) -> LoadedUtterance:
-    return load_utterance(row.utterance_id, lambda: read_audio(row.path, row.start, row.end))
+    return load_utterance(
+        row.utterance_id, lambda: read_audio(row.path, row.start, row.end, row.channel)
+    )

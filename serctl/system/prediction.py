@@ -27,6 +27,7 @@ class Prediction:
         text: Transcript; None for a system without a text branch.
         suspect: Reason why the transcript may be wrong; '' without a reason.
         error: Reason why there is no prediction; '' if there is one.
+        channel: Channel of the file, from 1; 0 is the mean. None if no recording has a channel.
     """
 
     audio: str
@@ -38,6 +39,7 @@ class Prediction:
     text: str | None = None
     suspect: str = ""
     error: str = ""
+    channel: int | None = None
 
     @property
     def confidence(self) -> float:
@@ -65,6 +67,8 @@ class Prediction:
             "text": self.text,
             "suspect": self.suspect,
         }
+        if self.channel is not None:
+            document["channel"] = self.channel or None
         if self.error:
             document["error"] = self.error
         if per_model:
@@ -76,6 +80,7 @@ def predictions_to_frame(predictions: Iterable[Prediction]) -> "pandas.DataFrame
     """Return a table with a row for each prediction and a column for each emotion.
 
     Columns: audio, start, end, emotion, confidence, one a label, text, suspect, error.
+    After end: channel, where recordings have one.
 
     Raises:
         ConfigError: pandas is not installed.
@@ -88,6 +93,8 @@ def predictions_to_frame(predictions: Iterable[Prediction]) -> "pandas.DataFrame
     for one in predictions:
         row = {name: getattr(one, name) for name in ("audio", "start", "end", "emotion")}
         rest = {name: getattr(one, name) for name in ("text", "suspect", "error")}
+        if one.channel is not None:
+            row["channel"] = one.channel or None
         rows.append({**row, "confidence": one.confidence, **one.probabilities, **rest})
     return pandas.DataFrame(rows)
 

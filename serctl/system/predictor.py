@@ -274,11 +274,13 @@ class Predictor:
                 per_model={name: self._by_label(values[row]) for name, values in single.items()},
                 text=one.text if self.parts.needs_words else None,
                 suspect=one.suspect,
+                channel=one.channel,
             )
 
     def _describe_error(self, one: LoadedUtterance, error: SerctlError) -> Prediction:
         end = one.start + len(one.waveform) / SAMPLE_RATE
-        return Prediction(one.name, one.start, end, None, {}, text=one.text, error=str(error))
+        found = Prediction(one.name, one.start, end, None, {}, text=one.text, error=str(error))
+        return replace(found, channel=one.channel)
 
     def _by_label(self, row: NDArray[np.float64]) -> dict[str, float]:
         return dict(zip(self.labels, row.tolist(), strict=True))

@@ -44,6 +44,7 @@ class LoadedUtterance:
         speaker: Name of the speaker; '' if unknown.
         frames: ``(T, D)`` by the digest of a feature key, rounded like those of a store.
         error: Reason why there is no prediction.
+        channel: Channel of the file, from 1; 0 is the mean. None if no recording has a channel.
     """
 
     name: str
@@ -54,11 +55,13 @@ class LoadedUtterance:
     speaker: str = ""
     frames: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     error: SerctlError | None = None
+    channel: int | None = None
 
     @property
     def utterance_id(self) -> str:
         """Name of the utterance in messages."""
         place = f" at {self.start:.1f} s" if self.start else ""
+        place += f" (channel {self.channel})" if self.channel else ""
         return f"{self.name or 'array'}{place}"
 
     def keep_frames(self, key: FeatureKey, frames: NDArray[np.float32]) -> None:

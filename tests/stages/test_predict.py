@@ -552,7 +552,27 @@ def segments(trained: Path, tmp_path: Path) -> Workspace:
     return project
 
 
-def test_the_rows_of_a_table_get_what_export_logits_gives_them(segments: Workspace) -> None:
+def put_on_the_right(project: Workspace) -> None:
+    """Put the recording on its right channel, and noise on the left."""
+    wave, rate = soundfile.read(project.root / "long.flac")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(len(wave))
+    soundfile.write(project.root / "long.flac", np.stack([noise, wave], axis=1), rate)
+    for name in ("test.csv", "manifest.csv"):
+        rows = read_manifest(project.root / name)
+        write_manifest(
+            project.root / name,
+            [replace(row, channel=2 if row.path.stem == "long" else 0) for row in rows],
+        )
+
+
+@pytest.mark.parametrize("channel", [None, 2])
+def test_the_rows_of_a_table_get_what_export_logits_gives_them(
+    segments: Workspace, channel: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(segments.root)
+    alone = run(segments, None, model=SPEECH, audio=(str(segments.root / "test.csv"),))
+    if channel:
+        put_on_the_right(segments)
     extract(segments, ExtractOptions(encoder="wavlm-large", device="cpu"))
     (exported,) = export_logits(
         segments, ExportLogitsOptions(run=SPEECH, splits=("test",), device="cpu")
@@ -565,6 +585,12 @@ def test_the_rows_of_a_table_get_what_export_logits_gives_them(segments: Workspa
     assert [name for name, _, _ in found] == [str(row.path) for row in rows]
     for (_, *stretch), row in zip(found, rows, strict=True):
         assert stretch == pytest.approx([row.start, row.end], abs=1e-4)
+    assert {one.channel for one in result.predictions} == {channel}
+    assert probabilities(result) == pytest.approx(probabilities(alone), abs=1e-3)
+    asked = ["predict", "test.csv", "--model", SPEECH, "--device", "cpu", "--format", "csv"]
+    assert CliRunner().invoke(app, [*asked, "-o", "out.csv"]).exit_code == 0
+    header = Path("out.csv").read_text().splitlines()[0]
+    assert header.startswith("audio,start,end," + "channel," * bool(channel) + "emotion,")
 
 
 def test_only_the_stretch_is_decoded_and_never_cut(

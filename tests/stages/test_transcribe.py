@@ -306,7 +306,7 @@ def test_a_file_that_no_part_can_read_does_not_hold_up_the_last_part(project: Wo
 def test_two_talkers_on_two_channels_are_one_line(project: Workspace) -> None:
     write_call(project.root / "u1.wav")
     (line,) = transcribe(project, OPTIONS).notes
-    assert "u1.wav (a different talker on each channel). Write one channel" in line
+    assert "u1.wav (a different talker on each channel). Read one channel" in line
 
 
 @pytest.mark.parametrize("from_manifest", [True, False])

@@ -88,7 +88,8 @@ def name_utterances(
     """Return the utterances with ids from their files' names.
 
     Ids are the stems, or with ``deep`` the relative paths without suffix. If these are not unique,
-    ids are the relative paths. Times are appended for stretches of a file.
+    ids are the relative paths. Times and
+    channels are appended for parts of a file.
     """
     paths = [
         row.path.relative_to(folder) if row.path.is_relative_to(folder) else row.path
@@ -110,9 +111,10 @@ def _join_parts(path: Path) -> str:
 
 
 def _name_stretch(row: Utterance) -> str:
+    channel = f"_ch{row.channel}" if row.channel else ""
     if not row.is_segment:
-        return ""
-    return f"_{row.start:.3f}-" + ("end" if row.end is None else f"{row.end:.3f}")
+        return channel
+    return f"_{row.start:.3f}-" + ("end" if row.end is None else f"{row.end:.3f}") + channel
 
 
 def tell(findings: Iterable[tuple[list[str], str]]) -> list[str]:

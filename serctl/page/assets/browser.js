@@ -101,6 +101,7 @@ function openRow(row) {
   const truth = utterances.true[row], facts = [
     utterances.speaker[row] && `speaker ${utterances.speaker[row]}`, utterances.gender[row],
     utterances.seconds[row] && `${utterances.seconds[row].toFixed(2)} s`,
+    utterances.channel[row] && `channel ${utterances.channel[row]} (the player has all)`,
   ];
   const audio = element("audio", "", { controls: "", preload: "metadata", src: utterances.audio[row],
     "aria-label": `Audio of ${utterances.id[row]}` });
