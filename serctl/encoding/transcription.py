@@ -26,13 +26,14 @@ from serctl.encoding.failures import (
 )
 from serctl.encoding.inputs import AudioInputs
 from serctl.encoding.kept import load_or_keep
-from serctl.encoding.part import plan_part
+from serctl.encoding.part import Part, plan_part
 from serctl.encoding.pipeline import capture, ids_of, run_batches
 from serctl.encoding.recognition import make_row, settle_recognition
 from serctl.options import TranscribeOptions
-from serctl.progress import Progress
+from serctl.progress import Advance, Progress
 
 if TYPE_CHECKING:
+    from serctl.encoders.recognisers.base import Recogniser
     from serctl.encoders.whisper import WhisperEncoder
 
 WORD_PACKAGES = ("serctl", "torch", "transformers", "faster-whisper", "ctranslate2")
@@ -155,36 +156,47 @@ class Transcription:
                 part=self.part,
                 skip_bad=options.skip_bad,
             )
-            failures = dict(own.failures)
-            transcribed = 0
             started = time.monotonic()
             task = f"transcribe {self.recognition.name}"
             with (
                 self._open_store(encoder, own.sizes) as writer,
-                self.journal as journal,
+                self.journal,
                 progress.task(task, len(own.sizes), "utterances") as advance,
             ):
-                for batch in run_batches(recogniser.recognise, self.inputs, own.batches, workers):
-                    failures |= batch.failed
-                    check_failures(batch.failed, options.skip_bad)
-                    if writer:
-                        append_new(writer, batch.done, [one.made.frames for one in batch.done])
-                    made = map(make_row, batch.done)
-                    new = {row.utterance_id: row for row in made if row.utterance_id in own.missing}
-                    journal.append(list(new.values()))
-                    words |= new
-                    transcribed += len(new)
-                    advance(len(new))
+                new, unread = self._write(own, recogniser, writer, workers, advance)
         return Transcribed(
             seen=own.seen,
-            words=words,
+            words=words | new,
             missing=own.missing,
-            transcribed=transcribed,
-            failures=failures,
+            transcribed=len(new),
+            failures=own.failures | unread,
             size=sum(own.sizes),
             windowed=encoder.windowed - windowed,
             seconds=time.monotonic() - started,
         )
+
+    def _write(
+        self,
+        own: Part[Utterance],
+        recogniser: "Recogniser",
+        writer: StoreWriter | None,
+        workers: int,
+        advance: Advance,
+    ) -> tuple[dict[str, Transcript], Failures]:
+        """Write transcripts to the journal and frames to the store; return the new and failed."""
+        words: dict[str, Transcript] = {}
+        failures: Failures = {}
+        for batch in run_batches(recogniser.recognise, self.inputs, own.batches, workers):
+            failures |= batch.failed
+            check_failures(batch.failed, self._options.skip_bad)
+            if writer:
+                append_new(writer, batch.done, [one.made.frames for one in batch.done])
+            made = map(make_row, batch.done)
+            new = {row.utterance_id: row for row in made if row.utterance_id in own.missing}
+            self.journal.append(list(new.values()))
+            words |= new
+            advance(len(new))
+        return words, failures
 
     def write(self, manifest: Manifest, rows: Sequence[Utterance]) -> Written:
         """Write the CSV file in the order of the manifest, if no utterance remains."""

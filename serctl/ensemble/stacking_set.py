@@ -19,7 +19,7 @@ from serctl.data.manifest import Manifest, Utterance
 from serctl.documents.run import PredictedBy
 from serctl.documents.stacker import FittedOn
 from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
-from serctl.ensemble.systems import System
+from serctl.ensemble.systems import System, load_systems
 from serctl.errors import LogitsError, first_few
 
 StackOn = Literal["oof", "heldout", "dev", "in-sample"]
@@ -110,20 +110,13 @@ def collect_stacking_set(
     """
     labelled = manifest.select(split_of(stack_on)).where(lambda row: bool(row.emotion))
     ids = labelled.limit(limit).ids
-    parts, notes = [], []
-    for system in systems:
-        try:
-            parts.append(_permitted_rows(system, ids, stack_on))
-        except LogitsError as error:
-            if all_must_fit:
-                raise
-            notes.append(f"Left out: {error}")
-    if not parts:
-        raise LogitsError(
-            notes[0].removeprefix("Left out: ")
-            if notes
-            else "No run has logits to stack. Run: serctl train …, then serctl export-logits RUN"
-        )
+    found, notes = load_systems(
+        systems,
+        lambda system: _permitted_rows(system, ids, stack_on),
+        all_required=all_must_fit,
+        if_none="No run has logits to stack. Run: serctl train …, then serctl export-logits RUN",
+    )
+    parts = [logits for _, logits in found]
     joined = join_logits(parts)
     unread = frozenset[str]().union(*(part.unread for part in parts)).intersection(ids)
     if unread:

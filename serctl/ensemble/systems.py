@@ -1,6 +1,6 @@
 """Sources of logits: runs, stackers, and CSV files of outside systems."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -104,6 +104,37 @@ def find_systems(workspace: Workspace, names: Sequence[str]) -> list[System]:
     if twice:
         raise UsageError(f"'{twice[0]}' is named twice. Name each system once.")
     return found
+
+
+def load_systems(
+    systems: Sequence[System],
+    load: Callable[[System], Logits],
+    *,
+    all_required: bool,
+    if_none: str,
+) -> tuple[list[tuple[System, Logits]], list[str]]:
+    """Return systems with their logits, and a note on each system that ``load`` refuses.
+
+    Args:
+        systems: Systems to read.
+        load: Returns the logits of one system or raises a `LogitsError`.
+        all_required: Raise the error of a refused system.
+        if_none: Message if there are no systems.
+
+    Raises:
+        LogitsError: No system has logits, or a required one has none.
+    """
+    found, problems = [], []
+    for system in systems:
+        try:
+            found.append((system, load(system)))
+        except LogitsError as error:
+            if all_required:
+                raise
+            problems.append(str(error))
+    if not found:
+        raise LogitsError(problems[0] if problems else if_none)
+    return found, [f"Left out: {problem}" for problem in problems]
 
 
 def _find_system(known: Sequence[System], name: str, workspace: Workspace) -> System:

@@ -9,8 +9,15 @@ from pathlib import Path
 
 from serctl import __version__
 from serctl.config import Workspace
+from serctl.data.manifest import Manifest
 from serctl.data.manifest_file import read_manifest
-from serctl.documents.bundle import BUNDLE_VERSION, OTHER_LICENSE, BundleDocument, StackerName
+from serctl.documents.bundle import (
+    BUNDLE_VERSION,
+    OTHER_LICENSE,
+    BundleDocument,
+    SplitMetrics,
+    StackerName,
+)
 from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoders.catalog import get_spec
@@ -32,7 +39,7 @@ from serctl.system.bundle_facts import (
 from serctl.system.bundle_folder import BUNDLE_FILE, seal_bundle
 from serctl.system.card import write_card, write_readme
 from serctl.system.hub import find_bundle
-from serctl.system.parts import find_parts
+from serctl.system.parts import Parts, find_parts
 from serctl.system.without_speakers import measure_without_speakers
 from serctl.training.run_folder import CONFIG, list_model_files
 
@@ -86,14 +93,9 @@ def make_bundle(
         for name, network in parts.networks.items()
         if RunConfig.read(network / CONFIG).model.by_speaker
     )
-    without, notes = {}, []
-    if by_speaker:
-        try:
-            without = measure_without_speakers(
-                workspace, parts, manifest, resolve_device(options.device)
-            )
-        except CacheError as error:
-            notes.append(f"Metrics of `predict` without --speaker-per are not in the card. {error}")
+    without, notes = (
+        _measure_without_speakers(workspace, parts, manifest, options) if by_speaker else ({}, ())
+    )
     with progress.task(f"bundle {options.name}", len(parts.networks) + 2) as advance:
         encoders = [describe_encoder(one, workspace) for one in parts.encoders.values()]
         advance(note="encoders")
@@ -118,16 +120,25 @@ def make_bundle(
         advance(note="metrics")
         with write_folder(output) as new:
             for name, network in parts.networks.items():
-                _copy(
-                    network,
-                    new / "networks" / name,
-                    list_model_files(network, parts.predicted_by.get(name)),
-                )
+                files = list_model_files(network, parts.predicted_by.get(name))
+                _copy(network, new / "networks" / name, files)
                 advance(note=name)
             if parts.stacker and stacker:
                 _copy(parts.stacker, new / "stacker", (STACKER_FILE, *stacker.files))
             _write_card(new, document)
     return replace(describe_bundle(output), notes=(*notes, *list_notes(encoders, corpora)))
+
+
+def _measure_without_speakers(
+    workspace: Workspace, parts: Parts, manifest: Manifest, options: BundleOptions
+) -> tuple[dict[str, SplitMetrics], tuple[str, ...]]:
+    """Return metrics for recordings of unknown speakers, and a note if the frames are gone."""
+    try:
+        device = resolve_device(options.device)
+        return measure_without_speakers(workspace, parts, manifest, device), ()
+    except CacheError as error:
+        note = f"Metrics of `predict` without --speaker-per are not in the card. {error}"
+        return {}, (note,)
 
 
 def _make_from_base(

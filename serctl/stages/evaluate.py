@@ -15,7 +15,7 @@ from serctl.documents.report import (
     UtteranceColumns,
 )
 from serctl.ensemble.logits import Logits
-from serctl.ensemble.systems import System, find_systems, list_systems
+from serctl.ensemble.systems import System, find_systems, list_systems, load_systems
 from serctl.errors import LogitsError, ManifestError, first_few
 from serctl.evaluation.baselines import make_baselines
 from serctl.evaluation.markdown import to_markdown
@@ -73,7 +73,7 @@ def evaluate(
     notes += missing
     rows, found, left_out = _leave_out_unread(rows, found)
     order = manifest.label_set(workspace.label_order).names
-    labels = _declared_labels([logits for _, logits in found], order, rows)
+    labels = _declared_labels(found[0][1], order, rows)
     systems = [system for system, _ in found]
     predicted: list[tuple[SystemKind, Logits]] = [(system.kind, logits) for system, logits in found]
     if options.baselines:
@@ -110,21 +110,7 @@ def evaluate(
         utterances=_list_columns(rows, trial, durations),
     )
     stem = check_name("--name", options.name or _report_name(split, systems, options))
-    paths = workspace.reports / f"{stem}.json", workspace.reports / f"{stem}.md"
-    report.write(paths[0])
-    with write_atomic(paths[1]) as file:
-        file.write(to_markdown(report))
-    return EvaluateResult(
-        split=split,
-        num_utterances=len(rows),
-        table=tuple(score.summarise() for score in scores),
-        verdicts=tuple(dict.fromkeys(test.verdict for test in tests)),
-        num_clusters=trial.resamples.num_clusters,
-        warnings=warnings,
-        notes=report.notes,
-        report=paths[0],
-        markdown=paths[1],
-    )
+    return _write(report, workspace.reports / stem, trial.resamples.num_clusters)
 
 
 def choose_split(manifest: Manifest) -> str:
@@ -164,21 +150,12 @@ def _read_systems(
     workspace: Workspace, names: Sequence[str], split: str, ids: Sequence[str]
 ) -> tuple[list[tuple[System, Logits]], list[str]]:
     """Return systems with their logits, and notes on systems without the split."""
-    if names:
-        return [(s, s.load_all(split, ids)) for s in find_systems(workspace, names)], []
-    found, notes = [], []
-    for system in list_systems(workspace):
-        try:
-            found.append((system, system.load_all(split, ids)))
-        except LogitsError as error:
-            notes.append(f"Left out: {error}")
-    if not found:
-        raise LogitsError(
-            notes[0].removeprefix("Left out: ")
-            if notes
-            else f"No run or stacker has logits for '{split}'. Run: serctl export-logits RUN"
-        )
-    return found, notes
+    return load_systems(
+        find_systems(workspace, names) if names else list_systems(workspace),
+        lambda system: system.load_all(split, ids),
+        all_required=bool(names),
+        if_none=f"No run or stacker has logits for '{split}'. Run: serctl export-logits RUN",
+    )
 
 
 def _leave_out_unread(
@@ -199,18 +176,16 @@ def _leave_out_unread(
     return kept, [(system, logits.select(kept.ids)) for system, logits in found], [warning]
 
 
-def _declared_labels(
-    logits: Sequence[Logits], order: Sequence[str], rows: Manifest
-) -> tuple[str, ...]:
-    """Return the labels of the systems, which must be the same for all."""
-    labels = logits[0].labels
+def _declared_labels(logits: Logits, order: Sequence[str], rows: Manifest) -> tuple[str, ...]:
+    """Return the labels of the systems, from the first one's logits."""
+    labels = logits.labels
     ordered = tuple(name for name in order if name in labels)
     labels = ordered if len(ordered) == len(labels) else labels
     strange = {row.emotion for row in rows} - set(labels)
     if strange:
         raise LogitsError(
             f"The utterances have the emotions {first_few(sorted(strange))}, expected those of "
-            f"'{logits[0].name}': {', '.join(labels)}. Train on this manifest: serctl train"
+            f"'{logits.name}': {', '.join(labels)}. Train on this manifest: serctl train"
         )
     return labels
 
@@ -227,6 +202,25 @@ def _list_columns(rows: Manifest, trial: Trial, durations: Sequence[float]) -> U
         stretch=tuple((row.start, row.end) for row in rows) if has_segments else (),
         channel=tuple(row.channel for row in rows) if any(row.channel for row in rows) else (),
         transcript=tuple(row.transcript for row in rows),
+    )
+
+
+def _write(report: Report, stem: Path, num_clusters: int) -> EvaluateResult:
+    """Write the report as JSON and as Markdown."""
+    paths = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.md")
+    report.write(paths[0])
+    with write_atomic(paths[1]) as file:
+        file.write(to_markdown(report))
+    return EvaluateResult(
+        split=report.split,
+        num_utterances=report.num_utterances,
+        table=tuple(score.summarise() for score in report.systems),
+        verdicts=tuple(dict.fromkeys(test.verdict for test in report.paired)),
+        num_clusters=num_clusters,
+        warnings=report.warnings,
+        notes=report.notes,
+        report=paths[0],
+        markdown=paths[1],
     )
 
 

@@ -78,17 +78,7 @@ def predict(
     if not options.model:
         raise UsageError("No model given. Name a bundle, stacker or run: --model NAME")
     parts = find_parts(options.model, workspace)
-    rows, notes = read_recordings(options.audio)
-    paths = {row.path: None for row in rows}
-    if options.speaker_per == "folder":
-        rows.sort(key=lambda row: row.path.parent)  # group the files of each speaker
-    elif options.speaker_per == "file":
-        places = {path: i for i, path in enumerate(paths)}
-        rows.sort(key=lambda row: (places[row.path], row.channel))
-    if absent := [path for path in paths if not path.exists() and not options.skip_bad]:
-        raise AudioError(
-            f"Audio files do not exist: {first_few(absent)}. To predict the others: --skip-bad"
-        )
+    rows, notes = _list_recordings(options)
     words = read_words(Path(options.transcripts)) if options.transcripts else None
     started = time.monotonic()
     mapping = workspace.weights if workspace else None
@@ -119,6 +109,26 @@ def predict(
         seconds=time.monotonic() - loaded,
         notes=(*notes, *predictor.notes, *recordings.report.list_notes(PREDICT_CHANNELS)),
     )
+
+
+def _list_recordings(options: PredictOptions) -> tuple[list[Recording], tuple[str, ...]]:
+    """Return the recordings, those of each speaker together, and notes on what was left out.
+
+    Raises:
+        AudioError: Files do not exist (unless ``skip_bad``).
+    """
+    rows, notes = read_recordings(options.audio)
+    paths = {row.path: None for row in rows}
+    if options.speaker_per == "folder":
+        rows.sort(key=lambda row: row.path.parent)
+    elif options.speaker_per == "file":
+        places = {path: i for i, path in enumerate(paths)}
+        rows.sort(key=lambda row: (places[row.path], row.channel))
+    if absent := [path for path in paths if not path.exists() and not options.skip_bad]:
+        raise AudioError(
+            f"Audio files do not exist: {first_few(absent)}. To predict the others: --skip-bad"
+        )
+    return rows, notes
 
 
 class _Reader:

@@ -107,9 +107,9 @@ def stack(
     )
     problem = _check_rows(rows, systems, manifest)
     notes = rows.notes if options.models else (*rows.notes, *_list_unexported(workspace))
-    if problem and options.compare:
-        raise LogitsError(problem)
     if options.compare:
+        if problem:
+            raise LogitsError(problem)
         comparison = compare_stackers(
             rows,
             balance=options.balance,
@@ -123,16 +123,9 @@ def stack(
     trained, probabilities = _fit(rows, options, progress)
     predictions = _apply(trained, systems, manifest, rows, options.limit)
     if probabilities is not None:
-        in_sample = np.zeros(len(probabilities), dtype=bool)
-        predictions[rows.split] = SplitPredictions(
-            rows.joined.ids, probabilities, in_sample, rows.unread
-        )
+        predictions[rows.split] = _cross_fitted(rows, probabilities)
     _write(workspace.stackers / name, name, rows, trained, predictions)
-    if trained.importances is not None and not trained.importances.any():
-        notes += (
-            f"'{name}' predicts the same for all utterances: {len(rows.targets)} rows are too few "
-            f"to split its trees. Use --balance weights or --stacker mean-probabilities.",
-        )
+    notes += _find_constant(name, trained, rows)
     verdict = "" if problem else _assess(rows, options, progress)
     return result(kind=options.stacker, splits=tuple(predictions), notes=notes, verdict=verdict)
 
@@ -161,6 +154,16 @@ def _settle_stacker(
     kind, why = choose_kind(rows, num_folds=options.folds, seed=options.seed, progress=progress)
     balance = "weights" if kind == "logistic-regression" else options.balance
     return replace(options, stacker=kind, balance=balance), why
+
+
+def _find_constant(name: str, trained: TrainedStacker, rows: StackingSet) -> tuple[str, ...]:
+    """Return a note on a stacker that predicts the same for all utterances."""
+    if trained.importances is None or trained.importances.any():
+        return ()
+    return (
+        f"'{name}' predicts the same for all utterances: {len(rows.targets)} rows are too few "
+        f"to split its trees. Use --balance weights or --stacker mean-probabilities.",
+    )
 
 
 def _assess(rows: StackingSet, options: StackOptions, progress: Progress) -> str:
@@ -254,6 +257,12 @@ def _apply(
         in_sample = np.any([part.in_sample for part in found], axis=0)
         predictions[split] = SplitPredictions(ids, trained.predict_parts(found), in_sample, unread)
     return predictions
+
+
+def _cross_fitted(rows: StackingSet, probabilities: NDArray[np.float64]) -> SplitPredictions:
+    """Return the predictions for the rows of the fit, each by a stacker not fitted on it."""
+    in_sample = np.zeros(len(probabilities), dtype=bool)
+    return SplitPredictions(rows.joined.ids, probabilities, in_sample, rows.unread)
 
 
 def _check_same_kind(part: Logits, rows: StackingSet, split: str) -> None:

@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +16,7 @@ from serctl.encoders.base import Encoder, EncoderIdentity
 from serctl.encoders.catalog import ENCODERS, is_hub_id
 from serctl.encoders.load import identify_encoder, load_encoder, window_seconds
 from serctl.encoding.recognition import Recognition, settle_recognition
-from serctl.errors import TranscriptsError, WeightsError
+from serctl.errors import TranscriptsError, UsageError, WeightsError
 from serctl.options import TranscribeOptions, restore_options
 from serctl.runtime import split_threads
 from serctl.system.parts import EncoderKey, Parts
@@ -174,3 +174,17 @@ def settle_words(recogniser: RecogniserRecord | None, mapping: Mapping[str, Path
             f"one found here is '{recognition.source}'. Name its weights in serctl.toml: [weights]."
         )
     return recognition
+
+
+def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:
+    """Parse ``NAME=DIR`` values.
+
+    Raises:
+        UsageError: A value is not of this form.
+    """
+    wrong = [pair for pair in pairs if not all(pair.partition("="))]
+    if wrong:
+        raise UsageError(
+            f"--weights is '{wrong[0]}', expected NAME=DIR, such as wavlm-large=/data/wavlm."
+        )
+    return {name: Path(path) for name, _, path in (pair.partition("=") for pair in pairs)}

@@ -19,7 +19,7 @@ from serctl.ensemble.stacker_folder import load_stacker
 from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.runtime import resolve_device
-from serctl.system.encoders import Encoders
+from serctl.system.encoders import Encoders, parse_weights
 from serctl.system.loading import cut_speech, load_each
 from serctl.system.parts import Parts, find_parts
 from serctl.system.prediction import Prediction
@@ -335,17 +335,3 @@ def load(
     )
     parts = find_parts(options.model, workspace)
     return Predictor(parts, options, workspace.weights if workspace else None, words=words)
-
-
-def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:
-    """Parse ``NAME=DIR`` values.
-
-    Raises:
-        UsageError: A value is not of this form.
-    """
-    wrong = [pair for pair in pairs if not all(pair.partition("="))]
-    if wrong:
-        raise UsageError(
-            f"--weights is '{wrong[0]}', expected NAME=DIR, such as wavlm-large=/data/wavlm."
-        )
-    return {name: Path(path) for name, _, path in (pair.partition("=") for pair in pairs)}

@@ -103,19 +103,7 @@ def make_page(worker: Worker, limits: Limits, examples: Sequence[Path]) -> Any:
         with gr.Tab("Predict"):
             with gr.Row():
                 with gr.Column():
-                    audio = gr.Audio(
-                        sources=["upload", "microphone"],
-                        type="filepath",
-                        label="Recording",
-                        buttons=[],  # the default has a button to share audio on Hugging Face
-                    )
-                    button = gr.Button("Predict", variant="primary", elem_id="predict")
-                    if examples:
-                        gr.Examples(
-                            [[str(path)] for path in examples[:EXAMPLES_SHOWN]],
-                            [audio],
-                            cache_examples=False,
-                        )
+                    audio, button = _place_inputs(examples)
                 with gr.Column():
                     emotion = gr.Label(label="Emotion", elem_id="emotion")
             scheme = gr.Textbox("light", visible=False)
@@ -137,6 +125,23 @@ def make_page(worker: Worker, limits: Limits, examples: Sequence[Path]) -> Any:
             concurrency_limit=8,
         )
     return page
+
+
+def _place_inputs(examples: Sequence[Path]) -> tuple["gradio.Audio", "gradio.Button"]:
+    """Place recorder, button and examples in the open column of a page."""
+    import gradio as gr
+
+    audio = gr.Audio(
+        sources=["upload", "microphone"],
+        type="filepath",
+        label="Recording",
+        buttons=[],  # the default has a button to share audio on Hugging Face
+    )
+    button = gr.Button("Predict", variant="primary", elem_id="predict")
+    if examples:
+        shown = [[str(path)] for path in examples[:EXAMPLES_SHOWN]]
+        gr.Examples(shown, [audio], cache_examples=False)
+    return audio, button
 
 
 def mount_page(app: Any, page: "gradio.Blocks", limits: Limits) -> Any:
