@@ -4,11 +4,9 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from serctl.errors import CacheError
 from serctl.names import is_portable_name
 
 FORMAT_VERSION: Literal[1] = 1
@@ -44,18 +42,6 @@ class FeatureKey:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
         return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "FeatureKey":
-        """Return the key from the values of `to_dict`.
-
-        Raises:
-            CacheError: A field is missing or unknown, so the store has another format.
-        """
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise CacheError(f"A feature key of another serctl: {error}.") from None
 
     @property
     def digest(self) -> str:

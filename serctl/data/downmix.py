@@ -46,7 +46,7 @@ LOST_SHARE, LOST_RUN = 0.5, 10
 
 
 class Downmix:
-    """Measures the channels of one recording, block by block.
+    """Measures the C channels of one recording, block by block.
 
     The bounds were set on utterances of RAVDESS and EmoDB, see ``docs/reliability.md``. One source
     is not reported: panned, delayed by up to 40 ms, or with other reverberation on each channel.
@@ -76,7 +76,7 @@ class Downmix:
         samples = np.concatenate([self._rest, block])
         end = len(samples) - len(samples) % self._hop
         self._rest = samples[end:]
-        frames = samples[:end].reshape(-1, self._hop, samples.shape[1])
+        frames = samples[:end].reshape(-1, self._hop, samples.shape[1])  # (T, H samples, C)
         of_channels = np.einsum("thc,thc->tc", frames, frames, dtype=np.float64)
         mean = frames.mean(axis=2)
         of_mean = np.einsum("th,th->t", mean, mean, dtype=np.float64)
@@ -146,7 +146,7 @@ class DownmixReport:
         """Return a line for each problem.
 
         Args:
-                hint: `PREDICT_CHANNELS` or `KEEP_CHANNEL`.
+            hint: `PREDICT_CHANNELS` or `KEEP_CHANNEL`.
         """
         effects = {TALKERS: "mixes them", PHASE: "loses sound"}
         return tuple(

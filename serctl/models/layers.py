@@ -5,7 +5,8 @@ functions here run those modules on padded batches. ``mask`` is (B, T), True for
 
 Letters of shapes and of einsum: B utterances, T frames in time, D width of a frame, H hidden width,
 L layers of an encoder, N real frames of a whole batch. In attention T is the querying branch, S the
-frames of its partner, E = 2H the width of both, A the heads and W = E/A the width of one.
+frames of its partner, E = 2H the width of both (O, where it is that of the output), A the heads
+and W = E/A the width of one.
 """
 
 import math

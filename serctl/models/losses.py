@@ -16,8 +16,8 @@ ClassWeighting = Literal["N/N_j", "N/(E*N_j)", "none"]
 def class_weights(counts: Tensor, scheme: ClassWeighting = "N/N_j") -> Tensor:
     """Return weights (C,) from the class counts of the training set; 0 for a missing class.
 
-    The two schemes differ by the factor E (number of classes), which `weighted_cross_entropy`
-    cancels. ``none`` is 1 for all existing classes.
+    The two schemes differ by the number of classes, C here and E in the released code, a factor
+    that `weighted_cross_entropy` cancels. ``none`` is 1 for all existing classes.
 
     Source: equation 3 of the paper (N/N_j); the released code (N/(E·N_j)).
     """

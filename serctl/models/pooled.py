@@ -52,7 +52,9 @@ class PooledModel(nn.Module):
     ) -> FusionOutput:
         """Classify a batch, see `FusionModel.forward`. ``mix`` is not used."""
         pooled = [pool(frame, length) for frame, length in zip(frames, lengths, strict=True)]
-        vectors = (torch.cat(pooled, dim=-1) - self.mean) / self.deviation  # (B, F)
+        vectors = (
+            torch.cat(pooled, dim=-1) - self.mean
+        ) / self.deviation  # (B, sum of the branches)
         return FusionOutput(self.classifier(vectors.float()), None, None)
 
     def layer_shares(self) -> dict[int, list[float]]:
@@ -69,10 +71,10 @@ def pool(frames: Tensor, lengths: Tensor) -> Tensor:
     """
     mask = make_mask(lengths, frames.shape[-2])[..., None]  # (B, T, 1)
     if frames.ndim == 4:
-        mask = mask[:, None]
+        mask = mask[:, None]  # (B, 1, T, 1), the same for every layer
     real = torch.where(mask, frames.double(), 0.0)
     count = lengths.clamp(min=1).double().view(-1, *[1] * (frames.ndim - 2))
-    mean = real.sum(dim=-2) / count
+    mean = real.sum(dim=-2) / count  # (B, D) or (B, L, D)
     centred = torch.where(mask, real - mean.unsqueeze(-2), 0.0)
     deviation = (centred.square().sum(dim=-2) / count).sqrt()
     return torch.cat([mean, deviation], dim=-1).flatten(1)

@@ -2,7 +2,9 @@
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +18,8 @@ KEY = FeatureKey("tiny", "speech", "hub", "abc", -1, "float32", "whole", "audio-
 FRAMES = {f"u{i}": np.full((300 + i, 4), i, np.float16) for i in range(5)}
 
 
-def write(cache: Path, **fields: object) -> Path:
-    key = FeatureKey.from_dict({**KEY.to_dict(), **fields})
+def write(cache: Path, **fields: Any) -> Path:
+    key = replace(KEY, **fields)
     with StoreWriter(cache / key.store_name, key, 4, None) as writer:
         writer.append(list(FRAMES), list(FRAMES.values()), ["s"] * len(FRAMES))
     return cache / key.store_name

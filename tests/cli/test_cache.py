@@ -1,6 +1,7 @@
 """`serctl cache`, through the code a user runs, on a tiny encoder's frames."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def test_pack_and_unpack_bring_a_store_to_another_project(store: Path, project: 
 
 def test_two_stores_of_an_encoder_are_chosen_by_digest(store: Path) -> None:
     key = FeatureStore.open(store).key
-    other = FeatureKey.from_dict({**key.to_dict(), "layer": 3})
+    other = replace(key, layer=3)
     with StoreWriter(store.parent / other.store_name, other, 4, 50.0):
         pass
     assert "2 stores" in run("cache", "info", "wavlm", code=1).stderr
