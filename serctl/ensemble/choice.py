@@ -51,14 +51,19 @@ class Verdict:
 
     def __str__(self) -> str:
         """Return the comparison in one line, with a recommendation if another one is better."""
+        rivals = {
+            "best-single": ("best single model", self.best_single),
+            AVERAGE: ("plain average", self.average),
+        }
+        rivals.pop(self.kind, None)  # its metric is that of the stacker
+        others = ", ".join(f"{title} {metric:.3f}" for title, metric in rivals.values())
         shown = (
             f"Cross-validated over speakers ({self.num_rows:,} utterances): {self.kind} "
-            f"{self.stacker:.3f} macro-F1, best single model {self.best_single:.3f}, plain average "
-            f"{self.average:.3f}."
+            f"{self.stacker:.3f} macro-F1, {others}."
         )
-        rival, name = max((self.average, AVERAGE), (self.best_single, "best-single"))
-        if self.stacker >= rival:
-            return f"{shown} The stacker is the best of the three."
+        name = max(reversed(rivals), key=lambda kind: rivals[kind][1])  # the average in a tie
+        if self.stacker >= rivals[name][1]:
+            return f"{shown} No other one is better."
         return f"{shown} Use --stacker {name}."
 
 

@@ -13,6 +13,7 @@ from synthetic_logits import COUNTS, LABELS, SPEAKERS, make_project, make_run, m
 from serctl.config import Workspace
 from serctl.data.folds import assign_folds
 from serctl.data.manifest_file import read_manifest
+from serctl.ensemble.choice import Verdict
 from serctl.ensemble.logits_file import read_logits, write_logits
 from serctl.ensemble.stacker_folder import load_stacker
 from serctl.ensemble.stackers import STACKERS, make_stacker
@@ -368,6 +369,17 @@ def test_the_verdict_names_what_to_use_instead(project: Workspace) -> None:
     verdict = stack(project, StackOptions(stacker="majority-vote")).verdict
     assert re.search(r"majority-vote \d\.\d{3} macro-F1, best single model \d\.\d{3}", verdict)
     assert verdict.endswith("Use --stacker best-single.")
+
+
+def test_a_verdict_names_every_metric_once() -> None:
+    shown = str(Verdict("mean-probabilities", 0.919, 0.890, 0.919, 203))
+    assert shown == (
+        "Cross-validated over speakers (203 utterances): mean-probabilities 0.919 macro-F1, best "
+        "single model 0.890. No other one is better."
+    )
+    assert str(Verdict("best-single", 0.8, 0.8, 0.9, 9)).endswith(
+        "best-single 0.800 macro-F1, plain average 0.900. Use --stacker mean-probabilities."
+    )
 
 
 def test_a_saved_selection_predicts_as_before(project: Workspace) -> None:
