@@ -19,7 +19,7 @@ def doctor(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
     lines = []
     for check in checks:
         lines.append(console.wrap(f"{SIGNS[check.status]}  {check.name}: {check.found}", INDENT))
-        lines += [console.wrap(f"{INDENT}fix: {check.mend}", f"{INDENT}  ")] if check.mend else []
+        lines += [console.wrap(f"{INDENT}fix: {check.fix}", f"{INDENT}  ")] if check.fix else []
     console.show([dataclasses.asdict(check) for check in checks], "\n".join(lines), as_json=as_json)
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)

@@ -37,7 +37,7 @@ def extract(
         [Step("extract", one.encoder, one) for one in options],
         Execution(
             scheduler=dask or "",
-            tell=lambda step, result: results.append(result),
+            report=lambda step, result: results.append(result),
             log=console.say,
             progress=console.progress,
         ),

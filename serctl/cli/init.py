@@ -117,7 +117,7 @@ def _hint_next(result: "InitResult", project: Path, is_demo: bool) -> None:
     """Print the next command."""
     inside = "" if project == Path() else f"cd {project} && "
     recipe = "demo" if is_demo else choose_recipe(sum(result.counts["train"].values()))
-    if result.has_words and recipe != "demo":
+    if result.has_transcripts and recipe != "demo":
         console.hint(f"{inside}serctl transcribe --from-manifest && serctl run {recipe}")
     else:
         console.hint(f"{inside}serctl run {recipe}   (or step by step: serctl transcribe)")

@@ -26,13 +26,23 @@ class Format(StrEnum):
     rttm = "rttm"
 
 
+SUFFIXES = {".csv": Format.csv, ".jsonl": Format.jsonl, ".rttm": Format.rttm}
+"""Suffixes of ``--output`` that imply a format."""
+
+
 @with_options(PredictOptions, "predict", needs_project=False)
 def predict(
     workspace: Workspace | None,
     options: PredictOptions,
     form: Annotated[
-        Format, typer.Option("--format", "-f", help="Format of the predictions.")
-    ] = Format.table,
+        Format | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Format of the predictions.",
+            show_default="by the suffix of --output, else table",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File to write; a folder for TextGrids."),
@@ -57,6 +67,7 @@ def predict(
         if name
     ]
     options = replace(options, audio=tuple(names))
+    form = form or SUFFIXES.get(output.suffix.lower() if output else "", Format.table)
     from serctl.cli import predictions
     from serctl.data.recordings import read_recordings
 
@@ -76,13 +87,15 @@ def predict(
 
     # Rows on the terminal show the progress. A bar would share their lines.
     bar = console.progress if output or not sys.stdout.isatty() else silent
-    console.say(f"Loading {options.model} for {count(len(recordings), 'recording')}")
-    with predictions.open_output(form.value, paths, output, per_model) as tell:
-        result = stage.predict(workspace, options, tell=tell, progress=bar)
+    if options.model:
+        console.say(f"Loading {options.model} for {count(len(recordings), 'recording')}")
+    with predictions.open_output(form.value, paths, output, per_model) as report:
+        result = stage.predict(workspace, options, report=report, progress=bar)
     for note in result.notes:
         console.say(note)
     for name, start, reason in result.failures:
-        console.say(f"Left out: {name} at {start:.1f} s: {reason}")
+        at = f" at {start:.1f} s" if start else ""
+        console.say(f"Left out: {name}{at}: {reason}")
     console.say(stage.speed_of(result))
     if result.failures:
         raise typer.Exit(3)

@@ -115,7 +115,7 @@ def _execute(jobs: int, scheduler: str, verbose: bool) -> "Execution":
     return Execution(
         jobs=jobs,
         scheduler=scheduler,
-        tell=lambda step, result: _report(step, result, say_once),
+        report=lambda step, result: _report(step, result, say_once),
         log=say_once,
         log_epoch=console.say if verbose else lambda line: None,
         progress=console.progress,

@@ -11,4 +11,4 @@ def serve(workspace: Workspace | None, options: ServeOptions) -> None:
     """Serve a model through a web page and an HTTP API."""
     from serctl.web.server import serve as run
 
-    run(workspace, options, tell=console.say)
+    run(workspace, options, log=console.say)

@@ -82,12 +82,12 @@ def explain_absence(path: Path) -> str:
 def recognise(head: bytes, name: Path | str) -> str:
     """Return the format of an unsupported file and a fix; '' if the format is unknown."""
     if head.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the audio. Fetch it with: git lfs pull"
+        return "is a Git LFS pointer, not the audio (fetch it with: git lfs pull)."
     for offset, magic, kind in FOREIGN:
         if head[offset:].startswith(magic):
             target = Path(name).with_suffix(".flac")
             line = f"ffmpeg -i {shlex.quote(str(name))} {shlex.quote(str(target))}"
-            return f"is {kind}, which libsndfile does not read. Convert it with: {line}"
+            return f"is {kind}, which libsndfile does not read (convert it with: {line})."
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         return "is a web page, not audio. Download it again."
     return ""

@@ -1,16 +1,18 @@
 """The recordings, and parts of recordings, for files, folders and tables on a command line."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from serctl.data.corpora.scan import AUDIO, Corpus
 from serctl.data.corpora.table import read_table
 from serctl.data.corpora.textgrids import read_grid
-from serctl.errors import AudioError, CorpusError, ManifestError, UsageError
+from serctl.errors import AudioError, CorpusError, ManifestError, UsageError, first_few
 
 FORMATS = frozenset({*AUDIO, ".aiff", ".aif", ".au", ".caf", ".opus", ".w64", ".oga", ".mp2"})
 """Suffixes of audio files in folders. A named file may have any suffix."""
+UNREADABLE = frozenset({".m4a", ".mp4", ".mov", ".3gp", ".aac", ".wma", ".amr", ".webm", ".mkv"})
+"""Suffixes of formats that libsndfile does not read."""
 
 
 def find_recordings(names: Sequence[str]) -> list[Path]:
@@ -26,13 +28,37 @@ def find_recordings(names: Sequence[str]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in FORMATS)
             if not inside:
-                raise AudioError(f"Folder '{name}' holds no audio ({', '.join(sorted(FORMATS))}).")
+                suffixes = ", ".join(sorted(FORMATS))
+                notes = "".join(f" {note}" for note in note_unreadable([name]))
+                raise AudioError(f"Folder '{name}' holds no audio ({suffixes}).{notes}")
             found += inside
         else:
             found.append(path)
     if not found:
         raise UsageError("No audio given. Name files, folders, or - with a list on stdin.")
     return found
+
+
+def note_unreadable(names: Iterable[str]) -> tuple[str, ...]:
+    """Return a note for each folder with recordings that libsndfile does not read.
+
+    A file with a converted copy of the same stem is not named.
+    """
+    notes = []
+    for name in names:
+        files = sorted(Path(name).expanduser().rglob("*"))
+        readable = {path.with_suffix("") for path in files if path.suffix.lower() in FORMATS}
+        left = [
+            path.relative_to(Path(name).expanduser())
+            for path in files
+            if path.suffix.lower() in UNREADABLE and path.with_suffix("") not in readable
+        ]
+        if left:
+            notes.append(
+                f"Left out in '{name}', because libsndfile does not read the format: "
+                f"{first_few(left)}. Convert with: ffmpeg -i IN OUT.flac"
+            )
+    return tuple(notes)
 
 
 TABLES = frozenset({".csv", ".tsv", ".xlsx", ".xlsm", ".rttm", ".textgrid"})
@@ -69,13 +95,13 @@ def read_recordings(names: Sequence[str]) -> tuple[list[Recording], tuple[str, .
     """Return the recordings for names: audio files, all audio below folders, rows of tables.
 
     Returns:
-        The recordings, and notes on how tables were read.
+        The recordings, and notes on unreadable formats in folders and on how tables were read.
 
     Raises:
         SerctlError: See `find_recordings`; or a table cannot be read.
     """
     found: list[Recording] = []
-    notes: list[str] = []
+    notes = list(note_unreadable(names))
     for name in names:
         if is_table(name):
             table = _read_listed(Path(name).expanduser())

@@ -176,8 +176,8 @@ def _compare(
     """Return the utterances known to be unreadable, and the number that cannot be checked."""
     inputs: Inputs | None = AudioInputs(hasher)
     if branch.modality == "text":
-        has_words = workspace.transcripts.is_file()
-        inputs = TextInputs(workspace.transcripts) if has_words else None
+        has_transcripts = workspace.transcripts.is_file()
+        inputs = TextInputs(workspace.transcripts) if has_transcripts else None
     listed = read_failures(workspace.root / FAILURES, store.key.digest)
     now = {
         row.utterance_id: find_source(inputs.hash_of, row) if inputs else "" for row in utterances

@@ -17,7 +17,7 @@ from serctl.pipeline.parts import can_cut, connect, run_in_parts
 from serctl.pipeline.recipe import Step
 from serctl.progress import Progress, silent
 
-Tell = Callable[[Step, Any], None]
+Report = Callable[[Step, Any], None]
 Log = Callable[[str], None]
 _ALONE = Lock()
 """Lock for the threads of a worker, because random generator and thread count are per process."""
@@ -31,7 +31,7 @@ class Execution:
         jobs: Number of parallel trainings, each in a separate process with its share of the cores.
         scheduler: Address of a Dask scheduler whose workers transcribe, extract and train, or
             ``local``. The project must be on a file system that all workers share.
-        tell: Called with each finished step and its result.
+        report: Called with each finished step and its result.
         log: Receives notes of trainings, and errors while other steps are running.
         log_epoch: Receives a line for every epoch.
         progress: Reports the progress of each stage.
@@ -39,7 +39,7 @@ class Execution:
 
     jobs: int = 1
     scheduler: str = ""
-    tell: Tell = lambda step, result: None
+    report: Report = lambda step, result: None
     log: Log = lambda line: None
     log_epoch: Log = lambda line: None
     progress: Progress = silent
@@ -73,7 +73,7 @@ def run_steps(workspace: Workspace, steps: Sequence[Step], execution: Execution 
                     result = run_in_parts(pool, call_stage, workspace, step, log, progress)
                 else:
                     result = call_stage(workspace, step, progress=execution.progress, **more)
-                execution.tell(step, result)
+                execution.report(step, result)
     return result
 
 
@@ -98,7 +98,7 @@ def _call_together(
         try:
             for finished in as_completed(waiting):
                 result = finished.result()
-                execution.tell(waiting[finished], result)
+                execution.report(waiting[finished], result)
                 advance(1)
         except BaseException as error:
             for future in waiting:

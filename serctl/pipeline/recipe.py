@@ -60,7 +60,7 @@ class Recipe:
         return tuple(list_layers(self.branches, ()))
 
     @property
-    def needs_words(self) -> bool:
+    def needs_transcripts(self) -> bool:
         """Whether any model has a text branch."""
         return any(model.text for model in self.models)
 
@@ -117,7 +117,7 @@ def plan_steps(
     if _keep_own_words(workspace, recipe):
         words = TranscribeOptions(from_manifest=True)
     whose = FROM_MANIFEST if words.from_manifest else words.model
-    steps = [Step("transcribe", whose, words)] * recipe.needs_words
+    steps = [Step("transcribe", whose, words)] * recipe.needs_transcripts
     usual = options(ExtractOptions, "extract").layers
     steps += [
         Step("extract", name, options(ExtractOptions, "extract", **_choose(name, layers, limit)))

@@ -60,12 +60,12 @@ def run(
 
     def note(step: Step, result: Any) -> None:
         done.append((step, result))
-        execution.tell(step, result)
+        execution.report(step, result)
 
     steps = plan_steps(workspace, plan, only=only, limit=limit)
     if shard:
         steps = take_part(steps, parse_shard(shard))
-    run_steps(workspace, steps, replace(execution, tell=note))
+    run_steps(workspace, steps, replace(execution, report=note))
     page = None
     if done and done[-1][0].stage == "evaluate":
         name = done[-1][1].report.stem

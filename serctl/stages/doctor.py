@@ -44,13 +44,13 @@ class Check:
         name: Subject of the check.
         status: ``ok``, ``note`` (something optional is missing) or ``broken``.
         found: Finding.
-        mend: Command or edit that fixes it; '' if no fix is needed.
+        fix: Command or edit that fixes it; '' if no fix is needed.
     """
 
     name: str
     status: Literal["ok", "note", "broken"]
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def examine(project: Path | str | None = None) -> tuple[Check, ...]:
@@ -60,8 +60,8 @@ def examine(project: Path | str | None = None) -> tuple[Check, ...]:
     try:
         workspace = find_workspace(project)
     except SerctlError as error:
-        mend = START if str(error).startswith(f"No {PROJECT_FILE}") else f"Edit {PROJECT_FILE}"
-        return (*checks, Check("project", "broken", str(error), mend))
+        fix = START if str(error).startswith(f"No {PROJECT_FILE}") else f"Edit {PROJECT_FILE}"
+        return (*checks, Check("project", "broken", str(error), fix))
     if workspace is None:
         return (
             *checks,
@@ -77,12 +77,12 @@ def examine(project: Path | str | None = None) -> tuple[Check, ...]:
         ("runs", _check_runs, "serctl train"),
         ("disk", _check_disk, "Name another folder in serctl.toml: [paths] cache"),
     )
-    for name, look, mend in parts:
+    for name, look, fix in parts:
         try:
             checks += look(workspace)
         except SerctlError as error:
             if str(error) not in {check.found for check in checks}:  # report the manifest's once
-                checks.append(Check(name, "broken", str(error), mend))
+                checks.append(Check(name, "broken", str(error), fix))
     return tuple(checks)
 
 
@@ -120,8 +120,8 @@ def _check_device() -> Check:
         return Check("device", "ok", "mps")
     found = f"cpu, {torch.get_num_threads()} of {os.cpu_count()} cores used by torch"
     if shutil.which("nvidia-smi"):
-        mend = "Install the torch that fits your driver: https://pytorch.org/get-started"
-        return Check("device", "note", f"{found}; there is a GPU that torch cannot use", mend)
+        fix = "Install the torch that fits your driver: https://pytorch.org/get-started"
+        return Check("device", "note", f"{found}; there is a GPU that torch cannot use", fix)
     return Check("device", "ok", found)
 
 
@@ -165,8 +165,8 @@ def _check_hub(address: str) -> Check:
     problem = answers[0] if answers else f"no response within {HUB_SECONDS:.0f} s"
     if not problem:
         return Check("hub", "ok", address)
-    mend = "Copy checkpoints here and name them in serctl.toml under [weights]"
-    return Check("hub", "note", f"{address} cannot be reached: {problem}", mend)
+    fix = "Copy checkpoints here and name them in serctl.toml under [weights]"
+    return Check("hub", "note", f"{address} cannot be reached: {problem}", fix)
 
 
 def _check_weights(workspace: Workspace | None) -> Iterator[Check]:
@@ -177,10 +177,8 @@ def _check_weights(workspace: Workspace | None) -> Iterator[Check]:
                 "weights", "broken", f"{name}: '{path}' does not exist", "Edit [weights] there"
             )
     here = [name for name, spec in ENCODERS.items() if have_weights(spec, mapping)]
-    mend = "" if here else "pip install 'serctl[demo]', or see: serctl encoders"
-    yield Check(
-        "weights", "ok" if here else "note", f"installed: {', '.join(here) or 'none'}", mend
-    )
+    fix = "" if here else "pip install 'serctl[demo]', or see: serctl encoders"
+    yield Check("weights", "ok" if here else "note", f"installed: {', '.join(here) or 'none'}", fix)
 
 
 def _check_manifest(workspace: Workspace) -> Iterator[Check]:
@@ -248,8 +246,8 @@ def _check_disk(workspace: Workspace) -> Iterator[Check]:
         f"about {seconds / 3600:.2f} h of audio take {shown} GB"
     )
     if total > free:
-        mend = "Free space, or name another folder in serctl.toml: [paths] cache"
-        yield Check("disk", "broken", found, mend)
+        fix = "Free space, or name another folder in serctl.toml: [paths] cache"
+        yield Check("disk", "broken", found, fix)
     else:
         yield Check("disk", "ok", found)
 

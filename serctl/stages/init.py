@@ -72,14 +72,14 @@ class Source:
 class InitResult:
     """Written files, utterances per split and emotion, and notes for the user.
 
-    ``has_words`` states whether the corpus has transcripts.
+    ``has_transcripts`` states whether the corpus has transcripts.
     """
 
     project: Path
     manifest: Path
     counts: dict[str, dict[str, int]]
     notes: tuple[str, ...]
-    has_words: bool
+    has_transcripts: bool
 
 
 def init_project(
@@ -138,8 +138,8 @@ def init_project(
     write_manifest(manifest, kept)
     with write_atomic(project) as file:
         file.write(project_text(sources))
-    has_words = any(row.transcript for row in kept)
-    return InitResult(project, manifest, kept.counts(), tuple(notes), has_words)
+    has_transcripts = any(row.transcript for row in kept)
+    return InitResult(project, manifest, kept.counts(), tuple(notes), has_transcripts)
 
 
 def project_text(sources: Sequence[Source]) -> str:

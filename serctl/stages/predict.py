@@ -58,18 +58,18 @@ def predict(
     workspace: Workspace | None,
     options: PredictOptions,
     *,
-    tell: Callable[[Prediction], None] = lambda prediction: None,
+    report: Callable[[Prediction], None] = lambda prediction: None,
     progress: Progress = silent,
 ) -> PredictResult:
     """Predict the emotions in files and folders. Long recordings are cut at their pauses.
 
-    Files are predicted in order, a few at a time. ``tell`` receives each prediction at once, so
+    Files are predicted in order, a few at a time. ``report`` receives each prediction at once, so
     that predictions survive an error in a later file.
 
     Args:
         workspace: The project. A bundle needs none.
         options: See `PredictOptions`.
-        tell: Receives each prediction as soon as it is made.
+        report: Receives each prediction as soon as it is made.
         progress: Reports every finished file.
 
     Raises:
@@ -82,16 +82,16 @@ def predict(
     words = read_words(Path(options.transcripts)) if options.transcripts else None
     started = time.monotonic()
     mapping = workspace.weights if workspace else None
-    predictor = Predictor(parts, options, mapping, words=words is None)
+    predictor = Predictor(parts, options, mapping, transcribe=words is None)
     loaded = time.monotonic()
-    recordings = _Reader(predictor, options, words if parts.needs_words else None)
+    recordings = _Reader(predictor, options, words if parts.needs_transcripts else None)
     predictions: list[Prediction] = []
     failures: list[tuple[str, float, str]] = []
     with progress.task(f"predict with {parts.name}", len(rows), "recordings") as advance:
         for one, found in predictor.predict_stream(recordings.read(rows)):
             if isinstance(found, Prediction):
                 predictions.append(found)
-                tell(found)
+                report(found)
             elif options.skip_bad:
                 failures.append((one.name, one.start, str(found)))
             else:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serctl.config import Workspace
 from serctl.data.channels import read_channels
 from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport, Report
-from serctl.data.recordings import find_recordings, is_table
+from serctl.data.recordings import find_recordings, is_table, note_unreadable
 from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.progress import Progress, silent
@@ -104,7 +104,11 @@ def predict_timelines(
                 failures.append((str(path), str(error)))
             advance()
     seconds = time.monotonic() - started
-    notes = (*predictor.notes, *report.list_notes(PREDICT_CHANNELS))
+    notes = (
+        *note_unreadable(options.audio),
+        *predictor.notes,
+        *report.list_notes(PREDICT_CHANNELS),
+    )
     return TimelinesResult(parts.name, tuple(found), tuple(failures), seconds, notes)
 
 

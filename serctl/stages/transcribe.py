@@ -98,7 +98,7 @@ def transcribe(
         seen = [row for row in rows if row.utterance_id in done.seen]
         failures = list_failures(
             workspace.root / FAILURES,
-            f"{recognition.name} (words)",
+            f"{recognition.name} (transcripts)",
             recognition.source,
             seen,
             done.failures,

@@ -34,7 +34,7 @@ class Encoders:
         parts: Parts of the system.
         device: Device to compute on.
         mapping: Encoder name to checkpoint, ``[weights]`` of serctl.toml.
-        words: Whether to transcribe. False if all utterances have a transcript.
+        transcribe: Whether to transcribe. False if all utterances have a transcript.
         keep: Load all encoders now and keep them. Otherwise each is loaded when it is used and not
             kept. In both cases all weights are checked now.
     """
@@ -45,15 +45,15 @@ class Encoders:
         device: torch.device,
         mapping: Mapping[str, Path],
         *,
-        words: bool,
+        transcribe: bool,
         keep: bool,
     ) -> None:
         self._parts, self._device, self._mapping, self._keep = parts, device, mapping, keep
-        self.find_words = words and parts.needs_words
+        self.find_transcripts = transcribe and parts.needs_transcripts
         self.notes: tuple[str, ...] = ()
         self._recogniser: Recogniser | None = None
         self._kept: dict[str, Encoder] = {}
-        if self.find_words:
+        if self.find_transcripts:
             self._recognition = settle_words(parts.recogniser, mapping)
             self._recogniser = self.recogniser() if keep else None
         for one in parts.encoders.values():
@@ -162,7 +162,7 @@ def settle_words(recogniser: RecogniserRecord | None, mapping: Mapping[str, Path
             "This system was trained on transcripts of the corpus. Give transcripts of these "
             "recordings: serctl predict AUDIO --model NAME --transcripts words.csv "
             "(columns utterance_id,text), or name a recogniser: --recogniser whisper-large-v3. In "
-            "Python: serctl.load(NAME, words=False).predict(AUDIO, text=TRANSCRIPT)"
+            "Python: serctl.load(NAME, transcribe=False).predict(AUDIO, text=TRANSCRIPT)"
         )
     settings = {name: value for name, value in recogniser.settings.items() if value is not None}
     settings["backend"] = recogniser.backend

@@ -76,7 +76,7 @@ class Parts:
         return {one.key.digest: one for branch in branches for one in branch}
 
     @property
-    def needs_words(self) -> bool:
+    def needs_transcripts(self) -> bool:
         """Whether any branch reads text."""
         return any(one.key.modality == "text" for one in self.encoders.values())
 

@@ -43,7 +43,7 @@ class Predictor:
         parts: Parts of the system.
         options: Options of the prediction. ``audio`` and ``transcripts`` are not used.
         mapping: Encoder name to checkpoint, ``[weights]`` of serctl.toml.
-        words: Whether to transcribe. False if all audio has a transcript.
+        transcribe: Whether to transcribe. False if all audio has a transcript.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Predictor:
         options: PredictOptions,
         mapping: Mapping[str, Path] | None = None,
         *,
-        words: bool = True,
+        transcribe: bool = True,
     ) -> None:
         if options.recogniser:
             chosen = RecogniserRecord(source="", settings={"model": options.recogniser})
@@ -80,7 +80,7 @@ class Predictor:
             )
         self._stacker = load_stacker(parts.stacker) if parts.stacker else None
         keep = not options.one_at_a_time
-        self._encoders = Encoders(parts, self._device, mapping, words=words, keep=keep)
+        self._encoders = Encoders(parts, self._device, mapping, transcribe=transcribe, keep=keep)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -272,7 +272,7 @@ class Predictor:
                 emotion=self.labels[best] if sure else None,
                 probabilities=self._by_label(predicted[row]),
                 per_model={name: self._by_label(values[row]) for name, values in single.items()},
-                text=one.text if self.parts.needs_words else None,
+                text=one.text if self.parts.needs_transcripts else None,
                 suspect=one.suspect,
                 channel=one.channel,
             )
@@ -296,7 +296,7 @@ def load(
     weights: Mapping[str, str | Path] | None = None,
     one_at_a_time: bool = False,
     recogniser: str = "",
-    words: bool = True,
+    transcribe: bool = True,
 ) -> Predictor:
     """Load a bundle, or a stacker or run of a project, ready for new audio.
 
@@ -311,7 +311,7 @@ def load(
         weights: Encoder name to checkpoint folder.
         one_at_a_time: Hold one encoder in memory, and load each again for every call.
         recogniser: Whisper that transcribes, instead of the one that the system was trained with.
-        words: Whether to transcribe; False if every recording comes with its ``text``.
+        transcribe: Whether to transcribe; False if every recording comes with its ``text``.
 
     Raises:
         SerctlError: The model is missing or damaged, or weights of its encoders are missing.
@@ -334,4 +334,6 @@ def load(
         recogniser=recogniser,
     )
     parts = find_parts(options.model, workspace)
-    return Predictor(parts, options, workspace.weights if workspace else None, words=words)
+    return Predictor(
+        parts, options, workspace.weights if workspace else None, transcribe=transcribe
+    )

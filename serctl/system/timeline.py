@@ -93,7 +93,7 @@ class _Speech:
         for one in self.parts:
             if _stop(one) <= start:
                 one.frames.clear()
-        if predictor.parts.needs_words:
+        if predictor.parts.needs_transcripts:
             parts = [one for one in self.touch(start, stop) if one.text is None]
             predictor.encode(parts, keys=())
             _raise_first_error(parts)
@@ -182,7 +182,7 @@ def find_speech(
     try:
         spoken = cut_speech(name, waveform, predictor.options.segment_seconds)
     except ConfigError:
-        if predictor.parts.needs_words:
+        if predictor.parts.needs_transcripts:
             raise
         predictor.note(
             "Silence was predicted like speech, because the speech detector is not installed. "

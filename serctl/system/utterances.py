@@ -118,7 +118,7 @@ def encode_utterances(
     """
     with split_threads(device) if len(utterances) > 1 else nullcontext(1) as workers:
         without = [one for one in utterances if one.text is None]
-        if encoders.find_words:
+        if encoders.find_transcripts:
             _recognise(without, encoders, batch_seconds, workers)
         elif any(key.modality == "text" for key in encoders.keys):
             for one in without:

@@ -29,14 +29,14 @@ def serve(
     workspace: Workspace | None,
     options: ServeOptions,
     *,
-    tell: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Serve a model until interrupted.
 
     Args:
         workspace: The project. A bundle needs none.
         options: See `ServeOptions`.
-        tell: Receives notes for the user, and the address when the server is ready.
+        log: Receives notes for the user, and the address when the server is ready.
 
     Raises:
         ConfigError: Gradio is not installed, or the address is taken.
@@ -47,15 +47,15 @@ def serve(
     predictor = load_predictor(workspace, options)
     address = "http://{}:{}".format(*listening.getsockname()[:2])
     if options.host not in ("127.0.0.1", "localhost", "::1"):
-        tell(f"--host {options.host}: every host that reaches this machine can use the model.")
+        log(f"--host {options.host}: every host that reaches this machine can use the model.")
     for note in predictor.notes:
-        tell(note)
+        log(note)
     with tempfile.TemporaryDirectory(prefix="serctl-serve-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # uploads are deleted when the server ends
         worker = Worker(predictor, options.waiting)
         try:
             server = make_server(worker, options)
-            tell(f"Serving {predictor.parts.name} on {address} (Ctrl+C stops it).")
+            log(f"Serving {predictor.parts.name} on {address} (Ctrl+C stops it).")
             server.run(sockets=[listening])
         finally:
             worker.close()

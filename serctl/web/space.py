@@ -21,7 +21,7 @@ CODE = '''\
 import serctl
 
 options = serctl.ServeOptions(model="{model}", host="0.0.0.0", port=7860)
-serctl.serve(None, options, tell=print)
+serctl.serve(None, options, log=print)
 '''
 REQUIREMENT = f"serctl[serve,faster-whisper]=={__version__}"
 PACKAGED = "pypi:"

@@ -103,7 +103,7 @@ def test_the_paper_runs_through_and_a_second_run_does_nothing(project: Path) -> 
     steps = plan_steps(workspace, recipe)
     told: list[str] = []
     result = run_steps(
-        workspace, steps, Execution(tell=lambda step, result: told.append(step.stage))
+        workspace, steps, Execution(report=lambda step, result: told.append(step.stage))
     )
     assert told == [step.stage for step in steps]
     assert list(dict.fromkeys(told)) == [
@@ -117,7 +117,7 @@ def test_the_paper_runs_through_and_a_second_run_does_nothing(project: Path) -> 
 
     again: list[tuple[str, Any]] = []
     run_steps(
-        workspace, steps, Execution(tell=lambda step, result: again.append((step.stage, result)))
+        workspace, steps, Execution(report=lambda step, result: again.append((step.stage, result)))
     )
     assert all(result.encoded == 0 for stage, result in again if stage == "extract")
     assert all(result.runs[0].present for stage, result in again if stage == "train")
@@ -134,7 +134,7 @@ def test_an_interrupted_run_continues_where_it_was(project: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_steps(workspace, steps, Execution(tell=interrupt))
+        run_steps(workspace, steps, Execution(report=interrupt))
     result = run_steps(workspace, steps)
     assert "released" in [row.name for row in result.table]
 

@@ -49,7 +49,7 @@ def test_a_sound_project_has_nothing_broken(project: Path) -> None:
         "disk",
     }
     assert names <= {check.name for check in checks}
-    assert all(check.mend for check in checks if check.status != "ok")
+    assert all(check.fix for check in checks if check.status != "ok")
 
 
 def test_without_a_project_the_machine_is_looked_at(
@@ -58,7 +58,7 @@ def test_without_a_project_the_machine_is_looked_at(
     monkeypatch.chdir(tmp_path)
     [check] = found(examine(), "project")
     assert check.status == "note"
-    assert check.mend.startswith("serctl init")
+    assert check.fix.startswith("serctl init")
 
 
 def test_a_slip_in_the_project_file_is_broken(project: Path) -> None:
@@ -77,20 +77,20 @@ def test_audio_that_is_gone_is_counted(project: Path) -> None:
     shutil.rmtree(project / "audio")
     [check] = found(examine(project), "manifest")
     assert check.status == "broken"
-    assert "--corpus or --manifest" in check.mend
+    assert "--corpus or --manifest" in check.fix
 
 
 def test_a_manifest_that_cannot_be_read_is_reported_once(project: Path) -> None:
     (project / "manifest.csv").write_text("a,b\n")
     [check] = [check for check in examine(project) if check.status == "broken"]
-    assert (check.name, "serctl init" in check.mend) == ("manifest", True)
+    assert (check.name, "serctl init" in check.fix) == ("manifest", True)
 
 
 def test_a_damaged_store_is_broken_and_the_command_named(project: Path) -> None:
     store = sorted((project / "cache").glob("*.zarr"))[0]
     (store / "zarr.json").write_text("{")
     checks = found(examine(project), "cache")
-    assert any(c.status == "broken" and c.mend.startswith("serctl cache") for c in checks)
+    assert any(c.status == "broken" and c.fix.startswith("serctl cache") for c in checks)
 
 
 def test_a_training_that_was_interrupted_is_a_note(project: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_hub_that_is_silent_or_absent_is_a_note() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         check = doctor._check_hub(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert (check.status, bool(check.mend)) == ("note", True)
+        assert (check.status, bool(check.fix)) == ("note", True)
     assert doctor._check_hub("http://127.0.0.1:1").status == "note"
 
 

@@ -105,7 +105,7 @@ def test_every_network_gives_the_logits_that_were_exported(project: Workspace, n
     rows = read_manifest(project.manifest).select("test")
     texts = {row.utterance_id: row.text for row in read_words(project)}
     predictor = Predictor(
-        find_parts(name, project), PredictOptions(device="cpu"), project.weights, words=False
+        find_parts(name, project), PredictOptions(device="cpu"), project.weights, transcribe=False
     )
     utterances = [
         LoadedUtterance(r.utterance_id, read_audio(r.path), text=texts[r.utterance_id])
@@ -187,7 +187,7 @@ def test_python_takes_files_arrays_and_batches(project: Workspace, tmp_path: Pat
 
 def test_python_refuses_what_is_no_list_and_no_text(project: Workspace) -> None:
     path = str(read_manifest(project.manifest).utterances[0].path)
-    model = serctl.load("linear", project=project.root, device="cpu", words=False)
+    model = serctl.load("linear", project=project.root, device="cpu", transcribe=False)
     for given in ({"audio": path}, {"audio": [path], "texts": "a"}, {"audio": None}):
         with pytest.raises(UsageError, match="expected a list"):
             model.predict_batch(**given)
@@ -235,7 +235,7 @@ def test_predictions_are_reported_as_they_are_made_and_before_a_later_error(
     options = PredictOptions(device="cpu", model=SPEECH, audio=(*audio, str(tmp_path / "bad")))
     told: list[str] = []
     with pytest.raises(AudioError, match="--skip-bad"):
-        predict(project, options, tell=lambda one: told.append(one.audio))
+        predict(project, options, report=lambda one: told.append(one.audio))
     assert told == audio
 
 
@@ -300,6 +300,23 @@ def test_a_folder_without_audio_is_reported(project: Workspace, tmp_path: Path) 
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(AudioError, match="holds no audio"):
         run(project, None, model=SPEECH, audio=(str(tmp_path),))
+
+
+def test_formats_that_cannot_be_read_are_named_in_folders(
+    project: Workspace, tmp_path: Path
+) -> None:
+    good = read_manifest(project.manifest).utterances[0].path
+    shutil.copy(good, tmp_path / "good.wav")
+    (tmp_path / "good.mp4").write_bytes(b"")  # good.wav is its converted copy
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "phone.M4A").write_bytes(b"")
+    found = run(project, None, model=SPEECH, audio=(str(tmp_path),))
+    assert len(found.predictions) == 1
+    [note] = [note for note in found.notes if "libsndfile" in note]
+    assert f"{Path('sub', 'phone.M4A')}." in note
+    assert "good" not in note
+    with pytest.raises(AudioError, match=r"holds no audio .*phone\.M4A\. Convert with: ffmpeg"):
+        run(project, None, model=SPEECH, audio=(str(tmp_path / "sub"),))
 
 
 def test_priors_shift_answers_as_bayes_says(project: Workspace, words: str, tmp_path: Path) -> None:
@@ -428,6 +445,16 @@ def test_json_lines_are_json(project: Workspace, audio: list[str]) -> None:
     assert all(one["confidence"] == max(one["probabilities"].values()) for one in found)
 
 
+def test_the_suffix_of_the_output_chooses_the_format(
+    project: Workspace, audio: list[str], tmp_path: Path
+) -> None:
+    given = (audio[0], "-m", SPEECH, "-C", str(project.root))
+    call(*given, "-o", str(tmp_path / "out.CSV"))
+    assert (tmp_path / "out.CSV").read_text().startswith("audio,start,end,emotion")
+    call(*given, "-o", str(tmp_path / "out.csv"), "--format", "jsonl")
+    assert json.loads((tmp_path / "out.csv").read_text())["audio"] == audio[0]
+
+
 def parse_textgrid(text: str) -> dict[str, list[tuple[float, float, str]]]:
     """Read Praat's long format by its keys."""
     tiers = {}
@@ -462,6 +489,7 @@ def test_the_table_is_for_people_and_failures_change_the_exit_code(
         audio[0], str(tmp_path / "bad"), "-m", SPEECH, "--skip-bad", "-C", str(project.root), code=3
     )
     assert made.stderr.count("Left out:") == len(bad)
+    assert " at 0.0 s" not in made.stderr
 
 
 def test_no_file_of_the_user_is_replaced(audio: list[str], tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_bad_audio_stops_the_run_or_is_listed(project: Workspace) -> None:
     assert [row.utterance_id for row in read_rows(project.transcripts)] == ["u0", "u1", "u3", "u4"]
     with (project.root / "failures.csv").open() as file:
         (listed,) = csv.DictReader(file)
-    assert (listed["encoder"], listed["utterance_id"]) == ("whisper-tiny (words)", "u2")
+    assert (listed["encoder"], listed["utterance_id"]) == ("whisper-tiny (transcripts)", "u2")
 
 
 def test_a_disk_too_small_for_the_frames_is_reported_before_the_first_utterance(

@@ -24,7 +24,7 @@ def test_it_serves_the_bundle_that_lies_in_it(served, tmp_path: Path, monkeypatc
     assert open_bundle(folder / "bundle").digest == open_bundle(served.bundle).digest
     assert result.title == "tones"
     run = []
-    monkeypatch.setattr(server, "serve", lambda workspace, options, tell: run.append(options))
+    monkeypatch.setattr(server, "serve", lambda workspace, options, log: run.append(options))
     monkeypatch.chdir(folder)
     runpy.run_path("app.py")
     assert (run[0].host, run[0].port) == ("0.0.0.0", 7860)
