@@ -52,9 +52,8 @@ class PooledModel(nn.Module):
     ) -> FusionOutput:
         """Classify a batch, see `FusionModel.forward`. ``mix`` is not used."""
         pooled = [pool(frame, length) for frame, length in zip(frames, lengths, strict=True)]
-        vectors = (
-            torch.cat(pooled, dim=-1) - self.mean
-        ) / self.deviation  # (B, sum of the branches)
+        vectors = torch.cat(pooled, dim=-1)  # (B, sum of the branches' widths)
+        vectors = (vectors - self.mean) / self.deviation
         return FusionOutput(self.classifier(vectors.float()), None, None)
 
     def layer_shares(self) -> dict[int, list[float]]:
