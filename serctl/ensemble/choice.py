@@ -62,7 +62,7 @@ class Verdict:
             f"{self.stacker:.3f} macro-F1, {others}."
         )
         name = max(reversed(rivals), key=lambda kind: rivals[kind][1])  # the average in a tie
-        if self.stacker >= rivals[name][1]:
+        if round(self.stacker, 3) >= round(rivals[name][1], 3):  # as shown
             return f"{shown} No other one is better."
         return f"{shown} Use --stacker {name}."
 

@@ -377,6 +377,7 @@ def test_a_verdict_names_every_metric_once() -> None:
         "Cross-validated over speakers (203 utterances): mean-probabilities 0.919 macro-F1, best "
         "single model 0.890. No other one is better."
     )
+    assert str(Verdict("greedy", 0.9561, 0.939, 0.9563, 203)).endswith("No other one is better.")
     assert str(Verdict("best-single", 0.8, 0.8, 0.9, 9)).endswith(
         "best-single 0.800 macro-F1, plain average 0.900. Use --stacker mean-probabilities."
     )
