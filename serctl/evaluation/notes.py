@@ -11,6 +11,7 @@ from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.ensemble.systems import System
 from serctl.errors import first_few
 from serctl.evaluation.trial import Trial
+from serctl.metrics.paired import can_test
 
 FEW_SPEAKERS = 10
 
@@ -46,7 +47,8 @@ def list_warnings(
         found += _describe_epochs(workspace, scores)
     size = trial.resamples.num_clusters
     if size < FEW_SPEAKERS:
-        found.append(f"Only {size} speakers: intervals over speakers are imprecise.")
+        quality = "imprecise" if can_test(size) else "not meaningful"
+        found.append(f"Only {size} speakers: intervals over speakers are {quality}.")
     return found
 
 

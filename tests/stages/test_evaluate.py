@@ -194,6 +194,15 @@ def test_in_sample_figures_say_so(tmp_path: Path) -> None:
     assert any("linear-in-sample was fitted on in-sample" in text for text in on_test.warnings)
 
 
+@pytest.mark.parametrize(("size", "quality"), [(5, "not meaningful"), (6, "imprecise")])
+def test_intervals_of_few_speakers_are_qualified(tmp_path: Path, size: int, quality: str) -> None:
+    rows = [replace(row, speaker=f"s{i % size}") for i, row in enumerate(make_utterances())]
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "one", rows)
+    expected = f"Only {size} speakers: intervals over speakers are {quality}."
+    assert expected in evaluate(workspace, BARE).warnings
+
+
 def test_a_stacker_of_models_trained_again_since_is_called_stale(project: Workspace) -> None:
     write_run(project.runs / "good", run_hash="hash-of-good")
     assert not any("trained again" in text for text in evaluate(project, BARE).warnings)
