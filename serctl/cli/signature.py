@@ -14,6 +14,7 @@ import typer
 
 from serctl.cli.options import ConfigOpt, ProjectOpt
 from serctl.config import find_workspace, open_workspace, resolve_options
+from serctl.errors import UsageError
 from serctl.options.check import show_default
 from serctl.options.files import require_table
 from serctl.options.option import option_of
@@ -55,6 +56,13 @@ def with_options(
             if config:
                 require_table(config, stage)
             flags = {name: value for name, value in given.items() if value not in (None, [])}
+            for name, value in flags.items():
+                if value == "" or (isinstance(value, list) and "" in value):
+                    # An unset variable of a shell: '' as a path would be the current folder.
+                    raise UsageError(
+                        f"{name.replace('_', '-')} is '', expected a text. Leave it out to take "
+                        f"the default"
+                    )
             options: list[Any] = [
                 resolve_options(kind, stage, workspace, config, **flags, **one)
                 for one in [{each: value} for value in flags.pop(each, [])] or [{}]

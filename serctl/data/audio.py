@@ -25,6 +25,8 @@ LONGEST = 3 * 3600
 """Maximum seconds of a recording. At 16 kHz it takes 0.7 GB, and twice that during decoding."""
 LONGEST_OF_ALL = 2 * LONGEST
 """Maximum seconds of all channels together, if they are kept separately."""
+LOUDEST = 8.0
+"""Maximum of samples in [-1, 1]. Lossy decoders exceed 1 a little, integers as floats by far."""
 BLOCK = 1 << 20
 """Number of values (samples times channels) that are decoded at once."""
 SLACK = 0.1
@@ -285,6 +287,12 @@ def _average(samples: NDArray[np.float32], name: object) -> NDArray[np.float32]:
 
 
 def _check_finite(samples: NDArray[np.float32], name: object) -> NDArray[np.float32]:
-    if not np.isfinite(samples).all():
+    peak = max(samples.max(initial=0.0), -samples.min(initial=0.0))  # NaN if any sample is
+    if not (np.isfinite(peak) and np.isfinite(samples.min(initial=0.0))):
         raise AudioError(f"Audio '{name}' holds samples that are not finite (NaN or infinite).")
+    if peak > LOUDEST:
+        raise AudioError(
+            f"Audio '{name}' holds floating-point samples up to {peak:g}, expected -1 to 1. Divide "
+            f"them by the scale of their integers (32768 for 16 bits)."
+        )
     return samples

@@ -5,6 +5,7 @@ character. `Table.notes` lists the assumptions.
 """
 
 import csv
+import datetime
 import io
 import math
 import re
@@ -311,8 +312,18 @@ def _read_sheet(
         _check_cells(path, rows, list(formulas.worksheets[0].iter_rows()), error)
     except (zipfile.BadZipFile, KeyError, ValueError, IndexError, SyntaxError, OSError) as cause:
         raise error(f"'{path}' is not a readable spreadsheet: {cause}. Save it as CSV.") from cause
-    note = f"sheet '{book.sheetnames[0]}' of {len(book.sheetnames)} read"
-    return [(line, [_show_cell(cell) for cell in row]) for line, row in enumerate(rows, 1)], [note]
+    notes = [f"sheet '{book.sheetnames[0]}' of {len(book.sheetnames)} read"]
+    dates = [
+        f"{cell.coordinate} as '{cell.value}'" for row in rows for cell in row if _is_date(cell)
+    ]
+    if dates:
+        # Spreadsheets turn names such as 03-01-06 into dates.
+        notes.append(f"{len(dates)} cells are dates, read as text: {first_few(dates)}")
+    return [(line, [_show_cell(cell) for cell in row]) for line, row in enumerate(rows, 1)], notes
+
+
+def _is_date(cell: Any) -> bool:
+    return isinstance(cell.value, datetime.date)
 
 
 def _check_cells(

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from serctl.document import Document
-from serctl.errors import TranscriptsError
+from serctl.errors import TranscriptsError, first_few
 from serctl.files import read_file, remove_file, write_atomic, write_binary
 
 TRANSCRIPTS_VERSION: Literal[1] = 1
@@ -122,15 +122,34 @@ def read_rows(path: Path) -> list[Transcript]:
     """Read the rows of a CSV file of transcripts. Further columns are ignored.
 
     Raises:
-        TranscriptsError: The file or a column is missing, or a value is not a number.
+        TranscriptsError: The file or a column is missing, a value is not a number, or an id has two
+            texts.
     """
-    return [_parse(row, path, line) for line, row in enumerate(_read_table(path), 2)]
+    rows = [_parse(row, path, line) for line, row in enumerate(_read_table(path), 2)]
+    if ambiguous := find_ambiguous(rows):
+        raise TranscriptsError(
+            f"Transcripts '{path}': {len(ambiguous)} ids have two texts: {first_few(ambiguous)}. "
+            f"Keep one row of each."
+        )
+    return rows
+
+
+def find_ambiguous(rows: Iterable[Transcript]) -> list[str]:
+    """Return the ids that occur with different texts."""
+    texts: dict[str, str] = {}
+    return [
+        row.utterance_id for row in rows if texts.setdefault(row.utterance_id, row.text) != row.text
+    ]
 
 
 def _read_table(path: Path) -> list[dict[str, Any]]:
     try:
         text = read_file(path).decode("utf-8-sig")
-        return list(csv.DictReader(io.StringIO(text, newline="")))
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        names = list(reader.fieldnames or ())
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise TranscriptsError(f"Transcripts '{path}': column '{twice[0]}' is there twice.")
+        return list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise TranscriptsError(f"Transcripts '{path}' cannot be read: {reason}. {HINT}") from None
@@ -183,12 +202,15 @@ def _format_rows(rows: Iterable[Transcript]) -> str:
 def read_finished(path: Path, source: str) -> list[Transcript]:
     """Return the finished rows of this source, also if they were replaced by another source.
 
-    A damaged row is left out, so that only it is transcribed again.
+    A damaged row and rows of one id with different texts are left out, so that only they are
+    transcribed again.
     """
     for place in (path, name_beside(path, source)):
         with suppress(TranscriptsError):
             if read_sidecar(place).source == source:
-                return list(_parse_whole(place))
+                rows = list(_parse_whole(place))
+                ambiguous = set(find_ambiguous(rows))
+                return [row for row in rows if row.utterance_id not in ambiguous]
     return []
 
 
@@ -229,6 +251,8 @@ def name_beside(path: Path, source: str) -> Path:
 
 def _parse(row: dict[str, Any], path: Path, line: int) -> Transcript:
     try:
+        if None in row:
+            raise ValueError("more fields than columns. Put a text with commas in quotation marks")
         values: dict[str, Any] = {name: row.get(name) or "" for name in COLUMNS}
         values |= {name: float(values[name]) if values[name] else None for name in NUMBERS}
         if not row.get("utterance_id") or row.get("text") is None:

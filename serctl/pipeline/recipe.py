@@ -14,7 +14,7 @@ from serctl.config import Workspace, lay_over, resolve_options
 from serctl.data.transcripts import FROM_MANIFEST, read_source
 from serctl.documents.recipe import RecipeDocument
 from serctl.encoding.keys import list_layers
-from serctl.errors import UnknownNameError, UsageError
+from serctl.errors import ConfigError, UnknownNameError, UsageError
 from serctl.options import (
     EvaluateOptions,
     ExportLogitsOptions,
@@ -93,6 +93,14 @@ def read_plan(name: str, workspace: Workspace | None = None, **flags: Any) -> Re
         settle_options(lay_over(shared, entry, f"{path} [[models]] {number}"))
         for number, entry in enumerate(document.models, 1)
     )
+    for number, model in enumerate(models, 1):
+        if (twin := models.index(model) + 1) < number:
+            raise ConfigError(f"{path} [[models]] {number} equals {twin}. Change or remove one.")
+        if not (model.speech or model.text or model.paralinguistic):
+            raise ConfigError(
+                f"{path} [[models]] {number} names no encoders. "
+                f"Add one of speech, text, paralinguistic: speech = ['wavlm-large']"
+            )
     return Recipe(path.stem, document.title or path.stem, document.note, models, path)
 
 

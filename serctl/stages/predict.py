@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,8 @@ def predict(
     parts = find_parts(options.model, workspace)
     rows, notes = _list_recordings(options)
     words = read_words(Path(options.transcripts)) if options.transcripts else None
+    if words is not None and parts.needs_words:
+        _check_names(rows)
     started = time.monotonic()
     mapping = workspace.weights if workspace else None
     predictor = Predictor(parts, options, mapping, transcribe=words is None)
@@ -189,6 +192,20 @@ class _Reader:
         found = split_recording(str(path), waveform, self._options, remedy)
         self.cut += 1
         return found
+
+
+def _check_names(rows: Sequence[Recording]) -> None:
+    """Check that recordings with transcripts have different names.
+
+    Raises:
+        UsageError: Two of them have one name.
+    """
+    names = Counter(row.name for row in dict.fromkeys(rows))
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise UsageError(
+            f"--transcripts has one text a name, but several recordings have the same: "
+            f"{first_few(twice)}. Predict them in two commands, or as a table with utterance_id"
+        )
 
 
 def _name_speaker(options: PredictOptions, row: Recording) -> str:

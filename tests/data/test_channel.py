@@ -38,6 +38,14 @@ def test_a_channel_is_read_alone_and_hashed_apart(call: Path) -> None:
     assert [inputs.read(row).source for row in rows] == hashes
 
 
+def test_integers_that_are_stored_as_floats_are_refused(tmp_path: Path) -> None:
+    for scale in (300.0, 1e30):
+        wave = scale * np.random.default_rng(0).standard_normal(RATE)
+        soundfile.write(tmp_path / "int.wav", wave.astype(np.float32), RATE, subtype="FLOAT")
+        with pytest.raises(AudioError, match="floating-point samples up to"):
+            read_audio(tmp_path / "int.wav")
+
+
 def test_a_channel_that_the_file_lacks_is_an_error(call: Path) -> None:
     with pytest.raises(AudioError, match=r"call.wav' has 2 channels, not a channel 3\."):
         read_audio(call, channel=3)

@@ -17,7 +17,7 @@ from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.textgrid import format_textgrid, parse_textgrid
 from serctl.encoding.inputs import AudioInputs
-from serctl.errors import AudioError, CorpusError
+from serctl.errors import AudioError, CorpusError, ManifestError
 
 RATE = 8000
 
@@ -99,6 +99,31 @@ def test_the_manifest_keeps_the_times(recording: Path, tmp_path: Path) -> None:
     )
     write_manifest(tmp_path / "m.csv", rows)
     assert read_manifest(tmp_path / "m.csv").utterances == rows
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ("begin,end", "--column start=begin"),
+        ("start,Stop", "--column end=Stop"),
+        ("Start (s),End (s)", "--column start='Start .s.'"),
+        ("start_time,end_time", "--column start=start_time"),
+        ("start,duration", "Add a column end"),
+    ],
+)
+def test_times_in_other_columns_are_not_ignored(
+    recording: Path, tmp_path: Path, columns: str, told: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"path,{columns}\n{recording},0.5,1.5\n")
+    with pytest.raises(ManifestError, match=told):
+        read_table(path, {})
+    one, other = columns.split(",")
+    if other != "duration":
+        (row,) = read_table(path, {"start": one, "end": other}).utterances
+        assert (row.start, row.end) == (0.5, 1.5)
+    (row,) = read_table(path, {"start": "", "end": ""}).utterances
+    assert not row.is_segment
 
 
 def test_audformat_segments_are_honoured(recording: Path, tmp_path: Path) -> None:

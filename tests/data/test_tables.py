@@ -1,6 +1,7 @@
 """Tables as people have them, each read to the utterances that were meant or refused by name."""
 
 import csv
+import datetime
 import io
 import unicodedata
 from contextlib import suppress
@@ -111,6 +112,16 @@ def test_a_spreadsheet_is_read(folder: Path) -> None:
     assert [row.emotion for row in corpus.utterances] == [row[1] for row in make_rows()]
     assert corpus.utterances[4].speaker == "1"  # numbers have no leading zeros in Excel
     assert "sheet 'Sheet' of 1 read" in corpus.notes
+
+
+def test_names_that_a_spreadsheet_made_dates_are_named(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (HEADER, ("clip_00.wav", "sad", datetime.datetime(2006, 1, 3), "")):
+        book.active.append(row)
+    book.save(tmp_path / "table.xlsx")
+    notes = read_table_file(tmp_path / "table.xlsx").notes
+    assert "1 cells are dates, read as text: C2 as '2006-01-03 00:00:00'" in notes
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,29 @@ def test_rows_and_source_come_back(tmp_path: Path) -> None:
     assert read_finished(path, "whisper-tiny;de") == []
 
 
+def test_an_id_with_two_texts_is_an_error_and_is_transcribed_again(tmp_path: Path) -> None:
+    path = tmp_path / "transcripts.csv"
+    write_transcripts(path, [*ROWS, ROWS[0]], {"source": "w"})
+    assert read_transcripts(path).texts["a"] == "Hello, there."
+    write_transcripts(path, [*ROWS, Transcript("a", "Bye.")], {"source": "w"})
+    with pytest.raises(TranscriptsError, match=r"1 ids have two texts: a\. Keep one"):
+        read_rows(path)
+    assert read_finished(path, "w") == ROWS[1:]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("utterance_id,text\na,Hello, there.\n", "line 2: more fields than columns"),
+        ("utterance_id,text,text\na,Hello,Bye\n", "column 'text' is there twice"),
+    ],
+)
+def test_a_text_that_would_be_cut_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(TranscriptsError, match=message):
+        read_rows(tmp_path / "t.csv")
+
+
 def test_words_of_another_source_are_kept_and_come_back(tmp_path: Path) -> None:
     path = tmp_path / "transcripts.csv"
     write_transcripts(path, ROWS, {"source": "whisper-large-v3;en"})

@@ -225,6 +225,8 @@ def test_only_keeps_the_stages_it_names(project: Path) -> None:
     ("text", "message"),
     [
         ("[train]\nhidden = 4\n", "names no models"),
+        ("[[models]]\nhidden = 4\n", "1 names no encoders"),
+        ("[[models]]\nspeech = ['a']\n[[models]]\nspeech = ['a']\n", "2 equals 1"),
         ("[[models]]\nspech = ['a']\n", "Did you mean 'speech'"),
         ("[trian]\n[[models]]\nspeech = ['a']\n", "Did you mean 'train'"),
     ],

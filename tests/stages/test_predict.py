@@ -261,6 +261,25 @@ def test_words_are_asked_for_by_name(project: Workspace, words: str, tmp_path: P
     assert run(project, words, model=SPEECH, audio=(str(other),)).predictions
 
 
+def test_recordings_of_one_name_cannot_share_a_transcript(
+    project: Workspace, words: str, tmp_path: Path
+) -> None:
+    path = read_manifest(project.manifest).utterances[0].path
+    shutil.copy(path, tmp_path / path.name)
+    both = (str(path), str(tmp_path / path.name))
+    with pytest.raises(UsageError, match="several recordings have the same: u00"):
+        run(project, words, model=BOTH, audio=both)
+    assert len(run(project, words, model=SPEECH, audio=both).predictions) == 2
+    assert len(run(project, words, model=BOTH, audio=both[:1] * 2).predictions) == 2
+
+
+@pytest.mark.parametrize("flags", [("x.wav", "--model", ""), ("", "--model", "m")])
+def test_an_empty_text_is_no_value(flags: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, ["predict", *flags])
+    assert done.exit_code == 2
+    assert "is '', expected a text" in done.output
+
+
 @pytest.fixture
 def bad(tmp_path: Path) -> dict[str, str]:
     """Files that cannot be predicted, and a word of the reason."""

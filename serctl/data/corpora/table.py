@@ -1,5 +1,7 @@
 """A table with a header, and a mapping of its columns to serctl's."""
 
+import re
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,13 @@ from serctl.data.manifest_file import (
 from serctl.data.tables import MISSING, Table, match_columns
 from serctl.errors import CorpusError, ManifestError, UnknownNameError, guess
 
+TIMES = {
+    "start": {"begin", "onset", "offset", "starttime", "begintime", "starts", "startsec",
+              "startseconds", "startms", "tstart", "tmin", "xmin"},
+    "end": {"stop", "endtime", "stoptime", "ends", "endsec", "endseconds", "endms", "tend",
+            "tmax", "xmax"},
+}  # fmt: skip
+"""Usual names of times, in small letters only."""
 CODED = "emoclass"
 """MSP-Podcast's column of emotions in lower case. Its letters are those of `CODES`."""
 
@@ -48,6 +57,7 @@ def read_table(
         UnknownNameError: ``columns`` maps an unknown name.
     """
     table, codes = _map_columns(read_manifest_table(path), columns)
+    _check_times(table, columns)
     if not table.rows:
         raise ManifestError(f"'{path}' has a header and no rows. Expected a row per utterance.")
     if "path" not in table.header and "utterance_id" not in table.header:
@@ -66,6 +76,29 @@ def read_table(
     if "utterance_id" not in table.header:
         utterances = name_utterances(utterances, folder)
     return Corpus(tuple(utterances), (*notes, *_note_missing(path, utterances, table)))
+
+
+def _check_times(table: Table, columns: Mapping[str, str]) -> None:
+    """Check that times of segments are not in columns of other names, which would be ignored.
+
+    Raises:
+        ManifestError: They are.
+    """
+    for name in table.header:
+        plain = re.sub(r"[^a-z]", "", name.lower())
+        for ours, others in TIMES.items():
+            if plain in others and ours not in (*table.header, *columns):
+                raise ManifestError(
+                    f"'{table.source}': column '{name}' may be the {ours} of segments in seconds. "
+                    f"Read it: --column {ours}={shlex.quote(name)} Read whole files: "
+                    f"--column {ours}="
+                )
+    lengths = [name for name in table.header if name.lower() in ("duration", "duration_s", "dur")]
+    if "start" in table.header and lengths and "end" not in (*table.header, *columns):
+        raise ManifestError(
+            f"'{table.source}' has the columns start and {lengths[0]}. Add a column end with their "
+            f"sum, in seconds. To read all files to their ends: --column end="
+        )
 
 
 def _note_missing(path: Path, utterances: Sequence[Utterance], table: Table) -> list[str]:
