@@ -25,8 +25,8 @@ LONGEST = 3 * 3600
 """Maximum seconds of a recording. At 16 kHz it takes 0.7 GB, and twice that during decoding."""
 LONGEST_OF_ALL = 2 * LONGEST
 """Maximum seconds of all channels together, if they are kept separately."""
-LOUDEST = 8.0
-"""Maximum of samples in [-1, 1]. Lossy decoders exceed 1 a little, integers as floats by far."""
+LOUDEST = 100.0
+"""Maximum of samples: mixes in floats exceed 1 by 30 dB, integers as floats by far more."""
 BLOCK = 1 << 20
 """Number of values (samples times channels) that are decoded at once."""
 SLACK = 0.1
