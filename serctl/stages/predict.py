@@ -81,7 +81,7 @@ def predict(
     parts = find_parts(options.model, workspace)
     rows, notes = _list_recordings(options)
     words = read_words(Path(options.transcripts)) if options.transcripts else None
-    if words is not None and parts.needs_words:
+    if words is not None and parts.needs_transcripts:
         _check_names(rows)
     started = time.monotonic()
     mapping = workspace.weights if workspace else None
