@@ -48,13 +48,14 @@ def exported(project, run, split, **more):
 @pytest.fixture(scope="module")
 def one_angry_speaker(tmp_path_factory):
     """All angry utterances of train are of one speaker."""
+    root = tmp_path_factory.mktemp("angry")
     rows = [
         replace(row, speaker="a" if row.emotion == "angry" else row.speaker)
         if row.split == "train"
         else row
-        for row in make_utterances()
+        for row in make_utterances(folder=root / "audio")
     ]
-    project = make_project(tmp_path_factory.mktemp("angry"), rows)
+    project = make_project(root, rows)
     for name, seed in (("first", 0), ("second", 1)):
         train(project, replace(TINY, name=name, folds=3, seed=seed))
         export_logits(project, replace(EXPORT, run=name))
