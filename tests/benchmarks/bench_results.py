@@ -59,6 +59,9 @@ CHALLENGE: dict[str, dict[str, Any]] = {
 NETWORKS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "seed 1": {"seed": 1},
+    "learned sum of layers": {"layer_fusion": "sum"},
+    "downsample 8": {"downsample": 8},
+    "downsample 2": {"downsample": 2},
     "width 32": {"hidden": 32},
     "width 128": {"hidden": 128},
     "dropout 0.2": {"dropout": 0.2},
