@@ -128,7 +128,8 @@ def test_a_run_ends_with_3_where_utterances_failed_and_prints_a_note_once(
 
 
 def test_an_encoder_of_two_names_is_extracted_once(tmp_path: Path) -> None:
-    entries = [f"[[models]]\nspeech = ['{name}']" for name in ("whisper", "whisper-large-v3")]
+    names = {"whisper": 64, "whisper-large-v3": 32}  # equal entries are refused
+    entries = [f"[[models]]\nspeech = ['{name}']\nhidden = {h}" for name, h in names.items()]
     (tmp_path / "mine.toml").write_text("\n".join(entries))
     assert read_plan(str(tmp_path / "mine.toml")).encoders == ("whisper-large-v3",)
 
