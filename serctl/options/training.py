@@ -107,8 +107,8 @@ class TrainOptions:
     )
     downsample: int = option(
         1,
-        "Average every N consecutive frames of speech and paralinguistic encoders. Training takes "
-        "about 1/N of the time.",
+        "Average every N consecutive frames of speech and paralinguistic encoders, for a faster "
+        "training.",
         panel=NETWORK,
         min=1,
     )
