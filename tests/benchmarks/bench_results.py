@@ -389,11 +389,11 @@ def main() -> None:
     weights = {options.encoder: options.weights} if options.weights else {}
     document: dict[str, Any] = {"commit": commit}
     if options.networks:
+        corpora = [name for name in options.corpora if name != "challenge"]
         document["networks"] = compare_networks(
-            options.corpora, options.encoder, weights, options.data, folder
+            corpora, options.encoder, weights, options.data, folder
         )
-        options.corpora = []
-    for corpus in options.corpora:
+    for corpus in [] if options.networks else options.corpora:
         if corpus in OWN:
             document[corpus] = OWN[corpus](options.seeds, folder)
         else:
