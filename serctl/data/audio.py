@@ -25,8 +25,8 @@ LONGEST = 3 * 3600
 """Maximum seconds of a recording. At 16 kHz it takes 0.7 GB, and twice that during decoding."""
 LONGEST_OF_ALL = 2 * LONGEST
 """Maximum seconds of all channels together, if they are kept separately."""
-LOUDEST = 100.0
-"""Maximum of samples: mixes in floats exceed 1 by 30 dB, integers as floats by far more."""
+HIGHEST_PEAK = 100.0
+"""Maximum of the samples of a file: mixes in floats exceed 1 by 30 dB, integers as floats by far more."""
 BLOCK = 1 << 20
 """Number of values (samples times channels) that are decoded at once."""
 SLACK = 0.1
@@ -288,9 +288,9 @@ def _average(samples: NDArray[np.float32], name: object) -> NDArray[np.float32]:
 
 def _check_finite(samples: NDArray[np.float32], name: object) -> NDArray[np.float32]:
     peak = max(samples.max(initial=0.0), -samples.min(initial=0.0))  # NaN if any sample is
-    if not (np.isfinite(peak) and np.isfinite(samples.min(initial=0.0))):
+    if not np.isfinite(peak):
         raise AudioError(f"Audio '{name}' holds samples that are not finite (NaN or infinite).")
-    if peak > LOUDEST:
+    if peak > HIGHEST_PEAK:
         raise AudioError(
             f"Audio '{name}' holds floating-point samples up to {peak:g}, expected -1 to 1. Divide "
             f"them by the scale of their integers (32768 for 16 bits)."

@@ -109,7 +109,14 @@ def read_recordings(names: Sequence[str]) -> tuple[list[Recording], tuple[str, .
             if any(row.transcript for row in table.utterances):
                 notes.append(f"{name}: its transcripts are not used. Pass them with --transcripts")
             found += [
-                Recording(row.path, row.utterance_id, row.start, row.end, True, row.channel)
+                Recording(
+                    row.path,
+                    row.utterance_id,
+                    row.start,
+                    row.end,
+                    listed=True,
+                    channel=row.channel,
+                )
                 for row in table.utterances
             ]
         else:

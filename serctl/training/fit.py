@@ -50,7 +50,7 @@ def shape_model(
         options: Options of the training.
         encoders: Modality and encoder of each branch.
         num_classes: C.
-        layers: Number of layers that each branch sums; () means one for all.
+        layers: Number of layers that each branch reads; () means one for all.
         by_speaker: Whether frames are standardised per speaker.
     """
     heads = tuple(

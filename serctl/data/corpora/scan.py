@@ -88,8 +88,7 @@ def name_utterances(
     """Return the utterances with ids from their files' names.
 
     Ids are the stems, or with ``deep`` the relative paths without suffix. If these are not unique,
-    ids are the relative paths. Times and
-    channels are appended for parts of a file.
+    ids are the relative paths. Times and channels are appended for parts of a file.
     """
     paths = [
         row.path.relative_to(folder) if row.path.is_relative_to(folder) else row.path
