@@ -26,7 +26,7 @@ LONGEST = 3 * 3600
 LONGEST_OF_ALL = 2 * LONGEST
 """Maximum seconds of all channels together, if they are kept separately."""
 HIGHEST_PEAK = 100.0
-"""Maximum of the samples of a file: mixes in floats exceed 1 by 30 dB, integers as floats by far more."""
+"""Maximum sample of a file: mixes in floats exceed 1 by 30 dB, integers as floats by far more."""
 BLOCK = 1 << 20
 """Number of values (samples times channels) that are decoded at once."""
 SLACK = 0.1
