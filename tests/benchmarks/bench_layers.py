@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from serctl import ExportLogitsOptions, ExtractOptions, TrainOptions, export_logits, extract, train
-from serctl.config import Workspace, open_workspace
+from serctl.config import Workspace, open_workspace, resolve_options
 from serctl.data.labels import LabelSet
 from serctl.data.manifest_file import read_manifest
 from serctl.encoding.features import open_branches
@@ -68,8 +68,15 @@ def main() -> None:
     if given.reading:
         time_reading(workspace, given.encoder, given.layers)
         return
-    base = TrainOptions(
-        recipe="small", loss="wce", text=(), folds=5, main=False, select_by="last", device="cpu"
+    base = resolve_options(
+        TrainOptions,
+        "train",
+        workspace,
+        recipe="small",
+        layer_fusion="sum",
+        downsample=1,
+        folds=5,
+        device="cpu",
     )
     joined = "+".join(map(str, given.layers))
     names = {f"layer {n}": f"{given.encoder}@{n}" for n in given.single or given.layers}
