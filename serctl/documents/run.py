@@ -94,6 +94,10 @@ class RunConfig(Document):
     seed: int = Field(description="seed of weights, batches and dropout")
     data: str = Field(description="hash of the utterances, their targets and their features")
     environment: dict[str, str] = Field(description="versions of Python and of the packages")
+    processes: int = Field(
+        default=1,
+        description="processes that began the training; dropout differs with their number",
+    )
     lost_emotions: tuple[str, ...] = Field(
         default=(),
         description="emotions that a fold model was trained without; the main model then predicts",

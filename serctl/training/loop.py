@@ -8,7 +8,7 @@ uninterrupted one bit for bit on the CPU.
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -108,6 +108,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(
             self.device.type, enabled=options.precision == "float16" and self.device.type == "cuda"
         )
+        self.scaler.scale(torch.zeros(1, device=self.device))  # a process without a share needs it
         self._saved = time.monotonic()
 
     def run(self, report: Callable[[EpochRecord], None] = lambda record: None) -> TrainState:
@@ -167,12 +168,12 @@ class Trainer:
         parts = [self._split(batch) for batch in plan]
         times, started = LoadTimes(), time.perf_counter()
         before = state.seconds
-        flat = [part for own in parts for part in own]
+        flat = [part for own in parts for share in own for part in share]
         self.model.train()
         with closing(load_batches(self.train, flat, self.device, times)) as batches:
             for rows, own in zip(plan, parts, strict=True):
-                part = islice(batches, len(own))
-                loss, stopped, due = self._step(phase, optimizer, rows, part, stop)
+                shares = [islice(batches, len(share)) for share in own]
+                loss, stopped, due = self._step(phase, optimizer, rows, shares, stop)
                 state.loss += loss * len(rows)
                 state.drawn += len(rows)
                 state.step += 1
@@ -192,28 +193,30 @@ class Trainer:
         dev = "" if macro_f1 is None else f"  dev macro-F1 {macro_f1:.3f}"
         return f"loss {loss:.3f}{dev}"
 
-    def _split(self, batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Return the parts of a batch for this process."""
-        parts = split_batch(batch, self.train.costs, self.parts * self.ranks.size)
-        return parts[self.ranks.rank :: self.ranks.size]
+    def _split(self, batch: NDArray[np.int64]) -> list[list[NDArray[np.int64]]]:
+        """Return the parts of each share of a batch that this process computes."""
+        parts = split_batch(batch, self.train.costs, self.parts * self.ranks.shares)
+        return [parts[share :: self.ranks.shares] for share in self.ranks.own]
 
     def _step(
         self,
         phase: Phase,
         optimizer: torch.optim.Optimizer,
         rows: NDArray[np.int64],
-        batches: Iterator[Batch],
+        shares: Sequence[Iterator[Batch]],
         stop: threading.Event,
     ) -> tuple[float, bool, bool]:
         """Run one step; return the loss of the whole batch, whether to stop and whether to save."""
         state, ranks = self.state, self.ranks
-        # Dropout and MixUp depend only on seed, epoch and step, so that a resumed training draws
-        # the same values as an uninterrupted one.
-        place = [self.options.seed, state.phase, state.epoch, state.step, ranks.rank]
-        self._rng = np.random.default_rng(place)
-        torch.manual_seed(int(self._rng.integers(2**63)))
         whole = phase.objective.denominators(Targets.of(self.train, rows, torch.device("cpu")))
-        total = sum(self._accumulate(phase, batch, whole) for batch in batches)
+        total: torch.Tensor | float = 0.0
+        for share, batches in zip(ranks.own, shares, strict=True):
+            # Dropout and MixUp depend only on seed, epoch, step and share, so that a resumed
+            # training draws the same values as an uninterrupted one.
+            place = [self.options.seed, state.phase, state.epoch, state.step, share]
+            self._rng = np.random.default_rng(place)
+            torch.manual_seed(int(self._rng.integers(2**63)))
+            total += sum(self._accumulate(phase, batch, whole) for batch in batches)
         started = self._tick()
         due = time.monotonic() - self._saved > SAVE_SECONDS
         flags = [

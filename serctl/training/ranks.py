@@ -24,11 +24,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """Rank of this process among ``size`` processes, and its device. Rank 0 writes the files."""
+    """Rank of this process among ``size`` processes, and its device. Rank 0 writes the files.
+
+    A batch is cut into ``shares``, each with its own random numbers: one for each process that
+    began the training. A training that other processes continue keeps their number.
+    """
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    shares: int = 1
+
+    @property
+    def own(self) -> range:
+        """The shares of this process."""
+        return range(self.rank, self.shares, self.size)
 
     @classmethod
     @contextmanager
@@ -53,7 +63,8 @@ class Ranks:
         dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
         failed = True
         try:
-            yield cls(dist.get_rank(), dist.get_world_size(), own)
+            size = dist.get_world_size()
+            yield cls(dist.get_rank(), size, own, size)
             failed = False
         finally:
             # NCCL would wait here for the other ranks, which do not arrive after an error.

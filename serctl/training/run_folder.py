@@ -183,6 +183,18 @@ def open_folder(folder: Path, config: RunConfig, train_ids: Iterable[str]) -> bo
     return False
 
 
+def count_processes(folder: Path, otherwise: int) -> int:
+    """Return how many processes began a training, and ``otherwise`` if none began.
+
+    Args:
+        folder: Folder of a run, or of several runs.
+        otherwise: Number of processes of a training that begins now.
+    """
+    paths = sorted({folder / CONFIG, *folder.glob(f"*/{CONFIG}")})
+    begun = [path for path in paths if path.is_file() and _is_started(path.parent)]
+    return RunConfig.read(begun[0]).processes if begun else otherwise
+
+
 def write_metrics(folder: Path, history: Iterable[EpochRecord]) -> None:
     """Write the records of all finished epochs, one JSON object per line."""
     with write_atomic(folder / METRICS) as file:

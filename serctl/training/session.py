@@ -31,6 +31,7 @@ from serctl.training.run_folder import (
     choose_folder,
     choose_run_name,
     close_folder,
+    count_processes,
     hash_config,
     open_folder,
     read_summary,
@@ -85,6 +86,7 @@ class Session:
         self.ranks, self.device = ranks, ranks.device
         self.warning = ""
         self.lost: tuple[str, ...] = ()
+        self.noted = False
 
     def run(self) -> tuple[RunResult, list[RunResult]]:
         """Train the missing models."""
@@ -112,11 +114,15 @@ class Session:
         folder, title = self.folder, f"{self.name} fold {{}}/{self.options.folds}"
         main: RunResult | None = None
         with self._replacing(folder, {".": chosen}) as place:
+            fresh = self.ranks.shares
+            self._keep_shares(place, fresh)
             if self.options.main or not kept or self.lost:
                 main = self._train_one(self.name, place, chosen, None)
             else:
                 self._open(place, chosen, None)
+            begun = fresh if main and main.present else self.ranks.shares
             with self._replacing(place / "folds", kept) as folds:
+                self._keep_shares(folds, begun)
                 parts = [
                     self._train_one(title.format(int(name) + 1), folds / name, ids, int(name))
                     for name, ids in kept.items()
@@ -124,6 +130,23 @@ class Session:
             main = main or self._close_folds(place, parts)
         moved = [replace(part, folder=folder / "folds" / part.folder.name) for part in parts]
         return replace(main, folder=folder), moved
+
+    def _keep_shares(self, folder: Path, otherwise: int) -> None:
+        """Divide batches as the processes did that began the training in a folder."""
+        shares = self.ranks.call_first(lambda: count_processes(folder, otherwise))
+        self.ranks = replace(self.ranks, shares=shares)
+
+    def _note_processes(self) -> None:
+        began, now = self.ranks.shares, self.ranks.size
+        if began != now and self.ranks.rank == 0 and not self.noted:
+            self.noted = True
+            more = (
+                f" Only {began} of the {now} compute; --overwrite uses all." if now > began else ""
+            )
+            self.log(
+                f"Note: number of processes: {began} when this training began, {now} now. "
+                f"Its batches stay divided, so the result is the same.{more}"
+            )
 
     @contextmanager
     def _replacing(self, folder: Path, ids: Mapping[str, frozenset[str]]) -> Iterator[Path]:
@@ -180,6 +203,7 @@ class Session:
         call_first = self.ranks.call_first
         if self._open(folder, ids, fold):
             return RunResult(title, folder, True, read_summary(folder))
+        self._note_processes()
         rows = np.array([i for i, name in enumerate(corpus.train.ids) if name in ids])
         data = corpus.train.take(rows)
         shape = RunConfig.read(folder / CONFIG).model
@@ -256,6 +280,7 @@ class Session:
             seed=options.seed,
             data=corpus.hash_of(ids),
             environment=environment(),
+            processes=self.ranks.shares,
             lost_emotions=self.lost if fold is None else (),
         )
         return config.model_copy(update={"hash": hash_config(config)})

@@ -1,6 +1,9 @@
 """Two processes train the network that one trains, each on its own device, and end together."""
 
 import json
+import os
+import signal
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,27 +12,83 @@ import torch
 from ranks import read_losses, run_ranks
 from synthetic_frames import TINY, make_project
 
+from serctl.config import Workspace
 from serctl.errors import SerctlError
+from serctl.options import TrainOptions
 from serctl.stages.train import train
 from serctl.training.ranks import Ranks, bind_device
 
 ONE_GPU, OTHERS = "--device cuda:0 is one GPU", "4 processes on a machine with 2 GPUs"
 
 
-def test_two_ranks_train_what_one_process_trains_and_rank_0_alone_prints(tmp_path: Path) -> None:
+def train_in_shares(monkeypatch: pytest.MonkeyPatch, shares: int) -> None:
+    """Let this process train what so many would."""
+    alone = Ranks(shares=shares)
+    monkeypatch.setattr(Ranks, "join", lambda _: nullcontext(alone))
+
+
+def stop_after_an_epoch(project: Workspace, options: TrainOptions, model: str = "") -> None:
+    def stop(line: str) -> None:
+        if model in line:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(project, options, log_epoch=stop)
+
+
+def test_processes_train_the_same_however_many_continue_and_rank_0_alone_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = make_project(tmp_path, encoders=["whisper-tiny", "minilm"])
     (tmp_path / "serctl.toml").write_text(
         "[train]\nspeech = ['whisper-tiny']\ntext = ['minilm']\nhidden = 8\nepochs = 3\n"
-        "learning_rate = 2e-2\nbatch_size = 16\ndevice = 'cpu'\ndropout = 0.0\nname = 'two'\n"
+        "learning_rate = 2e-2\nbatch_size = 16\ndevice = 'cpu'\ndropout = 0.3\nname = 'two'\n"
+        "mixup = 0.5\n"
     )
-    done = run_ranks(project, "--loss", "wce+sml", "--json")
+    options = replace(TINY, dropout=0.3, loss="wce+sml", mixup=0.5)
+    stop_after_an_epoch(project, replace(options, seed=1, name="two-s1"))
+    done = run_ranks(project, "--loss", "wce+sml", "--seeds", "2", "--json")
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("1 when this training began, 2 now. Its batches stay divided") == 1
     (document,) = done.stdout.splitlines()
-    assert json.loads(document)["runs"][0]["name"] == "two"
-    one = train(project, replace(TINY, name="one", dropout=0.0, loss="wce+sml")).runs[0]
-    first, second = read_losses(one.folder), read_losses(tmp_path / "runs" / "two")
-    assert first == pytest.approx(second, rel=1e-4)
-    assert len(second) == TINY.epochs
+    assert [run["name"] for run in json.loads(document)["runs"]] == ["two-s0", "two-s1"]
+    one = train(project, replace(options, seed=1, name="one")).runs[0]
+    assert read_losses(tmp_path / "runs/two-s1") == pytest.approx(read_losses(one.folder), rel=1e-4)
+
+    notes: list[str] = []
+    with monkeypatch.context() as begun:
+        train_in_shares(begun, 2)
+        stop_after_an_epoch(project, replace(options, name="began"))
+    began = train(project, replace(options, name="began"), log=notes.append).runs[0]
+    assert [note for note in notes if "2 when this training began, 1 now" in note]
+    losses = read_losses(began.folder)
+    assert losses == pytest.approx(read_losses(tmp_path / "runs/two-s0"), rel=1e-4)
+    assert len(losses) == TINY.epochs
+
+
+def test_the_shares_of_a_batch_have_the_gradient_of_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path, encoders=["whisper-tiny", "minilm"])
+    options = replace(TINY, dropout=0.0, loss="wce+sml")
+    one = train(project, replace(options, name="one")).runs[0]
+    train_in_shares(monkeypatch, 3)
+    three = train(project, replace(options, name="three")).runs[0]
+    assert read_losses(three.folder) == pytest.approx(read_losses(one.folder), rel=1e-4)
+
+
+def test_fold_models_that_are_missing_are_trained_as_those_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path, encoders=["whisper-tiny", "minilm"])
+    options = replace(TINY, dropout=0.3, folds=2, epochs=1)
+    with monkeypatch.context() as begun:
+        train_in_shares(begun, 2)
+        whole = train(project, replace(options, name="whole")).folds
+        stop_after_an_epoch(project, replace(options, name="part"), "fold 1/2")
+    part = train(project, replace(options, name="part")).folds
+    for one, other in zip(whole, part, strict=True):
+        assert read_losses(one.folder) == read_losses(other.folder)
 
 
 @pytest.mark.slow
@@ -73,7 +132,7 @@ def test_each_rank_takes_the_gpu_of_its_place_on_its_machine(
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
     own = torch.device("cuda", local_rank)
     with Ranks.join(torch.device("cuda")) as ranks:
-        assert ranks == Ranks(2 + local_rank, 4, own)
+        assert ranks == Ranks(2 + local_rank, 4, own, shares=4)
     assert calls == [
         ("device", own), ("init_process_group", "nccl"), ("destroy_process_group", None),
     ]  # fmt: skip
