@@ -140,12 +140,10 @@ class Session:
         began, now = self.ranks.shares, self.ranks.size
         if began != now and self.ranks.rank == 0 and not self.noted:
             self.noted = True
-            more = (
-                f" Only {began} of the {now} compute; --overwrite uses all." if now > began else ""
-            )
+            idle = f" Only {began} of the {now} compute. To use all, delete '{self.folder}'."
             self.log(
                 f"Note: number of processes: {began} when this training began, {now} now. "
-                f"Its batches stay divided, so the result is the same.{more}"
+                f"Its batches stay divided, so the result is the same.{idle if now > began else ''}"
             )
 
     @contextmanager
