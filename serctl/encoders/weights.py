@@ -20,8 +20,8 @@ from typing import TypeVar
 
 from serctl.encoders.base import EncoderSpec
 from serctl.encoders.catalog import PACKAGES, get_spec, is_hub_id, is_path, name_folder
-from serctl.errors import SerctlError, WeightsError
-from serctl.files import read_json
+from serctl.errors import SerctlError, WeightsError, first_few
+from serctl.files import read_json, write_atomic
 from serctl.hashes import FileHashes, hash_file
 
 HUB_SECONDS = 2.5
@@ -98,7 +98,9 @@ def have_weights(spec: EncoderSpec, mapping: Mapping[str, Path] | None = None) -
         return ""
     if is_path(spec.weights):
         return spec.weights
-    return str(found.path) if (found := _from_cache(spec.weights, spec)) else ""
+    found = _from_cache(spec.weights, spec)
+    snapshots = [found.path] if found else _list_snapshots(spec.weights, spec)
+    return str(snapshots[0]) if len(snapshots) == 1 else ""
 
 
 def select_files(names: Iterable[str], preferred: tuple[str, ...] = ()) -> list[str]:
@@ -195,20 +197,47 @@ def _from_cache(repository: str, spec: EncoderSpec, revision: str | None = None)
 def _is_whole(snapshot: Path, spec: EncoderSpec) -> bool:
     """Return whether a snapshot holds a complete set of weights."""
     names = _list(snapshot)
-    chosen, wanted = select_files(names, spec.files), set(spec.files)
+    chosen, wanted = select_files(names, spec.files), set(spec.files or ["config.json"])
     for index in (name for name in chosen if name.endswith(".index.json")):
         wanted |= set(read_json(snapshot / index, WeightsError).get("weight_map", {}).values())
     return any(name.endswith(SUFFIXES) for name in chosen) and wanted <= set(names)
 
 
+def _list_snapshots(repository: str, spec: EncoderSpec) -> list[Path]:
+    """Return the downloaded commits of a repository that hold a complete set of weights."""
+    snapshots = _cache_folder(repository) / "snapshots"
+    return [path for path in sorted(snapshots.glob("[!.]*")) if _is_whole(path, spec)]
+
+
+def _cache_folder(repository: str) -> Path:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model")
+
+
 def _from_hub(repository: str, spec: EncoderSpec, revision: str | None = None) -> Weights:
+    """Download weights. If the hub cannot be reached, the only downloaded commit is used."""
     from huggingface_hub import HfApi, snapshot_download
 
     ask = partial(HfApi().model_info, repository, revision=revision, timeout=HUB_SECONDS)
-    info = _ask_hub(repository, ask, HUB_SECONDS)
+    try:
+        info = _ask_hub(repository, ask, revision, HUB_SECONDS)
+    except UnreachableError as error:
+        present = _list_snapshots(repository, spec)
+        if revision is None and len(present) == 1:
+            return Weights(present[0], repository, present[0].name)
+        folders = [f"'{path}'" for path in present]
+        raise WeightsError(
+            f"{error} Downloaded commits: {first_few(folders)}." if folders else str(error)
+        ) from None
     names = select_files([file.rfilename for file in info.siblings or ()], spec.files)
     download = partial(snapshot_download, repository, revision=info.sha, allow_patterns=names)
-    return Weights(Path(_ask_hub(repository, download)), repository, str(info.sha))
+    folder = Path(_ask_hub(repository, download, revision))
+    if revision is None:  # found by the next call, which then needs no network
+        with write_atomic(_cache_folder(repository) / "refs" / "main") as file:
+            file.write(str(info.sha))
+    return Weights(folder, repository, str(info.sha))
 
 
 def ask_within(question: Callable[[], Answer], seconds: float | None) -> Answer:
@@ -226,11 +255,19 @@ def ask_within(question: Callable[[], Answer], seconds: float | None) -> Answer:
         pool.terminate()
 
 
+class UnreachableError(WeightsError):
+    """The hub does not respond, or offline mode is on."""
+
+
 def _ask_hub(
-    repository: str, question: Callable[[], Answer], seconds: float | None = None
+    repository: str,
+    question: Callable[[], Answer],
+    revision: str | None,
+    seconds: float | None = None,
 ) -> Answer:
     from huggingface_hub import errors
 
+    wanted = f"'{repository}'" + (f" at commit {revision}" if revision else "")
     try:
         return ask_within(question, seconds)
     except errors.GatedRepoError:
@@ -242,11 +279,18 @@ def _ask_hub(
             f"There is no model '{repository}' on the Hugging Face hub (or it is private: hf auth "
             f"login). See: serctl encoders{name_folder(repository)}"
         ) from None
+    except errors.RevisionNotFoundError:
+        raise WeightsError(f"The Hugging Face hub does not have {wanted}.") from None
     except (errors.HTTPError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.filename:  # a full disk, a read-only cache
+            raise WeightsError(
+                f"{wanted} cannot be saved in '{error.filename}': {error.strerror}. "
+                f"Set HF_HOME to another folder."
+            ) from error
         offline = isinstance(error, errors.OfflineModeIsEnabled)
         reason = "offline mode" if offline else str(error).partition("\n")[0]
-        raise WeightsError(
-            f"'{repository}' is not on this machine and the Hugging Face hub cannot be reached "
+        raise UnreachableError(
+            f"{wanted} is not on this machine and the Hugging Face hub cannot be reached "
             f"({reason}). Copy the checkpoint to this machine, then use --weights DIR or "
             f"name it in serctl.toml under [weights].{name_folder(repository)}"
         ) from error

@@ -139,8 +139,14 @@ def _settle_commit(name: HubName, place: Path) -> tuple[str, tuple[str, ...]]:
         commit = str(_ask_repository(name).sha)
     except HubError as error:
         commit = known.get(name.revision, "")
-        if not isinstance(error, UnreachableError) or not (place / commit / BUNDLE_FILE).is_file():
+        if not isinstance(error, UnreachableError):
             raise
+        if not (place / commit / BUNDLE_FILE).is_file():
+            present = sorted(path.parent.name for path in place.glob(f"[!.]*/{BUNDLE_FILE}"))
+            known_names = first_few([str(_pin(name, one)) for one in present])
+            raise UnreachableError(
+                f"{error} Downloaded before: {known_names}." if present else str(error)
+            ) from None
         return commit, (f"{error} Used the last downloaded commit: {_pin(name, commit)}",)
     write_json(refs, known | {name.revision: commit})
     return commit, (f"'{name}' is at commit {commit}. Pin it: {_pin(name, commit)}",)

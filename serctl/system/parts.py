@@ -13,6 +13,7 @@ from serctl.data.transcripts import FROM_MANIFEST, read_sidecar
 from serctl.documents.bundle import RecogniserRecord
 from serctl.documents.run import PredictedBy, RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
+from serctl.encoders.catalog import is_hub_id
 from serctl.ensemble.calibration import Calibrator, fit_calibration
 from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
@@ -196,7 +197,8 @@ def _find_system(model: str, workspace: Workspace) -> System:
     if not found:
         known = [p.parent.name for _, parent, file in kinds for p in parent.glob(f"[!.]*/{file}")]
         known += [str(p.parent) for p in Path(model).parent.glob("*/bundle.json")]
-        hint = "Or give the folder of a bundle."
+        on_hub = f" or hf:{model}" if is_hub_id(model) else ""
+        hint = f"Or give the folder of a bundle{on_hub}."
         raise UnknownNameError("stacker or run", model, known, hint)
     return found[0]
 

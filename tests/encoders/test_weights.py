@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import tiny
 import torch
+from local_hub import LocalHub, Repository, serve_hub
 
 from serctl.encoders import weights as weights_module
 from serctl.encoders.catalog import PACKAGES, WeightsPackage, get_spec
@@ -68,6 +70,66 @@ def test_a_cached_hub_model_is_used_offline_and_known_by_its_commit(
     identity = identify_encoder("wavlm")
     assert (identity.weights, identity.revision) == ("microsoft/wavlm-large", commit)
     assert have_weights(get_spec("wavlm")) == str(path)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    with serve_hub() as hub:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        point_at(hub.endpoint, monkeypatch)
+        yield hub
+
+
+def point_at(endpoint: str, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_downloaded_weights_need_no_network_again(
+    hub: LocalHub, wavlm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    repository = hub.repositories["me/tiny"] = Repository()
+    files = {path.name: path.read_bytes() for path in wavlm.iterdir()}
+    commit = repository.commit("main", files)
+    first = identify_encoder("me/tiny")
+    assert first.revision == commit
+    newer = repository.commit("main", files | {"config.json": files["config.json"] + b" "})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    point_at("http://127.0.0.1:9", monkeypatch)
+    assert identify_encoder("me/tiny") == first
+    assert load_encoder("me/tiny", revision=commit).identity == first  # as `predict` asks for it
+    with pytest.raises(WeightsError, match=rf"commit {newer} is not .*/{commit}'") as caught:
+        identify_encoder("me/tiny", revision=newer)
+    assert "\n" not in str(caught.value)
+    (main,) = (tmp_path / "hub").rglob("refs/main")
+    main.unlink()  # as after `hf download --revision COMMIT`
+    assert identify_encoder("me/tiny") == first
+    held = main.parents[1] / "snapshots"
+    shutil.copytree(held / commit, held / newer)
+    with pytest.raises(WeightsError, match="Downloaded commits: ") as caught:
+        identify_encoder("me/tiny")
+    assert all(f"'{held / one}'" in str(caught.value) for one in (commit, newer))
+
+
+def test_a_commit_that_the_hub_lost_is_named(hub: LocalHub) -> None:
+    hub.repositories["me/tiny"] = Repository()
+    with pytest.raises(WeightsError, match=f"does not have 'me/tiny' at commit {'7' * 40}"):
+        identify_encoder("me/tiny", revision="7" * 40)
+
+
+def test_a_cache_that_cannot_be_written_is_not_a_hub_out_of_reach(
+    hub: LocalHub, wavlm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = hub.repositories["me/tiny"] = Repository()
+    repository.commit("main", {path.name: path.read_bytes() for path in wavlm.iterdir()})
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file/hub"))
+    with pytest.raises(WeightsError, match=r"'me/tiny' cannot be saved in .*Set HF_HOME"):
+        identify_encoder("me/tiny")
 
 
 @pytest.mark.parametrize(

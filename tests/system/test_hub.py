@@ -151,6 +151,11 @@ def test_offline_the_commit_fetched_before_is_used_and_reported(
         point_at("http://127.0.0.1:9", patch)
         with pytest.raises(HubError, match="Check the connection"):
             fetch_bundle(f"hf:{NAME}")
+    fetch_bundle(model)
+    with monkeypatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(HubError, match=f"offline mode.*Downloaded before: {model}"):
+            fetch_bundle(f"hf:{NAME}")
     fetch_bundle(f"hf:{NAME}")
     point_at("http://127.0.0.1:9", monkeypatch)
     _, notes = fetch_bundle(f"hf:{NAME}")
