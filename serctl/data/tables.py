@@ -44,7 +44,7 @@ BINARY = {
     b"\x1f\x8b": "a gzip archive",
     b"version https://git-lfs": "a Git LFS pointer, not the table (run: git lfs pull)",
 }
-DURATION = re.compile(r"(?:(\d+) days?)? ?(?:(?:(\d+):)?(\d+):(\d+(?:\.\d+)?))?")
+DURATION = re.compile(r"(?:(\d+) days?)? ?(?:(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?))?")
 LARGEST_SHEET = 500_000_000
 """Maximum unpacked bytes of a spreadsheet, as a protection from decompression bombs."""
 
@@ -165,11 +165,15 @@ def parse_seconds(text: str) -> float:
     Example:
         >>> parse_seconds("1.5"), parse_seconds("0 days 00:01:02.5"), parse_seconds("0 days")
         (1.5, 62.5, 0.0)
+        >>> parse_seconds("00:16:16,059")  # of subtitles, as in MELD
+        976.059
     """
     found = DURATION.fullmatch(text.strip())
     if not found or not any(found.groups()):
         return parse_number(text)
-    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    days, hours, minutes, seconds = (
+        float((part or "0").replace(",", ".")) for part in found.groups()
+    )
     return ((24 * days + hours) * 60 + minutes) * 60 + seconds
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from serctl.cache.sources import SourceHasher
 from serctl.data.audio import measure_samples, read_audio
 from serctl.data.corpora import read_corpus
+from serctl.data.corpora.scan import Corpus
 from serctl.data.corpora.table import read_table
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
@@ -20,6 +21,7 @@ from serctl.encoding.inputs import AudioInputs
 from serctl.errors import AudioError, CorpusError, ManifestError
 
 RATE = 8000
+QUOTED = '","'
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,42 @@ def test_times_in_other_columns_are_not_ignored(
         assert (row.start, row.end) == (0.5, 1.5)
     (row,) = read_table(path, {"start": "", "end": ""}).utterances
     assert not row.is_segment
+
+
+def read_clocks(folder: Path, recording: Path, *rows: str) -> Corpus:
+    path = folder / "meld.csv"
+    lines = [f'{recording},"{row.replace(" ", QUOTED)}"' for row in rows]
+    path.write_text("\n".join(["path,StartTime,EndTime", *lines, ""]))
+    return read_table(path, {})
+
+
+def test_times_of_meld_are_segments_of_a_file_that_holds_them(
+    recording: Path, tmp_path: Path
+) -> None:
+    found = read_clocks(
+        tmp_path, recording, "00:00:00,500 00:00:01,250", "00:00:02,000 00:00:04,059"
+    )
+    assert [(row.start, row.end) for row in found.utterances] == [(0.5, 1.25), (2.0, 4.059)]
+    assert "segments read from StartTime and EndTime" in found.notes
+
+
+def test_times_of_an_episode_are_set_aside_where_the_clips_are_cut(
+    recording: Path, tmp_path: Path
+) -> None:
+    found = read_clocks(
+        tmp_path, recording, "00:16:16,059 00:16:20,100", "00:00:00,000 00:00:04,000"
+    )
+    assert [(row.start, row.end) for row in found.utterances] == [(0.0, None)] * 2
+    assert any("times of another recording" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("other", ["00:16:16,059 00:16:17,000", "00:16:16,059 00:16:20,100"])
+def test_times_that_fit_neither_way_are_refused(
+    recording: Path, tmp_path: Path, other: str
+) -> None:
+    flags = r"--column start=StartTime --column end=EndTime .* --column start= --column end="
+    with pytest.raises(ManifestError, match=flags):
+        read_clocks(tmp_path, recording, "00:00:00,500 00:00:01,250", other)
 
 
 def test_audformat_segments_are_honoured(recording: Path, tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """A table with a header, and a mapping of its columns to serctl's."""
 
-import re
-import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +8,7 @@ from pathlib import Path
 
 from serctl.data.audio_file import explain_absence, is_audio_file
 from serctl.data.corpora.scan import AUDIO, Corpus, describe, name_utterances
+from serctl.data.corpora.times import settle_times
 from serctl.data.manifest import KNOWN_COLUMNS, Utterance
 from serctl.data.manifest_file import (
     check_column_names,
@@ -21,13 +20,6 @@ from serctl.data.manifest_file import (
 from serctl.data.tables import MISSING, Table, match_columns
 from serctl.errors import CorpusError, ManifestError, UnknownNameError, guess
 
-TIMES = {
-    "start": {"begin", "onset", "offset", "starttime", "begintime", "starts", "startsec",
-              "startseconds", "startms", "tstart", "tmin", "xmin"},
-    "end": {"stop", "endtime", "stoptime", "ends", "endsec", "endseconds", "endms", "tend",
-            "tmax", "xmax"},
-}  # fmt: skip
-"""Usual names of times, in small letters only."""
 CODED = "emoclass"
 """MSP-Podcast's column of emotions in lower case. Its letters are those of `CODES`."""
 
@@ -57,7 +49,6 @@ def read_table(
         UnknownNameError: ``columns`` maps an unknown name.
     """
     table, codes = _map_columns(read_manifest_table(path), columns)
-    _check_times(table, columns)
     if not table.rows:
         raise ManifestError(f"'{path}' has a header and no rows. Expected a row per utterance.")
     if "path" not in table.header and "utterance_id" not in table.header:
@@ -70,35 +61,20 @@ def read_table(
         for row in table.rows
     ]
     folder, table = root or path.parent, replace(table, rows=tuple(rows))
+    table, timed = settle_times(
+        table, columns, lambda row: find_audio_file(folder / row["path"].strip())
+    )
     written = parse_rows(table, folder, codes=codes)
     utterances = [replace(row, path=find_audio_file(row.path)) for row in written]
-    notes = [*table.notes, *note_readings(table, written), *_note_paths(written, utterances)]
+    notes = [
+        *table.notes,
+        *timed,
+        *note_readings(table, written),
+        *_note_paths(written, utterances),
+    ]
     if "utterance_id" not in table.header:
         utterances = name_utterances(utterances, folder)
     return Corpus(tuple(utterances), (*notes, *_note_missing(path, utterances, table)))
-
-
-def _check_times(table: Table, columns: Mapping[str, str]) -> None:
-    """Check that times of segments are not in columns of other names, which would be ignored.
-
-    Raises:
-        ManifestError: They are.
-    """
-    for name in table.header:
-        plain = re.sub(r"[^a-z]", "", name.lower())
-        for ours, others in TIMES.items():
-            if plain in others and ours not in (*table.header, *columns):
-                raise ManifestError(
-                    f"'{table.source}': column '{name}' may be the {ours} of segments in seconds. "
-                    f"Read it: --column {ours}={shlex.quote(name)} Read whole files: "
-                    f"--column {ours}="
-                )
-    lengths = [name for name in table.header if name.lower() in ("duration", "duration_s", "dur")]
-    if "start" in table.header and lengths and "end" not in (*table.header, *columns):
-        raise ManifestError(
-            f"'{table.source}' has the columns start and {lengths[0]}. Add a column end with their "
-            f"sum, in seconds. To read all files to their ends: --column end="
-        )
 
 
 def _note_missing(path: Path, utterances: Sequence[Utterance], table: Table) -> list[str]:
