@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.audio_file import open_audio, recognise
-from serctl.data.downmix import Downmix, Report
+from serctl.data.downmix import SCALE, Downmix, Report
 from serctl.errors import AudioError, count
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ LONGEST_OF_ALL = 2 * LONGEST
 """Maximum seconds of all channels together, if they are kept separately."""
 HIGHEST_PEAK = 100.0
 """Maximum sample of a file: mixes in floats exceed 1 by 30 dB, integers as floats by far more."""
+LOUD_PEAK = 8.0
+"""Maximum sample that is not reported, 18 dB above full scale."""
+QUIETEST_PEAK = 2.0**-31
+"""Minimum peak, one step of 32-bit integers. No recorded sound is as quiet."""
 BLOCK = 1 << 20
 """Number of values (samples times channels) that are decoded at once."""
 SLACK = 0.1
@@ -88,8 +92,10 @@ def decode_audio(
         parts = list(_resample_blocks(mono, sound.samplerate, 1))
     if not any(map(len, parts)):
         raise AudioError(f"Audio file '{name}' holds no samples.")
-    if not any(part.any() for part in parts):
-        _refuse_silence(name, downmix.heard)
+    if (peak := max(map(_find_peak, parts))) < QUIETEST_PEAK:
+        _refuse_silence(name, peak, downmix.peak)
+    if report and peak > LOUD_PEAK:
+        report(str(name), SCALE)
     if report and (problem := downmix.find_problem()):
         report(str(name), problem)
     return np.concatenate(parts)
@@ -130,13 +136,14 @@ def decode_channels(
     return [np.concatenate([part[:, i] for part in parts]) for i in range(len(chosen))]
 
 
-def _refuse_silence(name: object, heard: bool) -> NoReturn:
-    if heard:
+def _refuse_silence(name: object, peak: float, of_channels: float) -> NoReturn:
+    if of_channels >= QUIETEST_PEAK:
         raise AudioError(
             f"Audio '{name}': its channels cancel out (opposite phase). Keep one of them: "
             f"ffmpeg -i IN -af 'pan=mono|c0=c0' OUT"
         )
-    raise AudioError(f"Audio '{name}' is digitally silent: every sample is zero.")
+    level = f"no sample exceeds {peak:.0e}" if peak else "every sample is zero"
+    raise AudioError(f"Audio '{name}' is digitally silent: {level}.")
 
 
 def to_mono_16k(
@@ -149,8 +156,8 @@ def to_mono_16k(
     if not samples.size:
         raise AudioError(f"Audio '{name}' holds no samples.")
     mono = _average(samples, name)
-    if not mono.any():
-        _refuse_silence(name, bool(samples.any()))
+    if (peak := _find_peak(mono)) < QUIETEST_PEAK:
+        _refuse_silence(name, peak, _find_peak(samples))
     if report:
         downmix = Downmix(rate, samples.shape[1])
         downmix.measure(samples)
@@ -286,8 +293,13 @@ def _average(samples: NDArray[np.float32], name: object) -> NDArray[np.float32]:
     return samples.mean(axis=1, dtype=np.float32)
 
 
+def _find_peak(samples: NDArray[np.float32]) -> float:
+    """Return the largest magnitude; 0 without samples, NaN if any sample is."""
+    return float(max(samples.max(initial=0.0), -samples.min(initial=0.0)))
+
+
 def _check_finite(samples: NDArray[np.float32], name: object) -> NDArray[np.float32]:
-    peak = max(samples.max(initial=0.0), -samples.min(initial=0.0))  # NaN if any sample is
+    peak = _find_peak(samples)
     if not np.isfinite(peak):
         raise AudioError(f"Audio '{name}' holds samples that are not finite (NaN or infinite).")
     if peak > HIGHEST_PEAK:

@@ -1,4 +1,4 @@
-"""Check of the mean of the channels: it may mix two talkers or lose sound.
+"""Check of the mean of the channels: it may mix two talkers or lose sound. Or it is far too loud.
 
 Only the energies of frames of 0.1 s are kept, 0.4 MB per hour of stereo.
 """
@@ -16,6 +16,7 @@ Report = Callable[[str, str], None]
 
 TALKERS = "a different talker on each channel"
 PHASE = "channels that are partly in opposite phase"
+SCALE = "floating-point samples far above 1"
 
 PREDICT_CHANNELS = "Predict each channel: serctl predict {file} --every 1 --channels split"
 KEEP_CHANNEL = "Read one channel: a column 'channel' in the manifest, with left or right"
@@ -52,11 +53,11 @@ class Downmix:
     is not reported: panned, delayed by up to 40 ms, or with other reverberation on each channel.
 
     Attributes:
-        heard: Whether any sample of any channel is not zero.
+        peak: Largest magnitude in any channel; NaN if a sample is.
     """
 
     def __init__(self, rate: int, channels: int) -> None:
-        self.heard = False
+        self.peak = 0.0
         self._hop = min(max(1, round(rate * FRAME)), LONGEST_FRAME)
         self._measured = 2 <= channels <= MOST_CHANNELS
         self._rest = np.empty((0, channels), np.float32)
@@ -65,7 +66,9 @@ class Downmix:
     def listen(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Yield blocks ``(num_samples, num_channels)`` unchanged, and measure them."""
         for block in blocks:
-            self.heard = self.heard or bool(block.any())
+            self.peak = max(
+                self.peak, float(block.max(initial=0.0)), -float(block.min(initial=0.0))
+            )
             self.measure(block)
             yield block
 
@@ -133,10 +136,10 @@ def have_talkers(channels: NDArray[np.float64]) -> bool:
 
 
 class DownmixReport:
-    """Recordings of a run for which the mean of the channels mixes talkers or loses sound."""
+    """Recordings of a run whose samples are probably not the sound that was meant."""
 
     def __init__(self) -> None:
-        self._found: dict[str, dict[str, None]] = {TALKERS: {}, PHASE: {}}
+        self._found: dict[str, dict[str, None]] = {TALKERS: {}, PHASE: {}, SCALE: {}}
 
     def __call__(self, name: str, problem: str) -> None:
         """Add one recording."""
@@ -148,10 +151,14 @@ class DownmixReport:
         Args:
             hint: `PREDICT_CHANNELS` or `KEEP_CHANNEL`.
         """
-        effects = {TALKERS: "mixes them", PHASE: "loses sound"}
+        effects = {
+            TALKERS: ("The mean of the channels mixes them", hint),
+            PHASE: ("The mean of the channels loses sound", hint),
+            SCALE: ("They are read as they are", "If they are at another scale, divide them by it"),
+        }
         return tuple(
-            f"The mean of the channels {effects[problem]}: {first_few(sorted(names))} "
-            f"({problem}). {hint.format(file=shlex.quote(min(names)))}"
+            f"{effects[problem][0]}: {first_few(sorted(names))} "
+            f"({problem}). {effects[problem][1].format(file=shlex.quote(min(names)))}"
             for problem, names in self._found.items()
             if names
         )

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from serctl.data.audio import read_audio, to_mono_16k
-from serctl.data.downmix import PHASE, PREDICT_CHANNELS, TALKERS, Downmix, DownmixReport
+from serctl.data.downmix import PHASE, PREDICT_CHANNELS, SCALE, TALKERS, Downmix, DownmixReport
 
 RATE = 16_000
 Pair = tuple[np.ndarray, np.ndarray]
@@ -26,6 +26,23 @@ def speech(test_data: Path) -> list[np.ndarray]:
     files = sorted((test_data / "ravdess" / "audio").glob("03-01-0[2-8]-02-01-01-0[12].flac"))
     assert len(files) == 14
     return [read_audio(path) for path in files]
+
+
+@pytest.mark.parametrize(("level", "found"), [(8.0, []), (90.0, [SCALE])])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_floats_far_above_one_are_reported(
+    tmp_path: Path, level: float, channels: int, found: list[str]
+) -> None:
+    path, problems, report = tmp_path / "a b.wav", [], DownmixReport()
+    tone = level * np.sin(np.arange(RATE) * 0.1).astype(np.float32)
+    soundfile.write(path, np.stack([tone] * channels, axis=1), RATE, "FLOAT")
+    samples = read_audio(path, report=lambda name, problem: problems.append(problem))
+    assert problems == found
+    np.testing.assert_allclose(samples, tone)
+    report(str(path), SCALE)
+    (note,) = report.list_notes(PREDICT_CHANNELS)
+    assert str(path) in note
+    assert "If they are at another scale, divide them by it" in note
 
 
 def take_turns(turns: list[np.ndarray], level: float = 1.0, leak: float = 0.0) -> Pair:

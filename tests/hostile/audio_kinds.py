@@ -197,6 +197,8 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "infinite": (_float_wav(np.array([0.1, np.inf, 0.1])), "not finite"),
     "flac cut in the data": (_cut("flac", 9001), "cannot be decoded"),
     "silence": (_float_wav(np.zeros(RATE)), "silent"),
+    "smallest numbers": (_float_wav(np.full(RATE, 1e-38)), "silent: no sample exceeds 1e-38"),
+    "denormal numbers": (_float_wav(1e-40 * plain_sound()), "silent: no sample exceeds"),
     "opposite phase": (_opposite, "opposite phase"),
     "pipe": (_pipe, "not a regular file"),
     "folder": (_folder, "not a regular file"),
@@ -215,7 +217,7 @@ ODD: dict[str, Callable[[Path], Path]] = {
     "constant": _float_wav(np.full(RATE, 0.25)),
     "clipped": _float_wav(np.clip(9 * plain_sound(), -1, 1)),
     "beyond full scale": _float_wav(90 * plain_sound()),
-    "smallest numbers": _float_wav(np.full(RATE, 1e-38)),
+    "quiet": _float_wav(1e-8 * plain_sound()),
     "width of 3 bits": put(
         "x.wav", wav_bytes(struct.pack("<HHIIHH", 1, 1, RATE, 0, 1, 3), bytes(range(100)))
     ),
