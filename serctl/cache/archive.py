@@ -29,7 +29,7 @@ def pack_store(path: Path, archive: Path, *, progress: Progress = silent) -> int
     with (
         write_beside(archive) as temporary,
         tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar,
-        progress.task(f"pack {path.stem}", len(files)) as advance,
+        progress.task(f"pack {path.stem}", len(files), "files") as advance,
     ):
         for file in files:
             name = f"{path.name}/{file.relative_to(path).as_posix()}"
@@ -83,7 +83,7 @@ def _unpack(
     remove_stale(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with progress.task(f"unpack {target.stem}", len(members)) as advance:
+        with progress.task(f"unpack {target.stem}", len(members), "files") as advance:
             for member in members:
                 _extract(tar, member, temporary)
                 advance()

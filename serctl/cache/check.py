@@ -66,7 +66,7 @@ def check_store(path: Path, *, progress: Progress = silent) -> CheckResult:
     header, damages = find_header(path)
     utterances = size = 0
     folders = segment_folders(path)
-    with progress.task(f"verify {path.stem}", len(folders)) as advance:
+    with progress.task(f"verify {path.stem}", len(folders), "segments") as advance:
         for folder in folders:
             index, found = find_index(folder)
             damages += found

@@ -35,7 +35,7 @@ def pool_frames(
     wanted = [(name, store.source_of(name)) for name in ids]
     missing = [pair for pair in wanted if pair not in known]
     if missing:
-        with progress.task(f"pooling {store.key.encoder}", len(missing)) as advance:
+        with progress.task(f"pooling {store.key.encoder}", len(missing), "utterances") as advance:
             for name, source in missing:
                 known[name, source] = pool(np.asarray(store.read(name), dtype=np.float32))
                 advance()

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -11,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from serctl.errors import escape_controls
@@ -33,6 +33,8 @@ FILE_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 WORDS = frozenset({"kind", "store", "state", "what", "file", "predicted by"})
 """Columns of text, which are aligned to the left."""
+SHORTEST_BAR = 6
+"""Columns of a progress bar at least."""
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH)
 err = Console(stderr=True, highlight=False)
 
@@ -45,7 +47,7 @@ class RichProgress:
         """Show one bar while the block runs; it is full when the block ends without an error."""
         columns = (
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=SHORTEST_BAR)),
             TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
@@ -59,6 +61,7 @@ class RichProgress:
             redirect_stdout=out.is_terminal,  # rows in a file do not disturb the bar
         )
         with bars:
+            last = ""
             bar = bars.add_task(
                 escape_controls(description),
                 total=total,
@@ -68,22 +71,32 @@ class RichProgress:
             )
 
             def advance(n: float = 1, note: str = "") -> None:
-                task = bars.tasks[0]
-                seconds = task.time_remaining
-                bars.update(
-                    bar,
-                    advance=n,
-                    note=escape_controls(note) or task.fields["note"],
-                    count=_count(task.completed + n, total, unit),
-                    left="" if seconds is None else f"{_clock(seconds)} left",
-                )
+                nonlocal last
+                task, last = bars.tasks[0], escape_controls(note) or last
+                seconds, count = task.time_remaining, _count(task.completed + n, total, unit)
+                left = "" if seconds is None else f"{_clock(seconds)} left"
+                room = err.width - len(task.description) - len(count) - SHORTEST_BAR - 4
+                shown, left = _fit_bar(last, left, room)
+                bars.update(bar, advance=n, note=shown, count=count, left=left)
 
             yield advance
             done = bars.tasks[0].completed if total is None else total
             bars.update(bar, total=done, completed=done, count=_count(done, total, unit), left="")
 
 
+def _fit_bar(note: str, left: str, room: int) -> tuple[str, str]:
+    """Return as much of a note and of the time left as fits: no word is cut."""
+    parts = note.split("  ")
+    shorter = ["  ".join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
+    for choice in ((note, left), (note, ""), *((one, "") for one in shorter)):
+        if len("".join(choice)) <= room:
+            return choice
+    return "", ""
+
+
 def _count(done: float, total: int | None, unit: str) -> str:
+    if total == 1 and not unit:
+        return ""  # one step says nothing about what is done of it
     of = "" if total is None else f"/{total:,}"
     return f"{int(done + 1e-6):,}{of} {unit}".rstrip()
 
@@ -134,7 +147,7 @@ def write_out(text: str, file: TextIO | None = None) -> None:
     file.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def show(result: Any, text: str | Table, *, as_json: bool = False) -> None:
+def show(result: Any, text: str | Text, *, as_json: bool = False) -> None:
     """Print a result on stdout, as ``text`` or as one JSON document."""
     if as_json:
         document = dataclasses.asdict(result) if dataclasses.is_dataclass(result) else result  # type: ignore[arg-type]
@@ -145,41 +158,36 @@ def show(result: Any, text: str | Table, *, as_json: bool = False) -> None:
         out.print(text, markup=False)
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
+def table(title: str, columns: list[str], rows: list[list[str]]) -> Text:
     """Return a table of names and numbers that fits the terminal.
 
-    A name that is too long for its column continues on the next line; see `break_name`.
+    No name is broken. A name that is too long for its column has a line of its own above its row.
     """
-    made = Table(
-        title=Text(escape_controls(title)) if title else None,
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    cells = [[escape_controls(cell) for cell in row] for row in rows]
     names = columns.index("what") if "what" in columns else 0
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
     room = out.width - sum(widths) + widths[names] - 2 * (len(widths) - 1)
-    for i, name in enumerate(columns):
-        made.add_column(name, justify="left" if i == 0 or name in WORDS else "right", no_wrap=True)
-    for row in rows:
-        cells = [*row[:names], break_name(row[names], room), *row[names + 1 :]]
-        made.add_row(*(Text(escape_controls(cell)) for cell in cells))
-    return made
+    fitting = [cell_len(row[names]) for row in cells if cell_len(row[names]) <= room]
+    widths[names] = max([cell_len(columns[names]), *fitting])
 
+    def join(row: list[str]) -> str:
+        pads = [
+            " " * max(0, width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+        ]
+        left = [i == 0 or name in WORDS for i, name in enumerate(columns)]
+        parts = [c + p if at else p + c for c, p, at in zip(row, pads, left, strict=True)]
+        return "  ".join(parts).rstrip()
 
-def break_name(name: str, width: int) -> str:
-    r"""Return a name in lines of at most ``width`` letters, broken after ``+``, ``-`` and ``@``.
-
-    Example:
-        >>> break_name("whisper-tiny+minilm+egemaps-sml", 24)
-        'whisper-tiny+minilm+\negemaps-sml'
-    """
-    lines = [""]
-    for part in re.findall(r"[^+@-]*[+@-]|[^+@-]+", name):
-        if lines[-1] and len(lines[-1] + part) > max(width, 1):
-            lines.append("")
-        lines[-1] += part
-    return "\n".join(lines)
+    lines = []
+    for row in cells:
+        if cell_len(row[names]) > widths[names]:
+            first, rest = row[: names + 1], row[names + 1 :]
+            lines.append(join([*first, *[""] * len(rest)]))
+            row = [*[""] * len(first), *rest]
+        lines.append(join(row))
+    head = [(f"{escape_controls(title)}\n", "italic")] if title else []
+    body = "".join(f"\n{line}" for line in lines)
+    return Text.assemble(*head, (join(columns), "bold"), body)
 
 
 def wrap(text: str, indent: str = "") -> str:

@@ -9,7 +9,7 @@ from serctl.config import Workspace
 from serctl.options import EvaluateOptions
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
     from serctl.documents.report import SystemSummary
     from serctl.stages.evaluate import EvaluateResult
@@ -43,7 +43,7 @@ def evaluate(workspace: Workspace, options: EvaluateOptions, as_json: JsonOpt = 
         console.hint(f"serctl report {result.report.stem}")
 
 
-def describe(result: "EvaluateResult") -> "Table":
+def describe(result: "EvaluateResult") -> "Text":
     """Return the table of all systems and baselines.
 
     Too few speakers give no meaningful interval. The column is then left out.

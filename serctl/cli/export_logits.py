@@ -10,7 +10,7 @@ from serctl.config import Workspace
 from serctl.options import ExportLogitsOptions
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
     from serctl.stages.export_logits import ExportLogitsResult
 
@@ -30,14 +30,16 @@ def export_logits(
         console.hint(hint_logits(workspace))
 
 
-def describe(result: "ExportLogitsResult") -> "Table":
+def describe(result: "ExportLogitsResult") -> "Text":
     """Return a row for each split."""
+    from serctl.documents.logits import name_source
+
     rows = [
         [
             part.split,
             f"{part.rows:,}",
             f"{part.in_sample:,}",
-            part.source,
+            name_source(part.source),
             "already present" if part.present else "written",
         ]
         for part in result.splits

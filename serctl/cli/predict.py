@@ -70,11 +70,13 @@ def predict(
     form = form or SUFFIXES.get(output.suffix.lower() if output else "", Format.table)
     from serctl.cli import predictions
     from serctl.data.recordings import read_recordings
+    from serctl.system.parts import check_model
 
     recordings, _ = read_recordings(options.audio)
     paths = list(dict.fromkeys(one.path for one in recordings))
     files = [Path(name) for name in (*names, options.transcripts, options.prior) if name]
     predictions.check_output(form.value, recordings, output, files)
+    check_model(options.model, workspace)
     if options.every:
         from serctl.cli.timelines import check_plot, show_timelines
 
@@ -87,8 +89,7 @@ def predict(
 
     # Rows on the terminal show the progress. A bar would share their lines.
     bar = console.progress if output or not sys.stdout.isatty() else silent
-    if options.model:
-        console.say(f"Loading {options.model} for {count(len(recordings), 'recording')}")
+    console.say(f"Loading {options.model} for {count(len(recordings), 'recording')}")
     with predictions.open_output(form.value, paths, output, per_model) as report:
         result = stage.predict(workspace, options, report=report, progress=bar)
     for note in result.notes:

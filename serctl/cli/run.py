@@ -18,7 +18,7 @@ from serctl.options import ExtractOptions, SlurmOptions, TrainOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rich.table import Table
+    from rich.text import Text
 
     from serctl.pipeline import Step
     from serctl.pipeline.estimate import Estimate
@@ -144,7 +144,7 @@ def _show_result(done: "PipelineResult", as_json: bool) -> None:
         raise typer.Exit(3)
 
 
-def show_jobs(jobs: "Sequence[Job]") -> "Table":
+def show_jobs(jobs: "Sequence[Job]") -> "Text":
     """Return the state of each array, and the logs of the tasks that failed."""
     states = ("done", "queued", "failed", "new")
     rows = []
@@ -157,7 +157,7 @@ def show_jobs(jobs: "Sequence[Job]") -> "Table":
     return console.table("", ["job", *states, "submitted as"], rows)
 
 
-def show_plan(estimates: "Sequence[Estimate]") -> "Table":
+def show_plan(estimates: "Sequence[Estimate]") -> "Text":
     """Return the plan as a table with its sums."""
     rows = [[e.stage, e.what, e.state, _size(e.bytes), _minutes(e.seconds)] for e in estimates]
     trainings = [e for e in estimates if e.stage == "train"]

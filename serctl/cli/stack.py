@@ -10,7 +10,7 @@ from serctl.errors import count
 from serctl.options import StackOptions
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
     from serctl.ensemble.compare import StackerScore
     from serctl.stages.stack import StackResult
@@ -36,18 +36,21 @@ def stack(workspace: Workspace, options: StackOptions, as_json: JsonOpt = False)
         console.hint("serctl evaluate")
 
 
-def describe(result: "StackResult") -> "str | Table":
+def describe(result: "StackResult") -> "str | Text":
     """Return a sentence on the fitted stacker, or the table that compares all stackers."""
-    found = result.comparison
+    from serctl.documents.logits import name_source
+
+    found, source = result.comparison, name_source(result.stack_on)
     if found is None:
+        models = f"{count(len(result.models), 'model')} ({', '.join(result.models)})"
         return (
-            f"Stacker '{result.name}' fitted on {result.num_rows} {result.stack_on} utterances "
-            f"with {count(len(result.models), 'model')} ({', '.join(result.models)}); "
+            f"Stacker '{result.name}' fitted on {source} logits of {models} for "
+            f"{result.num_rows} utterances; "
             f"probabilities for {', '.join(result.splits) or 'no split'} in {result.folder}"
         )
     title = (
         f"Stackers, {found.num_folds} speaker-disjoint folds of {found.num_rows} utterances "
-        f"({result.stack_on} logits of {count(len(result.models), 'model')})"
+        f"({source} logits of {count(len(result.models), 'model')})"
     )
     columns = ["stacker", "macro-F1", "UAR", "accuracy", "BS-F1", "p against the first"]
     return console.table(title, columns, [_score_row(score) for score in found.scores])
@@ -56,6 +59,6 @@ def describe(result: "StackResult") -> "str | Table":
 def _score_row(score: "StackerScore") -> list[str]:
     if score.problem:
         return [score.kind, "-", "-", "-", "-", ""]
-    figures = (score.macro_f1, score.uar, score.accuracy, score.bs_f1)
+    metrics = (score.macro_f1, score.uar, score.accuracy, score.bs_f1)
     p_value = "" if score.corrected_p is None else f"{score.corrected_p:.3f}"
-    return [score.kind, *(f"{figure:.3f}" for figure in figures), p_value]
+    return [score.kind, *(f"{metric:.3f}" for metric in metrics), p_value]

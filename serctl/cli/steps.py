@@ -63,8 +63,10 @@ def _export(result: "ExportLogitsResult") -> str:
 
 
 def _stack(result: "StackResult") -> str:
-    models = f"{len(result.models)} models"
-    return f"{result.kind} over {models}, {result.num_rows:,} {result.stack_on} utterances"
+    from serctl.documents.logits import name_source
+
+    rows = f"{result.num_rows:,} {name_source(result.stack_on)} rows"
+    return f"{result.kind} over {len(result.models)} models, {rows}"
 
 
 SUMMARIES: "dict[str, Callable[[Any], str]]" = {

@@ -15,7 +15,7 @@ from serctl.progress import silent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
+    from rich.text import Text
 
     from serctl.stages.train import TrainResult
     from serctl.training.session import RunResult
@@ -55,12 +55,12 @@ def train(
         console.hint(f"serctl export-logits {result.runs[0].name}")
 
 
-def describe(result: "TrainResult") -> "Table":
+def describe(result: "TrainResult") -> "Text":
     """Return a row for each run, with the rows of its fold models under it."""
     return show_runs([*result.runs, *result.folds])
 
 
-def show_runs(runs: "Sequence[RunResult]") -> "Table":
+def show_runs(runs: "Sequence[RunResult]") -> "Text":
     """Return a table of trained networks: epoch kept, dev metric and seconds."""
     main = [run for run in runs if " fold " not in run.name]
     rows = []
@@ -82,7 +82,7 @@ def _to_row(name: str, run: "RunResult") -> list[str]:
     return [name, kept, metric, f"({seconds})" if run.present else seconds]
 
 
-def show_seeds(result: "TrainResult") -> "Table":
+def show_seeds(result: "TrainResult") -> "Text":
     """Return mean and standard deviation of the dev metrics over seeds."""
     rows = [
         [name.removeprefix("dev_"), f"{mean:.3f}", f"{result.deviation[name]:.3f}"]
@@ -92,7 +92,7 @@ def show_seeds(result: "TrainResult") -> "Table":
     return console.table("", columns, rows)
 
 
-def show_profile(result: "TrainResult") -> "Table":
+def show_profile(result: "TrainResult") -> "Text":
     """Return seconds and shares of loading, forward, backward, step and evaluation."""
     run = result.runs[-1]
     seconds = run.summary.profile

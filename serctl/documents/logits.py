@@ -11,6 +11,25 @@ LOGITS_VERSION: Literal[1] = 1
 Kind = Literal["logits", "probabilities"]
 
 
+NAMES = {
+    "oof": "out-of-fold",
+    "heldout": "held-out",
+    "folds": "fold models",
+    "main": "main model",
+}
+"""What messages call the values of ``stack_on``, ``predicted_by`` and the source of logits."""
+
+
+def name_source(source: str) -> str:
+    """Return what messages call a source of logits.
+
+    Example:
+        >>> name_source("oof"), name_source("dev")
+        ('out-of-fold', 'dev')
+    """
+    return NAMES.get(source, source)
+
+
 class LogitsSidecar(Document):
     """Origin of a CSV of logits. All fields are optional, and additional keys are kept.
 

@@ -10,6 +10,7 @@ from serctl.document import Document, Section
 from serctl.errors import ReportError
 from serctl.files import write_atomic
 from serctl.metrics.classification import Reliability
+from serctl.metrics.paired import can_test
 
 REPORT_VERSION: Literal[1] = 1
 SystemKind = Literal["run", "stacker", "outside", "baseline"]
@@ -170,6 +171,12 @@ class Report(Document):
     systems: tuple[SystemScore, ...] = Field(description="one entry per system")
     paired: tuple[PairedResult, ...] = Field(description="tests, in the order of macro-F1")
     utterances: UtteranceColumns = Field(description="columns of the utterances")
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether there are enough speakers for intervals. Unknown ones count as different."""
+        speakers = self.utterances.speaker
+        return can_test(len({name for name in speakers if name}) + speakers.count(""))
 
     def write(self, path: Path) -> None:
         """Write the document as JSON in one line, because a report is large."""

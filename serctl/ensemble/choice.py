@@ -63,7 +63,7 @@ class Verdict:
         )
         name = max(reversed(rivals), key=lambda kind: rivals[kind][1])  # the average in a tie
         if round(self.stacker, 3) >= round(rivals[name][1], 3):  # as shown
-            return f"{shown} No other one is better."
+            return f"{shown} None of the others is better."
         return f"{shown} Use --stacker {name}."
 
 

@@ -64,7 +64,7 @@ def cross_predict(
     fold_of = np.array([folds.fold_of[name] for name in rows.joined.ids])
     probabilities = np.empty((len(fold_of), len(rows.joined.labels)))
     kind, speakers = make().kind, np.array(group_by_speaker(rows.utterances))
-    with progress.task(f"cross-fitting {kind}", folds.num_folds) as advance:
+    with progress.task(f"cross-fitting {kind}", folds.num_folds, "folds") as advance:
         for fold in range(folds.num_folds):
             stacker, inside = make(), fold_of == fold
             fitted = ~inside

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.manifest import Manifest, Utterance
+from serctl.documents.logits import name_source
 from serctl.documents.run import PredictedBy
 from serctl.documents.stacker import FittedOn
 from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
@@ -187,11 +188,14 @@ def _permitted_rows(system: System, ids: Sequence[str], stack_on: StackOn) -> Lo
         )
     made = logits.provenance.stack_on
     if made in get_args(StackOn) and made != stack_on:
-        raise LogitsError(f"'{system.name}' has {made} logits for train, not {stack_on}. {remedy}")
+        raise LogitsError(
+            f"'{system.name}' has {name_source(made)} logits for train, not "
+            f"{name_source(stack_on)}. {remedy}"
+        )
     wanted = logits.in_sample == (stack_on == "in-sample")
     if not wanted.any():
         raise LogitsError(
-            f"'{system.name}' has no {stack_on} logits for train: its model was "
+            f"'{system.name}' has no {name_source(stack_on)} logits for train: its model was "
             f"{'not ' if stack_on == 'in-sample' else ''}trained on all of them. {remedy}"
         )
     return logits.select(name for name, good in zip(logits.ids, wanted, strict=True) if good)

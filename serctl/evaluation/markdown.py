@@ -27,11 +27,11 @@ def to_markdown(report: Report) -> str:
     parts = [f"# {report.title}", ""]
     parts += [f"> **{text}**" for text in report.warnings]
     parts += [f"- {text}" for text in report.notes]
-    parts += [
-        "",
-        *markdown_table(TABLE_COLUMNS, [table_row(system) for system in report.systems]),
-        "",
-    ]
+    table = [TABLE_COLUMNS, *(table_row(system) for system in report.systems)]
+    if not report.has_intervals:
+        at = TABLE_COLUMNS.index("95 % interval")
+        table = [(*row[:at], *row[at + 1 :]) for row in table]
+    parts += ["", *markdown_table(table[0], table[1:]), ""]
     if report.paired:
         parts += ["## Significance tests", ""]
         parts += [f"- {verdict}" for verdict in dict.fromkeys(p.verdict for p in report.paired)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest
+from serctl.documents.logits import name_source
 from serctl.documents.report import SystemScore
 from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
@@ -47,8 +48,10 @@ def list_warnings(
         found += _describe_epochs(workspace, scores)
     size = trial.resamples.num_clusters
     if size < FEW_SPEAKERS:
-        quality = "imprecise" if can_test(size) else "not meaningful"
-        found.append(f"Only {size} speakers: intervals over speakers are {quality}.")
+        effect = (
+            "confidence intervals are imprecise" if can_test(size) else "no confidence intervals"
+        )
+        found.append(f"Only {size} speakers: {effect}.")
     return found
 
 
@@ -98,9 +101,12 @@ def list_notes(scores: Sequence[SystemScore], trial: Trial) -> list[str]:
     found = [
         f"BS-F1: mean of {len(trial.subsets)} balanced subsets, {size} utterances of each class "
         "without replacement. Its range is not a confidence interval.",
-        f"95 % intervals: {len(trial.resamples.weights)} resamples of "
-        f"{trial.resamples.num_clusters} speakers with replacement.",
     ]
+    if can_test(speakers := trial.resamples.num_clusters):
+        found.append(
+            f"95 % intervals: {len(trial.resamples.weights)} resamples of {speakers} speakers with "
+            "replacement."
+        )
     if absent:
         found.append(f"No utterance of {', '.join(absent)}: their F1 counts as 0.")
     known = [score.name for score in scores if score.facts.by_speaker]
@@ -111,7 +117,7 @@ def list_notes(scores: Sequence[SystemScore], trial: Trial) -> list[str]:
         )
     for score in scores:
         if score.kind == "stacker":
-            how = score.facts.stack_on
+            how = name_source(score.facts.stack_on)
             cross = ", cross-fitted by speaker here" if score.facts.cross_fitted else ""
             found.append(f"{score.name} was fitted on {how} logits{cross}.")
     return found

@@ -104,8 +104,8 @@ class ExportLogitsOptions:
     splits: tuple[str, ...] = option((), "Export only this split.", flag="split", shown="all")
     train_logits: Literal["auto", "oof", "heldout", "in-sample"] = option(
         "auto",
-        "Models that predict train: fold models (oof), the main model on its held-out tenth, or "
-        "the main model on its training data. auto takes the first available.",
+        "Models that predict train: fold models (oof, out-of-fold), the main model on its held-out "
+        "tenth, or the main model on its training data. auto takes the first available.",
     )
     predicted_by: Literal["auto", "folds", "main"] = option(
         "auto",
@@ -131,7 +131,7 @@ class StackOptions:
         "best-single, mean-logits, mean-probabilities or majority-vote; auto chooses one.",
     )
     stack_on: Literal["oof", "heldout", "dev", "in-sample"] = option(
-        "oof", "Logits to fit the stacker on."
+        "oof", "Logits to fit the stacker on; oof are out-of-fold logits."
     )
     balance: Literal["subset", "weights", "none"] = option(
         "subset", "Balancing of classes: draw a balanced subset, weight classes, or none."

@@ -35,6 +35,25 @@ if TYPE_CHECKING:
 STYLE, SCRIPTS = "page.css", ("drawing.js", "figures.js", "tables.js", "browser.js")
 
 
+_COEFFICIENTS = (
+    "Mean absolute coefficient of each model's logit of each class, as a share of their sum."
+)
+_WEIGHTS = "Weight of each model in the mean of probabilities, divided evenly among the classes."
+MEANINGS = {
+    "random-forest": "Mean decrease in impurity: how much the splits on each model's logit of each "
+    "class separate the emotions of the training rows, averaged over all trees. It does not "
+    "measure how much worse the stacker would be without the model.",
+    "xgboost": "Gain: how much the splits on each model's logit of each class reduce the loss on "
+    "the training rows, averaged over the splits. It does not measure how much worse the stacker "
+    "would be without the model.",
+    "logistic-regression": _COEFFICIENTS,
+    "linear": _COEFFICIENTS,
+    "greedy": _WEIGHTS,
+    "best-single": _WEIGHTS,
+}
+"""What the importances of each kind of stacker measure."""
+
+
 @dataclass(frozen=True)
 class Importances:
     """Importance of a stacker's inputs: shares ``(M, C)``."""
@@ -44,6 +63,11 @@ class Importances:
     models: Sequence[str]
     labels: Sequence[str]
     values: Sequence[Sequence[float]]
+
+    @property
+    def meaning(self) -> str:
+        """What the shares measure, for the reader of the page."""
+        return f"{MEANINGS[self.kind]} The shares of all logits sum to 100 %."
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def make_bundle(
     without, notes = (
         _measure_without_speakers(workspace, parts, manifest, options) if by_speaker else ({}, ())
     )
-    with progress.task(f"bundle {options.name}", len(parts.networks) + 2) as advance:
+    with progress.task(f"bundle {options.name}", len(parts.networks) + 2, "steps") as advance:
         encoders = [describe_encoder(one, workspace) for one in parts.encoders.values()]
         advance(note="encoders")
         document = BundleDocument(

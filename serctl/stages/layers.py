@@ -131,7 +131,9 @@ def _compare(
     fold_of = np.array([folds.fold_of[row.utterance_id] for row in rows], dtype=np.intp)
     moments = read_moments(store, [row.utterance_id for row in rows])  # (L, N, 2D)
     numbers = (*range(len(moments) - 1), -1)
-    with progress.task(f"compare the layers of {store.key.encoder}", len(moments)) as advance:
+    with progress.task(
+        f"compare the layers of {store.key.encoder}", len(moments), "layers"
+    ) as advance:
         scores = score_layers(
             moments,
             numbers,

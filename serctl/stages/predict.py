@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +77,6 @@ def predict(
     Raises:
         SerctlError: The model cannot be loaded, or audio is unusable (unless ``skip_bad``).
     """
-    if not options.model:
-        raise UsageError("No model given. Name a bundle, stacker or run: --model NAME")
     parts = find_parts(options.model, workspace)
     rows, notes = _list_recordings(options)
     words = read_words(Path(options.transcripts)) if options.transcripts else None
@@ -99,8 +98,7 @@ def predict(
                 failures.append((one.name, one.start, str(found)))
             else:
                 raise type(found)(f"{found} To continue without such files: --skip-bad")
-            if recordings.is_last(one):
-                advance()
+            advance(*recordings.measure_progress(one))
     return PredictResult(
         model=parts.name,
         labels=parts.labels,
@@ -110,7 +108,7 @@ def predict(
         audio_seconds=sum(found.end - found.start for found in predictions),
         loading_seconds=loaded - started,
         seconds=time.monotonic() - loaded,
-        notes=(*notes, *predictor.notes, *recordings.report.list_notes(PREDICT_CHANNELS)),
+        notes=(*notes, *predictor.notes, *recordings.list_notes()),
     )
 
 
@@ -139,6 +137,8 @@ class _Reader:
 
     Attributes:
         cut: Files that were cut into segments.
+        cut_seconds: Their length.
+        speech_seconds: The length of their segments.
         report: Recordings whose mean of the channels mixes talkers or loses sound.
     """
 
@@ -146,13 +146,13 @@ class _Reader:
         self, predictor: Predictor, options: PredictOptions, words: dict[str, str] | None
     ) -> None:
         self._options, self._words = options, words
-        self._last: set[LoadedUtterance] = set()
+        self._shares: dict[LoadedUtterance, tuple[float, str]] = {}
         if predictor.reads_speakers and options.speaker_per == "none":
             predictor.note(
                 "The model was trained on frames standardised per speaker. These recordings are "
                 "predicted without. If recordings share a speaker: --speaker-per folder"
             )
-        self.cut = 0
+        self.cut, self.cut_seconds, self.speech_seconds = 0, 0.0, 0.0
         self.report = DownmixReport()
 
     def read(self, rows: Sequence[Recording]) -> Iterator[LoadedUtterance]:
@@ -166,14 +166,24 @@ class _Reader:
             for one in found:
                 one.speaker = _name_speaker(self._options, row)
                 one.channel = row.channel if channels else None
-            self._last.add(found[-1])
+            self._shares |= _share_out(found)
             yield from found
 
-    def is_last(self, utterance: LoadedUtterance) -> bool:
-        """Return whether this is the last utterance of its file."""
-        if last := utterance in self._last:
-            self._last.remove(utterance)
-        return last
+    def measure_progress(self, utterance: LoadedUtterance) -> tuple[float, str]:
+        """Return the share of its recording that an utterance is, and a note on a long one."""
+        return self._shares.pop(utterance)
+
+    def list_notes(self) -> tuple[str, ...]:
+        """Return notes on silence that was left out, and on channels."""
+        notes = self.report.list_notes(PREDICT_CHANNELS)
+        if not self.cut:
+            return notes
+        whole, silent = self.cut_seconds, self.cut_seconds - self.speech_seconds
+        return (
+            f"The voice detector left out {silent:,.1f} s without speech of {whole:,.1f} s in "
+            f"{count(self.cut, 'long recording')}. To predict without cutting: --cut-over inf",
+            *notes,
+        )
 
     def _open(self, row: Recording) -> list[LoadedUtterance]:
         """Read a recording or a part of one; a recording without a transcript may be cut."""
@@ -191,7 +201,20 @@ class _Reader:
         remedy = "Predict it uncut with --cut-over inf."
         found = split_recording(str(path), waveform, self._options, remedy)
         self.cut += 1
+        self.cut_seconds += len(waveform) / SAMPLE_RATE
+        self.speech_seconds += sum(len(one.waveform) for one in found) / SAMPLE_RATE
         return found
+
+
+def _share_out(segments: Sequence[LoadedUtterance]) -> dict[LoadedUtterance, tuple[float, str]]:
+    """Return the share of a recording that each segment is, and a note on the seconds done."""
+    lengths = [max(len(one.waveform), 1) for one in segments]
+    done = [end / SAMPLE_RATE for end in accumulate(lengths)]
+    name = Path(segments[0].name).name
+    of = f"of {done[-1]:,.0f} s of speech"
+    notes = [f"{name}: {end:,.0f} {of}" if len(done) > 1 else "" for end in done]
+    shares = [length / sum(lengths) for length in lengths]
+    return dict(zip(segments, zip(shares, notes, strict=True), strict=True))
 
 
 def _check_names(rows: Sequence[Recording]) -> None:

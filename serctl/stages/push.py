@@ -60,7 +60,10 @@ def push_bundle(options: PushOptions, *, progress: Progress = silent) -> PushRes
             f"No token of the hub found, needed to push to '{name.repository}'. Run: hf auth login"
         )
     api = HfApi()
-    with progress.task(f"push {name.repository}", 2) as advance, hub_errors(name.repository):
+    with (
+        progress.task(f"push {name.repository}", 2, "steps") as advance,
+        hub_errors(name.repository),
+    ):
         ask_within(partial(_make_repository, api, name.repository, options), MAKE_SECONDS)
         advance(note="repository")
         commit = api.upload_folder(

@@ -13,7 +13,7 @@ from serctl.config import Workspace, options_to_dict
 from serctl.data.folds import group_by_speaker
 from serctl.data.manifest import Manifest
 from serctl.data.manifest_file import read_manifest
-from serctl.documents.logits import LogitsSidecar
+from serctl.documents.logits import NAMES, LogitsSidecar, name_source
 from serctl.ensemble.choice import AUTO, AVERAGE, assess_stacker, choose_kind
 from serctl.ensemble.compare import Comparison, compare_stackers, count_folds, cross_predict
 from serctl.ensemble.fold_check import find_broken_folds
@@ -28,8 +28,6 @@ from serctl.files import write_folder
 from serctl.names import check_name
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
-
-KINDS = {"folds": "fold models", "main": "main model"}
 
 
 class SplitPredictions(NamedTuple):
@@ -269,9 +267,10 @@ def _check_same_kind(part: Logits, rows: StackingSet, split: str) -> None:
     wanted = rows.predicted_by.get(part.name)
     if wanted and wanted != (part.provenance.predicted_by or "main"):
         raise LogitsError(
-            f"The {rows.stack_on} logits of '{part.name}' are of its {KINDS[wanted]}, those of "
-            f"{split} of its {KINDS[part.provenance.predicted_by or 'main']}: a stacker needs one "
-            f"kind. Run: serctl export-logits {part.name} --predicted-by {wanted}"
+            f"The {name_source(rows.stack_on)} logits of '{part.name}' are of its "
+            f"{NAMES[wanted]}, those of {split} of its "
+            f"{NAMES[part.provenance.predicted_by or 'main']}: a stacker needs one kind. "
+            f"Run: serctl export-logits {part.name} --predicted-by {wanted}"
         )
 
 

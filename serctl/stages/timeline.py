@@ -14,7 +14,7 @@ from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport, Report
 from serctl.data.recordings import find_recordings, is_table, note_unreadable
 from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
-from serctl.progress import Progress, silent
+from serctl.progress import Advance, Progress, silent
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
 from serctl.system.timeline import TimelineSettings, predict_timeline
@@ -73,8 +73,6 @@ def predict_timelines(
     Raises:
         SerctlError: The model cannot be loaded, or audio is unusable (unless ``skip_bad``).
     """
-    if not options.model:
-        raise UsageError("No model given. Name a bundle, stacker or run: --model NAME")
     if options.transcripts:
         raise UsageError(
             "--transcripts has no times of words, so it cannot be used with --every. Name a "
@@ -94,15 +92,15 @@ def predict_timelines(
     found: list[RecordingTimelines] = []
     failures: list[tuple[str, str]] = []
     report = DownmixReport()
-    with progress.task(f"predict with {parts.name}", len(paths)) as advance:
+    with progress.task(f"predict with {parts.name}", len(paths), "recordings") as advance:
         for path in paths:
             try:
-                found.append(predict_recording(predictor, path, options, report))
+                found.append(predict_recording(predictor, path, options, report, advance))
             except SerctlError as error:
                 if not options.skip_bad:
                     raise
                 failures.append((str(path), str(error)))
-            advance()
+                advance()
     seconds = time.monotonic() - started
     notes = (
         *note_unreadable(options.audio),
@@ -113,9 +111,20 @@ def predict_timelines(
 
 
 def predict_recording(
-    predictor: Predictor, path: Path, options: PredictOptions, report: Report
+    predictor: Predictor,
+    path: Path,
+    options: PredictOptions,
+    report: Report,
+    advance: Advance = lambda n=1, note="": None,
 ) -> RecordingTimelines:
-    """Predict one recording over time. ``report`` receives what the mean of its channels loses.
+    """Predict one recording over time.
+
+    Args:
+        predictor: The system.
+        path: Audio file.
+        options: Steps, windows, segments and channels.
+        report: Receives what the mean of the channels loses.
+        advance: Receives shares of the recording as they are predicted.
 
     Raises:
         SerctlError: The file cannot be read, or does not have the channels.
@@ -124,8 +133,14 @@ def predict_recording(
         options.every, options.window, options.smooth, options.shortest, options.windows_alone
     )
     channels = read_channels(path, options.channels, report)
+
+    def advance_channel(n: float = 1, note: str = "") -> None:
+        advance(n / len(channels), f"{path.name}: {note}")
+
     timelines = tuple(
-        predict_timeline(predictor, waveform, settings, name=str(path), channel=name)
+        predict_timeline(
+            predictor, waveform, settings, name=str(path), channel=name, advance=advance_channel
+        )
         for name, waveform in channels.items()
     )
     return RecordingTimelines(path, timelines, np.stack(list(channels.values()), axis=1))

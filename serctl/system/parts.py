@@ -17,9 +17,8 @@ from serctl.encoders.catalog import is_hub_id
 from serctl.ensemble.calibration import Calibrator, fit_calibration
 from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
-from serctl.names import guess_path
 from serctl.system.bundle_folder import Bundle, is_bundle, open_bundle
-from serctl.system.hub import fetch_bundle, is_hub_name
+from serctl.system.hub import fetch_bundle, is_hub_name, parse_hub_name
 from serctl.training.run_folder import CONFIG, read_summary
 
 
@@ -36,6 +35,8 @@ class EncoderKey:
         return replace(self.key, layer=-1, storage="").digest
 
 
+MODELS = "a bundle (its folder, or hf:OWNER/NAME on the hub) or a run or stacker of the project"
+"""What ``--model`` may name, for messages."""
 Branches = tuple[tuple[EncoderKey, ...], ...]
 """Of one network."""
 
@@ -82,25 +83,36 @@ class Parts:
         return any(one.key.modality == "text" for one in self.encoders.values())
 
 
+def check_model(model: str, workspace: Workspace | None) -> None:
+    """Check that a model exists, without reading it. A hub is not asked.
+
+    Raises:
+        UsageError: There is no such bundle, stacker or run.
+    """
+    if not model:
+        raise UsageError(f"No model given, expected {MODELS}: --model MODEL")
+    if is_hub_name(model):
+        parse_hub_name(model)
+    elif not is_bundle(Path(model).expanduser()):
+        _find_system(model, workspace)
+
+
 def find_parts(model: str, workspace: Workspace | None) -> Parts:
     """Find a bundle by its folder or its name on the hub, or a stacker or run of the project.
 
     Raises:
-        UnknownNameError: There is no such bundle, stacker or run.
+        UsageError: There is no such bundle, stacker or run.
         HubError: The bundle cannot be downloaded.
         CheckpointError: A part is damaged, unfinished, or was trained again.
     """
+    check_model(model, workspace)
     if is_hub_name(model):
         bundle, notes = fetch_bundle(model)
         return replace(read_bundle(bundle), notes=notes)
     folder = Path(model).expanduser()
     if is_bundle(folder):
         return read_bundle(open_bundle(folder))
-    if workspace is None:
-        raise CheckpointError(
-            f"'{model}' is not a bundle, and this folder has no project with a run or stacker of "
-            f"that name.{guess_path(model)} Name a bundle: serctl predict AUDIO --model DIR"
-        )
+    assert workspace is not None  # check_model found a run or stacker of it
     system = _find_system(model, workspace)
     if system.kind == "run":
         return _from_project(workspace, system, {system.name: system.path}, None)
@@ -181,9 +193,10 @@ def _from_project(
     )
 
 
-def _find_system(model: str, workspace: Workspace) -> System:
+def _find_system(model: str, workspace: Workspace | None) -> System:
     """Return a run or stacker by name, or a run by the path of its folder."""
-    kinds = (("stacker", workspace.stackers, STACKER_FILE), ("run", workspace.runs, CONFIG))
+    kinds = [("stacker", workspace.stackers, STACKER_FILE)] if workspace else []
+    kinds += [("run", workspace.runs, CONFIG)] if workspace else []
     found = [
         System(folder.resolve().name, kind, folder)  # type: ignore[arg-type]
         for kind, parent, file in kinds
@@ -197,9 +210,10 @@ def _find_system(model: str, workspace: Workspace) -> System:
     if not found:
         known = [p.parent.name for _, parent, file in kinds for p in parent.glob(f"[!.]*/{file}")]
         known += [str(p.parent) for p in Path(model).parent.glob("*/bundle.json")]
-        on_hub = f" or hf:{model}" if is_hub_id(model) else ""
-        hint = f"Or give the folder of a bundle{on_hub}."
-        raise UnknownNameError("stacker or run", model, known, hint)
+        on_hub = f" On the hub it is: --model hf:{model}" if is_hub_id(model) else ""
+        here = "" if workspace else " This folder has no project."
+        next_ = on_hub or " Make a bundle: serctl bundle make --run RUN --output FOLDER"
+        raise UnknownNameError("model", model, known, f"Expected {MODELS}.{here}{next_}")
     return found[0]
 
 

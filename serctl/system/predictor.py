@@ -94,6 +94,13 @@ class Predictor:
         self._own_notes.append(text)
 
     @property
+    def group_seconds(self) -> float:
+        """Seconds of audio that are predicted together, and whose frames are in memory."""
+        if self.options.one_at_a_time:
+            return GROUP_SECONDS_APART
+        return GROUP_SECONDS[self._device.type == "cpu"]
+
+    @property
     def keys(self) -> list[FeatureKey]:
         """Keys of all frames that the networks read."""
         return self._encoders.keys
@@ -215,14 +222,13 @@ class Predictor:
                 rows = list(same)
                 yield from zip(rows, self.predict_utterances(rows), strict=True)
             return
-        apart = self.options.one_at_a_time
-        most = GROUP_SECONDS_APART if apart else GROUP_SECONDS[self._device.type == "cpu"]
+        most = self.group_seconds * SAMPLE_RATE
         group: list[LoadedUtterance] = []
-        held, done = 0, most * SAMPLE_RATE if apart else 0.0
+        held, done = 0, most if self.options.one_at_a_time else 0.0
         for one in utterances:
             group.append(one)
             held += len(one.waveform)
-            if held >= min(done, most * SAMPLE_RATE):
+            if held >= min(done, most):
                 yield from zip(group, self.predict_utterances(group), strict=True)
                 done += held
                 group, held = [], 0

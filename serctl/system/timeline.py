@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from serctl.cache.key import FeatureKey
 from serctl.data.audio import SAMPLE_RATE
 from serctl.errors import ConfigError, SerctlError
+from serctl.progress import Advance
 from serctl.system.loading import cut_speech
 from serctl.system.prediction import Prediction
 from serctl.system.predictor import Predictor
@@ -39,8 +40,6 @@ STRETCH_SECONDS = 30
 """Seconds of a stretch: Whisper's window. Memory of other encoders is quadratic in the length."""
 RELIABLE_SECONDS = 4.0
 """Shortest window in seconds with the same accuracy for shared frames of Whisper."""
-GROUP_STRETCHES = 20
-"""Number of stretches whose frames are in memory: ten minutes, as in `serctl predict`."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +106,7 @@ def predict_timeline(
     name: str = "",
     channel: str = "",
     predicted: Sequence[LoadedUtterance] = (),
+    advance: Advance = lambda n=1, note="": None,
 ) -> Timeline:
     """Predict the emotions of one recording, or of one channel of it, over time.
 
@@ -118,6 +118,7 @@ def predict_timeline(
         channel: Name of the channel; '' for a mixed recording.
         predicted: Utterances of the recording that were predicted before. Their transcripts and
             frames are used where the timeline needs the same.
+        advance: Receives shares of the recording, and a note on the seconds done.
 
     Raises:
         UsageError: A step is longer than its window.
@@ -130,8 +131,13 @@ def predict_timeline(
     probabilities = np.full((len(steps), len(predictor.labels)), np.nan)
     predict = _predict_alone if settings.alone else _predict_shared
     chosen = [steps[i] for i in spoken]
+    seconds, done = len(waveform) / SAMPLE_RATE, 0
     for i, found in zip(spoken, predict(predictor, waveform, chosen, speech), strict=True):
         probabilities[i] = list(found.probabilities.values())
+        note = f"{steps[i].stop / SAMPLE_RATE:,.0f} of {seconds:,.0f} s"
+        advance((i + 1 - done) / len(steps), note)
+        done = i + 1
+    advance(1 - done / len(steps))
     probabilities = smooth(probabilities, settings.count_steps(settings.smooth))
     course = settle_course(probabilities, settings.count_steps(settings.shortest))
     threshold = predictor.options.abstain_below
@@ -142,7 +148,7 @@ def predict_timeline(
         audio=name,
         channel=channel,
         model=predictor.parts.name,
-        seconds=len(waveform) / SAMPLE_RATE,
+        seconds=seconds,
         labels=predictor.labels,
         starts=starts,
         ends=ends,
@@ -204,7 +210,7 @@ def _predict_shared(
     stretches = plan_stretches(steps, STRETCH_SECONDS * SAMPLE_RATE)
     if speech.whole:
         stretches = [Stretch(0, len(waveform), range(len(steps)))]
-    for group in _group(stretches, GROUP_STRETCHES):
+    for group in _group(stretches, round(predictor.group_seconds / STRETCH_SECONDS)):
         speech.recognise(predictor, group[0].start, group[-1].stop)
         parts = speech.touch(group[0].start, group[-1].stop)
         heard = [key for key in keys if all(key.digest in one.frames for one in parts)]
@@ -232,7 +238,7 @@ def _predict_alone(
     predictor: Predictor, waveform: NDArray[np.float32], steps: Sequence[Step], speech: _Speech
 ) -> Iterator[Prediction]:
     """Yield the prediction of each step from frames of its window encoded alone."""
-    for group in _group(steps, GROUP_STRETCHES * STRETCH_SECONDS):
+    for group in _group(steps, round(predictor.group_seconds)):
         speech.recognise(predictor, group[0].window_start, group[-1].window_stop)
         yield from _predict(predictor, [_take_window(waveform, step, speech) for step in group])
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Utterance
+from serctl.documents.logits import name_source
 from serctl.documents.run import PredictedBy, RunConfig
 from serctl.errors import CheckpointError, LogitsError, first_few
 from serctl.options import ExportLogitsOptions
@@ -123,7 +124,9 @@ def _choose_source(options: ExportLogitsOptions, config: RunConfig, folded: bool
         return "oof" if folded else "heldout" if heldout else "in-sample"
     if (wanted == "oof" and not folded) or (wanted == "heldout" and not heldout):
         flag = "--folds 5" if wanted == "oof" else "--heldout"
-        raise LogitsError(f"Run '{options.run}' has no {wanted} logits. Train it with {flag}.")
+        raise LogitsError(
+            f"Run '{options.run}' has no {name_source(wanted)} logits. Train it with {flag}."
+        )
     return wanted
 
 

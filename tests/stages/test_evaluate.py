@@ -61,7 +61,7 @@ def test_without_arguments_everything_is_evaluated_on_test(project: Workspace) -
     assert [row.kind for row in result.table] == ["run", "run", "stacker", "baseline"]
     assert result.report == project.reports / "test.json"
     assert any(POOLED in note for note in result.notes)  # no run here says which frames it read
-    assert "mean was fitted on oof logits." in result.notes
+    assert "mean was fitted on out-of-fold logits." in result.notes
     text = result.markdown.read_text()
     assert "| good | " in text
     assert result.verdicts[0] in text
@@ -194,13 +194,21 @@ def test_in_sample_figures_say_so(tmp_path: Path) -> None:
     assert any("linear-in-sample was fitted on in-sample" in text for text in on_test.warnings)
 
 
-@pytest.mark.parametrize(("size", "quality"), [(5, "not meaningful"), (6, "imprecise")])
-def test_intervals_of_few_speakers_are_qualified(tmp_path: Path, size: int, quality: str) -> None:
+@pytest.mark.parametrize(
+    ("size", "effect"),
+    [(5, "no confidence intervals"), (6, "confidence intervals are imprecise")],
+)
+def test_intervals_of_few_speakers_are_left_out_or_qualified(
+    tmp_path: Path, size: int, effect: str
+) -> None:
     rows = [replace(row, speaker=f"s{i % size}") for i, row in enumerate(make_utterances())]
     workspace = make_project(tmp_path, rows)
     make_run(workspace, "one", rows)
-    expected = f"Only {size} speakers: intervals over speakers are {quality}."
-    assert expected in evaluate(workspace, BARE).warnings
+    result = evaluate(workspace, BARE)
+    assert f"Only {size} speakers: {effect}." in result.warnings
+    text = result.markdown.read_text()
+    assert ("95 % interval" in text) == (size == 6)
+    assert text.count(f"Only {size} speakers") == 1
 
 
 def test_a_stacker_of_models_trained_again_since_is_called_stale(project: Workspace) -> None:

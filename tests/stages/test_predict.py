@@ -12,6 +12,7 @@ import shutil
 import sys
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,18 @@ def bundle(project: Workspace, tmp_path: Path) -> Path:
 def run(project: Workspace | None, words: str | None, **more: Any) -> PredictResult:
     options = PredictOptions(device="cpu", transcripts=words)
     return predict(project, replace(options, **more))
+
+
+class Bar:
+    """Progress that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.unit, self.advanced = "", []
+
+    @contextmanager
+    def task(self, description: str, total: int | None = None, unit: str = "") -> Iterator[Any]:
+        self.unit = unit
+        yield lambda n=1, note="": self.advanced.append((n, note))
 
 
 def probabilities(result: PredictResult) -> np.ndarray:
@@ -311,7 +324,7 @@ def test_absent_audio_is_reported_before_anything_is_loaded(project: Workspace) 
         run(project, None, model=SPEECH, audio=("nowhere.wav",))
     with pytest.raises(UsageError, match="No audio given"):
         run(project, None, model=SPEECH)
-    with pytest.raises(UsageError, match="--model NAME"):
+    with pytest.raises(UsageError, match="--model MODEL"):
         run(project, None, audio=("a.wav",))
 
 
@@ -373,8 +386,20 @@ def test_a_model_that_is_not_there_is_reported(project: Workspace, tmp_path: Pat
     (tmp_path / "bundle" / "bundle.json").touch()
     with pytest.raises(UnknownNameError, match=r"Did you mean '.*/bundle'"):
         run(project, None, model=str(tmp_path / "bundl"), audio=audio)
-    with pytest.raises(CheckpointError, match="is not a bundle"):
+    with pytest.raises(UnknownNameError, match=r"This folder has no project.*bundle make"):
         run(None, None, model=str(tmp_path), audio=audio)
+
+
+@pytest.mark.parametrize("flags", [(), ("--every", "1")])
+@pytest.mark.parametrize("model", ["speach", "hf:nobody", ""])
+def test_a_model_is_checked_before_anything_is_printed(
+    project: Workspace, audio: list[str], model: str, flags: tuple[str, ...]
+) -> None:
+    named = ["--model", model] if model else []
+    made = call(audio[0], *named, *flags, "-C", str(project.root), code=2)
+    assert made.stdout == ""
+    assert made.stderr.count("\n") == 1
+    assert f"'{model}'" in made.stderr or "bundle (its folder, or hf:OWNER/NAME" in made.stderr
 
 
 def test_other_weights_than_it_learned_from_are_refused(
@@ -422,8 +447,15 @@ def test_a_long_recording_is_cut_and_a_short_one_is_not(
     cuts = [Segment(1_000, 4_000), Segment(5_000, 8_000)]
     monkeypatch.setattr(loading, "cut_at_pauses", lambda waveform, longest: cuts)
     paths = [str(row.path) for row in read_manifest(project.manifest)]  # 0.31 s to 0.97 s
-    result = run(project, None, model=SPEECH, audio=(paths[0], paths[35]), cut_over=0.5)
+    bar = Bar()
+    options = PredictOptions(device="cpu", model=SPEECH, audio=(paths[0], paths[35]), cut_over=0.5)
+    result = predict(project, options, progress=bar)
     assert result.recordings == 1
+    [silence] = [note for note in result.notes if "without speech" in note]
+    whole = len(soundfile.read(paths[35])[0]) / 16_000
+    assert f"left out {whole - 6_000 / 16_000:.1f} s without speech of {whole:.1f} s" in silence
+    assert [share for share, _ in bar.advanced] == [1, 0.5, 0.5]
+    assert bar.advanced[-1][1] == f"{Path(paths[35]).name}: 0 of 0 s of speech"
     assert [(one.audio, one.start, one.end) for one in result.predictions[1:]] == [
         (paths[35], 1_000 / 16_000, 4_000 / 16_000),
         (paths[35], 5_000 / 16_000, 8_000 / 16_000),

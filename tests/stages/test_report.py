@@ -87,9 +87,11 @@ def test_the_command_says_where_the_page_is(tmp_path: Path) -> None:
 
 def test_curves_and_importances_come_from_runs_and_stackers(tmp_path: Path) -> None:
     workspace = write_project(tmp_path, make_evaluation(40))
-    data = data_of(report(workspace, ReportOptions()).output)
+    page = report(workspace, ReportOptions()).output
+    data = data_of(page)
     assert [row[:3] for row in data["charts"]["curves"]["rows"]] == [["a", 20, 9], ["b", 20, 10]]
     assert [row[0] for row in data["charts"]["importances-0"]["rows"]] == ["a", "b"]
+    assert "The shares of all logits sum to 100 %." in page.read_text()
 
 
 def test_a_training_that_continues_has_its_curve_too(tmp_path: Path) -> None:

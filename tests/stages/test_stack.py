@@ -80,7 +80,7 @@ def test_in_sample_logits_are_never_seen_unless_requested(project: Workspace) ->
     result = stack(project, StackOptions(stacker=QUICK))
     assert result.models == ("first", "second")
     assert "Left out: 'memoriser' has in-sample logits" in result.notes[0]
-    with pytest.raises(LogitsError, match="'memoriser' has in-sample logits for train, not oof"):
+    with pytest.raises(LogitsError, match="'memoriser' has in-sample logits for train, not out-of"):
         stack(project, StackOptions(models=("first", "memoriser"), stacker=QUICK))
     told = stack(project, StackOptions(stacker=QUICK, stack_on="in-sample"))
     assert (told.name, told.models) == ("linear-in-sample", ("memoriser",))
@@ -375,9 +375,11 @@ def test_a_verdict_names_every_metric_once() -> None:
     shown = str(Verdict("mean-probabilities", 0.919, 0.890, 0.919, 203))
     assert shown == (
         "Cross-validated over speakers (203 utterances): mean-probabilities 0.919 macro-F1, best "
-        "single model 0.890. No other one is better."
+        "single model 0.890. None of the others is better."
     )
-    assert str(Verdict("greedy", 0.9561, 0.939, 0.9563, 203)).endswith("No other one is better.")
+    assert str(Verdict("greedy", 0.9561, 0.939, 0.9563, 203)).endswith(
+        "None of the others is better."
+    )
     assert str(Verdict("best-single", 0.8, 0.8, 0.9, 9)).endswith(
         "best-single 0.800 macro-F1, plain average 0.900. Use --stacker mean-probabilities."
     )

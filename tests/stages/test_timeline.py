@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ from two_talkers import write_call
 from typer.testing import CliRunner, Result
 
 from serctl.cli import app
+from serctl.config import open_workspace
 from serctl.data.segments import Segment
+from serctl.options import PredictOptions
+from serctl.stages.timeline import predict_timelines
 
 
 @pytest.fixture(autouse=True)
@@ -153,3 +157,24 @@ def test_two_talkers_are_one_line_unless_their_channels_are_split(run, tmp_path:
     name = str(write_call(tmp_path / "call.wav"))
     assert "a different talker on each channel" in run(name, "--every", 1).stderr
     assert "a different talker" not in run(name, "--every", 1, "--channels", "split").stderr
+
+
+def test_the_bar_counts_recordings_by_shares_of_their_channels(
+    trained: Path, call: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advanced: list[tuple[float, str]] = []
+    units = []
+
+    class Bar:
+        @contextmanager
+        def task(self, description: str, total: int | None = None, unit: str = ""):
+            units.append(unit)
+            yield lambda n=1, note="": advanced.append((n, note))
+
+    options = PredictOptions(
+        model=SPEECH, audio=(str(call),), every=1, channels="split", device="cpu"
+    )
+    predict_timelines(open_workspace(trained), options, progress=Bar())
+    assert units == ["recordings"]
+    assert sum(share for share, _ in advanced) == pytest.approx(1)
+    assert advanced[0] == (1 / 8, "a call.wav: 1 of 4 s")

@@ -83,6 +83,24 @@ def test_shared_frames_encode_the_recording_little_more_than_once(predictor, mon
     assert sum(read) > 3.8 * len(wave)
 
 
+def test_progress_is_reported_within_a_recording(predictor, monkeypatch) -> None:
+    hear(monkeypatch, lambda wave: [(0, 100 * SECOND)])
+    shares: list[float] = []
+    groups: list[int] = []
+    encode = predictor.encode
+    monkeypatch.setattr(
+        predictor, "encode", lambda *a, **k: groups.append(len(shares)) or encode(*a, **k)
+    )
+    predict_timeline(
+        predictor,
+        make_noise(120),
+        TimelineSettings(),
+        advance=lambda n=1, note="": shares.append(n),
+    )
+    assert sum(shares) == pytest.approx(1)
+    assert len(set(groups)) > 1  # some steps were reported before later ones were encoded
+
+
 def test_where_nobody_speaks_nothing_is_predicted(predictor, monkeypatch) -> None:
     hear(monkeypatch, lambda wave: [(0, SECOND), (round(3.5 * SECOND), len(wave))])
     found = predict_timeline(predictor, make_noise(6), TimelineSettings(shortest=0))
