@@ -21,6 +21,10 @@ SHOWN_CHARACTERS = 60
 """Maximum characters of a wrong value in a message."""
 
 
+UPDATE = "A newer serctl wrote it: pip install --upgrade serctl"
+"""Next command for a file of a newer format. To make the file again would lose it."""
+
+
 class Section(BaseModel):
     """A JSON object inside a document. Unknown keys are refused."""
 
@@ -68,7 +72,8 @@ class Document(Section):
             return cls.model_validate_json(content, strict=True)
         except ValidationError as error:
             problem = describe_errors(cls, error.errors(include_url=False))
-            raise cls.error(f"'{source}' {problem} {cls.hint}".rstrip()) from error
+            hint = "" if problem.endswith(UPDATE) else cls.hint
+            raise cls.error(f"'{source}' {problem} {hint}".rstrip()) from error
 
     @classmethod
     def read_toml(cls, path: Path) -> Self:
@@ -98,7 +103,9 @@ def describe_errors(kind: type[Document], errors: list[ErrorDetails]) -> str:
         if version and found["loc"] == (version,):
             (known,) = kind.model_fields[version].annotation.__args__  # type: ignore[union-attr]
             number = None if found["type"] == "missing" else found["input"]
-            return f"has {kind.noun} format {number!r}, but this serctl reads {known}."
+            newer = isinstance(number, int) and number > known
+            refused = f"has {kind.noun} format {number!r}, but this serctl reads {known}."
+            return f"{refused} {UPDATE}" if newer else refused
     first, rest = errors[0], len(errors) - 1
     more = f" ({rest} more like this.)" if rest else ""
     return f"{_describe_error(kind, first)}{more}"

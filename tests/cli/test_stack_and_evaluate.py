@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from synthetic_logits import make_project, make_run, make_utterances
+from synthetic_run import SUMMARY
 from typer.testing import CliRunner, Result
 
 from serctl.cli import app
+from serctl.document import UPDATE
 
 
 @pytest.fixture
@@ -52,6 +54,44 @@ def test_compare_recommends_and_keeps_nothing(
     assert compared.exit_code == 0, compared.output
     assert "Recommended:" in compared.stderr
     assert not (project / "stackers").exists()
+
+
+@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize(
+    ("arguments", "file", "field"),
+    [
+        (("stack", "first", "second"), "runs/second/logits/train.json", "serctl_logits"),
+        (("evaluate", "second", "--split", "dev"), "runs/second/logits/dev.json", "serctl_logits"),
+        (("evaluate", "second"), "runs/second/config.json", "serctl_run"),
+        (("export-logits", "second"), "runs/second/config.json", "serctl_run"),
+        (("predict", "a.wav", "--model", "second"), "runs/second/config.json", "serctl_run"),
+        (("predict", "a.wav", "--model", "old"), "stackers/old/stacker.json", "serctl_stacker"),
+        (
+            ("bundle", "make", "x", "--run", "second", "-o", "x"),
+            "runs/second/config.json",
+            "serctl_run",
+        ),
+        (("bundle", "check", "{}/bundle"), "bundle/bundle.json", "serctl_bundle"),
+    ],
+)
+def test_files_of_another_format_version_are_one_line_and_stay(
+    project: Path, arguments: tuple[str, ...], file: str, field: str, number: int
+) -> None:
+    path = project / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(document | {field: number}))
+    SUMMARY.write(project / "runs/second/summary.json")
+    before = path.read_bytes()
+    command = [word.format(project) for word in arguments]
+    whole = [] if "check" in command else ["--project", str(project)]
+    result = CliRunner().invoke(app, [*command, *whole])
+    assert result.exit_code == 1, result.output
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error")]
+    assert f"{path}' has " in line
+    assert f"format {number}, but this serctl reads 1." in line
+    assert (UPDATE in line) == (number == 2)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
