@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 
 from serctl.data.labels import parse_emotion
@@ -24,10 +25,14 @@ from serctl.data.tables import (
     match_columns,
     parse_number,
     parse_seconds,
+    parse_table,
+    read_table_bytes,
     read_table_file,
 )
 from serctl.errors import ManifestError, first_few
 from serctl.files import write_atomic
+
+HINT = "Make a manifest with: serctl init --corpus NAME --root DIR"
 
 NEARLY = 0.8
 """Minimum similarity (difflib) of a column to a known one to be reported as a typo."""
@@ -48,7 +53,7 @@ COUNTS = {"channels"}
 
 
 def read_manifest(path: Path | str) -> Manifest:
-    """Read and check a manifest.
+    """Read and check a manifest. One with the bytes of the last one is not parsed again.
 
     Args:
         path: A table with a header; see `serctl.data.tables`.
@@ -58,7 +63,12 @@ def read_manifest(path: Path | str) -> Manifest:
             invalid. The message names the first lines.
     """
     path = Path(path)
-    table = read_manifest_table(path)
+    return _parse_manifest(path, read_table_bytes(path, hint=HINT))
+
+
+@lru_cache(maxsize=1)  # for the parts of a step that a worker does one after the other
+def _parse_manifest(path: Path, content: bytes) -> Manifest:
+    table = parse_table(content, path)
     table = table.rename(match_columns(table.header, KNOWN_COLUMNS))
     missing = [name for name in ("utterance_id", "path", "split") if name not in table.header]
     if missing:
@@ -76,7 +86,7 @@ def read_manifest(path: Path | str) -> Manifest:
 
 def read_manifest_table(path: Path) -> Table:
     """Read the table of a manifest without checking its columns."""
-    return read_table_file(path, hint="Make a manifest with: serctl init --corpus NAME --root DIR")
+    return read_table_file(path, hint=HINT)
 
 
 def check_column_names(table: Table, remedy: str) -> None:
@@ -266,7 +276,8 @@ def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) ->
 
 def _is_unprintable(value: str | Path) -> bool:
     """Whether a value has control characters, or is not valid UTF-8."""
-    return any(unicodedata.category(character) in ("Cc", "Cs") for character in str(value))
+    text = str(value)
+    return not text.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") for c in text)
 
 
 def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:

@@ -85,13 +85,17 @@ def read_table_file(path: Path, error: type[SerctlError] = ManifestError, hint: 
     Raises:
         SerctlError: The file is missing or binary, repeats a column or has rows of other lengths.
     """
+    return parse_table(read_table_bytes(path, error, hint), path, error)
+
+
+def read_table_bytes(path: Path, error: type[SerctlError] = ManifestError, hint: str = "") -> bytes:
+    """Return the bytes of a table; see `read_table_file`."""
     try:
-        content = read_file(path)
+        return read_file(path)
     except FileNotFoundError:
         raise error(f"'{path}' does not exist. {hint}".rstrip()) from None
     except OSError as cause:
         raise error(f"'{path}' cannot be read: {cause.strerror}.") from cause
-    return parse_table(content, path, error)
 
 
 def parse_table(content: bytes, path: Path, error: type[SerctlError] = ManifestError) -> Table:

@@ -1,9 +1,10 @@
 """Inputs of encoders: audio of the manifest, or transcripts of `serctl transcribe`."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 from serctl.cache.sources import SourceHasher, hash_bytes
 from serctl.data.audio import measure_samples, read_audio
@@ -14,6 +15,7 @@ from serctl.data.transcripts import read_transcripts
 from serctl.encoders.base import Encoder
 from serctl.encoding.pipeline import Content, Reading, capture
 from serctl.errors import AudioError, SerctlError
+from serctl.hashes import SETTLED_SECONDS
 
 HEADERS_AT_ONCE = 4
 """Threads that read the headers of audio files."""
@@ -45,6 +47,8 @@ class AudioInputs:
     """Waveforms, hashed by the bytes of their files."""
 
     source = "audio-16k-mono"
+    _measured: ClassVar[Mapping[Any, int]] = {}
+    """The last sizes, for the parts of a step that a worker does one after the other."""
 
     def __init__(self, hasher: SourceHasher) -> None:
         self._hasher = hasher
@@ -60,13 +64,24 @@ class AudioInputs:
         return hash_stretch(self._hasher.hash_file(utterance.path), utterance)
 
     def sizes(self, rows: Sequence[Utterance], encoder: Encoder) -> list[int | SerctlError]:
-        """Return the samples of each file, from its header."""
+        """Return the samples of each file, from its header. Only a changed file is opened again."""
 
         def measure(row: Utterance) -> int:
             return measure_samples(row.path, row.start, row.end)
 
+        known = AudioInputs._measured
+        marks = [mark_stretch(row) for row in rows]
+        sizes: list[int | SerctlError | None] = [known.get(mark) for mark in marks]
+        new = [row for row, size in zip(rows, sizes, strict=True) if size is None]
         with ThreadPoolExecutor(HEADERS_AT_ONCE) as pool:
-            return list(pool.map(capture(measure), rows))
+            measured = pool.map(capture(measure), new)
+            found = [next(measured) if size is None else size for size in sizes]
+        AudioInputs._measured = {
+            mark: size
+            for mark, size in zip(marks, found, strict=True)
+            if mark and isinstance(size, int)
+        }
+        return found
 
     def read(self, row: Utterance) -> Reading:
         """Return the waveform ``(num_samples,)``, 16 kHz mono float32.
@@ -82,6 +97,17 @@ class AudioInputs:
                 f"Audio file '{row.path}' changed while it was read. Run the command again."
             )
         return Reading(samples, source)
+
+
+def mark_stretch(row: Utterance) -> tuple[Any, ...] | None:
+    """Return what changes with the size of an utterance; None for a missing or very new file."""
+    try:
+        found = row.path.stat()
+    except (OSError, ValueError):
+        return None
+    if time.time() - found.st_mtime <= SETTLED_SECONDS:
+        return None
+    return str(row.path), row.start, row.end, found.st_size, found.st_mtime_ns
 
 
 def hash_stretch(digest: str, row: Utterance) -> str:

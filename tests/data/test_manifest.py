@@ -1,5 +1,6 @@
 """Manifests: what is read back, and what is refused with a line number."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_what_is_written_is_read_back(
     path = tmp_path_factory.mktemp("manifest") / "manifest.csv"
     write_manifest(path, rows)
     assert read_manifest(path).utterances == tuple(rows)
+
+
+def test_a_manifest_is_read_again_only_if_its_bytes_change(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_text("utterance_id,path,split\na,a.wav,train\n")
+    first, before = read_manifest(path), path.stat()
+    assert read_manifest(path) is first
+    path.write_text("utterance_id,path,split\nb,a.wav,train\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert read_manifest(path).ids == ("b",)
 
 
 def test_paths_below_the_manifest_are_written_relative_to_it(tmp_path: Path) -> None:
