@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,13 @@ def dask_setup(worker: Any = None) -> None:
     LLDEncoder.encode_layers = encode_layers  # type: ignore[method-assign, assignment]
 
 
-def write_project(root: Path, files: list[Path]) -> Path:
+def write_project(root: Path, files: Iterable[Path]) -> Path:
     """Write the manifest of a project with one utterance for each file."""
     root.mkdir()
     (root / "serctl.toml").touch()
-    rows = [f"u{i:06},{file},train,happy\n" for i, file in enumerate(files)]
-    (root / "manifest.csv").write_text("utterance_id,path,split,emotion\n" + "".join(rows))
+    with (root / "manifest.csv").open("w") as manifest:
+        manifest.write("utterance_id,path,split,emotion\n")
+        manifest.writelines(f"u{i:06},{file},train,happy\n" for i, file in enumerate(files))
     return root
 
 
@@ -73,14 +74,16 @@ def make_noise(folder: Path, count: int, shortest: float, longest: float) -> lis
     return files
 
 
-def link(files: list[Path], folder: Path, count: int) -> list[Path]:
-    """Return ``count`` hard links to the files, a thousand in each folder."""
-    links = [folder / f"{i // 1000:03}" / f"{i:06}.wav" for i in range(count)]
-    for i, name in enumerate(links):
-        if i % 1000 == 0:
-            name.parent.mkdir(parents=True)
-        os.link(files[i % len(files)], name)
-    return links
+def link(files: list[Path], folder: Path, count: int) -> Iterator[Path]:
+    """Yield ``count`` hard links to the files, a thousand in each folder.
+
+    They are not kept: the peak memory of a child process includes that of its parent before exec.
+    """
+    for i in range(count):
+        name = folder / f"{i // 1000:03}" / f"{i:06}.wav"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        name.hardlink_to(files[i % len(files)])
+        yield name
 
 
 def read_peak(process: subprocess.Popen) -> float:
