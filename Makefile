@@ -48,7 +48,7 @@ types: setup  ## mypy
 results: setup  ## docs/results.md on ../shared/data; resumable, hours
 	cd $(HERE) && $(BIN)/python tests/benchmarks/bench_results.py $(ARGS)
 
-bench-%: setup  ## bench-cache, -extract, -train, -evaluate: tables, last line JSON
+bench-%: setup  ## bench-cache, -extract, -train, -evaluate, -scale: tables, last line JSON
 	cd $(HERE) && $(BIN)/python tests/benchmarks/bench_$(subst -,_,$*).py
 
 docs: setup  ## regenerate the generated pages and build the site into site/, strictly
