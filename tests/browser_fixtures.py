@@ -1,5 +1,6 @@
 """A real headless Chromium for the tests of pages; a conftest imports what it needs."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -42,6 +43,17 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
         yield driver
     finally:
         driver.quit()
+
+
+def list_requests(driver) -> list[str]:
+    """Return the URLs that the open page asked for; Chromium may still load its own start page."""
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    return [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+        and event["params"]["documentURL"] == driver.current_url
+    ]
 
 
 @pytest.fixture

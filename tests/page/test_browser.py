@@ -6,6 +6,7 @@ import wave
 from pathlib import Path
 
 import pytest
+from browser_fixtures import list_requests
 from synthetic_report import make_evaluation, write_project
 
 from serctl.options import ReportOptions
@@ -83,17 +84,12 @@ def expect_count(driver, number: int) -> None:
 
 def test_it_opens_without_a_word_in_the_console_or_on_the_network(open_page, page) -> None:
     driver = open_page(page)
-    assert len(driver.find_elements(By, ".plot .main-svg")) >= 6
+    eventually(driver, lambda: len(driver.find_elements(By, ".plot .main-svg")) >= 6)
     click(driver, "#theme")
     choose(driver, "#system", "a")
     assert driver.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    urls = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
-    assert urls
+    urls = list_requests(driver)
+    assert page.resolve().as_uri() in urls
     assert all(url.startswith(("file:", "data:", "blob:")) for url in urls), urls
 
 

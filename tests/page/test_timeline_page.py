@@ -1,11 +1,11 @@
 """The page of a timeline in a real Chromium: quiet, offline, and its cursor follows the audio."""
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from browser_fixtures import list_requests
 from synthetic_timeline import LABELS, make_page, make_timeline
 
 from serctl.errors import ReportError
@@ -47,12 +47,8 @@ def shown(open_page, page):
 
 
 def test_nothing_is_fetched_logged_or_run(shown) -> None:
-    entries = [json.loads(entry["message"])["message"] for entry in shown.get_log("performance")]
-    asked = [
-        entry["params"]["request"]["url"]
-        for entry in entries
-        if entry["method"] == "Network.requestWillBeSent"
-    ]
+    asked = list_requests(shown)
+    assert shown.current_url in asked
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     assert shown.get_log("browser") == []
     assert shown.execute_script("return window.hit") is None

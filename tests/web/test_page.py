@@ -1,9 +1,9 @@
 """The page in a real Chromium: a file in, an answer out, nothing from other hosts."""
 
-import json
 import time
 
 import pytest
+from browser_fixtures import list_requests
 
 
 @pytest.fixture
@@ -40,13 +40,8 @@ def test_a_file_is_predicted_and_nothing_comes_from_elsewhere(shown, served) -> 
     eventually(lambda: shown.find_elements("css selector", "#course .plot-container"))
     errors = [line for line in shown.get_log("browser") if line["level"] == "SEVERE"]
     assert errors == []
-    hosts = set()
-    for entry in shown.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            url = message["params"]["request"]["url"]
-            if message["params"].get("documentURL", "").startswith(served.address):
-                hosts.add(url.split("/")[2] if "://" in url else url.split(":")[0])
+    asked = list_requests(shown)
+    hosts = {url.split("/")[2] if "://" in url else url.split(":")[0] for url in asked}
     assert hosts - {"data", "blob"} == {served.address.removeprefix("http://")}
 
 
