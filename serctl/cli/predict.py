@@ -29,35 +29,39 @@ class Format(StrEnum):
 SUFFIXES = {".csv": Format.csv, ".jsonl": Format.jsonl, ".rttm": Format.rttm}
 """Suffixes of ``--output`` that imply a format."""
 
+FormatOpt = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        "-f",
+        help="Format of the predictions.",
+        show_default="by the suffix of --output, else table",
+    ),
+]
+OutputOpt = Annotated[
+    Path | None, typer.Option("--output", "-o", help="File to write; a folder for TextGrids.")
+]
+PerModelOpt = Annotated[
+    bool, typer.Option("--per-model", help="Add the predictions of each network of a stacker.")
+]
+PlotOpt = Annotated[
+    Path | None,
+    typer.Option(
+        help="Page or picture of the timeline: FILE.html, FILE.png, or a folder for several.",
+        metavar="FILE",
+        rich_help_panel=OVER_TIME,
+    ),
+]
+
 
 @with_options(PredictOptions, "predict", needs_project=False)
 def predict(
     workspace: Workspace | None,
     options: PredictOptions,
-    form: Annotated[
-        Format | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help="Format of the predictions.",
-            show_default="by the suffix of --output, else table",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="File to write; a folder for TextGrids."),
-    ] = None,
-    per_model: Annotated[
-        bool, typer.Option("--per-model", help="Add the predictions of each network of a stacker.")
-    ] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            help="Page or picture of the timeline: FILE.html, FILE.png, or a folder for several.",
-            metavar="FILE",
-            rich_help_panel=OVER_TIME,
-        ),
-    ] = None,
+    form: FormatOpt = None,
+    output: OutputOpt = None,
+    per_model: PerModelOpt = False,
+    plot: PlotOpt = None,
 ) -> None:
     """Predict the emotion of every utterance in recordings, with probabilities."""
     names = [
