@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from serctl.errors import ConfigError
-from serctl.options.check import FLAGS, check_options, check_together, read_recipe
+from serctl.options.check import FLAGS, check_options, check_read, check_together, read_recipe
 from serctl.options.files import read_config
 
 PROJECT_FILE = "serctl.toml"
@@ -166,6 +166,7 @@ def resolve_options(
     check_together(
         kind, values, lambda *names: next((sources[n] for n in names if n in sources), PROJECT_FILE)
     )
+    check_read(kind, values, given, FLAGS)
     return kind(**values)
 
 
@@ -190,7 +191,9 @@ def lay_over(options: Options, values: Mapping[str, Any], source: str) -> Option
     """
     kind = type(options)
     checked = check_options(kind, values, source)
-    check_together(kind, vars(options) | checked, lambda *names: source)
+    values = vars(options) | checked
+    check_together(kind, values, lambda *names: source)
+    check_read(kind, values, checked, source)
     return dataclasses.replace(options, **checked)  # type: ignore[type-var]
 
 

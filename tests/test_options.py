@@ -128,6 +128,18 @@ def test_the_model_of_a_plan_is_checked_like_a_file() -> None:
         lay_over(TrainOptions(hidden=8), {"heads": 5}, "plan [[models]] 2")
 
 
+def test_options_that_a_pooled_model_does_not_read_are_refused(tmp_path: Path) -> None:
+    flags = {"kind": "pooled", "hidden": 8, "epochs": 20, "folds": 3}
+    with pytest.raises(UsageError, match=r"^--model pooled does not read --hidden, --epochs\. "):
+        resolve_options(TrainOptions, "train", None, **flags)
+    with pytest.raises(ConfigError, match=r"^plan \[\[models\]\] 2: kind = 'pooled' .* downsample"):
+        lay_over(TrainOptions(), {"kind": "pooled", "downsample": 2}, "plan [[models]] 2")
+    # Defaults of a project or recipe are for its networks.
+    workspace = Workspace(tmp_path, tables={"train": {"epochs": 3}})
+    found = resolve_options(TrainOptions, "train", workspace, recipe="small", kind="pooled")
+    assert lay_over(found, {"kind": "pooled", "speech": "wavlm-large"}, "plan").epochs == 20
+
+
 def test_a_name_is_a_list_of_one_and_a_path_is_a_text(tmp_path: Path) -> None:
     assert TrainOptions(speech="whisper-tiny").speech == ("whisper-tiny",)
     assert PredictOptions(audio=[tmp_path], model=tmp_path).audio == (str(tmp_path),)

@@ -32,7 +32,8 @@ def stack(workspace: Workspace, options: StackOptions, as_json: JsonOpt = False)
         console.say(f"Recommended: {found.recommended}. {found.reason}")
         console.hint(f"serctl stack --stacker {found.recommended} --stack-on {result.stack_on}")
     else:
-        console.say(result.verdict)
+        if result.verdict:
+            console.say(result.verdict)
         console.hint("serctl evaluate")
 
 

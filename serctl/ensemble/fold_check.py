@@ -16,7 +16,6 @@ from serctl.ensemble.stacking_set import StackingSet
 from serctl.errors import count
 from serctl.metrics.classification import score_predictions
 
-REMEDY = "Use --stack-on dev, or an average: --stacker mean-probabilities"
 KEPT_SKILL = 0.25
 """Folds are broken below this share of the models' UAR above chance on dev."""
 LEAST_SKILL = 0.1
@@ -36,7 +35,7 @@ def find_broken_folds(
     if rows.lost_emotions:
         return (
             f"A fold model was trained without {', '.join(sorted(rows.lost_emotions))}, so the "
-            f"out-of-fold predictions are unsuitable for a stacker. {REMEDY}"
+            f"out-of-fold predictions are unsuitable for a stacker."
         )
     labels, chance = rows.joined.labels, 1 / len(np.unique(rows.targets))
     broken = []
@@ -51,8 +50,7 @@ def find_broken_folds(
     return (
         f"The out-of-fold predictions of {count(len(broken), 'model')} are hardly better than "
         f"chance ('{name}': UAR {inside:.2f}, chance {chance:.2f}, on dev {outside:.2f})."
-        f"{describe_one_emotion_speakers(rows.utterances)} They are unsuitable for a stacker. "
-        f"{REMEDY}"
+        f"{describe_one_emotion_speakers(rows.utterances)} They are unsuitable for a stacker."
     )
 
 

@@ -5,7 +5,7 @@ import functools
 import os
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -72,6 +72,36 @@ def check_together(kind: type, values: Mapping[str, Any], source_of: Callable[..
             raise refuse(
                 field.name, values[field.name], expected, source_of(field.name, found.divides)
             )
+
+
+def check_read(kind: type, values: Mapping[str, Any], given: Collection[str], source: str) -> None:
+    """Check that the kind of model reads every option that one source names.
+
+    Args:
+        kind: Dataclass of the options.
+        values: All of them.
+        given: Names of the options of the source.
+        source: Origin of these options.
+
+    Raises:
+        SerctlError: Options have no effect.
+    """
+    unread = [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.name in given and option_of(field).only_with not in ("", values.get("kind"))
+    ]
+    if not unread:
+        return
+    if source == FLAGS:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in unread)
+        raise UsageError(
+            f"--model {values['kind']} does not read {flags}. Leave out these flags, or train a "
+            f"network: --model fusion"
+        )
+    raise ConfigError(
+        f"{source}: kind = '{values['kind']}' does not read {', '.join(unread)}. Remove the keys."
+    )
 
 
 def read_recipe(kind: type, stage: str, name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:

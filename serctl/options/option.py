@@ -27,6 +27,7 @@ class Option:
         argument: Positional argument instead of a flag.
         required: Required on the command line.
         only_in_files: Set by serctl.toml, recipes and Python. There is no flag.
+        only_with: Value of the option ``kind`` that reads this one; '' if all do.
     """
 
     help: str = ""
@@ -44,6 +45,7 @@ class Option:
     argument: bool = False
     required: bool = False
     only_in_files: bool = False
+    only_with: str = ""
 
     def admits(self, value: float) -> bool:
         """Whether a number is within the range and, unless ``endless``, finite."""

@@ -1,12 +1,14 @@
 """The options of `serctl train`. The defaults are the settings of the paper."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from serctl.options.check import checked
 from serctl.options.option import device_option, limit_option, option, seed_option
 
 NETWORK, OPTIMISATION, LOSS, RUN = "Network", "Optimisation", "Loss", "Run"
+network_option = partial(option, only_with="fusion")
 
 
 @checked("train")
@@ -24,7 +26,7 @@ class TrainOptions:
     recipe: str = option(
         "", "Options to start from: paper, released, challenge, small, demo or a TOML file."
     )
-    loss: Literal["wce", "wce+sml"] = option(
+    loss: Literal["wce", "wce+sml"] = network_option(
         "wce", "Weighted cross-entropy, alone or with the soft margin loss on neutral speech."
     )
     neutral: str = option(
@@ -34,7 +36,7 @@ class TrainOptions:
         shown="neutral",
         only_in_files=False,
     )
-    class_weights: Literal["N/N_j", "N/(E*N_j)", "none"] = option(
+    class_weights: Literal["N/N_j", "N/(E*N_j)", "none"] = network_option(
         "N/N_j", "Class weights of the loss.", panel=LOSS, only_in_files=True
     )
     kind: Literal["fusion", "pooled"] = option(
@@ -50,13 +52,13 @@ class TrainOptions:
         min=0,
         only_in_files=True,
     )
-    hidden: int = option(
+    hidden: int = network_option(
         512, "Width of projections, GRU directions and heads.", panel=NETWORK, min=1
     )
-    dropout: float = option(
+    dropout: float = network_option(
         0.5, "Dropout of attention weights and classifier.", panel=NETWORK, min=0, max=1
     )
-    heads: int = option(
+    heads: int = network_option(
         1,
         "Attention heads of speech and text branches.",
         panel=NETWORK,
@@ -65,7 +67,7 @@ class TrainOptions:
         times=2,
         only_in_files=True,
     )
-    paralinguistic_heads: int = option(
+    paralinguistic_heads: int = network_option(
         1,
         "Attention heads of paralinguistic branches.",
         panel=NETWORK,
@@ -74,18 +76,18 @@ class TrainOptions:
         times=2,
         only_in_files=True,
     )
-    attention: Literal["pair", "query"] = option(
+    attention: Literal["pair", "query"] = network_option(
         "pair",
         "One set of attention weights for each ordered pair of branches, or for each query.",
         panel=NETWORK,
         only_in_files=True,
     )
-    pooling: Literal["vector", "linear", "statistics"] = option(
+    pooling: Literal["vector", "linear", "statistics"] = network_option(
         "vector",
         "Attentive pooling: softmax(r·m/√D), softmax(r·m + b), or mean and deviation.",
         panel=NETWORK,
     )
-    standardise: tuple[str, ...] = option(
+    standardise: tuple[str, ...] = network_option(
         ("egemaps",),
         "Encoders whose frames are standardised with statistics of train; * is all.",
         panel=NETWORK,
@@ -97,53 +99,53 @@ class TrainOptions:
         "unlabelled ones too; auto decides by cross-validation on train.",
         panel=NETWORK,
     )
-    layer_fusion: Literal["sum", "concat"] = option(
+    layer_fusion: Literal["sum", "concat"] = network_option(
         "sum",
         "Several layers of an encoder: a learned sum, or side by side before the projection.",
         panel=NETWORK,
     )
-    normalise_layers: bool = option(
+    normalise_layers: bool = network_option(
         False, "Layer norm of each of several layers of an encoder.", panel=NETWORK
     )
-    downsample: int = option(
+    downsample: int = network_option(
         1,
         "Average every N consecutive frames of speech and paralinguistic encoders, for a faster "
         "training.",
         panel=NETWORK,
         min=1,
     )
-    epochs: int = option(20, "Number of epochs.", panel=OPTIMISATION, min=1)
-    learning_rate: float = option(
+    epochs: int = network_option(20, "Number of epochs.", panel=OPTIMISATION, min=1)
+    learning_rate: float = network_option(
         1e-5, "Learning rate of the first epoch.", panel=OPTIMISATION, above=0
     )
-    final_learning_rate: float = option(
+    final_learning_rate: float = network_option(
         1e-6,
         "Learning rate at the end of the cosine schedule.",
         panel=OPTIMISATION,
         min=0,
         only_in_files=True,
     )
-    weight_decay: float = option(
+    weight_decay: float = network_option(
         1e-6, "Weight decay of AdamW.", panel=OPTIMISATION, min=0, only_in_files=True
     )
-    batch_size: int = option(
+    batch_size: int = network_option(
         64, "Utterances in a step, over all parts and processes.", panel=OPTIMISATION, min=1
     )
-    accumulate: int = option(
+    accumulate: int = network_option(
         0,
         "Number of consecutive parts of a batch (gradient accumulation); 0 chooses by device.",
         panel=OPTIMISATION,
         min=0,
         only_in_files=True,
     )
-    balance: Literal["auto", "on", "off", "replacement", "sqrt"] = option(
+    balance: Literal["auto", "on", "off", "replacement", "sqrt"] = network_option(
         "auto",
         "Neutral and expressive utterances: half of each batch (on), half in expectation "
         "(replacement), or shares by the square root of their numbers (sqrt).",
         panel=OPTIMISATION,
         shown="on with wce+sml",
     )
-    sort_window: int = option(
+    sort_window: int = network_option(
         64,
         "Number of batches whose utterances are sorted by length together; 1 does not sort.",
         panel=OPTIMISATION,
@@ -153,7 +155,7 @@ class TrainOptions:
     precision: Literal["float32", "bfloat16", "float16"] = option(
         "float32", "Data type of matrix products (autocast).", panel=OPTIMISATION
     )
-    patience: int = option(
+    patience: int = network_option(
         0,
         "Stop after this many epochs without improvement on dev; 0 does not stop.",
         panel=OPTIMISATION,
@@ -171,35 +173,35 @@ class TrainOptions:
         panel=LOSS,
         only_in_files=True,
     )
-    balanced_epochs: int = option(
+    balanced_epochs: int = network_option(
         0,
         "Epochs of a second stage with class-balanced batches and an unweighted loss.",
         panel=OPTIMISATION,
         min=0,
         only_in_files=True,
     )
-    balanced_learning_rate: float = option(
+    balanced_learning_rate: float = network_option(
         1e-6,
         "Learning rate of the second stage.",
         panel=OPTIMISATION,
         above=0,
         only_in_files=True,
     )
-    logit_adjustment: float = option(
+    logit_adjustment: float = network_option(
         0.0,
         "Strength τ of the shift of logits by the log prior in the loss; 0 is off.",
         panel=LOSS,
         min=0,
         only_in_files=True,
     )
-    logit_scaling: float = option(
+    logit_scaling: float = network_option(
         0.0,
         "Strength γ of the scaling of logits by class counts in the loss; 0 is off.",
         panel=LOSS,
         min=0,
         only_in_files=True,
     )
-    mixup: float = option(
+    mixup: float = network_option(
         0.0,
         "Share of batches with manifold MixUp; 0 is off.",
         panel=LOSS,
@@ -207,14 +209,14 @@ class TrainOptions:
         max=1,
         only_in_files=True,
     )
-    mixup_alpha: float = option(
+    mixup_alpha: float = network_option(
         0.2,
         "Parameter α of the Beta distribution of MixUp.",
         panel=LOSS,
         above=0,
         only_in_files=True,
     )
-    attribute_weight: float = option(
+    attribute_weight: float = network_option(
         0.0,
         "Weight of the loss on arousal, valence and dominance; 0 is off.",
         panel=LOSS,
@@ -242,9 +244,11 @@ class TrainOptions:
     overwrite: bool = option(
         False, "Replace a run of the same name with other options or data.", panel=RUN
     )
-    log: Literal["", "tensorboard"] = option(
+    log: Literal["", "tensorboard"] = network_option(
         "", "Also log every epoch to a tracker: tensorboard.", panel=RUN, shown="metrics.jsonl"
     )
-    profile: bool = option(False, "Measure the time spent in each part of a step.", panel=RUN)
+    profile: bool = network_option(
+        False, "Measure the time spent in each part of a step.", panel=RUN
+    )
     device: str = device_option()
     limit: int | None = limit_option()

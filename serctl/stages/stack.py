@@ -93,7 +93,10 @@ def stack(
         limit=options.limit,
     )
     systems = [system for system in systems if system.name in rows.joined.names]
-    name = check_name("--name", options.name or default_name(options))
+    problem = _check_rows(rows, systems, manifest)
+    # A plain average must not have the name of the stacker that was not fitted.
+    kept = replace(options, stacker=AVERAGE) if _must_average(options, problem) else options
+    name = check_name("--name", options.name or default_name(kept))
     result = partial(
         StackResult,
         name=name,
@@ -103,11 +106,10 @@ def stack(
         num_rows=len(rows.targets),
         rows_per_class=rows.describe().rows_per_class,
     )
-    problem = _check_rows(rows, systems, manifest)
     notes = rows.notes if options.models else (*rows.notes, *_list_unexported(workspace))
     if options.compare:
         if problem:
-            raise LogitsError(problem)
+            raise LogitsError(f"{problem} Use --stack-on dev, or an average: --stacker {AVERAGE}")
         comparison = compare_stackers(
             rows,
             balance=options.balance,
@@ -123,8 +125,9 @@ def stack(
     if probabilities is not None:
         predictions[rows.split] = _cross_fitted(rows, probabilities)
     _write(workspace.stackers / name, name, rows, trained, predictions)
-    notes += _find_constant(name, trained, rows)
-    verdict = "" if problem else _assess(rows, options, progress)
+    constant = _find_constant(name, trained, rows)
+    notes += constant
+    verdict = "" if problem or constant else _assess(rows, options, progress)
     return result(kind=options.stacker, splits=tuple(predictions), notes=notes, verdict=verdict)
 
 
@@ -145,13 +148,19 @@ def _settle_stacker(
 
     ``problem`` says why nothing may be fitted on these rows; '' if it may.
     """
-    if problem and options.stacker not in AVERAGES:
-        return replace(options, stacker=AVERAGE), f"{problem}. The average is used instead."
+    if _must_average(options, problem):
+        note = f"{problem} The plain average is used instead. To fit a stacker: --stack-on dev"
+        return replace(options, stacker=AVERAGE), note
     if options.stacker != AUTO:
         return options, ""
     kind, why = choose_kind(rows, num_folds=options.folds, seed=options.seed, progress=progress)
     balance = "weights" if kind == "logistic-regression" else options.balance
     return replace(options, stacker=kind, balance=balance), why
+
+
+def _must_average(options: StackOptions, problem: str) -> bool:
+    """Return whether a plain average replaces the named stacker because of a problem."""
+    return bool(problem) and options.stacker not in AVERAGES
 
 
 def _find_constant(name: str, trained: TrainedStacker, rows: StackingSet) -> tuple[str, ...]:

@@ -338,7 +338,8 @@ def test_broken_folds_give_an_average_and_a_warning(tmp_path: Path, stacker: str
     assert result.kind == "mean-probabilities"
     (note,) = [note for note in result.notes if "hardly better than chance" in note]
     assert "8 of 8 speakers have only one emotion" in note
-    assert "--stack-on dev" in note
+    assert note.count("average") == note.count("--stack-on dev") == 1
+    assert stack(project, StackOptions(stacker=stacker)).name == "mean-probabilities"
     average = stack(project, StackOptions(stacker="mean-probabilities"))
     expected = read_logits(average.folder / "test.csv").values
     assert np.array_equal(read_logits(result.folder / "test.csv").values, expected)
