@@ -75,7 +75,7 @@ def predict_timelines(
     """
     if options.transcripts:
         raise UsageError(
-            "--transcripts has no times of words, so it cannot be used with --every. Name a "
+            "--transcripts has no times, so it cannot be used with --every. Name a "
             "recogniser instead: --recogniser whisper-large-v3"
         )
     if tables := [name for name in options.audio if is_table(name)]:

@@ -160,7 +160,7 @@ def settle_words(recogniser: RecogniserRecord | None, mapping: Mapping[str, Path
     if recogniser is None or recogniser.settings is None:
         raise TranscriptsError(
             "This system was trained on transcripts of the corpus. Give transcripts of these "
-            "recordings: serctl predict AUDIO --model NAME --transcripts words.csv "
+            "recordings: serctl predict AUDIO --model NAME --transcripts transcripts.csv "
             "(columns utterance_id,text), or name a recogniser: --recogniser whisper-large-v3. In "
             "Python: serctl.load(NAME, transcribe=False).predict(AUDIO, text=TRANSCRIPT)"
         )

@@ -66,8 +66,8 @@ import json
 from pathlib import Path
 from urllib.request import urlopen
 
-with urlopen("ADDRESS/predict", Path("a.wav").read_bytes()) as answer:
-    print(json.load(answer)["predictions"][0]["emotion"])
+with urlopen("ADDRESS/predict", Path("a.wav").read_bytes()) as response:
+    print(json.load(response)["predictions"][0]["emotion"])
 ```
 
 An error is a status of 400, 413 (too large) or 503 (busy) with `{{"error": "..."}}`.

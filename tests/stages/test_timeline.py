@@ -130,7 +130,7 @@ def test_python_and_command_line_agree(run, call: Path, trained: Path) -> None:
         (["--format", "rttm"], "--format rttm needs a timeline"),
         (["--every", "1", "--plot", "x.svg"], "expected FILE.html, FILE.png, or a folder"),
         (["--every", "1", "--window", "0.5"], "--window is 0.5, expected at least a step"),
-        (["--every", "1", "--transcripts", "x.csv"], "has no times of words"),
+        (["--every", "1", "--transcripts", "x.csv"], "has no times"),
         (["--every", "-1"], "--every"),
     ],
 )
