@@ -73,7 +73,7 @@ def _to_known_error(error: Exception, ctx: Any) -> SerctlError | None:
     if isinstance(error, OSError):
         file = f"'{error.filename}'" if error.filename else "a file or the output"
         return SerctlError(f"Cannot read or write {file}: {error.strerror or error}.")
-    # torch, which this room does not import, has an error of its own for devices.
+    # torch, which this package does not import, has an error of its own for devices.
     if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
         return SerctlError(
             "The device is out of memory. Use smaller batches: --batch-seconds N; train: "

@@ -53,7 +53,7 @@ def check_output(
     Raises:
         UsageError: Several TextGrids have no folder, two have the same name, rows of a table are
             not in order, ``output`` is a folder where a file is needed, or it would replace a file
-            that is read or a TextGrid beside its recording, which may be annotated by hand.
+            that is read or a TextGrid next to its recording, which may be annotated by hand.
     """
     paths = list(dict.fromkeys(one.path for one in recordings))
     if form != "textgrid":

@@ -28,11 +28,11 @@ class Worker:
 
     Args:
         predictor: The system.
-        room: Maximum number of waiting requests.
+        capacity: Maximum number of waiting requests.
     """
 
-    def __init__(self, predictor: Predictor, room: int) -> None:
-        self.predictor, self.room = predictor, room
+    def __init__(self, predictor: Predictor, capacity: int) -> None:
+        self.predictor, self.capacity = predictor, capacity
         self._queue: Queue[tuple[Any, Future]] = Queue()
         self._thread = Thread(target=self._run, name="predict", daemon=True)
         self._thread.start()
@@ -65,7 +65,7 @@ class Worker:
         self._thread.join()
 
     def _submit(self, work: Any) -> Future:
-        if self.waiting >= self.room:
+        if self.waiting >= self.capacity:
             raise BusyError(f"{self.waiting} requests are waiting. Try again in a few seconds.")
         future: Future = Future()
         self._queue.put((work, future))

@@ -28,7 +28,7 @@ class Slow:
 @pytest.fixture
 def slow():
     predictor = Slow()
-    worker = Worker(predictor, room=5)
+    worker = Worker(predictor, capacity=5)
     yield predictor, worker
     predictor.may_go.set()
     worker.close()
