@@ -1,4 +1,4 @@
-"""Device, dtype, seeds and versions. It is the only module of the lowest layer that imports torch."""
+"""Device, dtype, seeds and versions. It is the only module of the lowest layer with torch."""
 
 import platform
 import random
