@@ -24,27 +24,27 @@ def main() -> None:
         recipe="demo",
         speech=(SPEECH,),
         text=(TEXT,),
-        name="words",
+        name="from-python",
     )
     (run,) = serctl.train(workspace, options).runs
     print(f"{run.name}: dev macro-F1 {run.summary.metrics['dev_macro_f1']:.3f}")
 
     serctl.export_logits(workspace, serctl.ExportLogitsOptions(run=run.name))
     stacker = serctl.stack(
-        workspace, serctl.StackOptions(models=(run.name,), name="calibrated-words")
+        workspace, serctl.StackOptions(models=(run.name,), name="calibrated")
     )
     result = serctl.evaluate(workspace, serctl.EvaluateOptions(systems=(run.name, stacker.name)))
     for row in result.table:
         print(f"{row.name:<30} {row.macro_f1:.3f}")
 
-    options = serctl.BundleOptions(stacker=stacker.name, output="words.bundle", overwrite=True)
+    options = serctl.BundleOptions(stacker=stacker.name, output="own.bundle", overwrite=True)
     model = serctl.load(serctl.make_bundle(workspace, options).folder)
     manifest = serctl.read_manifest(workspace.manifest)
     store = serctl.FeatureStore.open(stores[SPEECH])
     first = manifest.ids[0]
     prediction = model.predict(manifest.select("test").utterances[0].path)
     print(f"{prediction.audio}: {prediction.emotion} ({prediction.confidence:.2f})")
-    print(f"words: {prediction.text!r}")
+    print(f"transcript: {prediction.text!r}")
     print(
         f"{first}: {store.read(first).shape} frames of {store.key.encoder}, {store.frame_rate} Hz"
     )

@@ -8,13 +8,13 @@ serctl init --corpus demo --root corpus
 serctl manifest stats
 serctl transcribe --keep-frames
 serctl extract --encoder minilm --encoder egemaps
-serctl train --speech whisper-tiny --text minilm --recipe demo --name words
-serctl train --speech whisper-tiny --text minilm --paralinguistic egemaps --loss wce+sml --recipe demo --name words-and-voice
-serctl export-logits words
-serctl export-logits words-and-voice
+serctl train --speech whisper-tiny --text minilm --recipe demo --name two-branches
+serctl train --speech whisper-tiny --text minilm --paralinguistic egemaps --loss wce+sml --recipe demo --name three-branches
+serctl export-logits two-branches
+serctl export-logits three-branches
 serctl stack
 serctl evaluate
 serctl report
-serctl evaluate words words-and-voice
+serctl evaluate two-branches three-branches
 serctl bundle make random-forest --output bundle
 serctl predict corpus/audio/demo_test01_390.flac --model bundle

@@ -205,7 +205,7 @@ def test_quickstart_runs_line_by_line_and_python_after_it(
     for arguments in rest:
         run(arguments)
     assert (tmp_path / "reports" / "test.html").is_file()
-    assert "words-and-voice" in (tmp_path / "reports" / "test.md").read_text()
+    assert "three-branches" in (tmp_path / "reports" / "test.md").read_text()
     shutil.copy(read_manifest(tmp_path / PATHS["manifest"]).utterances[-1].path, audio)
     run([judge, audio, *model])
     runpy.run_path(str(ROOT / "examples" / "python_api.py"), run_name="__main__")
