@@ -30,9 +30,7 @@ def main() -> None:
     print(f"{run.name}: dev macro-F1 {run.summary.metrics['dev_macro_f1']:.3f}")
 
     serctl.export_logits(workspace, serctl.ExportLogitsOptions(run=run.name))
-    stacker = serctl.stack(
-        workspace, serctl.StackOptions(models=(run.name,), name="calibrated")
-    )
+    stacker = serctl.stack(workspace, serctl.StackOptions(models=(run.name,), name="calibrated"))
     result = serctl.evaluate(workspace, serctl.EvaluateOptions(systems=(run.name, stacker.name)))
     for row in result.table:
         print(f"{row.name:<30} {row.macro_f1:.3f}")

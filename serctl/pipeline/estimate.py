@@ -10,6 +10,7 @@ from serctl.config import Workspace
 from serctl.data.manifest import Manifest
 from serctl.data.manifest_file import read_manifest
 from serctl.data.transcripts import FROM_MANIFEST, read_finished
+from serctl.documents.logits import name_source
 from serctl.documents.stacker import STACKER_FILE
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import have_weights
@@ -17,6 +18,7 @@ from serctl.encoding.disk_space import estimate_bytes, estimate_seconds
 from serctl.encoding.keys import open_inputs
 from serctl.encoding.recognition import settle_recognition
 from serctl.errors import SerctlError, count
+from serctl.options import TrainOptions
 from serctl.pipeline.recipe import Step
 from serctl.training.run_folder import SUMMARY, read_summary
 
@@ -56,13 +58,20 @@ def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate
             size = estimate_bytes(spec, seconds, step.options.storage) * len(step.options.layers)
             return Estimate(step.stage, step.what, _coverage(workspace, step, part.ids), size)
         if step.stage == "train" and not spent[step.what]:
-            state = f"{1 + step.options.folds} x {step.options.epochs} epochs"
-            return Estimate(step.stage, step.what, state, seconds=typical)
+            return Estimate(step.stage, step.what, _plan_training(step.options), seconds=typical)
         if step.stage == "train":
             return Estimate(step.stage, step.what, "done")
         return Estimate(step.stage, step.what, SAY[step.stage](workspace, step, manifest))
 
     return [estimate(step) for step in steps]
+
+
+def _plan_training(options: TrainOptions) -> str:
+    """Return the number of models to train, and the epochs of a network."""
+    models = options.folds + (options.main or not options.folds)
+    if options.kind == "pooled":
+        return count(models, "pooled model")
+    return f"{models} x {options.epochs} epochs"
 
 
 def _count_words(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:
@@ -105,7 +114,7 @@ def _say_exported(workspace: Workspace, step: Step, manifest: Manifest) -> str:
 def _say_stacked(workspace: Workspace, step: Step, manifest: Manifest) -> str:
     if (workspace.stackers / step.what / STACKER_FILE).is_file():
         return "done"
-    return f"{step.options.stacker} on {step.options.stack_on}"
+    return f"{step.options.stacker} on {name_source(step.options.stack_on)} logits"
 
 
 def _say_evaluated(workspace: Workspace, step: Step, manifest: Manifest) -> str:

@@ -70,6 +70,15 @@ def test_a_dry_run_of_a_shipped_recipe_lists_its_models_and_the_last_steps(
     assert {"extract", "export-logits", "stack", "evaluate"} < set(steps)
 
 
+def test_a_dry_run_counts_models_as_they_are_trained(project: Workspace) -> None:
+    states = [
+        step.state for step in estimate_steps(project, plan_steps(project, read_plan("small")))
+    ]
+    assert states.count("4 pooled models") == 3
+    assert states.count("4 x 20 epochs") == 2
+    assert "greedy on out-of-fold logits" in states
+
+
 @pytest.mark.parametrize("recipe", ["small", "paper"])
 def test_words_taken_from_the_manifest_stay_whatever_recogniser_a_recipe_names(
     recipe: str, project: Workspace, monkeypatch: pytest.MonkeyPatch
