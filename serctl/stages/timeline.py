@@ -135,7 +135,7 @@ def predict_recording(
     channels = read_channels(path, options.channels, report)
 
     def advance_channel(n: float = 1, note: str = "") -> None:
-        advance(n / len(channels), f"{path.name}: {note}")
+        advance(n / len(channels), note and f"{path.name}: {note}")
 
     timelines = tuple(
         predict_timeline(

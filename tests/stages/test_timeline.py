@@ -178,3 +178,4 @@ def test_the_bar_counts_recordings_by_shares_of_their_channels(
     assert units == ["recordings"]
     assert sum(share for share, _ in advanced) == pytest.approx(1)
     assert advanced[0] == (1 / 8, "a call.wav: 1 of 4 s")
+    assert {note for _, note in advanced} >= {"", "a call.wav: 4 of 4 s"}  # "" keeps the last note
