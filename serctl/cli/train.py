@@ -50,9 +50,10 @@ def train(
     if not as_json:
         if result.deviation:
             console.out.print(show_seeds(result))
-        if options.profile:
+        if options.profile and result.runs:
             console.out.print(show_profile(result))
-        console.hint(f"serctl export-logits {result.runs[0].name}")
+        if not options.shard:
+            console.hint(f"serctl export-logits {result.runs[0].name}")
 
 
 def describe(result: "TrainResult") -> "Text":
@@ -62,7 +63,7 @@ def describe(result: "TrainResult") -> "Text":
 
 def show_runs(runs: "Sequence[RunResult]") -> "Text":
     """Return a table of trained networks: epoch kept, dev metric and seconds."""
-    main = [run for run in runs if " fold " not in run.name]
+    main = [run for run in runs if " fold " not in run.name] or runs
     rows = []
     for run in main:
         rows.append(_to_row(run.name, run))

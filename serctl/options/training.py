@@ -241,6 +241,12 @@ class TrainOptions:
     seed: int = seed_option(panel=RUN)
     seeds: int = option(1, "Number of runs with consecutive seeds.", panel=RUN, min=1)
     name: str = option("", "Name of the run.", panel=RUN, shown="encoders and loss")
+    shard: str = option(
+        "",
+        "Train every n-th network of the run from the i-th: the main model, then the fold models.",
+        panel=RUN,
+        metavar="I/N",
+    )
     overwrite: bool = option(
         False, "Replace a run of the same name with other options or data.", panel=RUN
     )

@@ -145,18 +145,30 @@ def plan_steps(
     return [step for step in steps if not only or step.stage in only]
 
 
+def count_networks(options: TrainOptions) -> int:
+    """Return the number of networks that processes can train at the same time."""
+    together = not options.folds or options.overwrite
+    return 1 if together else options.folds + options.main
+
+
 def take_part(steps: Sequence[Step], part: tuple[int, int]) -> list[Step]:
     """Return part i of n of the steps: a part of the utterances, or every n-th training.
+
+    With more parts than trainings, the networks of a training are divided too.
 
     Raises:
         UsageError: A step cannot be divided, because it reads the output of all others.
     """
     found: list[Step] = []
     whole: dict[str, list[Step]] = {}
+    divide = part[1] > sum(step.stage == "train" for step in steps)
     for step in steps:
         if step.stage in ("transcribe", "extract"):
             cut = replace(step.options, shard=f"{part[0]}/{part[1]}")
             found.append(replace(step, options=cut))
+        elif step.stage == "train" and divide and (size := count_networks(step.options)) > 1:
+            cuts = [replace(step.options, shard=f"{k}/{size}") for k in range(1, size + 1)]
+            whole.setdefault(step.stage, []).extend(replace(step, options=cut) for cut in cuts)
         elif step.stage in ("train", "export-logits"):
             whole.setdefault(step.stage, []).append(step)
         elif part[1] > 1:

@@ -18,7 +18,7 @@ from serctl.errors import ConfigError, SerctlError
 from serctl.files import write_atomic
 from serctl.options import SlurmOptions
 from serctl.options.files import find_recipe
-from serctl.pipeline.recipe import Step
+from serctl.pipeline.recipe import Step, count_networks
 
 JOBS = (
     ("transcribe", ("transcribe",)),
@@ -135,11 +135,13 @@ def write_jobs(
 
 
 def _count_tasks(name: str, steps: Sequence[Step], options: SlurmOptions) -> int:
-    """Return one task for each part of the manifest, for each training, or one for all."""
+    """Return one task for each part of the manifest, for each network, or one for all."""
     if name in ("transcribe", "extract"):
         free = name == "transcribe" and steps[0].options.from_manifest
         return 1 if free else options.parts
-    return len(steps) if name in ("train", "export-logits") else 1
+    if name == "train":
+        return sum(count_networks(step.options) for step in steps)
+    return len(steps) if name == "export-logits" else 1
 
 
 def _make_command(

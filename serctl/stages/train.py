@@ -7,6 +7,7 @@ import numpy as np
 
 from serctl.config import Workspace
 from serctl.data.folds import FOLD, group_by_speaker
+from serctl.encoding.shards import parse_shard
 from serctl.errors import UsageError
 from serctl.options import TrainOptions
 from serctl.progress import Progress, silent
@@ -23,9 +24,9 @@ class TrainResult:
     """Result of `serctl train`.
 
     Attributes:
-        runs: One run per seed.
+        runs: One run per seed; the networks of a part while other networks are missing.
         folds: Fold models of all seeds.
-        mean: Mean of the dev metrics over seeds.
+        mean: Mean of the dev metrics over seeds; empty for a part.
         deviation: Standard deviation of the dev metrics over seeds; empty for one seed.
         notes: Notes for the user, one sentence each.
     """
@@ -62,7 +63,8 @@ def train(
     """
     _refuse_contradictions(options)
     check_tracker(options)
-    options = settle_options(options)
+    part = parse_shard(options.shard)
+    options = replace(settle_options(options), shard="")
     corpus = prepare_corpus(workspace, options)
     options, few = _limit_folds(options, corpus)
     runs, folds, notes = [], [], (*corpus.notes, *few)
@@ -75,17 +77,22 @@ def train(
             name = f"{options.name}-s{seed}" if options.name and options.seeds > 1 else options.name
             one = replace(options, seed=seed, seeds=1, name=name)
             session = Session(workspace, one, corpus, ranks, progress, log, log_epoch)
-            main, parts = session.run()
-            runs.append(main)
+            found, parts = session.run(part)
+            runs += found
             folds += parts
             notes = tuple(dict.fromkeys((*notes, session.warning)))
-    mean, deviation = _aggregate([run.summary.metrics for run in runs])
+    whole = part[1] == 1
+    mean, deviation = _aggregate([run.summary.metrics for run in runs]) if whole else ({}, {})
     return TrainResult(tuple(runs), tuple(folds), mean, deviation, tuple(filter(None, notes)))
 
 
 def _refuse_contradictions(options: TrainOptions) -> None:
     if options.folds and options.heldout:
         raise UsageError("--folds and --heldout exclude each other. Leave one of them out.")
+    if options.shard and options.overwrite:
+        raise UsageError(
+            "--shard and --overwrite exclude each other. Delete the folder of the old run."
+        )
     if options.fit_on == "train+dev" and options.patience:
         raise UsageError("--patience needs dev, which --fit-on train+dev uses. Set --patience 0.")
 

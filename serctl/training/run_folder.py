@@ -23,7 +23,7 @@ from serctl.options import TrainOptions
 CONFIG, MODEL, STATE = "config.json", "model.safetensors", "state.safetensors"
 SUMMARY, METRICS, TRAIN_IDS = "summary.json", "metrics.jsonl", "train_ids.txt"
 INDIFFERENT = frozenset(
-    {"name", "recipe", "overwrite", "log", "profile", "device", "seeds", "folds", "main"}
+    {"name", "recipe", "overwrite", "log", "profile", "device", "seeds", "folds", "main", "shard"}
 )
 """Options that do not change the numbers of the main model."""
 

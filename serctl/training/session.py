@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from serctl.config import Workspace
 from serctl.data.folds import choose_folds, hold_out
+from serctl.data.journal import WHOLE
 from serctl.documents.run import RUN_VERSION, EpochRecord, PredictedBy, RunConfig, RunSummary
 from serctl.files import recover_folder, replace_folder
 from serctl.locks import hold
@@ -88,8 +90,16 @@ class Session:
         self.lost: tuple[str, ...] = ()
         self.noted = False
 
-    def run(self) -> tuple[RunResult, list[RunResult]]:
-        """Train the missing models."""
+    def run(self, part: tuple[int, int] = WHOLE) -> tuple[list[RunResult], list[RunResult]]:
+        """Train the missing models.
+
+        Args:
+            part: i and n: every n-th network from the i-th. The part that finds all networks
+                trained finishes the run.
+
+        Returns:
+            The run and its fold models; only the networks of the part if others are missing.
+        """
         corpus, options = self.corpus, self.options
         chosen = set(corpus.train.ids)
         if options.heldout:
@@ -102,21 +112,67 @@ class Session:
             if folds.warning and self.ranks.rank == 0:
                 self.log(f"Note: {folds.warning}")
             kept = {str(k): frozenset(chosen - folds.ids(k)) for k in range(options.folds)}
+        if part[1] > 1:
+            trained = self._train_part(frozenset(chosen), kept, part)
+            if trained is not None:
+                return trained, []
         with ExitStack() as stack:
             # Two processes in one folder would overwrite each other's files.
-            self.ranks.call_first(lambda: stack.enter_context(hold(self.folder)))
-            return self._train_all(frozenset(chosen), kept)
+            lock = partial(hold, self.folder, wait=part[1] > 1)
+            self.ranks.call_first(lambda: stack.enter_context(lock()))
+            main, fold_models = self._train_all(frozenset(chosen), kept)
+            return [main], fold_models
+
+    def _train_part(
+        self, chosen: frozenset[str], kept: Mapping[str, frozenset[str]], part: tuple[int, int]
+    ) -> list[RunResult] | None:
+        """Train the networks of one part while other processes train others.
+
+        Returns:
+            The networks of the part; None if all networks of the run are trained.
+        """
+        folder, first, fresh = self.folder, self.ranks.call_first, self.ranks.shares
+        networks = {folder / "folds" / name: ids for name, ids in kept.items()}
+        if self._has_main(kept):
+            networks = {folder: chosen, **networks}
+
+        def lock(stack: ExitStack, name: str, **how: bool) -> None:
+            path = folder.with_name(f"{folder.name}{name}")
+            first(lambda: stack.enter_context(hold(path, **how)))
+
+        trained = []
+        with ExitStack() as shared:
+            lock(shared, "", shared=True)
+            with ExitStack() as stack:
+                lock(stack, ".config", wait=True)
+                self._open(folder, chosen, None)
+            for place in list(networks)[part[0] - 1 :: part[1]]:
+                fold = None if place == folder else int(place.name)
+                with ExitStack() as stack:
+                    lock(stack, ".main" if fold is None else f".{fold}")
+                    self._keep_shares(place, fresh)
+                    title = self.name if fold is None else self._name_fold(fold)
+                    trained.append(self._train_one(title, place, networks[place], fold))
+        self.ranks = replace(self.ranks, shares=fresh)
+        done = first(lambda: all((place / SUMMARY).is_file() for place in networks))
+        return None if done else trained
+
+    def _has_main(self, kept: Mapping[str, frozenset[str]]) -> bool:
+        return bool(self.options.main or not kept or self.lost)
+
+    def _name_fold(self, fold: int) -> str:
+        return f"{self.name} fold {fold + 1}/{self.options.folds}"
 
     def _train_all(
         self, chosen: frozenset[str], kept: Mapping[str, frozenset[str]]
     ) -> tuple[RunResult, list[RunResult]]:
         """Train the main model on ``chosen``, and each fold model on the other folds."""
-        folder, title = self.folder, f"{self.name} fold {{}}/{self.options.folds}"
+        folder = self.folder
         main: RunResult | None = None
         with self._replacing(folder, {".": chosen}) as place:
             fresh = self.ranks.shares
             self._keep_shares(place, fresh)
-            if self.options.main or not kept or self.lost:
+            if self._has_main(kept):
                 main = self._train_one(self.name, place, chosen, None)
             else:
                 self._open(place, chosen, None)
@@ -124,7 +180,7 @@ class Session:
             with self._replacing(place / "folds", kept) as folds:
                 self._keep_shares(folds, begun)
                 parts = [
-                    self._train_one(title.format(int(name) + 1), folds / name, ids, int(name))
+                    self._train_one(self._name_fold(int(name)), folds / name, ids, int(name))
                     for name, ids in kept.items()
                 ]
             main = main or self._close_folds(place, parts)

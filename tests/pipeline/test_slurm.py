@@ -181,6 +181,23 @@ def test_a_part_of_a_plan() -> None:
         take_part([Step("evaluate", "x", None)], (1, 2))
 
 
+def test_more_parts_than_trainings_divide_their_networks() -> None:
+    kinds = {"a": TrainOptions(folds=2, main=True), "b": TrainOptions(folds=2), "c": TrainOptions()}
+    steps = [Step("train", name, options) for name, options in kinds.items()]
+    assert [step.options.shard for step in take_part(steps, (1, 3))] == [""]
+    tasks = [take_part(steps, (i, 6)) for i in range(1, 7)]
+    assert [(step.what, step.options.shard) for task in tasks for step in task] == [
+        ("a", "1/3"), ("a", "2/3"), ("a", "3/3"), ("b", "1/2"), ("b", "2/2"), ("c", ""),
+    ]  # fmt: skip
+    steps[0] = Step("train", "a", TrainOptions(folds=2, overwrite=True))
+    assert [step.what for i in (1, 2, 3, 4) for step in take_part(steps, (i, 4))] == list("abbc")
+
+
+def test_the_array_of_trainings_has_a_task_for_each_network(cluster: Path) -> None:
+    (cluster / "two.toml").write_text(RECIPE.replace("epochs = 1", "epochs = 1\nfolds = 3"))
+    assert run()[0][2:4] == ["train 0 0 0 6", "export-logits 0 0 0 2"]
+
+
 def read_stores(workspace: Workspace) -> dict[str, bytes]:
     stores = [FeatureStore.open(it.path, verify="always") for it in list_stores(workspace.cache)]
     return {f"{it.key.encoder} {name}": it.read(name).tobytes() for it in stores for name in it.ids}

@@ -232,6 +232,46 @@ def test_a_run_of_folds_is_their_mean_and_has_no_main_model(project):
         train(project, replace(TINY, name="mean", folds=3))
 
 
+@pytest.mark.parametrize("main", [True, False])
+def test_processes_train_the_networks_of_a_run_and_the_last_one_finishes_it(project, main):
+    options = replace(TINY, epochs=1, folds=2, main=main)
+    whole = train(project, replace(options, name=f"at-once-{main}"))
+    parts = replace(options, name=f"in-parts-{main}")
+    folder = project.runs / parts.name
+    size = 2 + main
+    with hold(folder, shared=True):  # another part is under way
+        first = train(project, replace(parts, shard=f"2/{size}"))
+        assert [run.name for run in first.runs] == [f"{parts.name} fold {2 - main}/2"]
+        assert not (folder / "summary.json").exists()
+        with pytest.raises(SerctlError, match="Another process is writing"):
+            train(project, parts)
+        network = hold(folder.with_name(f"{folder.name}.{1 - main}"))
+        with network, pytest.raises(SerctlError, match="Another process is writing"):
+            train(project, replace(parts, shard=f"2/{size}"))
+    for i in range(3, size + 1):
+        train(project, replace(parts, shard=f"{i}/{size}"))
+    last = train(project, replace(parts, shard=f"1/{size}"))
+    assert [run.name for run in last.runs] == [parts.name]
+    assert len(last.folds) == 2
+    again = train(project, parts)
+    assert all(run.present for run in (*again.runs, *again.folds))
+    for one, other in zip((*whole.runs, *whole.folds), (*again.runs, *again.folds), strict=True):
+        assert one.summary.metrics == other.summary.metrics
+        assert other.folder.joinpath("train_ids.txt").exists()
+        found = sorted(path.name for path in other.folder.iterdir())
+        assert sorted(path.name for path in one.folder.iterdir()) == found
+        if "model.safetensors" in found:
+            weights = (load_file(run.folder / "model.safetensors") for run in (one, other))
+            torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
+def test_a_part_beyond_the_networks_trains_nothing(project):
+    result = train(project, replace(TINY, name="beyond", epochs=1, folds=2, shard="3/3"))
+    assert (result.runs, result.folds) == ((), ())
+    with pytest.raises(UsageError, match="--shard and --overwrite exclude each other"):
+        train(project, replace(TINY, name="beyond", shard="1/3", overwrite=True))
+
+
 def test_folds_of_the_manifest_are_the_fold_models(project, tmp_path):
     rows = [
         replace(row, extra={"fold": "AB"[int(row.speaker[-1]) % 2]})
