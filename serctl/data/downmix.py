@@ -1,4 +1,4 @@
-"""Check of the mean of the channels: it may mix two talkers or lose sound. Or it is far too loud.
+"""Check of the mean of the channels: it may mix two talkers, lose sound or be far too loud.
 
 Only the energies of frames of 0.1 s are kept, 0.4 MB per hour of stereo.
 """
@@ -46,6 +46,11 @@ LOST_SHARE, LOST_RUN = 0.5, 10
 """Share of lost energy, and number of consecutive lost frames, that are reported."""
 
 
+def find_peak(samples: NDArray[np.float32]) -> float:
+    """Return the largest magnitude; 0 without samples, NaN if any sample is."""
+    return float(max(samples.max(initial=0.0), -samples.min(initial=0.0)))
+
+
 class Downmix:
     """Measures the C channels of one recording, block by block.
 
@@ -53,7 +58,7 @@ class Downmix:
     is not reported: panned, delayed by up to 40 ms, or with other reverberation on each channel.
 
     Attributes:
-        peak: Largest magnitude in any channel; NaN if a sample is.
+        peak: Largest magnitude in any channel.
     """
 
     def __init__(self, rate: int, channels: int) -> None:
@@ -66,9 +71,7 @@ class Downmix:
     def listen(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Yield blocks ``(num_samples, num_channels)`` unchanged, and measure them."""
         for block in blocks:
-            self.peak = max(
-                self.peak, float(block.max(initial=0.0)), -float(block.min(initial=0.0))
-            )
+            self.peak = max(self.peak, find_peak(block))
             self.measure(block)
             yield block
 
