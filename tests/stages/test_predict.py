@@ -265,7 +265,7 @@ def test_any_format_and_rate_is_read(project: Workspace, tmp_path: Path, ending:
 
 def test_words_are_asked_for_by_name(project: Workspace, words: str, tmp_path: Path) -> None:
     path = str(read_manifest(project.manifest).utterances[0].path)
-    with pytest.raises(TranscriptsError, match=r"--transcripts words\.csv"):
+    with pytest.raises(TranscriptsError, match=r"--transcripts transcripts\.csv"):
         run(project, None, model=BOTH, audio=(path,))
     other = tmp_path / "stranger.wav"
     shutil.copy(path, other)
