@@ -31,6 +31,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes(bytes(32000))
     rows["path"] = [str(audio)] * len(rows["path"])
+    rows["channel"] = [0, 2] * 200
     workspace = write_project(folder, document)
     return report(workspace, ReportOptions()).output
 
@@ -230,6 +231,20 @@ def test_audio_plays_from_where_it_lies(shown) -> None:
     ready = "return document.querySelector('audio').readyState"
     eventually(driver, lambda: driver.execute_script(ready) >= 1)
     assert driver.execute_script("return document.querySelector('audio').duration") == 1.0
+
+
+def test_the_channel_of_an_utterance_is_named_since_the_player_has_all(shown, page) -> None:
+    driver = shown
+    names = json.loads((page.parent / "dev.json").read_text())["utterances"]["utterance_id"]
+    seen = set()
+    for button in driver.find_elements(By, "#rows tbody button")[:10]:
+        driver.execute_script("arguments[0].click()", button)
+        facts = find(driver, "#detail p.note").text
+        second = names.index(button.text) % 2 == 1
+        assert ("channel 2 (the player has all)" in facts) == second
+        assert "channel" in facts if second else "channel" not in facts
+        seen.add(second)
+    assert seen == {True, False}
 
 
 def test_an_audio_file_that_is_gone_is_said(open_page, tmp_path) -> None:
