@@ -13,7 +13,7 @@ from pathlib import Path
 from zlib import crc32
 
 from serctl.data.labels import LabelSet
-from serctl.data.tables import parse_number
+from serctl.data.values import parse_number
 from serctl.errors import ManifestError
 
 COLUMNS = ("utterance_id", "path", "split", "emotion", "speaker", "transcript")

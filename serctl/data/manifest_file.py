@@ -19,16 +19,8 @@ from serctl.data.manifest import (
     Manifest,
     Utterance,
 )
-from serctl.data.tables import (
-    Table,
-    fill_missing,
-    match_columns,
-    parse_number,
-    parse_seconds,
-    parse_table,
-    read_table_bytes,
-    read_table_file,
-)
+from serctl.data.tables import Table, match_columns, parse_table, read_table_bytes, read_table_file
+from serctl.data.values import fill_missing, parse_number, parse_seconds
 from serctl.errors import ManifestError, first_few
 from serctl.files import write_atomic
 

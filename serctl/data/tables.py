@@ -1,42 +1,22 @@
-"""Read tables with any separator and common encodings, and spreadsheets.
+"""Read tables as text, with any separator and common encodings, or as spreadsheets.
 
 `csv.Sniffer` detects the dialect from the header only, because free text in the rows may hold any
 character. `Table.notes` lists the assumptions.
 """
 
 import csv
-import datetime
 import io
-import math
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from serctl.data.spreadsheets import read_sheet
 from serctl.errors import ManifestError, SerctlError, first_few
 from serctl.files import read_file
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-MISSING = frozenset(
-    [
-        "na",
-        "n/a",
-        "nan",
-        "null",
-        "none",
-        "<na>",
-        "#na",
-        "#n/a",
-        "-nan",
-        "1.#ind",
-        "-1.#ind",
-        "1.#qnan",
-    ]
-)
-"""Marks of a missing value in lower case (source: na_values of pandas.read_csv)."""
 BINARY = {
     b"PK\x03\x04": "a spreadsheet or an archive",
     b"\xd0\xcf\x11\xe0": "an old Excel file",
@@ -44,9 +24,6 @@ BINARY = {
     b"\x1f\x8b": "a gzip archive",
     b"version https://git-lfs": "a Git LFS pointer, not the table (run: git lfs pull)",
 }
-DURATION = re.compile(r"(?:(\d+) days?)? ?(?:(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?))?")
-LARGEST_SHEET = 500_000_000
-"""Maximum unpacked bytes of a spreadsheet, as a protection from decompression bombs."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +78,7 @@ def read_table_bytes(path: Path, error: type[SerctlError] = ManifestError, hint:
 def parse_table(content: bytes, path: Path, error: type[SerctlError] = ManifestError) -> Table:
     """Parse the bytes of a table; see `read_table_file`."""
     if path.suffix.lower() in (".xlsx", ".xlsm") and content.startswith(b"PK"):
-        return _tidy(path, *_read_sheet(content, path, error), error)
+        return _tidy(path, *read_sheet(content, path, error), error)
     if kind := next((kind for magic, kind in BINARY.items() if content.startswith(magic)), ""):
         raise error(f"'{path}' is {kind}. Expected a table as text: save it as CSV (UTF-8).")
     text, notes = decode_text(content, path, error)
@@ -128,57 +105,6 @@ def parse_table(content: bytes, path: Path, error: type[SerctlError] = ManifestE
             f"'{path}' line {reader.line_num}: {cause}. Quotation marks inside a field are doubled."
         ) from cause
     return _tidy(path, records, notes, error)
-
-
-def fill_missing(text: str) -> str:
-    """Return '' for a mark of a missing value, else the text without surrounding blanks.
-
-    Example:
-        >>> fill_missing(" NaN "), fill_missing("n/a"), fill_missing(" 3.5 ")
-        ('', '', '3.5')
-    """
-    text = text.strip()
-    return "" if text.lower() in MISSING else text
-
-
-def parse_number(text: str) -> float:
-    """Return a finite number. A decimal comma is read if it cannot be a thousands separator.
-
-    Raises:
-        ValueError: The text is not a finite number.
-
-    Example:
-        >>> parse_number("3.5"), parse_number("3,25"), parse_number("-1e-3")
-        (3.5, 3.25, -0.001)
-    """
-    if "_" in text:  # Python reads 1_000 as a number
-        raise ValueError(f"'{text}' is no number")
-    comma = re.fullmatch(r"\s*[+-]?\d+,(?!\d{3}\s*$)\d+\s*", text)
-    number = float(text.replace(",", ".") if comma else text)
-    if not math.isfinite(number):
-        raise ValueError(f"'{text}' is not finite")
-    return number
-
-
-def parse_seconds(text: str) -> float:
-    """Return seconds from a number or from a duration in the format of pandas and audformat.
-
-    Raises:
-        ValueError: The text has another format.
-
-    Example:
-        >>> parse_seconds("1.5"), parse_seconds("0 days 00:01:02.5"), parse_seconds("0 days")
-        (1.5, 62.5, 0.0)
-        >>> parse_seconds("00:16:16,059")  # of subtitles, as in MELD
-        976.059
-    """
-    found = DURATION.fullmatch(text.strip())
-    if not found or not any(found.groups()):
-        return parse_number(text)
-    days, hours, minutes, seconds = (
-        float((part or "0").replace(",", ".")) for part in found.groups()
-    )
-    return ((24 * days + hours) * 60 + minutes) * 60 + seconds
 
 
 def match_columns(header: Iterable[str], known: Iterable[str]) -> dict[str, str]:
@@ -295,69 +221,3 @@ def _has_values(records: Sequence[tuple[int, Sequence[str]]], column: int) -> bo
 
 def _fits(fields: Sequence[str], width: int) -> bool:
     return len(fields) >= width and not any(text.strip() for text in fields[width:])
-
-
-def _read_sheet(
-    content: bytes, path: Path, error: type[SerctlError]
-) -> tuple[list[tuple[int, list[str]]], list[str]]:
-    """Return the rows of the first sheet as text, and its name as a note."""
-    try:
-        import openpyxl
-    except ImportError:
-        raise error(
-            f"'{path}' is a spreadsheet. Save it as CSV (UTF-8), or install its reader: "
-            f"pip install 'serctl[excel]'"
-        ) from None
-    try:
-        unpacked = sum(item.file_size for item in zipfile.ZipFile(io.BytesIO(content)).infolist())
-        if unpacked > LARGEST_SHEET:
-            raise error(f"'{path}' unpacks to {unpacked / 1e6:,.0f} MB. Save it as CSV.")
-        book, formulas = (
-            openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=values)
-            for values in (True, False)
-        )
-        rows = list(book.worksheets[0].iter_rows())
-        _check_cells(path, rows, list(formulas.worksheets[0].iter_rows()), error)
-    except (zipfile.BadZipFile, KeyError, ValueError, IndexError, SyntaxError, OSError) as cause:
-        raise error(f"'{path}' is not a readable spreadsheet: {cause}. Save it as CSV.") from cause
-    notes = [f"sheet '{book.sheetnames[0]}' of {len(book.sheetnames)} read"]
-    dates = [
-        f"{cell.coordinate} as '{cell.value}'" for row in rows for cell in row if _is_date(cell)
-    ]
-    if dates:
-        # Spreadsheets turn names such as 03-01-06 into dates.
-        notes.append(f"{len(dates)} cells are dates, read as text: {first_few(dates)}")
-    return [(line, [_show_cell(cell) for cell in row]) for line, row in enumerate(rows, 1)], notes
-
-
-def _is_date(cell: Any) -> bool:
-    return isinstance(cell.value, datetime.date)
-
-
-def _check_cells(
-    path: Path, rows: Sequence[Any], formulas: Sequence[Any], error: type[SerctlError]
-) -> None:
-    """Refuse formulas without a computed value, which read as empty, and spreadsheet errors."""
-    wrong = []
-    for row, with_formulas in zip(rows, formulas, strict=True):
-        for cell, formula in zip(row, with_formulas, strict=True):
-            if formula.data_type == "f" and cell.value is None:
-                wrong.append(f"{cell.coordinate} (a formula without a value)")
-            elif cell.data_type == "e" and cell.value.lower() not in MISSING:
-                wrong.append(f"{cell.coordinate} ({cell.value})")
-    if wrong:
-        raise error(
-            f"'{path}' has {len(wrong)} cells without a value: {first_few(wrong)}. Open it in a "
-            f"spreadsheet program, fix them and save it again, or save it as CSV (UTF-8)."
-        )
-
-
-def _show_cell(cell: Any) -> str:
-    """Return the text of a cell. Integers keep the leading zeros of a format such as 0000."""
-    value = cell.value
-    if value is None:
-        return ""
-    if not isinstance(value, int | float) or isinstance(value, bool) or value % 1:
-        return str(value)
-    zeros = cell.number_format if re.fullmatch("0+", cell.number_format or "") else ""
-    return f"{int(value):0{len(zeros)}d}" if zeros else str(int(value))

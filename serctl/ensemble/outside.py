@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from serctl.data.corpora.scan import AUDIO
 from serctl.data.labels import CODES, parse_emotion
 from serctl.data.manifest import ATTRIBUTES
-from serctl.data.tables import Table, match_columns, parse_number, parse_table
+from serctl.data.tables import Table, match_columns, parse_table
+from serctl.data.values import parse_number
 from serctl.documents.logits import Kind, LogitsSidecar
 from serctl.ensemble.logits import Logits
 from serctl.errors import LogitsError, first_few

@@ -17,7 +17,8 @@ from serctl.data.manifest_file import (
     parse_split,
     read_manifest_table,
 )
-from serctl.data.tables import MISSING, Table, match_columns
+from serctl.data.tables import Table, match_columns
+from serctl.data.values import MISSING
 from serctl.errors import CorpusError, ManifestError, UnknownNameError, guess
 
 CODED = "emoclass"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from serctl.data.audio import SAMPLE_RATE, SLACK, measure_samples
 from serctl.data.audio_file import is_audio_file
-from serctl.data.tables import Table, parse_seconds
+from serctl.data.tables import Table
+from serctl.data.values import parse_seconds
 from serctl.errors import AudioError, ManifestError
 
 TIMES = {

@@ -1,0 +1,91 @@
+"""Read the first sheet of an Excel file as rows of text."""
+
+import datetime
+import io
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from serctl.data.values import MISSING
+from serctl.errors import SerctlError, first_few
+
+LARGEST_SHEET = 500_000_000
+"""Maximum unpacked bytes of a spreadsheet, as a protection from decompression bombs."""
+
+
+def read_sheet(
+    content: bytes, path: Path, error: type[SerctlError]
+) -> tuple[list[tuple[int, list[str]]], list[str]]:
+    """Return the rows of the first sheet as text with their numbers, and notes on what was read.
+
+    Args:
+        content: Bytes of the file.
+        path: Path of the file, for messages.
+        error: Class of the errors.
+
+    Raises:
+        SerctlError: openpyxl is not installed, the file is no spreadsheet or too large, or cells
+            have no value.
+    """
+    try:
+        import openpyxl
+    except ImportError:
+        raise error(
+            f"'{path}' is a spreadsheet. Save it as CSV (UTF-8), or install its reader: "
+            f"pip install 'serctl[excel]'"
+        ) from None
+    try:
+        unpacked = sum(item.file_size for item in zipfile.ZipFile(io.BytesIO(content)).infolist())
+        if unpacked > LARGEST_SHEET:
+            raise error(f"'{path}' unpacks to {unpacked / 1e6:,.0f} MB. Save it as CSV.")
+        book, formulas = (
+            openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=values)
+            for values in (True, False)
+        )
+        rows = list(book.worksheets[0].iter_rows())
+        _check_cells(path, rows, list(formulas.worksheets[0].iter_rows()), error)
+    except (zipfile.BadZipFile, KeyError, ValueError, IndexError, SyntaxError, OSError) as cause:
+        raise error(f"'{path}' is not a readable spreadsheet: {cause}. Save it as CSV.") from cause
+    notes = [f"sheet '{book.sheetnames[0]}' of {len(book.sheetnames)} read"]
+    dates = [
+        f"{cell.coordinate} as '{cell.value}'" for row in rows for cell in row if _is_date(cell)
+    ]
+    if dates:
+        # Spreadsheets turn names such as 03-01-06 into dates.
+        notes.append(f"{len(dates)} cells are dates, read as text: {first_few(dates)}")
+    return [(line, [_show_cell(cell) for cell in row]) for line, row in enumerate(rows, 1)], notes
+
+
+def _is_date(cell: Any) -> bool:
+    return isinstance(cell.value, datetime.date)
+
+
+def _check_cells(
+    path: Path, rows: Sequence[Any], formulas: Sequence[Any], error: type[SerctlError]
+) -> None:
+    """Refuse formulas without a computed value, which read as empty, and spreadsheet errors."""
+    wrong = []
+    for row, with_formulas in zip(rows, formulas, strict=True):
+        for cell, formula in zip(row, with_formulas, strict=True):
+            if formula.data_type == "f" and cell.value is None:
+                wrong.append(f"{cell.coordinate} (a formula without a value)")
+            elif cell.data_type == "e" and cell.value.lower() not in MISSING:
+                wrong.append(f"{cell.coordinate} ({cell.value})")
+    if wrong:
+        raise error(
+            f"'{path}' has {len(wrong)} cells without a value: {first_few(wrong)}. Open it in a "
+            f"spreadsheet program, fix them and save it again, or save it as CSV (UTF-8)."
+        )
+
+
+def _show_cell(cell: Any) -> str:
+    """Return the text of a cell. Integers keep the leading zeros of a format such as 0000."""
+    value = cell.value
+    if value is None:
+        return ""
+    if not isinstance(value, int | float) or isinstance(value, bool) or value % 1:
+        return str(value)
+    zeros = cell.number_format if re.fullmatch("0+", cell.number_format or "") else ""
+    return f"{int(value):0{len(zeros)}d}" if zeros else str(int(value))

@@ -1,0 +1,74 @@
+"""Values of table cells as text: missing values, numbers and durations."""
+
+import math
+import re
+
+MISSING = frozenset(
+    [
+        "na",
+        "n/a",
+        "nan",
+        "null",
+        "none",
+        "<na>",
+        "#na",
+        "#n/a",
+        "-nan",
+        "1.#ind",
+        "-1.#ind",
+        "1.#qnan",
+    ]
+)
+"""Marks of a missing value in lower case (source: na_values of pandas.read_csv)."""
+DURATION = re.compile(r"(?:(\d+) days?)? ?(?:(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?))?")
+
+
+def fill_missing(text: str) -> str:
+    """Return '' for a mark of a missing value, else the text without surrounding blanks.
+
+    Example:
+        >>> fill_missing(" NaN "), fill_missing("n/a"), fill_missing(" 3.5 ")
+        ('', '', '3.5')
+    """
+    text = text.strip()
+    return "" if text.lower() in MISSING else text
+
+
+def parse_number(text: str) -> float:
+    """Return a finite number. A decimal comma is read if it cannot be a thousands separator.
+
+    Raises:
+        ValueError: The text is not a finite number.
+
+    Example:
+        >>> parse_number("3.5"), parse_number("3,25"), parse_number("-1e-3")
+        (3.5, 3.25, -0.001)
+    """
+    if "_" in text:  # Python reads 1_000 as a number
+        raise ValueError(f"'{text}' is no number")
+    comma = re.fullmatch(r"\s*[+-]?\d+,(?!\d{3}\s*$)\d+\s*", text)
+    number = float(text.replace(",", ".") if comma else text)
+    if not math.isfinite(number):
+        raise ValueError(f"'{text}' is not finite")
+    return number
+
+
+def parse_seconds(text: str) -> float:
+    """Return seconds from a number or from a duration in the format of pandas and audformat.
+
+    Raises:
+        ValueError: The text has another format.
+
+    Example:
+        >>> parse_seconds("1.5"), parse_seconds("0 days 00:01:02.5"), parse_seconds("0 days")
+        (1.5, 62.5, 0.0)
+        >>> parse_seconds("00:16:16,059")  # of subtitles, as in MELD
+        976.059
+    """
+    found = DURATION.fullmatch(text.strip())
+    if not found or not any(found.groups()):
+        return parse_number(text)
+    days, hours, minutes, seconds = (
+        float((part or "0").replace(",", ".")) for part in found.groups()
+    )
+    return ((24 * days + hours) * 60 + minutes) * 60 + seconds
