@@ -123,6 +123,33 @@ def weights_option() -> Any:
     return option(None, "Checkpoint folder or Hugging Face id to use instead of the default.")
 
 
+def prior_option() -> Any:
+    """Return the class prior of predictions."""
+    return option(
+        "as-trained",
+        "Class prior: as-trained, natural (frequencies of dev), balanced, or a JSON or TOML file.",
+    )
+
+
+def abstain_option() -> Any:
+    """Return the probability below which a prediction has no label."""
+    return option(
+        0.0, "Return no label if the highest probability is below P.", min=0, max=1, metavar="P"
+    )
+
+
+def recogniser_option() -> Any:
+    """Return the Whisper model that transcribes new audio."""
+    return option("", "Whisper model to transcribe with.", shown="the one of the training data")
+
+
+def checkpoints_option() -> Any:
+    """Return the checkpoints of the encoders of a trained system."""
+    return option(
+        (), "Checkpoint of an encoder, instead of the one in serctl.toml.", metavar="NAME=DIR"
+    )
+
+
 def shard_option() -> Any:
     """Return the option for one part of the work."""
     return option(

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 
 from serctl.options.check import checked
-from serctl.options.option import device_option, option
+from serctl.options.option import (
+    abstain_option,
+    checkpoints_option,
+    device_option,
+    option,
+    prior_option,
+    recogniser_option,
+)
 
 
 @checked("serve")
@@ -23,19 +30,10 @@ class ServeOptions:
     max_megabytes: float = option(50.0, "Maximum size of a request.", above=0)
     max_seconds: float = option(600.0, "Maximum length of a recording.", above=0)
     waiting: int = option(64, "Maximum requests in the queue; more are refused.", min=1)
-    recogniser: str = option(
-        "", "Whisper model to transcribe with.", shown="the one of the training data"
-    )
-    prior: str = option(
-        "as-trained",
-        "Class prior: as-trained, natural (frequencies of dev), balanced, or a JSON or TOML file.",
-    )
-    abstain_below: float = option(
-        0.0, "Return no label if the highest probability is below P.", min=0, max=1, metavar="P"
-    )
-    weights: tuple[str, ...] = option(
-        (), "Checkpoint of an encoder, instead of the one in serctl.toml.", metavar="NAME=DIR"
-    )
+    recogniser: str = recogniser_option()
+    prior: str = prior_option()
+    abstain_below: float = abstain_option()
+    weights: tuple[str, ...] = checkpoints_option()
     device: str = device_option()
 
 

@@ -5,11 +5,15 @@ from typing import Literal
 
 from serctl.options.check import checked
 from serctl.options.option import (
+    abstain_option,
+    checkpoints_option,
     device_option,
     dtype_option,
     layer_option,
     limit_option,
     option,
+    prior_option,
+    recogniser_option,
     seed_option,
     shard_option,
     skip_bad_option,
@@ -185,28 +189,19 @@ class PredictOptions:
         "CSV file of transcripts with the columns utterance_id (file stem) and text.",
         metavar="FILE",
     )
-    recogniser: str = option(
-        "", "Whisper model to transcribe with.", shown="the one of the training data"
-    )
+    recogniser: str = recogniser_option()
     cut_over: float = option(
         30.0, "Cut recordings longer than this many seconds at their pauses.", min=0, endless=True
     )
     segment_seconds: float = option(11.0, "Maximum seconds of a segment.", min=1)
-    prior: str = option(
-        "as-trained",
-        "Class prior: as-trained, natural (frequencies of dev), balanced, or a JSON or TOML file.",
-    )
-    abstain_below: float = option(
-        0.0, "Return no label if the highest probability is below P.", min=0, max=1, metavar="P"
-    )
+    prior: str = prior_option()
+    abstain_below: float = abstain_option()
     batch_seconds: float = option(60.0, "Padded seconds in a batch.", above=0)
     one_at_a_time: bool = option(
         False, "Keep only one encoder in memory. Each is reloaded for every half hour of audio."
     )
     skip_bad: bool = option(False, "Report unreadable audio and continue.")
-    weights: tuple[str, ...] = option(
-        (), "Checkpoint of an encoder, instead of the one in serctl.toml.", metavar="NAME=DIR"
-    )
+    weights: tuple[str, ...] = checkpoints_option()
     speaker_per: Literal["none", "file", "folder", "all"] = option(
         "none",
         "Recordings of one speaker: each file, each folder, or all. Used by models with "
