@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from serctl.cache.key import FeatureKey
 from serctl.data.audio import SAMPLE_RATE
-from serctl.errors import ConfigError, SerctlError
+from serctl.errors import SerctlError
 from serctl.progress import Advance
-from serctl.system.loading import cut_speech
 from serctl.system.prediction import Prediction
 from serctl.system.predictor import Predictor
+from serctl.system.speech import Speech, find_speech, raise_first_error, start_of, stop_of
 from serctl.system.utterances import LoadedUtterance
 from serctl.timeline.course import (
     Spoken,
@@ -63,39 +63,6 @@ class TimelineSettings:
     def count_steps(self, seconds: float) -> int:
         """Return the number of steps of a duration, at least one."""
         return max(1, round(seconds / self.every))
-
-
-@dataclass(frozen=True)
-class _Speech:
-    """Parts of a recording with speech, and their transcripts if a branch reads text.
-
-    Attributes:
-        spoken: Stretches of speech.
-        parts: Utterance of each stretch, which is transcribed and may have frames.
-        whole: Whether the only part is the recording, with its silence.
-    """
-
-    spoken: Sequence[LoadedUtterance]
-    parts: Sequence[LoadedUtterance]
-    whole: bool = False
-
-    def touch(self, start: int, stop: int) -> list[LoadedUtterance]:
-        """Return the parts whose speech overlaps the range between two samples."""
-        pairs = zip(self.spoken, self.parts, strict=True)
-        return [one for span, one in pairs if _start(span) < stop and start < _stop(span)]
-
-    def recognise(self, predictor: Predictor, start: int, stop: int) -> None:
-        """Transcribe the parts between two samples, and free the frames of earlier parts.
-
-        If the networks read the recogniser's encoder, its frames are kept in the parts.
-        """
-        for one in self.parts:
-            if _stop(one) <= start:
-                one.frames.clear()
-        if predictor.parts.needs_transcripts:
-            parts = [one for one in self.touch(start, stop) if one.text is None]
-            predictor.encode(parts, keys=())
-            _raise_first_error(parts)
 
 
 def predict_timeline(
@@ -156,7 +123,7 @@ def predict_timeline(
         emotions=emotions,
         segments=find_segments(emotions, probabilities, predictor.labels, starts, ends),
         transcript=tuple(
-            Spoken(_start(span) / SAMPLE_RATE, _stop(span) / SAMPLE_RATE, one.text)
+            Spoken(start_of(span) / SAMPLE_RATE, stop_of(span) / SAMPLE_RATE, one.text)
             for span, one in zip(speech.spoken, speech.parts, strict=True)
             if one.text
         ),
@@ -173,37 +140,8 @@ def _warn_of_short_windows(predictor: Predictor, settings: TimelineSettings) -> 
         )
 
 
-def find_speech(
-    predictor: Predictor,
-    waveform: NDArray[np.float32],
-    name: str,
-    predicted: Sequence[LoadedUtterance] = (),
-) -> _Speech:
-    """Return the parts of a recording with speech.
-
-    A recording that `serctl predict` takes whole is one part if it has one stretch of speech, so
-    both read the same transcript and frames. Without the speech detector, a system without a text
-    branch takes any recording as one part.
-    """
-    try:
-        spoken = cut_speech(name, waveform, predictor.options.segment_seconds)
-    except ConfigError:
-        if predictor.parts.needs_transcripts:
-            raise
-        predictor.note(
-            "Silence was predicted like speech, because the speech detector is not installed. "
-            "Install it: pip install 'serctl[faster-whisper]'"
-        )
-        spoken = [LoadedUtterance(name, waveform)]
-    whole = len(spoken) == 1 and len(waveform) <= predictor.options.cut_over * SAMPLE_RATE
-    parts = [LoadedUtterance(name, waveform)] if whole else spoken
-    known = {(_start(one), _stop(one)): one for one in predicted}
-    parts = [known.get((_start(one), _stop(one)), one) for one in parts]
-    return _Speech(spoken, parts, whole)
-
-
 def _predict_shared(
-    predictor: Predictor, waveform: NDArray[np.float32], steps: Sequence[Step], speech: _Speech
+    predictor: Predictor, waveform: NDArray[np.float32], steps: Sequence[Step], speech: Speech
 ) -> Iterator[Prediction]:
     """Yield the prediction of each step from frames of the stretch around its window."""
     keys = [key for key in predictor.keys if key.modality != "text"]
@@ -222,7 +160,7 @@ def _predict_shared(
                 for s in group
             ]
         predictor.encode(encoded, keys=others)
-        _raise_first_error(encoded)
+        raise_first_error(encoded)
         windows = []
         for stretch, made in zip(group, encoded, strict=True):
             for step in (steps[i] for i in stretch.steps):
@@ -235,7 +173,7 @@ def _predict_shared(
 
 
 def _predict_alone(
-    predictor: Predictor, waveform: NDArray[np.float32], steps: Sequence[Step], speech: _Speech
+    predictor: Predictor, waveform: NDArray[np.float32], steps: Sequence[Step], speech: Speech
 ) -> Iterator[Prediction]:
     """Yield the prediction of each step from frames of its window encoded alone."""
     for group in _group(steps, round(predictor.group_seconds)):
@@ -243,7 +181,7 @@ def _predict_alone(
         yield from _predict(predictor, [_take_window(waveform, step, speech) for step in group])
 
 
-def _take_window(waveform: NDArray[np.float32], step: Step, speech: _Speech) -> LoadedUtterance:
+def _take_window(waveform: NDArray[np.float32], step: Step, speech: Speech) -> LoadedUtterance:
     said = speech.touch(step.window_start, step.window_stop)
     return LoadedUtterance(
         "",
@@ -269,8 +207,8 @@ def cut_frames(
 
 def _cut(one: LoadedUtterance, frames: NDArray[np.generic], step: Step) -> NDArray[np.generic]:
     rate = len(frames) / len(one.waveform)
-    first = min(round(max(0, step.window_start - _start(one)) * rate), len(frames) - 1)
-    return frames[first : max(first + 1, round((step.window_stop - _start(one)) * rate))]
+    first = min(round(max(0, step.window_start - start_of(one)) * rate), len(frames) - 1)
+    return frames[first : max(first + 1, round((step.window_stop - start_of(one)) * rate))]
 
 
 def _predict(predictor: Predictor, windows: Sequence[LoadedUtterance]) -> Iterator[Prediction]:
@@ -280,7 +218,7 @@ def _predict(predictor: Predictor, windows: Sequence[LoadedUtterance]) -> Iterat
         texts = dict.fromkeys(one.text for one in windows)
         encoded = [LoadedUtterance("", windows[0].waveform, text=text) for text in texts]
         predictor.encode(encoded, keys=text_keys)
-        _raise_first_error(encoded)
+        raise_first_error(encoded)
         frames = {one.text: one.frames for one in encoded}
         for one in windows:
             one.frames |= frames[one.text]
@@ -292,17 +230,3 @@ def _predict(predictor: Predictor, windows: Sequence[LoadedUtterance]) -> Iterat
 
 def _group(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     return (items[i : i + size] for i in range(0, len(items), size))
-
-
-def _raise_first_error(utterances: Sequence[LoadedUtterance]) -> None:
-    for one in utterances:
-        if one.error is not None:
-            raise one.error
-
-
-def _start(one: LoadedUtterance) -> int:
-    return round(one.start * SAMPLE_RATE)
-
-
-def _stop(one: LoadedUtterance) -> int:
-    return _start(one) + len(one.waveform)
