@@ -9,7 +9,7 @@ system uses the recogniser's encoder, it runs over each part once, and the frame
 cut out of the parts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -94,17 +94,8 @@ def predict_timeline(
     steps = plan_steps(len(waveform), settings.every, settings.window)
     _warn_of_short_windows(predictor, settings)
     speech = find_speech(predictor, waveform, name, predicted)
-    spoken = [i for i, step in enumerate(steps) if speech.touch(step.start, step.stop)]
-    probabilities = np.full((len(steps), len(predictor.labels)), np.nan)
     predict = _predict_alone if settings.alone else _predict_shared
-    chosen = [steps[i] for i in spoken]
-    seconds, done = len(waveform) / SAMPLE_RATE, 0
-    for i, found in zip(spoken, predict(predictor, waveform, chosen, speech), strict=True):
-        probabilities[i] = list(found.probabilities.values())
-        note = f"{steps[i].stop / SAMPLE_RATE:,.0f} of {seconds:,.0f} s"
-        advance((i + 1 - done) / len(steps), note)
-        done = i + 1
-    advance(1 - done / len(steps))
+    probabilities = _predict_steps(predict, predictor, waveform, steps, speech, advance)
     probabilities = smooth(probabilities, settings.count_steps(settings.smooth))
     course = settle_course(probabilities, settings.count_steps(settings.shortest))
     threshold = predictor.options.abstain_below
@@ -115,7 +106,7 @@ def predict_timeline(
         audio=name,
         channel=channel,
         model=predictor.parts.name,
-        seconds=seconds,
+        seconds=len(waveform) / SAMPLE_RATE,
         labels=predictor.labels,
         starts=starts,
         ends=ends,
@@ -138,6 +129,28 @@ def _warn_of_short_windows(predictor: Predictor, settings: TimelineSettings) -> 
             f"--window {settings.window:g}: windows of less than {RELIABLE_SECONDS:g} s with "
             f"shared frames of {whispers[0]} are less accurate. Encode each alone: --windows-alone"
         )
+
+
+def _predict_steps(
+    predict: Callable[..., Iterator[Prediction]],
+    predictor: Predictor,
+    waveform: NDArray[np.float32],
+    steps: Sequence[Step],
+    speech: Speech,
+    advance: Advance,
+) -> NDArray[np.float64]:
+    """Return the probabilities ``(S, C)`` of S steps, NaN without speech, and report progress."""
+    spoken = [i for i, step in enumerate(steps) if speech.touch(step.start, step.stop)]
+    probabilities = np.full((len(steps), len(predictor.labels)), np.nan)
+    chosen = [steps[i] for i in spoken]
+    seconds, done = len(waveform) / SAMPLE_RATE, 0
+    for i, found in zip(spoken, predict(predictor, waveform, chosen, speech), strict=True):
+        probabilities[i] = list(found.probabilities.values())
+        note = f"{steps[i].stop / SAMPLE_RATE:,.0f} of {seconds:,.0f} s"
+        advance((i + 1 - done) / len(steps), note)
+        done = i + 1
+    advance(1 - done / len(steps))
+    return probabilities
 
 
 def _predict_shared(
