@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.audio_file import open_audio, recognise
-from serctl.data.downmix import SCALE, Downmix, Report, find_peak
+from serctl.data.downmix import SCALE, Downmix, Report
 from serctl.errors import AudioError, count
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def decode_audio(
         parts = list(_resample_blocks(mono, sound.samplerate, 1))
     if not any(map(len, parts)):
         raise AudioError(f"Audio file '{name}' holds no samples.")
-    if (peak := max(map(find_peak, parts))) < QUIETEST_PEAK:
+    if (peak := max(map(_find_peak, parts))) < QUIETEST_PEAK:
         _refuse_silence(name, peak, downmix.peak)
     if report and peak > LOUD_PEAK:
         report(str(name), SCALE)
@@ -156,8 +156,8 @@ def to_mono_16k(
     if not samples.size:
         raise AudioError(f"Audio '{name}' holds no samples.")
     mono = _average(samples, name)
-    if (peak := find_peak(mono)) < QUIETEST_PEAK:
-        _refuse_silence(name, peak, find_peak(samples))
+    if (peak := _find_peak(mono)) < QUIETEST_PEAK:
+        _refuse_silence(name, peak, _find_peak(samples))
     if report:
         downmix = Downmix(rate, samples.shape[1])
         downmix.measure(samples)
@@ -293,8 +293,13 @@ def _average(samples: NDArray[np.float32], name: object) -> NDArray[np.float32]:
     return samples.mean(axis=1, dtype=np.float32)
 
 
+def _find_peak(samples: NDArray[np.float32]) -> float:
+    """Return the largest magnitude; 0 without samples, NaN if any sample is."""
+    return float(max(samples.max(initial=0.0), -samples.min(initial=0.0)))
+
+
 def _check_finite(samples: NDArray[np.float32], name: object) -> NDArray[np.float32]:
-    peak = find_peak(samples)
+    peak = _find_peak(samples)
     if not np.isfinite(peak):
         raise AudioError(f"Audio '{name}' holds samples that are not finite (NaN or infinite).")
     if peak > HIGHEST_PEAK:

@@ -46,11 +46,6 @@ LOST_SHARE, LOST_RUN = 0.5, 10
 """Share of lost energy, and number of consecutive lost frames, that are reported."""
 
 
-def find_peak(samples: NDArray[np.float32]) -> float:
-    """Return the largest magnitude; 0 without samples, NaN if any sample is."""
-    return float(max(samples.max(initial=0.0), -samples.min(initial=0.0)))
-
-
 class Downmix:
     """Measures the C channels of one recording, block by block.
 
@@ -71,7 +66,9 @@ class Downmix:
     def listen(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Yield blocks ``(num_samples, num_channels)`` unchanged, and measure them."""
         for block in blocks:
-            self.peak = max(self.peak, find_peak(block))
+            self.peak = max(
+                self.peak, float(block.max(initial=0.0)), -float(block.min(initial=0.0))
+            )
             self.measure(block)
             yield block
 
