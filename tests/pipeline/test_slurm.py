@@ -1,5 +1,6 @@
 """Job files of a recipe, under an sbatch that runs each task at once and under a real Slurm."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -236,7 +237,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "python").write_text(BREAKABLE.format(python=PYTHON, here=tmp_path))
     (tmp_path / "python").chmod(0o755)
     (tmp_path / "broken.py").write_text(BROKEN.format(hung=str(tmp_path / "hung")))
-    (tmp_path / "two.toml").write_text(RECIPE)
+    (tmp_path / "two.toml").write_text(RECIPE.replace("epochs = 1", "epochs = 1\nfolds = 2"))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.chdir(tmp_path)
     with run_slurm() as told:
@@ -272,7 +273,7 @@ def test_a_cancelled_and_a_killed_task_are_submitted_again_alone(slurm: Path) ->
     wait_for(lambda: not list_queued())
     rows, told = run(*many_of)
     assert rows == [
-        "transcribe 1 0 0 0", "extract 1 0 2 0", "train 0 0 0 2",
+        "transcribe 1 0 0 0", "extract 1 0 2 0", "train 0 0 0 4",
         "export-logits 0 0 0 2", "evaluate 0 0 0 1",
     ]  # fmt: skip
     assert all(f"{jobs / 'extract'}.{index}.log" in told for index in (2, 3))
@@ -285,11 +286,12 @@ def test_a_cancelled_and_a_killed_task_are_submitted_again_alone(slurm: Path) ->
     assert {it for it in list_queued() if it.startswith(again)} == {f"{again}_2", f"{again}_3"}
     wait_for(lambda: not list_queued())
     assert run(*many_of)[0] == [
-        "transcribe 1 0 0 0", "extract 3 0 0 0", "train 2 0 0 0",
+        "transcribe 1 0 0 0", "extract 3 0 0 0", "train 4 0 0 0",
         "export-logits 2 0 0 0", "evaluate 1 0 0 0",
     ]  # fmt: skip
     assert (jobs / "extract.1.log").read_bytes() == first
     assert len((jobs / "transcribe.jobs").read_text().split()) == 1
     assert read_stores(many) == wanted
     assert len(wanted) == 72
-    assert (many.reports / "two.json").is_file()
+    scores = [json.loads((it.reports / "two.json").read_text())["systems"] for it in (one, many)]
+    assert scores[0] == scores[1]
