@@ -112,7 +112,7 @@ def test_only_the_recipe_of_the_last_source_is_read(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, tables={"train": {"recipe": "small"}})
     found = resolve_options(TrainOptions, "train", workspace, recipe="demo")
     assert found == TrainOptions(recipe="demo")
-    assert found.weight_decay == TrainOptions().weight_decay  # demo leaves it, small does not
+    assert found.select_by == TrainOptions().select_by  # demo leaves it, small does not
 
 
 def test_recipes_that_lead_back_to_themselves_are_refused(tmp_path: Path) -> None:
