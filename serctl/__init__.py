@@ -72,7 +72,8 @@ _PUBLIC = {
     "serctl.pipeline.execute": ("Execution",),
     "serctl.pipeline.run": ("run",),
     "serctl.stages.predict": ("predict",),
-    "serctl.system.predictor": ("load", "Predictor"),
+    "serctl.system.load": ("load",),
+    "serctl.system.predictor": ("Predictor",),
     "serctl.system.prediction": ("Prediction", "predictions_to_frame"),
     "serctl.stages.bundle": (
         "make_bundle",

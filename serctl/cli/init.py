@@ -77,11 +77,7 @@ def init(
         overwrite=overwrite,
         progress=console.progress,
     )
-    for note in result.notes:
-        console.say(f"Note: {note.rstrip('.')}.")
-    table = console.table("", ["emotion", *result.counts], balance_rows(result.counts))
-    console.show(result, table, as_json=as_json)
-    console.say(f"Wrote {result.manifest} and {result.project}.")
+    _show(result, as_json=as_json)
     _hint_next(result, project, is_demo=corpus == ["demo"])
 
 
@@ -111,6 +107,15 @@ def _list_sources(
             f"serctl init --corpus {corpora[0]} --root DIR"
         )
     return [Source(name, folder) for name, folder in zip_longest(corpora, roots)]
+
+
+def _show(result: "InitResult", *, as_json: bool) -> None:
+    """Print notes, the number of utterances by emotion and split, and the files."""
+    for note in result.notes:
+        console.say(f"Note: {note.rstrip('.')}.")
+    table = console.table("", ["emotion", *result.counts], balance_rows(result.counts))
+    console.show(result, table, as_json=as_json)
+    console.say(f"Wrote {result.manifest} and {result.project}.")
 
 
 def _hint_next(result: "InitResult", project: Path, is_demo: bool) -> None:

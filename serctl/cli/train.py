@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from serctl.stages.train import TrainResult
-    from serctl.training.session import RunResult
+    from serctl.training.run_trainer import RunResult
 
 VerboseOpt = Annotated[bool, typer.Option("--verbose", "-v", help="Print one line per epoch.")]
 

@@ -3,16 +3,14 @@
 Files are decoded block by block, so memory depends on the audio and not on the file's header.
 """
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serctl.data.audio_file import open_audio, recognise
+from serctl.data.audio_file import open_audio, open_sound
 from serctl.data.downmix import SCALE, Downmix, Report
 from serctl.errors import AudioError, count
 
@@ -75,7 +73,7 @@ def decode_audio(
     report: Report | None = None,
 ) -> NDArray[np.float32]:
     """Decode the bytes of an audio file, or an open one; see `read_audio`."""
-    with _open_sound(source, name) as sound:
+    with open_sound(source, name) as sound:
         first, last = _find_stretch(sound, name, start, end)
         if channel > sound.channels:
             raise AudioError(
@@ -116,7 +114,7 @@ def decode_channels(
     Raises:
         AudioError: See `read_audio`. Digitally silent channels are allowed.
     """
-    with open_audio(path) as file, _open_sound(file, path) as sound:
+    with open_audio(path) as file, open_sound(file, path) as sound:
         chosen = list(choose(sound.channels))
         first, last = _find_stretch(sound, path, 0.0, None)
         every = (_check_finite(block, path) for block in _read_blocks(sound, path, first, last))
@@ -180,43 +178,11 @@ def measure_samples(path: Path, start: float = 0.0, end: float | None = None) ->
     Raises:
         AudioError: See `read_audio`. Samples are not checked.
     """
-    with open_audio(path) as file, _open_sound(file, path) as sound:
+    with open_audio(path) as file, open_sound(file, path) as sound:
         first, last = _find_stretch(sound, path, start, end)
         if last is None:
             last = first + sum(len(block) for block in _read_blocks(sound, path, first, None))
         return max(1, round((last - first) * SAMPLE_RATE / sound.samplerate))
-
-
-@contextmanager
-def _open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFile"]:
-    """Open audio with libsndfile, and raise its errors as `AudioError`."""
-    import soundfile
-
-    class Forward(soundfile.SoundFile):
-        """Audio that is read sequentially.
-
-        soundfile seeks after every block, which fails at the end of a streamed FLAC file.
-        """
-
-        def seekable(self) -> bool:
-            return False
-
-    head = source[:64] if isinstance(source, bytes) else source.read(64)
-    if not head:
-        raise AudioError(f"Audio file '{name}' is empty (0 bytes).")
-    file: io.BytesIO | int
-    if isinstance(source, bytes):
-        file = io.BytesIO(source)
-    else:
-        source.seek(0)
-        file = source.fileno()
-    try:
-        with Forward(file, closefd=False) as sound:
-            yield sound
-    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
-        reason = str(error).rpartition(": ")[2]
-        problem = recognise(head, name) or f"cannot be decoded: {reason}"
-        raise AudioError(f"Audio file '{name}' {problem}") from error
 
 
 def _find_stretch(

@@ -1,5 +1,6 @@
 """Opening audio files, and what a file is that is no audio."""
 
+import io
 import os
 import shlex
 import stat
@@ -7,9 +8,12 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from serctl.errors import AudioError
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
 
 READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """O_NONBLOCK prevents that opening a pipe waits for a writer."""
@@ -44,6 +48,42 @@ def open_audio(path: Path) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise AudioError(f"Audio file '{path}' cannot be read: {reason}.") from error
+
+
+@contextmanager
+def open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFile"]:
+    """Open audio with libsndfile for the block.
+
+    Raises:
+        AudioError: The audio is empty or cannot be decoded, when it is opened or in the block.
+    """
+    import soundfile
+
+    class Forward(soundfile.SoundFile):
+        """Audio that is read sequentially.
+
+        soundfile seeks after every block, which fails at the end of a streamed FLAC file.
+        """
+
+        def seekable(self) -> bool:
+            return False
+
+    head = source[:64] if isinstance(source, bytes) else source.read(64)
+    if not head:
+        raise AudioError(f"Audio file '{name}' is empty (0 bytes).")
+    file: io.BytesIO | int
+    if isinstance(source, bytes):
+        file = io.BytesIO(source)
+    else:
+        source.seek(0)
+        file = source.fileno()
+    try:
+        with Forward(file, closefd=False) as sound:
+            yield sound
+    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
+        reason = str(error).rpartition(": ")[2]
+        problem = recognise(head, name) or f"cannot be decoded: {reason}"
+        raise AudioError(f"Audio file '{name}' {problem}") from error
 
 
 def is_audio_file(path: Path) -> bool:

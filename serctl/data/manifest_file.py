@@ -1,15 +1,13 @@
 """The file of a manifest: read, checked and written."""
 
 import csv
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
-from serctl.data.labels import parse_emotion
 from serctl.data.manifest import (
     ATTRIBUTES,
     CHANNEL,
@@ -19,8 +17,8 @@ from serctl.data.manifest import (
     Manifest,
     Utterance,
 )
+from serctl.data.manifest_rows import note_readings, parse_rows
 from serctl.data.tables import Table, match_columns, parse_table, read_table_bytes, read_table_file
-from serctl.data.values import fill_missing, parse_number, parse_seconds
 from serctl.errors import ManifestError, first_few
 from serctl.files import write_atomic
 
@@ -29,16 +27,8 @@ HINT = "Make a manifest with: serctl init --corpus NAME --root DIR"
 NEARLY = 0.8
 """Minimum similarity (difflib) of a column to a known one to be reported as a typo."""
 
-SPLIT_NAMES = {
-    "train": ("train", "training", "trn"),
-    "dev": ("dev", "devel", "development", "val", "valid", "validation"),
-    "test": ("test", "testing", "tst"),
-}
-
 RESERVED = frozenset({"utterance_id", "in_sample", *ATTRIBUTES})
 """Columns of logits files, which cannot be names of emotions."""
-
-NO_SPEAKER = {"", "unknown"}
 
 COUNTS = {"channels"}
 """Columns of audio databases that are similar to a known one and mean something else."""
@@ -95,127 +85,6 @@ def check_column_names(table: Table, remedy: str) -> None:
                 f"'{table.source}': column '{name}' is similar to '{near[0]}', which is missing. "
                 + remedy.format(known=near[0], name=name)
             )
-
-
-def parse_rows(table: Table, folder: Path, *, codes: bool = False) -> list[Utterance]:
-    """Return the rows of a table with serctl's column names.
-
-    Args:
-        table: See `read_table_file`.
-        folder: Folder of relative paths.
-        codes: Whether emotions are letters of MSP-Podcast.
-
-    Raises:
-        ManifestError: A value is not a number. The message names the line.
-    """
-    rows = []
-    for row, line in zip(table.rows, table.lines, strict=True):
-        try:
-            rows.append(parse_row(row, folder, codes=codes))
-        except ValueError as error:
-            raise ManifestError(f"'{table.source}' line {line}: {error}.") from None
-    return rows
-
-
-def note_readings(table: Table, rows: Sequence[Utterance]) -> list[str]:
-    """Return a note for each column whose words were read as other words.
-
-    Args:
-        table: As written.
-        rows: As they were read.
-    """
-    notes = []
-    for column in ("emotion", "split"):
-        pairs = Counter(
-            (word, read)
-            for written, row in zip(table.rows, rows, strict=True)
-            if (read := getattr(row, column))
-            and (word := written.get(column, "").strip().lower()) != read
-        )
-        if pairs:
-            listed = [f"'{word}' as '{read}' ({times})" for (word, read), times in pairs.items()]
-            notes.append(f"column '{column}': {first_few(listed)}")
-    return notes
-
-
-def parse_row(row: Mapping[str, str], folder: Path, *, codes: bool = False) -> Utterance:
-    """Return one row; see `parse_rows`.
-
-    Raises:
-        ValueError: A value is not a number.
-    """
-    value = {name: row.get(name, "").strip() for name in COLUMNS}
-    speaker = fill_missing(value["speaker"])
-    start, end = (fill_missing(row.get(name, "").replace("NaT", "")) for name in SEGMENT)
-    utterance = Utterance(
-        utterance_id=value["utterance_id"],
-        path=folder / value["path"],
-        split=parse_split(value["split"]),
-        emotion=parse_emotion(fill_missing(value["emotion"]), codes=codes),
-        speaker="" if speaker.lower() in NO_SPEAKER else speaker,
-        transcript=row.get("transcript"),
-        extra={
-            name: _read_extra(name, text)
-            for name, text in row.items()
-            if name not in (*COLUMNS, *SEGMENT, CHANNEL)
-        },
-        start=_read_number("start", start, parse_seconds) if start else 0.0,
-        end=_read_number("end", end, parse_seconds) if end else None,
-        channel=parse_channel(fill_missing(row.get(CHANNEL, ""))),
-    )
-    if utterance.start < 0 or (utterance.end is not None and utterance.end <= utterance.start):
-        raise ValueError(f"'{start}' to '{end}', expected start and end in seconds")
-    return utterance
-
-
-def parse_channel(text: str) -> int:
-    """Return the number of a channel, from 1; 0 for '', the mean of all channels.
-
-    Raises:
-        ValueError: The text is not a channel.
-
-    Example:
-        >>> parse_channel("left"), parse_channel("2"), parse_channel("")
-        (1, 2, 0)
-    """
-    numbers = {"": 0, "left": 1, "right": 2}
-    if (name := text.lower()) in numbers:
-        return numbers[name]
-    if not re.fullmatch(r"0*[1-9]\d{0,3}(\.0)?", text):
-        raise ValueError(
-            f"channel is '{text}', expected left, right, a number from 1, or nothing for the mean "
-            f"of all. Rename a column that means something else"
-        )
-    return int(float(text))
-
-
-def _read_extra(name: str, text: str) -> str:
-    """Return a value unchanged; in a column of numbers '' for marks of missing values."""
-    if name not in ATTRIBUTES and not name.startswith("votes_"):
-        return text
-    number = fill_missing(text)
-    if number and _read_number(name, number, parse_number) < 0 and name.startswith("votes_"):
-        raise ValueError(f"{name} '{text}' is below zero")
-    return number
-
-
-def _read_number(name: str, text: str, parse: Callable[[str], float]) -> float:
-    try:
-        return parse(text)
-    except ValueError:
-        expected = "seconds" if name in SEGMENT else "a number, or nothing"
-        raise ValueError(f"{name} is '{text}', expected {expected}") from None
-
-
-def parse_split(text: str) -> str:
-    """Return ``train``, ``dev`` or a name that begins with ``test``; else the text in lower case.
-
-    Example:
-        >>> parse_split("Training"), parse_split("devel"), parse_split("Test1"), parse_split("Eval")
-        ('train', 'dev', 'test1', 'eval')
-    """
-    name = text.strip().lower()
-    return next((ours for ours, names in SPLIT_NAMES.items() if name in names), name)
 
 
 def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) -> None:

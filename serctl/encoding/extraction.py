@@ -22,7 +22,7 @@ from serctl.encoding.disk_space import check_disk
 from serctl.encoding.failures import Failures, check_failures
 from serctl.encoding.kept import load_or_keep
 from serctl.encoding.keys import encoder_settings, open_inputs
-from serctl.encoding.part import plan_part
+from serctl.encoding.part import Part, plan_part
 from serctl.encoding.pipeline import Encoded, capture, ids_of, run_batches
 from serctl.options import ExtractOptions
 from serctl.progress import Advance, Progress, silent
@@ -128,20 +128,11 @@ class Extraction:
         # Imported late: it takes seconds, and a finished extraction does not need torch.
         from serctl.runtime import resolve_device, split_threads
 
-        options = self._options
-        device = resolve_device(options.device)
+        device = resolve_device(self._options.device)
         with split_threads(device) as workers:
             encoder = self._load(device, keep=part[1] > 1)
-            windowed = encoder.windowed
-            own = plan_part(
-                rows,
-                self.inputs,
-                encoder,
-                self.find_missing if missing is None else lambda own: ids_of(own) & missing,
-                seconds=options.batch_seconds or BATCH_SECONDS[device.type == "cpu"],
-                part=part,
-                skip_bad=options.skip_bad,
-            )
+            windowed = encoder.windowed  # a kept encoder counted those of earlier passes too
+            own = self._plan(rows, missing, encoder, device, part)
             self._check_disk(encoder, own.sizes)
             started = time.monotonic()
             with ExitStack() as stack:
@@ -150,7 +141,7 @@ class Extraction:
                     progress.task(f"{self.verb} {self.name}", len(own.missing), "utterances")
                 )
                 counts, unread = self._write(own.batches, encoder, writers, workers, advance)
-        per_value = get_storage(options.storage).bytes_per_value
+        per_value = get_storage(self._options.storage).bytes_per_value
         return Extracted(
             seen=own.seen,
             missing=own.missing,
@@ -171,6 +162,25 @@ class Extraction:
         settings = encoder_settings(self._workspace, self._options)
         load = partial(load_encoder, self._options.encoder, device=device, **settings)
         return load_or_keep((load_encoder, self.keys, device), load, keep=keep)
+
+    def _plan(
+        self,
+        rows: Sequence[Utterance],
+        missing: set[str] | None,
+        encoder: Encoder,
+        device: Any,
+        part: tuple[int, int],
+    ) -> Part[Utterance]:
+        """Return the batches of this part with missing utterances; see `run`."""
+        return plan_part(
+            rows,
+            self.inputs,
+            encoder,
+            self.find_missing if missing is None else lambda own: ids_of(own) & missing,
+            seconds=self._options.batch_seconds or BATCH_SECONDS[device.type == "cpu"],
+            part=part,
+            skip_bad=self._options.skip_bad,
+        )
 
     def _make_network(self, encoder: Encoder) -> Callable[[list[Any]], list[Frames]]:
         """Return the function from the contents of a batch to the frames of each layer."""

@@ -214,6 +214,22 @@ def _draw_importances(
     figure = make_subplots(
         1, 2, column_widths=[0.76, 0.24], shared_yaxes=True, horizontal_spacing=0.03
     )
+    _add_shares(figure, names, labels, values)
+    _add_totals(figure, names, totals)
+    figure.update_layout(
+        height=MARGIN_HEIGHT - 16 + 38 * len(names), bargap=0.45, margin={"t": 36, "b": 8}
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
+    return figure
+
+
+def _add_shares(
+    figure: go.Figure,
+    names: Sequence[str],
+    labels: Sequence[str],
+    values: Sequence[Sequence[float]],
+) -> None:
+    """Add the heatmap of the share of each model and class."""
     percent = [[100 * share for share in row] for row in values]
     figure.add_heatmap(
         z=percent,
@@ -236,6 +252,11 @@ def _draw_importances(
         row=1,
         col=1,
     )
+    figure.update_xaxes(side="top", showgrid=False, row=1, col=1)
+
+
+def _add_totals(figure: go.Figure, names: Sequence[str], totals: Sequence[float]) -> None:
+    """Add the bars of each model's share over all classes."""
     figure.add_bar(
         x=[100 * total for total in totals],
         y=names,
@@ -249,11 +270,6 @@ def _draw_importances(
         row=1,
         col=2,
     )
-    figure.update_layout(
-        height=MARGIN_HEIGHT - 16 + 38 * len(names), bargap=0.45, margin={"t": 36, "b": 8}
-    )
-    figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
-    figure.update_xaxes(side="top", showgrid=False, row=1, col=1)
     figure.update_xaxes(
         side="top",
         showgrid=False,
@@ -263,4 +279,3 @@ def _draw_importances(
         row=1,
         col=2,
     )
-    return figure

@@ -9,8 +9,10 @@ from serctl.data.manifest import Manifest
 from serctl.data.manifest_file import read_manifest
 from serctl.documents.report import (
     REPORT_VERSION,
+    PairedResult,
     Report,
     SystemKind,
+    SystemScore,
     SystemSummary,
     UtteranceColumns,
 )
@@ -94,21 +96,7 @@ def evaluate(
         *find_stale(workspace, systems),
     )
     notes += list_notes(scores, trial)
-    report = Report(
-        serctl_report=REPORT_VERSION,
-        title=f"Evaluation on {split}: {len(rows)} utterances{', dry run' * bool(dry)}",
-        split=split,
-        labels=labels,
-        counts={label: int((trial.true == i).sum()) for i, label in enumerate(labels)},
-        num_utterances=len(rows),
-        num_speakers=len({row.speaker for row in rows if row.speaker}),
-        options=options_to_dict(options),
-        warnings=warnings,
-        notes=tuple(notes),
-        systems=tuple(scores),
-        paired=tuple(tests),
-        utterances=_list_columns(rows, trial, durations),
-    )
+    report = _make_report(rows, trial, durations, split, options, scores, tests, warnings, notes)
     stem = check_name("--name", options.name or _report_name(split, systems, options))
     return _write(report, workspace.reports / stem, trial.resamples.num_clusters)
 
@@ -188,6 +176,36 @@ def _declared_labels(logits: Logits, order: Sequence[str], rows: Manifest) -> tu
             f"'{logits.name}': {', '.join(labels)}. Train on this manifest: serctl train"
         )
     return labels
+
+
+def _make_report(
+    rows: Manifest,
+    trial: Trial,
+    durations: Sequence[float],
+    split: str,
+    options: EvaluateOptions,
+    scores: Sequence[SystemScore],
+    tests: Sequence[PairedResult],
+    warnings: Sequence[str],
+    notes: Sequence[str],
+) -> Report:
+    """Return the document of an evaluation."""
+    dry = ", dry run" if options.limit else ""
+    return Report(
+        serctl_report=REPORT_VERSION,
+        title=f"Evaluation on {split}: {len(rows)} utterances{dry}",
+        split=split,
+        labels=trial.labels,
+        counts={label: int((trial.true == i).sum()) for i, label in enumerate(trial.labels)},
+        num_utterances=len(rows),
+        num_speakers=len({row.speaker for row in rows if row.speaker}),
+        options=options_to_dict(options),
+        warnings=tuple(warnings),
+        notes=tuple(notes),
+        systems=tuple(scores),
+        paired=tuple(tests),
+        utterances=_list_columns(rows, trial, durations),
+    )
 
 
 def _list_columns(rows: Manifest, trial: Trial, durations: Sequence[float]) -> UtteranceColumns:

@@ -67,19 +67,7 @@ def stack(
         UsageError: The options contradict each other.
     """
     manifest = read_manifest(workspace.manifest)
-    systems = find_systems(workspace, options.models) or [
-        system for system in list_systems(workspace) if system.kind == "run"
-    ]
-    # Fixed order, independent of the command line: trees draw their features by position.
-    systems = sorted(systems, key=lambda system: system.name)
-    rows = collect_stacking_set(
-        systems,
-        manifest,
-        options.stack_on,
-        all_must_fit=bool(options.models),
-        limit=options.limit,
-    )
-    systems = [system for system in systems if system.name in rows.joined.names]
+    systems, rows = _collect_models(workspace, manifest, options)
     problem = _check_rows(rows, systems, manifest)
     # A plain average must not have the name of the stacker that was not fitted.
     kept = replace(options, stacker=AVERAGE) if _must_average(options, problem) else options
@@ -116,6 +104,25 @@ def stack(
     notes += constant
     verdict = "" if problem or constant else _assess(rows, options, progress)
     return result(kind=options.stacker, splits=tuple(predictions), notes=notes, verdict=verdict)
+
+
+def _collect_models(
+    workspace: Workspace, manifest: Manifest, options: StackOptions
+) -> tuple[list[System], StackingSet]:
+    """Return the base models with logits to fit on, and these logits."""
+    systems = find_systems(workspace, options.models) or [
+        system for system in list_systems(workspace) if system.kind == "run"
+    ]
+    # Fixed order, independent of the command line: trees draw their features by position.
+    systems = sorted(systems, key=lambda system: system.name)
+    rows = collect_stacking_set(
+        systems,
+        manifest,
+        options.stack_on,
+        all_must_fit=bool(options.models),
+        limit=options.limit,
+    )
+    return [system for system in systems if system.name in rows.joined.names], rows
 
 
 def _check_rows(rows: StackingSet, systems: Sequence[System], manifest: Manifest) -> str:

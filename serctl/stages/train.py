@@ -15,7 +15,8 @@ from serctl.runtime import resolve_device
 from serctl.training.corpus import TrainingCorpus, prepare_corpus
 from serctl.training.ranks import Ranks
 from serctl.training.run_folder import settle_options
-from serctl.training.session import Log, RunResult, Session
+from serctl.training.run_trainer import Log, RunResult
+from serctl.training.session import Session
 from serctl.training.tracking import check_tracker
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serctl.cache.sources import SourceHasher
@@ -18,7 +18,7 @@ from serctl.data.transcripts import (
 )
 from serctl.encoding.failures import FAILURES, list_failures
 from serctl.encoding.shards import parse_shard
-from serctl.encoding.transcription import Transcription, find_unlisted
+from serctl.encoding.transcription import Transcribed, Transcription, find_unlisted
 from serctl.errors import TranscriptsError, UsageError, count, first_few
 from serctl.locks import hold
 from serctl.options import TranscribeOptions
@@ -108,21 +108,10 @@ def transcribe(
         # If two parts end at the same time, the second one sees the results of both.
         with hold(workspace.transcripts, wait=True):
             written = transcription.write(manifest, rows)
-    words = done.words.values()
-    reasons = Counter(name for row in words for name in row.suspect.split("+") if name)
-    return TranscribeResult(
+    result = TranscribeResult(
         workspace.transcripts,
         recognition.source,
         len(done.seen),
-        present=len(done.seen - done.missing),
-        transcribed=done.transcribed,
-        suspects=dict(reasons.most_common()),
-        suspect=sum(bool(row.suspect) for row in words),
-        retried=sum(bool(row.temperature) for row in words),
-        failed=len(done.failures),
-        windowed=done.windowed,
-        audio_seconds=done.size / SAMPLE_RATE,
-        seconds=done.seconds,
         store=transcription.store if options.keep_frames else None,
         failures=failures,
         whole=len(manifest),
@@ -133,6 +122,25 @@ def transcribe(
         ),
         shard="{}/{}".format(*part) if len(seen) < len(rows) else "",
         left=written.left,
+    )
+    return _add_counts(result, done)
+
+
+def _add_counts(result: TranscribeResult, done: Transcribed) -> TranscribeResult:
+    """Return the result with the numbers of utterances that one pass of Whisper counted."""
+    words = done.words.values()
+    reasons = Counter(name for row in words for name in row.suspect.split("+") if name)
+    return replace(
+        result,
+        present=len(done.seen - done.missing),
+        transcribed=done.transcribed,
+        suspects=dict(reasons.most_common()),
+        suspect=sum(bool(row.suspect) for row in words),
+        retried=sum(bool(row.temperature) for row in words),
+        failed=len(done.failures),
+        windowed=done.windowed,
+        audio_seconds=done.size / SAMPLE_RATE,
+        seconds=done.seconds,
     )
 
 

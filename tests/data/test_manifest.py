@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from serctl.data.labels import EMOTIONS, LabelSet, parse_emotion, parse_mapping
 from serctl.data.manifest import Manifest, Utterance
-from serctl.data.manifest_file import parse_split, read_manifest, write_manifest
+from serctl.data.manifest_file import read_manifest, write_manifest
+from serctl.data.manifest_rows import parse_split
 from serctl.data.splits import assign_splits
 from serctl.errors import ConfigError, ManifestError, UnknownNameError
 

@@ -20,7 +20,7 @@ from serctl.stages.export_logits import export_logits
 from serctl.stages.extract import extract
 from serctl.stages.predict import predict
 from serctl.stages.train import train
-from serctl.system.predictor import load
+from serctl.system.load import load
 
 FILES = ("u30", "u31", "u32", "u33", "u34", "u35")
 """The test split: three utterances of each of two speakers."""

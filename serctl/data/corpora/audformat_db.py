@@ -13,7 +13,7 @@ from typing import Any
 from serctl.data.corpora.scan import Corpus, name_utterances, present_only
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
-from serctl.data.manifest_file import parse_split
+from serctl.data.manifest_rows import parse_split
 from serctl.errors import ConfigError, CorpusError
 
 EXTRAS = {"speaker": "speaker", "transcription": "transcript"}

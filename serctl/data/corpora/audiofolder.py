@@ -12,7 +12,8 @@ from pathlib import Path
 
 from serctl.data.corpora.scan import Corpus, find_audio, present_only
 from serctl.data.manifest import Utterance
-from serctl.data.manifest_file import parse_row, parse_split, read_manifest_table
+from serctl.data.manifest_file import read_manifest_table
+from serctl.data.manifest_rows import parse_row, parse_split
 from serctl.errors import CorpusError
 
 NAMES = {

@@ -15,7 +15,8 @@ from pathlib import Path
 from serctl.data.corpora.scan import AUDIO, Corpus, describe, find_file, note_missing
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
-from serctl.data.manifest_file import parse_split, read_manifest_table
+from serctl.data.manifest_file import read_manifest_table
+from serctl.data.manifest_rows import parse_split
 from serctl.errors import CorpusError
 
 SPLITS = {

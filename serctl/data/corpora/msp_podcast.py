@@ -18,7 +18,8 @@ from pathlib import Path
 from serctl.data.corpora.scan import Corpus, describe, find_audio, find_file, present_only
 from serctl.data.labels import EMOTIONS, parse_emotion
 from serctl.data.manifest import Utterance
-from serctl.data.manifest_file import NO_SPEAKER, parse_split, read_manifest_table
+from serctl.data.manifest_file import read_manifest_table
+from serctl.data.manifest_rows import NO_SPEAKER, parse_split
 from serctl.errors import CorpusError
 
 NO_CONSENSUS = {"O", "X"}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from serctl.data.audio_file import is_audio_file
 from serctl.data.manifest import Utterance
-from serctl.data.manifest_file import parse_split, read_manifest_table
+from serctl.data.manifest_file import read_manifest_table
+from serctl.data.manifest_rows import parse_split
 from serctl.errors import CorpusError, first_few
 
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".sph")

@@ -10,13 +10,8 @@ from serctl.data.audio_file import explain_absence, is_audio_file
 from serctl.data.corpora.scan import AUDIO, Corpus, describe, name_utterances
 from serctl.data.corpora.times import settle_times
 from serctl.data.manifest import KNOWN_COLUMNS, Utterance
-from serctl.data.manifest_file import (
-    check_column_names,
-    note_readings,
-    parse_rows,
-    parse_split,
-    read_manifest_table,
-)
+from serctl.data.manifest_file import check_column_names, read_manifest_table
+from serctl.data.manifest_rows import note_readings, parse_rows, parse_split
 from serctl.data.tables import Table, match_columns
 from serctl.data.values import MISSING
 from serctl.errors import CorpusError, ManifestError, UnknownNameError, guess
