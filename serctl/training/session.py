@@ -119,21 +119,22 @@ class Session:
         if self._has_main(kept):
             networks = {folder: chosen, **networks}
 
-        def lock(stack: ExitStack, name: str, **how: bool) -> None:
-            path = folder.with_name(f"{folder.name}{name}")
+        def lock(stack: ExitStack, path: Path, **how: bool) -> None:
             first(lambda: stack.enter_context(hold(path, **how)))
 
         trained = []
         with ExitStack() as shared:
             # Parts hold it together. A training of the whole run needs it alone.
-            lock(shared, "", shared=True)
+            lock(shared, folder, shared=True)
+            # No run begins with a dot, so a run NAME.main has another lock.
+            own = folder.with_name(f".{folder.name}")
             with ExitStack() as stack:
-                lock(stack, ".config", wait=True)
+                lock(stack, own.with_name(f"{own.name}.config"), wait=True)
                 trainer.open(folder, chosen, None)
             for place in list(networks)[part[0] - 1 :: part[1]]:
                 fold = None if place == folder else int(place.name)
                 with ExitStack() as stack:
-                    lock(stack, ".main" if fold is None else f".{fold}")
+                    lock(stack, own.with_name(f"{own.name}.{'main' if fold is None else fold}"))
                     trainer.keep_shares(place, self._ranks.shares)
                     trained.append(trainer.train(place, networks[place], fold))
         trainer.ranks = self._ranks

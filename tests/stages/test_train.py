@@ -239,13 +239,15 @@ def test_processes_train_the_networks_of_a_run_and_the_last_one_finishes_it(proj
     parts = replace(options, name=f"in-parts-{main}")
     folder = project.runs / parts.name
     size = 2 + main
-    with hold(folder, shared=True):  # another part is under way
+    beside = folder.with_name(f"{folder.name}.{1 - main}")
+    # Another part is under way, and so is a run whose name ends like a fold model's lock.
+    with hold(folder, shared=True), hold(beside):
         first = train(project, replace(parts, shard=f"2/{size}"))
         assert [run.name for run in first.runs] == [f"{parts.name} fold {2 - main}/2"]
         assert not (folder / "summary.json").exists()
         with pytest.raises(SerctlError, match="Another process is writing"):
             train(project, parts)
-        network = hold(folder.with_name(f"{folder.name}.{1 - main}"))
+        network = hold(beside.with_name(f".{beside.name}"))
         with network, pytest.raises(SerctlError, match="Another process is writing"):
             train(project, replace(parts, shard=f"2/{size}"))
     for i in range(3, size + 1):
