@@ -7,7 +7,7 @@ the speaker. So the label cannot be predicted perfectly from text or voice.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -70,8 +70,8 @@ CONFUSIONS = {
 
 README = """serctl demo corpus, version {version}, seed {seed}
 
-SYNTHETIC SPEECH. espeak-ng generated these {count} utterances. Emotions, ratings and attributes are
-random. The corpus is for trying serctl's commands. Metrics on it do not apply to human speech.
+SYNTHETIC SPEECH. espeak-ng generated these utterances. Emotions, ratings and attributes are random.
+The corpus is for trying serctl's commands. Metrics on it do not apply to human speech.
 
 Sentences: written for serctl (Apache-2.0). Voices: espeak-ng (GPL-3.0-or-later, in the separate
 package espeakng-loader). Made by: serctl init --corpus demo
@@ -100,35 +100,47 @@ class Plan:
     seed: tuple[int, int]
 
 
-def make_demo(root: Path, seed: int = 0, *, progress: Progress = silent) -> list[Utterance]:
+def make_demo(
+    root: Path,
+    seed: int = 0,
+    *,
+    wanted: Collection[Path] | None = None,
+    progress: Progress = silent,
+) -> list[Utterance]:
     """Synthesise the demo corpus in ``root``. Existing files are kept.
 
     Args:
         root: Folder of the corpus, with ``README.txt`` and ``audio/*.flac`` (16 kHz, 16 bit).
         seed: Seed of all random choices. The same seed gives the same samples.
+        wanted: Paths of the files to make; None makes all. Their samples do not depend on
+            this choice.
         progress: Reports each utterance.
+
+    Returns:
+        The utterances whose files were wanted.
 
     Raises:
         CorpusError: espeak-ng is missing or fails, or ``root`` holds a demo of another seed.
     """
     plans = plan_demo(root, seed)
-    readme = README.format(version=VERSION, seed=seed, count=len(plans))
-    path = root / "README.txt"
-    if path.exists() and path.read_text(encoding="utf-8") != readme:
+    readme, path = README.format(version=VERSION, seed=seed), root / "README.txt"
+    if path.exists() and path.read_text(encoding="utf-8").split("\n")[0] != readme.split("\n")[0]:
         raise CorpusError(
             f"'{root}' holds another corpus or seed. Choose another --root for seed {seed}."
         )
-    if all(plan.row.path.exists() for plan in plans):
-        return [plan.row for plan in plans]
-    require_espeak()
-    with write_atomic(path) as file:
-        file.write(readme)
-    with progress.task("synthesise the demo corpus", len(plans), "utterances") as advance:
-        for plan, spoken in zip(plans, speak([plan.line for plan in plans]), strict=True):
-            if not plan.row.path.exists():
-                _write_flac(plan.row.path, _record(plan, spoken))
-            advance()
-    return [plan.row for plan in plans]
+    found = [plan for plan in plans if wanted is None or plan.row.path in wanted]
+    if missing := [plan for plan in found if not plan.row.path.exists()]:
+        require_espeak()
+        with write_atomic(path) as file:
+            file.write(readme)
+        # Samples depend on the lines spoken before, so lines that are not wanted are spoken too.
+        spoken = zip(plans, speak([plan.line for plan in plans]), strict=True)
+        with progress.task("synthesise the demo corpus", len(missing), "utterances") as advance:
+            for plan in missing:
+                samples = next(samples for one, samples in spoken if one is plan)
+                _write_flac(plan.row.path, _record(plan, samples))
+                advance()
+    return [plan.row for plan in found]
 
 
 def plan_demo(root: Path, seed: int = 0) -> list[Plan]:

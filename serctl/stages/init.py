@@ -14,7 +14,7 @@ from serctl.data.labels import ALIASES, CODES, find_slips, parse_emotion
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import check_manifest, write_manifest
 from serctl.data.splits import assign_splits
-from serctl.demo.corpus import make_demo
+from serctl.demo.corpus import make_demo, plan_demo
 from serctl.errors import ManifestError, UsageError, first_few, guess
 from serctl.files import write_atomic
 from serctl.progress import Progress, silent
@@ -121,7 +121,7 @@ def init_project(
     ]
     rows: list[Utterance] = []
     notes: list[str] = []
-    corpora = [_read(source, seed, progress) for source in sources]
+    corpora = [_read(source, seed) for source in sources]
     present = {row.emotion for corpus in corpora for row in corpus.utterances}
     mapping = {_find_label(word, present): new for word, new in (mapping or {}).items()}
     dropped = {_find_label(word, present) for word in drop}
@@ -135,6 +135,8 @@ def init_project(
     notes += find_slips(Counter(row.emotion for row in rows))
     check_manifest(Manifest(tuple(rows)))
     kept = Manifest(tuple(rows)).limit(limit, seed)
+    for demo in (source.root for source in sources if source.name == DEMO and source.root):
+        make_demo(demo, seed, wanted={row.path for row in kept}, progress=progress)
     write_manifest(manifest, kept)
     with write_atomic(project) as file:
         file.write(project_text(sources))
@@ -165,13 +167,13 @@ def _name_of(source: Source) -> str:
     return source.table.stem if source.table else source.name
 
 
-def _read(source: Source, seed: int, progress: Progress) -> Corpus:
+def _read(source: Source, seed: int) -> Corpus:
     if source.table:
         return read_table(source.table, source.columns, source.root, source.splits)
     if source.root is None:
         raise UsageError(f"--corpus {source.name} needs the folder of the corpus: --root DIR")
     if source.name == DEMO:
-        return Corpus(tuple(make_demo(source.root, seed, progress=progress)))
+        return Corpus(tuple(plan.row for plan in plan_demo(source.root, seed)))
     return read_corpus(source.name, source.root)
 
 

@@ -9,7 +9,6 @@ from typer.testing import CliRunner, Result
 
 from serctl.cli import app
 from serctl.config import open_workspace, resolve_options
-from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest
 from serctl.demo import corpus as demo
 from serctl.options import TranscribeOptions
@@ -125,6 +124,8 @@ def test_the_demo_project_names_a_model_that_its_packages_carry(
     counts = json.loads(result.stdout)["counts"]
     assert sum(sum(found.values()) for found in counts.values()) == 40
     assert all(found["contempt"] for found in counts.values())
+    made = {path.resolve() for path in (tmp_path / "corpus" / "audio").iterdir()}
+    assert made == {row.path.resolve() for row in read_manifest(tmp_path / "manifest.csv")}
     options = resolve_options(TranscribeOptions, "transcribe", open_workspace(tmp_path))
     assert options.model == "whisper-tiny"
 
@@ -157,18 +158,14 @@ def test_joined_corpora_keep_their_names_apart(test_data: Path, tmp_path: Path) 
 
 
 def test_the_demo_corpus_needs_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Path] = []
+    asked: list[tuple[Path, int]] = []
 
-    def make(folder: Path, seed: int, **_: object) -> tuple[Utterance, ...]:
-        asked.append(folder)
-        return tuple(
-            Utterance(f"u{i}", folder / f"u{i}.wav", split, "happy", f"s{split}")
-            for i, split in enumerate(("train", "dev", "test"))
-        )
+    def make(folder: Path, seed: int, *, wanted: set[Path], progress: object) -> None:
+        asked.append((folder, len(wanted)))
 
     monkeypatch.setattr("serctl.stages.init.make_demo", make)
-    result = init(tmp_path / "project", "--corpus", "demo")
+    result = init(tmp_path / "project", "--corpus", "demo", "--limit", 30)
     assert result.exit_code == 0, result.stderr
-    assert asked == [tmp_path / "project" / "corpus"]
+    assert asked == [(tmp_path / "project" / "corpus", 30)]
     assert "Next: " in result.stderr
     assert "serctl run demo" in result.stderr

@@ -1,6 +1,8 @@
 """The demo corpus: what is planned, and that speaking it twice gives the same samples."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from serctl.data.manifest_file import check_manifest
 from serctl.demo import corpus as demo
 from serctl.demo.corpus import make_demo, plan_demo
 from serctl.errors import CorpusError
+from serctl.progress import Advance
 
 ROWS = [plan.row for plan in plan_demo(Path("root"), seed=0)]
 
@@ -86,6 +89,28 @@ def test_the_same_seed_gives_the_same_samples_even_when_resumed(tmp_path: Path) 
     assert again[0].path.stat().st_mtime_ns == kept
     for one, other in zip(first, again, strict=True):
         assert one.path.read_bytes() == other.path.read_bytes()
+
+
+@pytest.mark.usefixtures("small")
+def test_only_wanted_files_are_made_and_their_samples_do_not_depend_on_the_others(
+    tmp_path: Path,
+) -> None:
+    whole = make_demo(tmp_path / "whole", seed=5)
+    rows = [plan.row.path for plan in plan_demo(tmp_path / "part", seed=5)]
+    steps: list[float] = []
+
+    class Counted:
+        @contextmanager
+        def task(self, text: str, total: int | None = None, unit: str = "") -> Iterator[Advance]:
+            yield lambda n=1, note="": steps.append(n / (total or 1))
+
+    made = make_demo(tmp_path / "part", seed=5, wanted={rows[3], rows[7]}, progress=Counted())
+    assert [row.path for row in made] == [rows[3], rows[7]]
+    assert sorted((tmp_path / "part" / "audio").iterdir()) == sorted([rows[3], rows[7]])
+    assert sum(steps) == 1
+    make_demo(tmp_path / "part", seed=5)  # the rest, beside them
+    for one, path in zip(whole, rows, strict=True):
+        assert one.path.read_bytes() == path.read_bytes()
 
 
 @pytest.mark.usefixtures("small")
