@@ -158,6 +158,12 @@ def show(result: Any, text: str | Text, *, as_json: bool = False) -> None:
         out.print(text, markup=False)
 
 
+def fits(columns: list[str], rows: list[list[str]]) -> bool:
+    """Return whether a `table` has each row on one line."""
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    return sum(widths) + 2 * (len(widths) - 1) <= out.width
+
+
 def table(title: str, columns: list[str], rows: list[list[str]]) -> Text:
     """Return a table of names and numbers that fits the terminal.
 

@@ -1,6 +1,7 @@
 """`serctl run`."""
 
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -158,7 +159,7 @@ def show_jobs(jobs: "Sequence[Job]") -> "Text":
 
 
 def show_plan(estimates: "Sequence[Estimate]") -> "Text":
-    """Return the plan as a table with its sums."""
+    """Return the plan as a table with its sums. On a narrow terminal, a stage heads its rows."""
     rows = [[e.stage, e.what, e.state, _size(e.bytes), _minutes(e.seconds)] for e in estimates]
     trainings = [e for e in estimates if e.stage == "train"]
     disk = sum(e.bytes or 0 for e in estimates)
@@ -166,7 +167,16 @@ def show_plan(estimates: "Sequence[Estimate]") -> "Text":
     rows.append(
         ["sum", "", count(len(trainings), "model"), _size(disk), _minutes(sum(known) or None)]
     )
-    return console.table("", ["stage", "what", "state", "disk", "time"], rows)
+    columns = ["stage", "what", "state", "disk", "time"]
+    if console.fits(columns, rows):
+        return console.table("", columns, rows)
+    narrow: list[list[str]] = []
+    for stage, rows_of_stage in groupby(rows, key=lambda row: row[0]):
+        outcomes = [(row[1], ", ".join(filter(None, row[2:]))) for row in rows_of_stage]
+        alone = not outcomes[0][0]
+        narrow += [[stage, outcomes[0][1]]] if alone else [[stage, ""]]
+        narrow += [] if alone else [[f"  {what}", outcome] for what, outcome in outcomes]
+    return console.table("", ["what", "state"], narrow)
 
 
 def _size(size: int | None) -> str:

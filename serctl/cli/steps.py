@@ -3,6 +3,8 @@
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from serctl.errors import count
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,7 +46,8 @@ def _train(result: "TrainResult") -> str:
     if all(one.present for one in networks):
         return "already trained"
     found = result.runs[0].summary
-    parts = [f"epoch {found.best_epoch} of {found.epochs}"]
+    fits = count(len(result.folds) or 1, "fit")
+    parts = [f"epoch {found.best_epoch} of {found.epochs}" if found.epochs else fits]
     if found.metrics:
         parts.append(f"dev macro-F1 {found.metrics['dev_macro_f1']:.3f}")
         folds = [fold.summary.metrics["dev_macro_f1"] for fold in result.folds]

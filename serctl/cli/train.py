@@ -30,7 +30,7 @@ def train(
     verbose: VerboseOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Train a fusion network on cached frames. Recipes have more options: docs/training.md."""
+    """Train a fusion network or a pooled model on cached frames."""
     from serctl.stages import train as stage
 
     first = os.environ.get("RANK", "0") == "0"  # torchrun sets it
@@ -62,24 +62,23 @@ def describe(result: "TrainResult") -> "Text":
 
 
 def show_runs(runs: "Sequence[RunResult]") -> "Text":
-    """Return a table of trained networks: epoch kept, dev metric and seconds."""
+    """Return a table of trained models: epoch kept or number of fits, dev metric and seconds."""
     main = [run for run in runs if " fold " not in run.name] or runs
     rows = []
     for run in main:
-        rows.append(_to_row(run.name, run))
-        for fold in runs:
-            name, _, part = fold.name.partition(" fold ")
-            if part and name == run.name:
-                rows.append(_to_row(f"  fold {part.partition('/')[0]}", fold))
-    return console.table("", ["run", "epoch kept", "dev macro-F1", "seconds"], rows)
+        folds = [fold for fold in runs if fold.name.startswith(f"{run.name} fold ")]
+        rows.append(_to_row(run.name, run, len(folds) or 1))
+        rows += [_to_row("  " + f.name[len(run.name) + 1 :].split("/")[0], f) for f in folds]
+    kept = "epoch kept" if any(run.summary.epochs for run in runs) else "fits"
+    return console.table("", ["run", kept, "dev macro-F1", "seconds"], rows)
 
 
-def _to_row(name: str, run: "RunResult") -> list[str]:
+def _to_row(name: str, run: "RunResult", fits: int = 1) -> list[str]:
     """Return a row of `show_runs`. Seconds in brackets are of an earlier training."""
     found = run.summary
     metric = f"{found.metrics['dev_macro_f1']:.3f}" if found.metrics else "-"
     seconds = f"{found.seconds:,.0f}"
-    kept = f"{found.best_epoch} of {found.epochs}"
+    kept = f"{found.best_epoch} of {found.epochs}" if found.epochs else str(fits)
     return [name, kept, metric, f"({seconds})" if run.present else seconds]
 
 

@@ -112,9 +112,9 @@ class RunSummary(Document):
     error: ClassVar = CheckpointError
     hint: ClassVar = "The training is not finished. Repeat its command to continue."
 
-    best_epoch: int = Field(description="epoch of the kept network, from 1")
-    epochs: int = Field(description="number of trained epochs")
-    chosen_because: str = Field(description="rule that selected the epoch")
+    best_epoch: int = Field(description="epoch of the kept network, from 1; 0 for a pooled model")
+    epochs: int = Field(description="number of trained epochs; 0 for a pooled model")
+    chosen_because: str = Field(description="rule that selected the epoch, or C of a pooled model")
     metrics: dict[str, float] = Field(description="metrics of the kept epoch on dev")
     loss: float = Field(description="mean training loss of the kept epoch")
     parameters: int = Field(description="parameters of the network")

@@ -12,7 +12,7 @@ from serctl.data.manifest_file import read_manifest
 from serctl.documents.run import AttributeScale
 from serctl.encoding.failures import FAILURES
 from serctl.encoding.features import FeatureBranch, check_features, open_branches
-from serctl.errors import ManifestError, MissingFeaturesError, first_few
+from serctl.errors import ManifestError, MissingFeaturesError, count, first_few
 from serctl.options import TrainOptions
 from serctl.training.dataset import NO_LABEL, FrameReader, UtteranceSet, build_set, make_reader
 from serctl.training.run_folder import hash_document
@@ -143,7 +143,7 @@ def _settle_readers(
     pooled = [pool_readers(table, branches) for table in tables]
     ordered = sorted(rows, key=lambda row: row.utterance_id)
     chosen, why = choose_by_speaker(ordered, pooled[0], pooled[1], tables[0].label_ids, len(labels))
-    return (readers, moments, [why, BY_SPEAKER]) if chosen else (plain, (), [why])
+    return (readers, moments, [why]) if chosen else (plain, (), [why])
 
 
 def _has_target(options: TrainOptions, labels: LabelSet) -> Callable[[Utterance], bool]:
@@ -208,7 +208,7 @@ def _describe(
     steps = -(-len(train) // options.batch_size)
     if options.kind == "fusion" and steps * options.epochs * options.learning_rate < 0.01:
         notes.append(
-            f"{steps} steps per epoch at learning rate {options.learning_rate:g} are few for this "
-            f"network. For a corpus of this size use: --recipe small"
+            f"An epoch has only {count(steps, 'step')}. At learning rate {options.learning_rate:g} "
+            "the network will learn little. For a corpus of this size: --recipe small"
         )
     return notes

@@ -229,10 +229,11 @@ def summarise_folds(folds: Sequence[RunSummary], metrics: dict[str, float]) -> R
         metrics: Metrics of their mean on dev.
     """
     parts = {name for fold in folds for name in fold.profile}
+    reasons = dict.fromkeys(fold.chosen_because for fold in folds)
     return RunSummary(
         best_epoch=round(sum(fold.best_epoch for fold in folds) / len(folds)),
         epochs=max(fold.epochs for fold in folds),
-        chosen_because=f"mean of {len(folds)} fold models, each with the {folds[0].chosen_because}",
+        chosen_because=f"mean of {len(folds)} fold models: {'; '.join(reasons)}",
         metrics=metrics,
         loss=sum(fold.loss for fold in folds) / len(folds),
         parameters=sum(fold.parameters for fold in folds),

@@ -40,8 +40,8 @@ def train_pooled(
     seconds = time.perf_counter() - start
     logits = fitted.logits(vectors)
     return RunSummary(
-        best_epoch=1,
-        epochs=1,
+        best_epoch=0,
+        epochs=0,
         chosen_because=f"C = {fitted.strength:g} by cross-validation over speakers",
         metrics=score_dev(model.to(device), dev, options, device, ranks),
         loss=_cross_entropy(logits, data.targets.argmax(axis=1)),

@@ -204,8 +204,7 @@ class RunTrainer:
         model = PooledModel([reader.dim for reader in data.readers], shape)
         for branch, moments in enumerate(corpus.moments):
             model.set_standardisation(branch, *stack_moments(moments))
-        epochs = options.epochs + options.balanced_epochs
-        with self._progress.task(title, epochs, "epochs"):
+        with self._progress.task(title, 1):
             return train_pooled(
                 model,
                 pool_readers(data, corpus.branches),

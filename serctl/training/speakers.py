@@ -178,10 +178,10 @@ def choose_by_speaker(
         cross_validate(vectors, targets, groups, num_classes, [STRENGTH])[0]
         for vectors in (plain, restated)
     )
-    how = "per speaker" if speaker > corpus else "over the corpus"
+    how = BY_SPEAKER if speaker > corpus else "Frames are standardised over the corpus."
     return speaker > corpus, (
-        f"Frames are standardised {how}: logistic regression on pooled frames, cross-validated on "
-        f"train, has macro-F1 {corpus:.3f} over the corpus and {speaker:.3f} per speaker."
+        f"{how} Logistic regression on pooled frames, cross-validated on train: macro-F1 "
+        f"{speaker:.3f} per speaker, {corpus:.3f} over the corpus."
     )
 
 

@@ -12,10 +12,12 @@ from serctl.cli import console, encoders, predictions
 from serctl.cli.console import RichProgress, table
 from serctl.cli.evaluate import describe
 from serctl.cli.hints import choose_recipe, hint_logits, hint_train
+from serctl.cli.run import show_plan
 from serctl.config import Workspace
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import write_manifest
 from serctl.documents.report import SystemSummary
+from serctl.pipeline.estimate import Estimate
 from serctl.stages.evaluate import EvaluateResult
 from serctl.system.prediction import Prediction
 
@@ -42,6 +44,23 @@ def render(shown: object, width: int, monkeypatch: pytest.MonkeyPatch) -> list[s
     monkeypatch.setattr(console, "out", Console(file=file, width=width, highlight=False))
     console.out.print(shown() if callable(shown) else shown)
     return file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_each_row_of_a_plan_is_one_line(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "whisper-tiny@1-2-3-4+minilm+egemaps-pooled"
+    plan = [
+        Estimate("extract", "egemaps", "8 of 474 done", bytes=6_300_000),
+        Estimate("train", name, "4 x 20 epochs", seconds=720),
+        Estimate("stack", "demo", "linear on out-of-fold logits"),
+    ]
+    lines = render(lambda: show_plan(plan), width, monkeypatch)
+    assert max(map(len, lines)) <= width
+    wanted = ["egemaps 8 of 474 done", f"{name} 4 x 20 epochs", "demo linear on out-of-fold logits"]
+    told = [" ".join(line.replace(",", "").split()) for line in lines]
+    assert all(sum(one in line for line in told) == 1 for one in wanted)
+    assert len(lines) == (5 if width == 120 else 8)
+    assert told[-1] == "sum 1 model 6.3 MB 12 min"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -1,6 +1,8 @@
 """Training on frames that are restated per speaker, and pooled models, from train to export."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,9 @@ from sklearn.preprocessing import StandardScaler
 from synthetic_frames import TINY, make_project, make_utterances
 
 from serctl.cache.pooled import pool as pool_numpy
+from serctl.cli.steps import describe_step
+from serctl.cli.train import describe
+from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.pooled import fit_pooled
@@ -21,6 +26,7 @@ from serctl.stages.export_logits import export_logits
 from serctl.stages.train import train
 from serctl.training.checkpoint import load_run
 from serctl.training.pooled import set_classifier
+from serctl.training.speakers import choose_by_speaker
 
 
 @pytest.fixture(scope="module")
@@ -97,23 +103,53 @@ def test_a_pooled_model_has_folds_and_logits_as_a_network_has(project):
     options = replace(TINY, kind="pooled", folds=3, name="pooled")
     run = train(project, options).runs[0]
     assert "cross-validation" in run.summary.chosen_because
+    assert (run.summary.epochs, run.summary.best_epoch) == (0, 0)
     result = export_logits(project, ExportLogitsOptions(run="pooled", device="cpu"))
     sources = {part.split: part.source for part in result.splits}
     assert sources["train"] == "oof"
     assert sources["dev"] == "folds"
-    assert train(project, options).runs[0].present
+    again = train(project, options)
+    assert again.runs[0].present
+    table = describe(again).plain.splitlines()
+    assert table[0].split() == ["run", "fits", "dev", "macro-F1", "seconds"]
+    assert [line.split()[:3] for line in table[1:3]] == [
+        ["pooled", "3", f"{run.summary.metrics['dev_macro_f1']:.3f}"],
+        ["fold", "1", "1"],
+    ]
+    fresh = replace(again, runs=[replace(again.runs[0], present=False)])
+    step = SimpleNamespace(stage="train", what="pooled")
+    line = describe_step(step, fresh)
+    assert "3 fits, dev macro-F1" in line
+    assert "epoch" not in line
 
 
 def test_a_model_that_restates_frames_says_so_in_its_notes_and_logits(project):
     options = replace(TINY, standardise_by="speaker", name="restated", epochs=1)
     run = train(project, options).runs[0]
     assert load_run(run.folder).config.model.by_speaker
-    assert any("including unlabelled ones of dev and test" in note for note in run.summary.notes)
+    notes = [note for note in run.summary.notes if "standardised" in note]
+    assert len(notes) == 1
+    assert "including unlabelled ones of dev and test" in notes[0]
     result = export_logits(project, ExportLogitsOptions(run="restated", device="cpu"))
     written = {part.split: read_logits(part.path) for part in result.splits}
     assert all(logits.provenance.by_speaker for logits in written.values())
     plain = train(project, replace(TINY, name="plain", epochs=1)).runs[0]
     assert plain.summary.metrics != run.summary.metrics
+
+
+def test_auto_gives_one_note_with_both_scores():
+    vectors, targets, groups = make_vectors()
+    offsets = {f"s{i}": 30.0 * np.eye(6)[i] for i in range(6)}
+    shifted = vectors + np.array([offsets[name] for name in groups])
+    rows = [Utterance(f"u{i}", Path("a"), "train", "x", name) for i, name in enumerate(groups)]
+    better, note = choose_by_speaker(rows, shifted, vectors, targets, 3)
+    assert better
+    assert note.startswith("Frames are standardised per speaker with all utterances")
+    worse, other = choose_by_speaker(rows, vectors, shifted, targets, 3)
+    assert not worse
+    assert other.startswith("Frames are standardised over the corpus. Logistic regression")
+    assert note.count(" per speaker") == 2
+    assert other.count("over the corpus") == 2
 
 
 def test_speakers_with_one_emotion_are_refused_and_auto_says_why(project, tmp_path):
