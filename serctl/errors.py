@@ -78,12 +78,19 @@ class HubError(SerctlError):
 
 
 class UnknownNameError(UsageError):
-    """A name that is not in a catalogue."""
+    """A name that is not in a catalogue. ``none`` is said if the catalogue is empty."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        hint: str = "",
+        none: str = "There are none yet.",
+    ) -> None:
         known = sorted(known)
         hint = f" {hint}" if hint else ""
-        listed = f"Known: {', '.join(known)}." if known else "There are none yet."
+        listed = f"Known: {', '.join(known)}." if known else none
         super().__init__(f"Unknown {kind} '{name}'.{guess(name, known)} {listed}{hint}")
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -111,10 +111,9 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Speech emotion recognition from frozen encoders, in stages.
+    """Recognise the emotion of speech with frozen encoders, one command for each step.
 
-    Each stage reads the output of the stage before it: transcribe writes transcripts, extract
-    frames, train runs, export-logits logits, stack a stacker, and evaluate a report.
+    With recordings and a trained system: predict. With a corpus: init, then run RECIPE.
     """
 
 

@@ -10,7 +10,7 @@ from serctl.cli.hints import hint_train
 from serctl.cli.options import DaskOpt, JsonOpt
 from serctl.cli.signature import with_options
 from serctl.config import Workspace
-from serctl.errors import UsageError
+from serctl.errors import UsageError, count
 from serctl.options import ExtractOptions
 
 if TYPE_CHECKING:
@@ -61,19 +61,17 @@ def describe(result: "ExtractResult") -> str:
     """Return the outcome of an extraction, one fact a line."""
     part = f"{result.utterances:,} in part {result.shard}" if result.shard else ""
     part = part or console.name_part(result.utterances, result.whole)
-    lines = [
-        f"{result.encoder}: {result.encoded:,} utterances encoded, "
-        f"{result.present:,} already cached ({part})"
-    ]
+    parts = [f"{result.present:,} already cached"] if result.present or not result.encoded else []
     if result.encoded:
-        rate = f"{result.encoded / result.seconds:,.1f} utterances/s, "
-        rate += f"{result.frames / result.seconds:,.0f} frames/s"
+        rate = f"{result.encoded / result.seconds:,.1f} utterances/s"
         if result.audio_seconds:
-            rate += f", {result.audio_seconds / result.seconds:,.1f} s of audio per second"
-        lines.append(f"  {result.frames:,} frames in {result.seconds:,.1f} s: {rate}")
-        if result.utterances < result.whole and not result.shard:
-            done = (result.encoded, result.whole, result.seconds, result.bytes)
-            lines.append(f"  {console.estimate_whole(*done)}")
+            rate = f"{result.audio_seconds / result.seconds:,.1f} s of audio per second"
+        encoded = f"{count(result.encoded, 'utterance')} encoded in {result.seconds:,.1f} s, {rate}"
+        parts.insert(0, encoded)
+    lines = [f"{result.encoder}: {', '.join(parts)} ({part})"]
+    if result.encoded and result.utterances < result.whole and not result.shard:
+        done = (result.encoded, result.whole, result.seconds, result.bytes)
+        lines.append(f"  {console.estimate_whole(*done)}")
     if result.windowed:
         lines.append(f"  {result.windowed:,} longer than one window, encoded in several")
     if result.failed:

@@ -96,15 +96,21 @@ def _list_sources(
     from serctl.data.labels import parse_mapping
     from serctl.stages.init import Source
 
-    if bool(corpora) == bool(manifest):
-        raise UsageError("Name a corpus (--corpus demo) or a table (--manifest CSV), not both.")
+    if corpora and manifest:
+        raise UsageError("--corpus and --manifest are both given, expected one of them.")
+    if not corpora and not manifest:
+        raise UsageError(
+            "No corpus given. Name one (--corpus emodb --root DIR), or a table (--manifest CSV), "
+            "or make synthetic speech: serctl init --corpus demo"
+        )
     if manifest:
         named, renamed = _columns(columns), parse_mapping(splits, "--split")
         return [Source(table=manifest, root=_only(roots), columns=named, splits=renamed)]
     if len(roots) != len(corpora) and (roots or corpora != ["demo"]):
+        given = f"with {len(roots)} --root" if roots else "without --root"
         raise UsageError(
-            f"{len(corpora)} --corpus but {len(roots)} --root, expected one --root for each: "
-            f"serctl init --corpus {corpora[0]} --root DIR"
+            f"--corpus {', '.join(corpora)} {given}, expected the folder of each corpus: "
+            f"serctl init {' '.join(f'--corpus {name} --root DIR' for name in corpora)}"
         )
     return [Source(name, folder) for name, folder in zip_longest(corpora, roots)]
 

@@ -9,6 +9,7 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import JsonOpt, ProjectOpt
 from serctl.config import find_workspace, open_workspace
+from serctl.errors import count
 from serctl.options.option import LARGEST_SEED
 
 manifest = typer.Typer(no_args_is_help=True, help="Check, describe, split and merge manifests.")
@@ -36,10 +37,12 @@ def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt
     if len(lines) > SHOWN:
         lines[SHOWN:] = [f"... and {len(lines) - SHOWN} more: --json lists all."]
     lines += result.notes
-    lines.append(
-        f"{result.num_utterances} utterances: {len(result.problems)} unusable, {len(result.leaks)} "
-        f"groups of equal audio across splits, {len(result.duplicates)} within a split."
-    )
+    leaks, copies = len(result.leaks), len(result.duplicates)
+    found = [f"{len(result.problems)} unusable"] if result.problems else []
+    found += [f"{count(leaks, 'group')} of equal audio in several splits"] if leaks else []
+    found += [f"{count(copies, 'group')} of equal audio in one split"] if copies else []
+    told = ", ".join(found) or "no problem found"
+    lines.append(f"{count(result.num_utterances, 'utterance')}: {told}.")
     console.show(result, "\n".join(lines), as_json=as_json)
     if not result.usable:
         raise typer.Exit(1)

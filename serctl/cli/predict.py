@@ -73,7 +73,7 @@ def predict(
     options = replace(options, audio=tuple(names))
     form = form or SUFFIXES.get(output.suffix.lower() if output else "", Format.table)
     from serctl.cli import predictions
-    from serctl.data.recordings import read_recordings
+    from serctl.data.recordings import check_files, read_recordings
     from serctl.system.parts import check_model
 
     recordings, _ = read_recordings(options.audio)
@@ -81,6 +81,8 @@ def predict(
     files = [Path(name) for name in (*names, options.transcripts, options.prior) if name]
     predictions.check_output(form.value, recordings, output, files)
     check_model(options.model, workspace)
+    if not options.skip_bad:
+        check_files(paths)
     if options.every:
         from serctl.cli.timelines import check_plot, show_timelines
 

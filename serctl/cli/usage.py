@@ -5,8 +5,9 @@ from typing import Any
 
 import typer
 
-from serctl.errors import UnknownNameError, UsageError
+from serctl.errors import UsageError, guess
 
+PROJECT_FLAGS = ("-C", "--project")
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
 """Base class of typer's errors for an invalid command line. typer exports only some subclasses."""
 
@@ -26,10 +27,15 @@ def to_usage_error(error: Any, ctx: Any) -> UsageError:
         params = error.ctx.command.params
         options = [name for item in params for name in (*item.opts, *item.secondary_opts)]
         known = [name for name in options if name.startswith("--")]
-        return UnknownNameError("option", error.option_name, known, see)
+        name = error.option_name
+        if name in PROJECT_FLAGS and not known.count("--project"):
+            return UsageError(f"{name} goes after a command: serctl train {name} FOLDER. {see}")
+        return UsageError(f"Unknown option '{name}'.{guess(name, known)} {see}")
     param = getattr(error, "param", None)
     if param is None:
-        return UsageError(f"{error.format_message().rstrip('.')}. {see}")
+        text = error.format_message().rstrip(".")
+        text = re.sub(r"^Got unexpected extra .*?\((?!s\))(.*)\)", r"Unexpected: \1", text)
+        return UsageError(f"{text}. {see}")
     is_option = param.param_type_name == "option"
     name = max(param.opts, key=len) if is_option else param.name.upper()
     if hasattr(error, "param_type"):
@@ -44,5 +50,6 @@ def _say_expectation(text: str) -> str:
     if choices := re.match(r"Value error, .* is not one of (.*)", text):
         return "expected " + choices[1].replace("'", "").rstrip(".")
     text = re.sub(r"^Input should be", "expected", text)
+    text = text.replace("a valid integer", "a whole number").replace("a valid number", "a number")
     text = text.replace("greater than or equal to", "at least")
     return text.partition(", unable to")[0].rstrip(".")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """O_NONBLOCK prevents that opening a pipe waits for a writer."""
 
+EXPECTED = "Expected WAV, FLAC, MP3, Ogg or another format of libsndfile."
 FOREIGN = (
     (4, b"ftyp", "MP4 audio (m4a, mp4, mov)"),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media audio (wma)"),
@@ -81,8 +82,8 @@ def open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFil
         with Forward(file, closefd=False) as sound:
             yield sound
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
-        reason = str(error).rpartition(": ")[2]
-        problem = recognise(head, name) or f"cannot be decoded: {reason}"
+        reason = str(error).rpartition(": ")[2].rstrip(".")
+        problem = recognise(head, name) or f"cannot be decoded: {reason}. {EXPECTED}"
         raise AudioError(f"Audio file '{name}' {problem}") from error
 
 

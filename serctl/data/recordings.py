@@ -1,6 +1,7 @@
 """The recordings, and parts of recordings, for files, folders and tables on a command line."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,19 @@ def find_recordings(names: Sequence[str]) -> list[Path]:
     if not found:
         raise UsageError("No audio given. Name files, folders, or - with a list on stdin.")
     return found
+
+
+def check_files(paths: Collection[Path]) -> None:
+    """Check that files exist, before a model is loaded for them.
+
+    Raises:
+        AudioError: Some do not.
+    """
+    if absent := [path for path in paths if not os.path.exists(path)]:  # noqa: PTH110
+        remedy = "To predict the others: --skip-bad"
+        if len(absent) == len(paths):
+            remedy = "Expected the path of a recording, a folder or a table"
+        raise AudioError(f"No such audio file: {first_few(absent)}. {remedy}")
 
 
 def note_unreadable(names: Iterable[str]) -> tuple[str, ...]:

@@ -136,9 +136,9 @@ class Learned:
         if small.any() or (counts > 0).sum() < 2:
             shown = [f"{self.labels[i]} {counts[i]}" for i in np.flatnonzero(small)]
             raise LogitsError(
-                f"Stacker '{self.kind}' with --balance {self.balance} needs {least} rows of each "
-                f"class; too few of: {first_few(shown) or 'all but one'}. Use --balance weights if "
-                "a class is missing, or --stacker mean-probabilities."
+                f"Stacker '{self.kind}' with --balance {self.balance} needs {least} utterances "
+                f"of each class; too few of: {first_few(shown) or 'all but one'}. Use --balance "
+                "weights if a class is missing, or --stacker mean-probabilities."
             )
 
 

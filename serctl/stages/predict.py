@@ -13,10 +13,10 @@ import numpy as np
 from serctl.config import Workspace
 from serctl.data.audio import SAMPLE_RATE, read_audio
 from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport
-from serctl.data.recordings import Recording, read_recordings
+from serctl.data.recordings import Recording, check_files, read_recordings
 from serctl.data.transcripts import read_rows
 from serctl.encoding.pipeline import capture, run_ahead
-from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError, count, first_few
+from serctl.errors import SerctlError, TranscriptsError, UsageError, count, first_few
 from serctl.options import PredictOptions
 from serctl.progress import Progress, silent
 from serctl.system.loading import split_recording
@@ -77,8 +77,8 @@ def predict(
     Raises:
         SerctlError: The model cannot be loaded, or audio is unusable (unless ``skip_bad``).
     """
+    rows, notes = _list_recordings(options)  # before a bundle is downloaded
     parts = find_parts(options.model, workspace)
-    rows, notes = _list_recordings(options)
     words = read_words(Path(options.transcripts)) if options.transcripts else None
     if words is not None and parts.needs_transcripts:
         _check_names(rows)
@@ -97,7 +97,8 @@ def predict(
             elif options.skip_bad:
                 failures.append((one.name, one.start, str(found)))
             else:
-                raise type(found)(f"{found} To continue without such files: --skip-bad")
+                others = " To continue without such files: --skip-bad" if len(rows) > 1 else ""
+                raise type(found)(f"{found}{others}")
             advance(*recordings.measure_progress(one))
     return PredictResult(
         model=parts.name,
@@ -125,10 +126,8 @@ def _list_recordings(options: PredictOptions) -> tuple[list[Recording], tuple[st
     elif options.speaker_per == "file":
         places = {path: i for i, path in enumerate(paths)}
         rows.sort(key=lambda row: (places[row.path], row.channel))
-    if absent := [path for path in paths if not path.exists() and not options.skip_bad]:
-        raise AudioError(
-            f"Audio files do not exist: {first_few(absent)}. To predict the others: --skip-bad"
-        )
+    if not options.skip_bad:
+        check_files(paths)
     return rows, notes
 
 

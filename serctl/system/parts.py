@@ -1,6 +1,6 @@
 """Parts of a trained system, from a bundle or from the project that trained it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from serctl.cache.key import FeatureKey
 from serctl.config import Workspace
 from serctl.data.manifest_file import read_manifest
 from serctl.data.transcripts import FROM_MANIFEST, read_sidecar
-from serctl.documents.bundle import RecogniserRecord
+from serctl.documents.bundle import BUNDLE_FILE, RecogniserRecord
 from serctl.documents.run import PredictedBy, RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoders.catalog import is_hub_id
@@ -210,11 +210,28 @@ def _find_system(model: str, workspace: Workspace | None) -> System:
     if not found:
         known = [p.parent.name for _, parent, file in kinds for p in parent.glob(f"[!.]*/{file}")]
         known += [str(p.parent) for p in Path(model).parent.glob("*/bundle.json")]
-        on_hub = f" On the hub it is: --model hf:{model}" if is_hub_id(model) else ""
-        here = "" if workspace else " This folder has no project."
-        next_ = on_hub or " Make a bundle: serctl bundle make --run RUN --output FOLDER"
-        raise UnknownNameError("model", model, known, f"Expected {MODELS}.{here}{next_}")
+        raise _describe_unknown(model, workspace, known)
     return found[0]
+
+
+def _describe_unknown(
+    model: str, workspace: Workspace | None, known: Sequence[str]
+) -> UnknownNameError:
+    """Return an error that states what was looked for, where, and what to do."""
+    looked = f"Looked for '{Path(model) / BUNDLE_FILE}' and for a run or stacker"
+    if is_hub_id(model):
+        hint = f"On the hub it is: --model hf:{model}"
+    elif known:
+        hint = f"Expected {MODELS}."
+    elif workspace:
+        hint = "To train one: serctl run small"
+    else:
+        hint = "For a bundle: --model FOLDER. For a run or stacker: -C FOLDER, its project"
+    if workspace:
+        looked += f" of the project '{workspace.root}', which has none yet."
+    else:
+        looked += f", but no project (serctl.toml) is in '{Path.cwd()}' or above it."
+    return UnknownNameError("model", model, known, hint, none=looked)
 
 
 def _check_networks(name: str, networks: Mapping[str, Path], hashes: Mapping[str, str]) -> None:

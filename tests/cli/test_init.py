@@ -87,8 +87,10 @@ def test_map_drop_and_unlabel(table: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "Name a corpus (--corpus demo)"),
-        (("--corpus", "emodb"), "expected one --root for each"),
+        ((), "No corpus given. Name one"),
+        (("--corpus", "demo", "--manifest", "TABLE"), "are both given, expected one"),
+        (("--corpus", "emodb"), "--corpus emodb without --root, expected the folder"),
+        (("--corpus", "emodb", "--corpus", "meld", "--root", "x"), "emodb, meld with 1 --root"),
         (("--corpus", "emodbb", "--root", "."), "Did you mean 'emodb'"),
         (("--corpus", "emodb", "--root", "nowhere"), "not a folder"),
         (("--manifest", "TABLE", "--column", "path"), "OURS=YOURS"),

@@ -110,7 +110,7 @@ def test_a_class_that_is_absent_is_refused_in_a_subset_and_gets_nothing_with_wei
 
 def test_a_class_too_small_for_the_folds_is_named_with_its_size() -> None:
     x, y = logits_of(4, counts=(3, 20, 4, 30))
-    with pytest.raises(LogitsError, match=r"needs 5 rows of each class.*angry 3, happy 4"):
+    with pytest.raises(LogitsError, match=r"needs 5 utterances of each class.*angry 3, happy 4"):
         make_stacker("random-forest", LABELS).fit(x, y)
 
 

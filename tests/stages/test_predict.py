@@ -386,8 +386,15 @@ def test_a_model_that_is_not_there_is_reported(project: Workspace, tmp_path: Pat
     (tmp_path / "bundle" / "bundle.json").touch()
     with pytest.raises(UnknownNameError, match=r"Did you mean '.*/bundle'"):
         run(project, None, model=str(tmp_path / "bundl"), audio=audio)
-    with pytest.raises(UnknownNameError, match=r"This folder has no project.*bundle make"):
-        run(None, None, model=str(tmp_path), audio=audio)
+    nowhere = tmp_path / "nowhere" / "tones"
+    with pytest.raises(UnknownNameError) as caught:
+        run(None, None, model=str(nowhere), audio=audio)
+    assert f"Looked for '{nowhere / 'bundle.json'}'" in str(caught.value)
+    assert f"no project (serctl.toml) is in '{Path.cwd()}'" in str(caught.value)
+    assert str(caught.value).endswith("For a run or stacker: -C FOLDER, its project")
+    empty = replace(project, root=tmp_path, paths={"runs": tmp_path, "stackers": tmp_path})
+    with pytest.raises(UnknownNameError, match=r"which has none yet. To train one: serctl run"):
+        run(empty, None, model=str(nowhere), audio=audio)
 
 
 @pytest.mark.parametrize("flags", [(), ("--every", "1")])
