@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -130,6 +131,41 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert "serctl.extract" in (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
     for page in tmp_path.rglob("*.html"):
         assert not EXTERNAL.search(page.read_text(encoding="utf-8")), f"{page} loads from elsewhere"
+
+
+def test_python_of_the_page_on_scale_runs_once_all_workers_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The block with a cluster that records its calls, since there is no Slurm here."""
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    steps: list[Any] = []
+
+    class Cluster:
+        scheduler_address = "tcp://127.0.0.1:8786"
+
+        def __init__(self, **settings: Any) -> None:
+            self.jobs = settings["processes"]
+
+        def __enter__(self) -> "Cluster":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            steps.append("closed")
+
+        def scale(self, *, jobs: int) -> None:
+            self.jobs *= jobs
+
+        def wait_for_workers(self, n_workers: int) -> None:
+            steps.append(n_workers == self.jobs)
+
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=Cluster))
+    monkeypatch.setattr(subprocess, "run", lambda line, *, check: steps.append((line, check)))
+    exec(block, {})
+    waited, ((program, *arguments), checked), end = steps
+    assert (waited, program, checked, end) == (True, "serctl", True, "closed")
+    assert arguments[-2:] == ["--dask", Cluster.scheduler_address]
+    parse(arguments)
 
 
 def test_every_page_is_listed_in_the_index() -> None:

@@ -65,7 +65,7 @@ def describe(result: "ExtractResult") -> str:
     if result.encoded:
         rate = f"{result.encoded / result.seconds:,.1f} utterances/s"
         if result.audio_seconds:
-            rate = f"{result.audio_seconds / result.seconds:,.1f} s of audio per second"
+            rate += f", {result.audio_seconds / result.seconds:,.1f} s of audio per second"
         encoded = f"{count(result.encoded, 'utterance')} encoded in {result.seconds:,.1f} s, {rate}"
         parts.insert(0, encoded)
     lines = [f"{result.encoder}: {', '.join(parts)} ({part})"]

@@ -24,7 +24,8 @@ def init(
     corpus: Annotated[
         list[str] | None,
         typer.Option(
-            help="demo, emodb, ravdess, crema-d, iemocap, meld, msp-podcast, ...; may be repeated."
+            help="Corpus: demo, emodb, ravdess, crema-d, iemocap, iemocap-5, meld, msp-podcast, "
+            "audformat, textgrid or audiofolder. May be repeated."
         ),
     ] = None,
     root: Annotated[

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -45,6 +46,20 @@ def test_predictions_are_those_of_the_command_line(served, as_form: bool) -> Non
         assert prediction["emotion"] == one.emotion
         assert prediction["probabilities"] == pytest.approx(dict(one.probabilities), abs=1e-5)
         assert list(prediction["per_model"]) == [SPEECH]
+
+
+def test_python_of_the_page_prints_the_emotion(
+    served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "serve.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert block.count("http://127.0.0.1:7860") == 1
+    monkeypatch.chdir(tmp_path)
+    content = (served.project / "u05.wav").read_bytes()
+    Path("a.wav").write_bytes(content)
+    exec(block.replace("http://127.0.0.1:7860", served.address), {})
+    expected = served.get("/predict", content)[1]["predictions"][0]["emotion"]
+    assert capsys.readouterr().out == f"{expected}\n"
 
 
 def test_the_server_calls_no_host(served, monkeypatch: pytest.MonkeyPatch) -> None:
