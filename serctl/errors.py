@@ -101,11 +101,13 @@ class UnknownNameError(UsageError):
 def guess(name: str, known: Iterable[str]) -> str:
     """Return a suggestion for an unknown name, for an error message; '' if none is similar.
 
-    Initials and slips of typing come first, then beginnings, then names that are less alike.
+    Initials and beginnings come first, then slips of typing, then names that are less alike.
 
     Example:
         >>> guess("wavml-large", ["wavlm-large", "roberta-large"])
         " Did you mean 'wavlm-large'?"
+        >>> guess("emo", ["demo", "emodb"])
+        " Did you mean 'emodb'?"
         >>> guess("--lr", ["--log", "--learning-rate"]), guess("batch", ["patch", "batch_size"])
         (" Did you mean '--learning-rate'?", " Did you mean 'batch_size'?")
     """
@@ -115,8 +117,8 @@ def guess(name: str, known: Iterable[str]) -> str:
     begun = [one for one in known if "-".join(words[one]).startswith(short)]
     chosen = (
         (initials if len(short) > 1 else [])
-        or get_close_matches(name, known, n=1, cutoff=SLIP)
         or (sorted(begun, key=len) if len(short) > 2 else [])
+        or get_close_matches(name, known, n=1, cutoff=SLIP)
         or get_close_matches(name, known, n=1)
     )
     return f" Did you mean '{chosen[0]}'?" if chosen else ""
