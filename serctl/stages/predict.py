@@ -20,7 +20,7 @@ from serctl.errors import SerctlError, TranscriptsError, UsageError, count, firs
 from serctl.options import PredictOptions
 from serctl.progress import Progress, silent
 from serctl.system.loading import split_recording
-from serctl.system.parts import find_parts
+from serctl.system.parts import check_model, find_parts
 from serctl.system.prediction import Prediction
 from serctl.system.predictor import Predictor
 from serctl.system.utterances import LoadedUtterance
@@ -77,6 +77,7 @@ def predict(
     Raises:
         SerctlError: The model cannot be loaded, or audio is unusable (unless ``skip_bad``).
     """
+    check_model(options.model, workspace)
     rows, notes = _list_recordings(options)  # before a bundle is downloaded
     parts = find_parts(options.model, workspace)
     words = read_words(Path(options.transcripts)) if options.transcripts else None
