@@ -136,9 +136,8 @@ def describe_problem(utterances: Sequence[Utterance]) -> str:
     whole = _measure_variety([name for found in emotions.values() for name in found])
     if own < LEAST_VARIETY * whole:
         return (
-            f"speakers have too few emotions, so their statistics would remove the emotion (two "
-            f"utterances of a speaker differ in emotion with probability {own:.2f}, two of the "
-            f"corpus with {whole:.2f})."
+            f"speakers have too few emotions. Two utterances of a speaker differ in emotion with "
+            f"probability {own:.2f}, two of the corpus with {whole:.2f}."
         )
     return ""
 
