@@ -28,7 +28,7 @@ demo: setup  ## every step on synthetic speech; resumable
 	@cd demo && { test -f serctl.toml || $(SERCTL) init --corpus demo --root corpus; } && $(SERCTL) run demo
 
 test: lint types  ## lint, types and the default tests (under four minutes)
-	cd $(HERE) && OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	cd $(HERE) && OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup  ## the long trials (kills, sweeps)
 	cd $(HERE) && $(BIN)/python -m pytest -m slow

@@ -39,6 +39,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    driver.set_script_timeout(120)  # axe-core on a busy machine
     try:
         yield driver
     finally:

@@ -81,8 +81,14 @@ def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> 
             f"{len(rows)} utterances of {len(set(groups))} speakers cannot make {num_folds} "
             f"speaker-disjoint folds. Use between 2 and {max(2, len(set(groups)))} folds."
         )
-    tried = [_divide(rows, groups, num_folds, seed + NUM_TRIES * k) for k in range(NUM_TRIES)]
-    fold_of = min(tried, key=lambda fold_of: len(_find_lost(rows, fold_of)))  # the first of equals
+    fold_of, fewest = {}, len(rows) + 1
+    for k in range(NUM_TRIES):
+        tried = _divide(rows, groups, num_folds, seed + NUM_TRIES * k)
+        lost = len(_find_lost(rows, tried))
+        if lost < fewest:  # the first of equals
+            fold_of, fewest = tried, lost
+        if not lost:
+            break
     return Folds(fold_of, num_folds, warn_of_unknown(rows))
 
 

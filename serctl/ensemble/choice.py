@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.folds import group_by_speaker
-from serctl.ensemble.compare import cross_predict
+from serctl.ensemble.compare import cross_predict, divide_rows
 from serctl.ensemble.stackers import Stacker, make_stacker
 from serctl.ensemble.stacking_set import StackingSet
 from serctl.errors import LogitsError
@@ -82,9 +82,10 @@ def assess_stacker(
         ManifestError: There are fewer than two speakers.
     """
     labels = rows.joined.labels
+    fold_of = divide_rows(rows, num_folds, seed)
 
     def measure(make: Callable[[], Stacker]) -> float:
-        return _score(rows, cross_predict(rows, make, num_folds, seed, progress))
+        return _score(rows, cross_predict(rows, make, fold_of, progress))
 
     return Verdict(
         kind=make().kind,
@@ -106,12 +107,12 @@ def choose_kind(
     Raises:
         ManifestError: There are fewer than two speakers.
     """
-    repeats = range(seed, seed + NUM_REPEATS)
+    repeats = [divide_rows(rows, num_folds, seed + i) for i in range(NUM_REPEATS)]
     predicted: dict[str, list[NDArray[np.float64]]] = {}
     for kind in CANDIDATES:
         make = partial(make_stacker, kind, rows.joined.labels, balance="weights", seed=seed)
         try:
-            found = [cross_predict(rows, make, num_folds, one, progress) for one in repeats]
+            found = [cross_predict(rows, make, fold_of, progress) for fold_of in repeats]
         except LogitsError:  # too few rows of a class for this stacker
             continue
         predicted[kind] = found

@@ -47,25 +47,32 @@ class Comparison:
     num_speakers: int
 
 
-def cross_predict(
-    rows: StackingSet,
-    make: Callable[[], Stacker],
-    num_folds: int,
-    seed: int,
-    progress: Progress = silent,
-) -> NDArray[np.float64]:
-    """Return probabilities ``(N, C)`` by stackers that were not fitted on the same speaker.
+def divide_rows(rows: StackingSet, num_folds: int, seed: int) -> NDArray[np.intp]:
+    """Return the speaker-disjoint fold ``(N,)`` of each row; all stackers of a test share it.
 
     Raises:
-        LogitsError: A class is too small in one of the parts.
         ManifestError: There are fewer than two speakers.
     """
     folds = assign_folds(rows.utterances, count_folds(rows, num_folds), seed)
-    fold_of = np.array([folds.fold_of[name] for name in rows.joined.ids])
+    return np.array([folds.fold_of[name] for name in rows.joined.ids])
+
+
+def cross_predict(
+    rows: StackingSet,
+    make: Callable[[], Stacker],
+    fold_of: NDArray[np.intp],
+    progress: Progress = silent,
+) -> NDArray[np.float64]:
+    """Return probabilities ``(N, C)`` by stackers that were not fitted on the row's fold ``(N,)``.
+
+    Raises:
+        LogitsError: A class is too small in one of the parts.
+    """
     probabilities = np.empty((len(fold_of), len(rows.joined.labels)))
     kind, speakers = make().kind, np.array(group_by_speaker(rows.utterances))
-    with progress.task(f"cross-fitting {kind}", folds.num_folds, "folds") as advance:
-        for fold in range(folds.num_folds):
+    num_folds = int(fold_of.max()) + 1
+    with progress.task(f"cross-fitting {kind}", num_folds, "folds") as advance:
+        for fold in range(num_folds):
             stacker, inside = make(), fold_of == fold
             fitted = ~inside
             groups = speakers[fitted].tolist()
@@ -94,10 +101,11 @@ def compare_stackers(
     whether it is significantly better than a plain average.
     """
     predicted, problems = {}, []
+    fold_of = divide_rows(rows, num_folds, seed)
     for kind in STACKERS:
         make = partial(make_stacker, kind, rows.joined.labels, balance=balance, seed=seed)
         try:
-            found = cross_predict(rows, make, num_folds, seed, progress)
+            found = cross_predict(rows, make, fold_of, progress)
         except LogitsError as error:
             problem = f"{error} (Cross-validation fits on fewer rows than serctl stack.)"
             problems.append(StackerScore(kind, problem=problem))

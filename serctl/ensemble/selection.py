@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.ensemble.logits import SMALLEST_PROBABILITY, softmax
-from serctl.metrics.classification import score_confusion
+from serctl.metrics.classification import macro_f1
 
 NUM_STEPS, NUM_BAGS = 25, 100
 """Maximum steps of one selection, and number of selections on bootstrap samples of speakers."""
@@ -109,13 +109,13 @@ def measure_all(scores: NDArray[np.float64], y: NDArray[np.intp]) -> list[tuple[
     model = np.arange(num_models)
     cells = (model * num_classes + y[:, None]) * num_classes + scores.argmax(axis=2)  # (N, M)
     counts = np.bincount(cells.ravel(), minlength=num_models * num_classes**2)
-    macro_f1 = score_confusion(counts.reshape(-1, num_classes, num_classes)).macro_f1
+    quality = macro_f1(counts.reshape(-1, num_classes, num_classes))
     of_true = scores[np.arange(len(y))[:, None], model, y[:, None]] / scores.sum(axis=2)
     log_likelihood = np.log(np.maximum(of_true, SMALLEST_PROBABILITY))  # (N, M)
     support = np.bincount(y, minlength=num_classes)
     share = 1 / (support[y] * np.count_nonzero(support))
     balanced = (share[:, None] * log_likelihood).sum(axis=0)
-    return list(zip(macro_f1.tolist(), balanced.tolist(), strict=True))
+    return list(zip(quality.tolist(), balanced.tolist(), strict=True))
 
 
 def draw_bags(groups: Sequence[Hashable], num_bags: int, seed: int) -> Iterator[NDArray[np.intp]]:

@@ -13,7 +13,13 @@ from serctl.data.folds import group_by_speaker
 from serctl.data.manifest import Manifest
 from serctl.data.manifest_file import read_manifest
 from serctl.ensemble.choice import AUTO, AVERAGE, assess_stacker, choose_kind
-from serctl.ensemble.compare import Comparison, compare_stackers, count_folds, cross_predict
+from serctl.ensemble.compare import (
+    Comparison,
+    compare_stackers,
+    count_folds,
+    cross_predict,
+    divide_rows,
+)
 from serctl.ensemble.fold_check import find_broken_folds
 from serctl.ensemble.stacker_folder import TrainedStacker
 from serctl.ensemble.stacker_predictions import (
@@ -223,9 +229,10 @@ def _fit(
     probabilities = None
     if options.stack_on == "dev":
         try:
-            probabilities = cross_predict(rows, make, options.folds, options.seed, progress)
+            fold_of = divide_rows(rows, options.folds, options.seed)
         except ManifestError as error:
             raise LogitsError(f"Dev cannot be cross-fitted: {error} Use --stack-on oof.") from error
+        probabilities = cross_predict(rows, make, fold_of, progress)
         folds = {"cross_fitted_folds": count_folds(rows, options.folds)}
         fitted_on = fitted_on.model_copy(update=folds)
     recorded = options_to_dict(options)

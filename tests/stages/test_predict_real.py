@@ -127,10 +127,10 @@ def test_over_time_every_window_reads_the_transcript_of_the_speech_it_touches(
     assert find_silence(made.probabilities).any()
     assert any("--windows-alone" in note for note in predictor.notes)
     # A step in the middle of the second clip reads that clip's transcript and its own two seconds.
-    step = int((second.start + second.end) / 2)
-    window = recording[round((step - 0.5) * SAMPLE_RATE) : round((step + 1.5) * SAMPLE_RATE)]
+    step = int((second.start + second.end) / 4)
+    window = recording[2 * step * SAMPLE_RATE : 2 * (step + 1) * SAMPLE_RATE]
     expected = predictor.predict(window, sample_rate=SAMPLE_RATE, text=second.text).probabilities
-    alone = predict_timeline(predictor, recording, replace(settings, alone=True))
+    alone = predict_timeline(predictor, recording, replace(settings, every=2.0, alone=True))
     np.testing.assert_allclose(alone.probabilities[step], list(expected.values()), atol=1e-4)
 
 

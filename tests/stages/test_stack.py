@@ -5,6 +5,7 @@ import random
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,17 @@ from serctl.stages.stack import stack
 QUICK = "linear"  # the forest has its own tests
 
 
+def make_options(**more: Any) -> StackOptions:
+    """Return options with one balanced draw: nothing here depends on their number but the time."""
+    return StackOptions(**{"draws": 1, **more})
+
+
+@pytest.fixture(autouse=True)
+def _few_bags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Greedy selection has its own tests, with all its bags."""
+    monkeypatch.setattr("serctl.ensemble.selection.NUM_BAGS", 10)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Workspace:
     """Two runs with out-of-fold logits for train and logits for dev and test."""
@@ -37,7 +49,7 @@ def project(tmp_path: Path) -> Workspace:
 
 @pytest.mark.usefixtures("few_trees")
 def test_without_arguments_the_forest_is_fitted_on_all_runs(project: Workspace) -> None:
-    result = stack(project, StackOptions(draws=2))
+    result = stack(project, make_options(draws=2))
     assert (result.name, result.models, result.stack_on) == (
         "random-forest",
         ("first", "second"),
@@ -66,7 +78,7 @@ def test_permuting_manifest_and_logits_changes_nothing(project: Workspace, tmp_p
     random.Random(1).shuffle(rows)
     make_run(other, "second", rows, seed=2, signal=1.0)
     make_run(other, "first", rows, seed=1)
-    options = StackOptions(stacker="xgboost", draws=2, folds=2)
+    options = make_options(stacker="xgboost", draws=2, folds=2)
     plain, shuffled = stack(project, options), stack(other, options)
     for split in ("dev", "test"):
         a = read_logits(plain.folder / f"{split}.csv")
@@ -77,12 +89,12 @@ def test_permuting_manifest_and_logits_changes_nothing(project: Workspace, tmp_p
 def test_in_sample_logits_are_never_seen_unless_requested(project: Workspace) -> None:
     rows = make_utterances()
     make_run(project, "memoriser", rows, signal=9.0, stack_on="in-sample")
-    result = stack(project, StackOptions(stacker=QUICK))
+    result = stack(project, make_options(stacker=QUICK))
     assert result.models == ("first", "second")
     assert "Left out: 'memoriser' has in-sample logits" in result.notes[0]
     with pytest.raises(LogitsError, match="'memoriser' has in-sample logits for train, not out-of"):
-        stack(project, StackOptions(models=("first", "memoriser"), stacker=QUICK))
-    told = stack(project, StackOptions(stacker=QUICK, stack_on="in-sample"))
+        stack(project, make_options(models=("first", "memoriser"), stacker=QUICK))
+    told = stack(project, make_options(stacker=QUICK, stack_on="in-sample"))
     assert (told.name, told.models) == ("linear-in-sample", ("memoriser",))
     assert load_stacker(told.folder).fitted_on.stack_on == "in-sample"
 
@@ -95,9 +107,9 @@ def test_the_flags_of_the_rows_decide_even_without_a_sidecar(project: Workspace)
     flagged = [line.replace(",0,", ",1,", 1) for line in lines]
     path.write_text("\n".join([header, *flagged]) + "\n")
     with pytest.raises(LogitsError, match="its model was trained on all of them"):
-        stack(project, StackOptions(models=("first",), stacker=QUICK))
+        stack(project, make_options(models=("first",), stacker=QUICK))
     path.write_text("\n".join([header, *flagged[::2], *lines[1::2]]) + "\n")
-    assert stack(project, StackOptions(models=("first",), stacker=QUICK)).num_rows == 90
+    assert stack(project, make_options(models=("first",), stacker=QUICK)).num_rows == 90
 
 
 def test_held_out_rows_alone_are_fitted_on(tmp_path: Path) -> None:
@@ -105,13 +117,13 @@ def test_held_out_rows_alone_are_fitted_on(tmp_path: Path) -> None:
     held_out = [row for row in rows if row.split != "train" or row.speaker.endswith(("s0", "s1"))]
     workspace = make_project(tmp_path, rows)
     make_run(workspace, "a", held_out, stack_on="heldout")
-    result = stack(workspace, StackOptions(stacker=QUICK, stack_on="heldout"))
+    result = stack(workspace, make_options(stacker=QUICK, stack_on="heldout"))
     assert result.num_rows == sum(row.split == "train" for row in held_out)
     assert result.name == "linear-heldout"
 
 
 def test_dev_is_predicted_by_stackers_that_did_not_see_the_speaker(project: Workspace) -> None:
-    result = stack(project, StackOptions(stacker=QUICK, stack_on="dev", folds=4))
+    result = stack(project, make_options(stacker=QUICK, stack_on="dev", folds=4))
     assert result.splits == ("test", "dev")
     dev = [row for row in make_utterances() if row.split == "dev"]
     folds = assign_folds(dev, 4, 42)
@@ -123,7 +135,7 @@ def test_dev_is_predicted_by_stackers_that_did_not_see_the_speaker(project: Work
     y = np.array([LABELS.index(name.split("-")[1]) for name in ids])
     for fold in range(4):
         inside = np.array([folds.fold_of[name] == fold for name in ids])
-        alone = make_stacker(QUICK, LABELS, draws=10)
+        alone = make_stacker(QUICK, LABELS, draws=1)
         alone.fit(x[~inside], y[~inside])
         names = [name for name, good in zip(ids, inside, strict=True) if good]
         assert np.allclose(written.select(names).values, alone.predict_proba(x[inside]), atol=1e-8)
@@ -134,7 +146,7 @@ def test_one_speaker_cannot_be_cross_fitted(tmp_path: Path) -> None:
     workspace = make_project(tmp_path, rows)
     make_run(workspace, "a", rows)
     with pytest.raises(LogitsError, match=r"Dev cannot be cross-fitted.*--stack-on oof"):
-        stack(workspace, StackOptions(stacker=QUICK, stack_on="dev"))
+        stack(workspace, make_options(stacker=QUICK, stack_on="dev"))
 
 
 @pytest.mark.usefixtures("few_trees")
@@ -142,7 +154,7 @@ def test_the_smallest_class_of_a_demo_corpus_is_enough_for_the_forest(tmp_path: 
     rows = make_utterances({"train": (18, 18, 20, 60), "dev": (6, 6, 6, 6)})
     workspace = make_project(tmp_path, rows)
     make_run(workspace, "a", rows)
-    assert stack(workspace, StackOptions(draws=2)).splits == ("dev",)
+    assert stack(workspace, make_options(draws=2)).splits == ("dev",)
 
 
 def test_a_class_too_small_leaves_nothing_half_written(tmp_path: Path) -> None:
@@ -150,7 +162,7 @@ def test_a_class_too_small_leaves_nothing_half_written(tmp_path: Path) -> None:
     workspace = make_project(tmp_path, rows)
     make_run(workspace, "a", rows)
     with pytest.raises(LogitsError, match="angry 3"):
-        stack(workspace, StackOptions())
+        stack(workspace, make_options())
     assert not workspace.stackers.exists()
 
 
@@ -159,7 +171,7 @@ def test_an_unlabelled_split_gets_probabilities_too(tmp_path: Path) -> None:
     rows += [replace(r, split="test3", emotion="", utterance_id=f"x{r.utterance_id}") for r in rows]
     workspace = make_project(tmp_path, rows)
     make_run(workspace, "a", rows)
-    assert stack(workspace, StackOptions(stacker=QUICK)).splits == ("dev", "test", "test3")
+    assert stack(workspace, make_options(stacker=QUICK)).splits == ("dev", "test", "test3")
 
 
 def test_outside_logits_join_by_utterance_id(project: Workspace, tmp_path: Path) -> None:
@@ -169,11 +181,11 @@ def test_outside_logits_join_by_utterance_id(project: Workspace, tmp_path: Path)
         for name, values in zip(part.ids, part.values, strict=True):
             lines.append(",".join([*map(str, values[::-1]), "0", name]))
     (tmp_path / "theirs.csv").write_text("\n".join(lines) + "\n")
-    with_run = stack(project, StackOptions(models=("first", "second"), stacker=QUICK))
+    with_run = stack(project, make_options(models=("first", "second"), stacker=QUICK))
     expected = read_logits(with_run.folder / "test.csv").values
     outside = stack(
         project,
-        StackOptions(models=("first", str(tmp_path / "theirs.csv")), stacker=QUICK, name="mine"),
+        make_options(models=("first", str(tmp_path / "theirs.csv")), stacker=QUICK, name="mine"),
     )
     assert outside.models == ("first", "theirs")
     assert np.allclose(read_logits(outside.folder / "test.csv").values, expected)
@@ -188,49 +200,49 @@ def test_outside_logits_that_hide_what_they_were_trained_on_are_refused(
     with pytest.raises(
         LogitsError, match="not known which utterances of train its model was trained on"
     ):
-        stack(project, StackOptions(models=("first", str(path))))
+        stack(project, make_options(models=("first", str(path))))
 
 
 def test_a_model_trained_again_after_one_export_is_found(project: Workspace) -> None:
     rows = [row for row in make_utterances() if row.split == "test"]
     make_run(project, "first", rows, seed=1, run_hash="another")
     with pytest.raises(LogitsError, match="trained again between its logits for train and test"):
-        stack(project, StackOptions(stacker=QUICK))
+        stack(project, make_options(stacker=QUICK))
 
 
 def test_other_utterances_are_named(project: Workspace) -> None:
     make_run(project, "second", [r for r in make_utterances() if r.utterance_id[-3:] != "001"])
     with pytest.raises(LogitsError, match=r"4 are in only one of them \(train-angry-001"):
-        stack(project, StackOptions(stacker=QUICK))
+        stack(project, make_options(stacker=QUICK))
 
 
 def test_names_that_mean_nothing_or_two_things_are_refused(project: Workspace) -> None:
     with pytest.raises(UnknownNameError, match=r"'frist'. Did you mean 'first'"):
-        stack(project, StackOptions(models=("frist",)))
+        stack(project, make_options(models=("frist",)))
     with pytest.raises(UsageError, match="'first' is named twice"):
-        stack(project, StackOptions(models=("first", "first")))
-    stack(project, StackOptions(stacker=QUICK, name="first"))
+        stack(project, make_options(models=("first", "first")))
+    stack(project, make_options(stacker=QUICK, name="first"))
     with pytest.raises(UsageError, match="'first' is both a run and a stacker"):
-        stack(project, StackOptions(models=("first",)))
+        stack(project, make_options(models=("first",)))
 
 
 def test_an_empty_project_names_the_next_command(tmp_path: Path) -> None:
     workspace = make_project(tmp_path, make_utterances())
     with pytest.raises(LogitsError, match="serctl export-logits"):
-        stack(workspace, StackOptions())
+        stack(workspace, make_options())
 
 
 def test_a_refitted_stacker_leaves_no_old_files(project: Workspace) -> None:
-    folder = stack(project, StackOptions(stacker="xgboost", name="x", draws=1, folds=2)).folder
+    folder = stack(project, make_options(stacker="xgboost", name="x", draws=1, folds=2)).folder
     assert (folder / "estimator-0.ubj").is_file()
-    stack(project, StackOptions(stacker="mean-logits", name="x"))
+    stack(project, make_options(stacker="mean-logits", name="x"))
     assert {path.suffix for path in folder.iterdir()} == {".csv", ".json"}
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", ".hidden", "/tmp"])
 def test_a_name_cannot_leave_the_folder_of_stackers(project: Workspace, name: str) -> None:
     with pytest.raises(UsageError, match="is not a valid file name"):
-        stack(project, StackOptions(stacker=QUICK, name=name))
+        stack(project, make_options(stacker=QUICK, name=name))
 
 
 def test_compare_ranks_all_stackers_and_says_whether_the_lead_is_real(
@@ -238,7 +250,7 @@ def test_compare_ranks_all_stackers_and_says_whether_the_lead_is_real(
 ) -> None:
     quick = tuple(kind for kind in STACKERS if kind != "random-forest")
     monkeypatch.setattr("serctl.ensemble.compare.STACKERS", quick)
-    found = stack(project, StackOptions(compare=True, folds=3)).comparison
+    found = stack(project, make_options(compare=True, folds=3)).comparison
     assert found is not None
     assert {score.kind for score in found.scores} == set(quick)
     figures = [score.macro_f1 for score in found.scores]
@@ -254,7 +266,7 @@ def test_compare_continues_where_one_stacker_cannot_be_fitted(tmp_path: Path) ->
     rows = make_utterances({"train": (6, 30, 30, 60)}, speakers=4)
     workspace = make_project(tmp_path, rows)
     make_run(workspace, "a", rows)
-    found = stack(workspace, StackOptions(compare=True, folds=3)).comparison
+    found = stack(workspace, make_options(compare=True, folds=3)).comparison
     assert found is not None
     problems = {score.kind: score.problem for score in found.scores if score.problem}
     assert "angry" in problems["random-forest"]
@@ -266,7 +278,7 @@ def test_utterances_that_a_base_model_learned_from_are_marked(project: Workspace
     dev = read_logits(path)
     learned = np.arange(len(dev)) < 3
     write_logits(path, replace(dev, in_sample=learned))
-    result = stack(project, StackOptions(stacker="mean-logits"))
+    result = stack(project, make_options(stacker="mean-logits"))
     made = read_logits(result.folder / "dev.csv").select(dev.ids)
     assert made.in_sample.tolist() == learned.tolist()
     assert not read_logits(result.folder / "test.csv").in_sample.any()
@@ -275,7 +287,7 @@ def test_utterances_that_a_base_model_learned_from_are_marked(project: Workspace
 def test_what_a_stacker_has_no_predictions_for_is_reported_what_gives_them(
     project: Workspace,
 ) -> None:
-    options = StackOptions(models=("first", "second"), stacker=QUICK, name="both")
+    options = make_options(models=("first", "second"), stacker=QUICK, name="both")
     stack(project, options)
     [both] = find_systems(project, ["both"])
     with pytest.raises(LogitsError, match="serctl stack first second --stacker linear --name both"):
@@ -292,11 +304,11 @@ def test_trees_that_never_split_and_runs_without_logits_are_noted(tmp_path: Path
     make_run(workspace, "a", rows)
     (workspace.runs / "b").mkdir()
     (workspace.runs / "b" / "summary.json").write_text("{}")
-    left_out, alike = stack(workspace, StackOptions(draws=2)).notes
+    left_out, alike = stack(workspace, make_options(draws=2)).notes
     assert left_out == "Left out: 'b' has no logits. Run: serctl export-logits b"
     assert "20 rows are too few to split its trees" in alike
-    assert not stack(workspace, StackOptions(models=("a",), stacker=QUICK)).notes
-    found = stack(workspace, StackOptions(compare=True)).comparison
+    assert not stack(workspace, make_options(models=("a",), stacker=QUICK)).notes
+    found = stack(workspace, make_options(compare=True)).comparison
     assert found is not None
     assert "fits on fewer rows" in {s.kind: s.problem for s in found.scores}["random-forest"]
 
@@ -306,13 +318,13 @@ def test_logits_of_two_kinds_of_model_are_not_mixed(project: Workspace) -> None:
     document = json.loads(path.read_text())
     path.write_text(json.dumps(document | {"predicted_by": "main"}))
     with pytest.raises(LogitsError, match=r"test of its main model.*--predicted-by folds"):
-        stack(project, StackOptions(stacker=QUICK))
+        stack(project, make_options(stacker=QUICK))
 
 
 def test_the_order_of_the_models_changes_nothing(project: Workspace) -> None:
     found = []
     for models in (("first", "second"), ("second", "first")):
-        result = stack(project, StackOptions(models=models, stacker=QUICK))
+        result = stack(project, make_options(models=models, stacker=QUICK))
         found.append(read_logits(result.folder / "test.csv").values)
     assert np.array_equal(*found)
 
@@ -334,24 +346,24 @@ def make_one_emotion_project(folder: Path) -> Workspace:
 @pytest.mark.parametrize("stacker", [QUICK, "auto", "greedy"])
 def test_broken_folds_give_an_average_and_a_warning(tmp_path: Path, stacker: str) -> None:
     project = make_one_emotion_project(tmp_path)
-    result = stack(project, StackOptions(stacker=stacker, name="safe"))
+    result = stack(project, make_options(stacker=stacker, name="safe"))
     assert result.kind == "mean-probabilities"
     (note,) = [note for note in result.notes if "hardly better than chance" in note]
     assert "8 of 8 speakers have only one emotion" in note
     assert note.count("average") == note.count("--stack-on dev") == 1
-    assert stack(project, StackOptions(stacker=stacker)).name == "mean-probabilities"
-    average = stack(project, StackOptions(stacker="mean-probabilities"))
+    assert stack(project, make_options(stacker=stacker)).name == "mean-probabilities"
+    average = stack(project, make_options(stacker="mean-probabilities"))
     expected = read_logits(average.folder / "test.csv").values
     assert np.array_equal(read_logits(result.folder / "test.csv").values, expected)
     with pytest.raises(LogitsError, match="hardly better than chance"):
-        stack(project, StackOptions(compare=True))
-    on_dev = stack(project, StackOptions(stacker=QUICK, stack_on="dev"))
+        stack(project, make_options(compare=True))
+    on_dev = stack(project, make_options(stacker=QUICK, stack_on="dev"))
     assert on_dev.kind == QUICK
 
 
 def test_auto_takes_the_average_where_nothing_is_better(project: Workspace) -> None:
     make_run(project, "second", make_utterances(), seed=2)  # as good as the first
-    result = stack(project, StackOptions(stacker="auto", folds=3))
+    result = stack(project, make_options(stacker="auto", folds=3))
     assert result.kind == "mean-probabilities"
     assert any("auto chose mean-probabilities" in note for note in result.notes)
 
@@ -360,14 +372,14 @@ def test_auto_leaves_noise_out(project: Workspace) -> None:
     rows = make_utterances()
     for seed in range(4):
         make_run(project, f"noise{seed}", rows, signal=0.0, seed=10 + seed)
-    result = stack(project, StackOptions(stacker="auto", name="chosen", folds=3))
+    result = stack(project, make_options(stacker="auto", name="chosen", folds=3))
     assert result.kind in ("best-single", "greedy")
     assert load_stacker(result.folder).stacker.kind == result.kind
 
 
 def test_the_verdict_names_what_to_use_instead(project: Workspace) -> None:
     make_run(project, "strong", make_utterances(), signal=4.0, seed=5)
-    verdict = stack(project, StackOptions(stacker="majority-vote")).verdict
+    verdict = stack(project, make_options(stacker="majority-vote")).verdict
     assert re.search(r"majority-vote \d\.\d{3} macro-F1, best single model \d\.\d{3}", verdict)
     assert verdict.endswith("Use --stacker best-single.")
 
@@ -387,7 +399,7 @@ def test_a_verdict_names_every_metric_once() -> None:
 
 
 def test_a_saved_selection_predicts_as_before(project: Workspace) -> None:
-    result = stack(project, StackOptions(stacker="greedy"))
+    result = stack(project, make_options(stacker="greedy"))
     trained = load_stacker(result.folder)
     parts = [system.load_all("test", ids) for system in find_systems(project, result.models)
              for ids in [read_manifest(project.manifest).select("test").ids]]  # fmt: skip
