@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serctl.data.labels import EMOTIONS, LabelSet, parse_emotion, parse_mapping
@@ -139,6 +139,7 @@ SPEAKERS = st.lists(
 
 
 @given(rows=SPEAKERS, seed=st.integers(0, 99), order=st.randoms())
+@settings(max_examples=15)
 def test_made_splits_share_no_speaker_and_ignore_order(rows, seed, order) -> None:  # type: ignore[no-untyped-def]
     utterances = [
         Utterance(f"u{i}", Path("a"), "", emotion, f"s{speaker}")

@@ -100,12 +100,13 @@ def test_its_policy_stops_foreign_scripts_and_requests(shown) -> None:
     driver = shown
     driver.execute_script(
         "const script = document.createElement('script'); script.textContent = 'window.hit = 2';"
-        "document.body.append(script);"
-        "document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}));"
+        "const image = Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'});"
+        "window.foreign = [script, image]; document.body.append(...window.foreign);"
     )
     assert driver.execute_script("return window.hit") is None
     logged = " ".join(entry["message"] for entry in driver.get_log("browser"))
     assert logged.count("Content Security Policy") >= 2
+    driver.execute_script("window.foreign.forEach(element => element.remove())")
 
 
 def test_hostile_words_are_shown_and_do_nothing(shown) -> None:
