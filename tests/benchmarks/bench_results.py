@@ -52,7 +52,7 @@ CHALLENGE: dict[str, dict[str, Any]] = {
     "attributes": {"attribute_weight": 0.4},
     "MixUp": {"mixup": 0.3},
     "statistics pooling": {"pooling": "statistics"},
-    "a balanced second stage": {"balanced_epochs": 3, "balanced_learning_rate": 2e-4},
+    "a balanced second stage": {"balanced_epochs": 3, "balanced_learning_rate": 1e-4},
 }
 """The parts of the recipe `challenge`, with a second stage of a tenth of the learning rate."""
 
