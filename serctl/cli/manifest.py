@@ -35,7 +35,7 @@ def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt
     lines += [f"{', '.join(names)}: the same audio in several splits" for names in result.leaks]
     lines += [f"{', '.join(names)}: the same audio" for names in result.duplicates]
     if len(lines) > SHOWN:
-        lines[SHOWN:] = [f"... and {len(lines) - SHOWN} more: --json lists all."]
+        lines[SHOWN:] = [f"{len(lines) - SHOWN} more: --json lists all."]
     lines += result.notes
     leaks, copies = len(result.leaks), len(result.duplicates)
     found = [f"{len(result.problems)} unusable"] if result.problems else []

@@ -127,7 +127,7 @@ def check_prior(name: str) -> None:
     if name not in PRIORS and not Path(name).is_file():
         raise ConfigError(
             f"--prior is '{name}', expected as-trained, {', '.join(PRIORS)}, or a JSON or TOML "
-            f'file of shares by emotion such as {{"happy": 0.2, ...}}.'
+            f'file of shares by emotion such as {{"happy": 0.2, "sad": 0.8}}.'
         )
 
 
@@ -144,7 +144,7 @@ def read_prior(
     if name == "balanced":
         return np.full(len(labels), 1 / len(labels))
     path = Path(name)
-    hint = 'Expected {"happy": 0.2, ...}.'
+    hint = 'Expected {"happy": 0.2, "sad": 0.8}.'
     values = read_toml(path) if path.suffix == ".toml" else read_json(path, ConfigError, hint)
     return parse_prior(values, labels, str(path))
 

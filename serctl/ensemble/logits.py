@@ -188,5 +188,5 @@ def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> Jo
 def _reconcile(*pair: Logits) -> str:
     """Return the fix for two models with different utterances."""
     if dry := [part.name for part in pair if part.limit]:
-        return f"'{dry[0]}' is from a dry run (--limit). Name the other runs: serctl stack RUN..."
+        return f"'{dry[0]}' is from a dry run (--limit). Name the other runs: serctl stack RUN RUN"
     return "Export both again: serctl export-logits RUN"

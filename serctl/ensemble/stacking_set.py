@@ -115,7 +115,7 @@ def collect_stacking_set(
         systems,
         lambda system: _permitted_rows(system, ids, stack_on),
         all_required=all_must_fit,
-        if_none="No run has logits to stack. Run: serctl train …, then serctl export-logits RUN",
+        if_none="No run has logits to stack. Run serctl train, then: serctl export-logits RUN",
     )
     parts = [logits for _, logits in found]
     joined = join_logits(parts)

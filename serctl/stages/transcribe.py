@@ -180,7 +180,7 @@ def _note_unlisted(kept: Sequence[Transcript]) -> tuple[str, ...]:
     ids = first_few(row.utterance_id for row in kept)
     return (
         f"{count(len(kept), 'transcript')} of utterances that the manifest does not list ({ids}): "
-        "kept at the end of the CSV and read by nothing. Delete the rows if you need them no more.",
+        "kept at the end of the CSV, not used. Delete the rows if you do not need them.",
     )
 
 

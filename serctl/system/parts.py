@@ -240,7 +240,7 @@ def _check_networks(name: str, networks: Mapping[str, Path], hashes: Mapping[str
     if outside:
         raise CheckpointError(
             f"Stacker '{name}' needs {first_few(outside)}, expected only runs of this project, "
-            f"because only runs predict new audio. Stack without it: serctl stack RUN..."
+            f"because only runs predict new audio. Stack without it: serctl stack RUN RUN"
         )
     for model, folder in networks.items():
         found = RunConfig.read(folder / CONFIG).hash

@@ -93,6 +93,6 @@ def _place(
     quoted = f"--column start={shlex.quote(start)} --column end={shlex.quote(end)}"
     raise ManifestError(
         f"'{table.source}': {both} lie within {inside} of {known} audio files, and {cut} files are "
-        f"as long as the segment, so their meaning is not plain. Segments of the files: {quoted} "
+        f"as long as the segment, so their meaning is ambiguous. Segments of the files: {quoted} "
         f"Whole files: --column start= --column end="
     )
