@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from serctl import __version__
 from serctl.cli import console
-from serctl.cli.usage import CommandLineError, to_usage_error
+from serctl.cli.usage import CommandLineError, name_values, to_usage_error
 from serctl.errors import SerctlError, UnknownNameError, escape_controls
 from serctl.interrupt import sigterm_as_interrupt
 
@@ -20,6 +20,12 @@ RESUMABLE = ("init", "transcribe", "layers", "extract", "train", "export-logits"
 
 class ErrorHandlingGroup(TyperGroup):
     """Print a `SerctlError` or a usage error as one line on stderr and exit with its code."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take typer's arguments."""
+        super().__init__(*args, **kwargs)
+        for command in (self, *self.commands.values()):
+            name_values(command)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the subcommand; ``SERCTL_DEBUG=1`` keeps the traceback."""

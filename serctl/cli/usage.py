@@ -8,8 +8,20 @@ import typer
 from serctl.errors import UsageError, guess
 
 PROJECT_FLAGS = ("-C", "--project")
+VALUES = {
+    "bool": "", "str": "TEXT", "path": "PATH", "Path": "PATH", "int": "N", "float": "X",
+}  # fmt: skip
+"""What ``--help`` shows for the value of an option, by typer's name of its type."""
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
 """Base class of typer's errors for an invalid command line. typer exports only some subclasses."""
+
+
+def name_values(command: Any) -> None:
+    """Name the values of a command's options in plain words, where typer names Python's types."""
+    for param in command.params:
+        if param.param_type_name == "option" and param.metavar is None:
+            kind = param.display_type(command.context_class(command))
+            param.metavar = VALUES.get(re.sub(r"list\[(.*)\]|<|>| range", r"\1", kind))
 
 
 def to_usage_error(error: Any, ctx: Any) -> UsageError:

@@ -63,6 +63,15 @@ def test_a_slip_of_typing_is_one_line_and_exit_code_2(line: str, told: str) -> N
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("line", ["init", "train", "cache rm", "predict"])
+def test_help_names_no_type_of_python(line: str) -> None:
+    told = runner.invoke(app, [*line.split(), "--help"], env={"COLUMNS": "120"}).stdout
+    flags = [row for row in told.splitlines() if " --" in row and "--help" not in row]
+    assert len(flags) > 2
+    types = ("<str>", "<path>", "<bool>", "<int", "<float", "<list")
+    assert not [row for row in flags if any(one in row for one in types)]
+
+
 @pytest.mark.parametrize("line", ["", "cache"])
 def test_a_group_alone_shows_its_help(line: str) -> None:
     result = runner.invoke(app, line.split())
