@@ -1,8 +1,11 @@
 """Progress reports of long stages. The default is silent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+Log = Callable[[str], None]
+"""Receiver of lines for the user, which come while a stage works."""
 
 
 class Advance(Protocol):

@@ -8,7 +8,7 @@ from serctl.config import PATHS, PROJECT_FILE, Workspace
 from serctl.document import Document, Section
 from serctl.errors import ConfigError
 
-Table = dict[str, Any]
+TomlTable = dict[str, Any]
 
 
 def _table(stage: str) -> Any:
@@ -25,16 +25,16 @@ class StageTables(Document):
 
     error: ClassVar = ConfigError
 
-    transcribe: Table = _table("transcribe")
-    extract: Table = _table("extract")
-    train: Table = _table("train")
-    export_logits: Table = _table("export-logits")
-    stack: Table = _table("stack")
-    evaluate: Table = _table("evaluate")
-    report: Table = _table("report")
-    predict: Table = _table("predict")
-    bundle: Table = _table("bundle")
-    push: Table = _table("push")
+    transcribe: TomlTable = _table("transcribe")
+    extract: TomlTable = _table("extract")
+    train: TomlTable = _table("train")
+    export_logits: TomlTable = _table("export-logits")
+    stack: TomlTable = _table("stack")
+    evaluate: TomlTable = _table("evaluate")
+    report: TomlTable = _table("report")
+    predict: TomlTable = _table("predict")
+    bundle: TomlTable = _table("bundle")
+    push: TomlTable = _table("push")
 
 
 class Paths(Section):
@@ -74,12 +74,12 @@ class ProjectDocument(StageTables):
         default_factory=dict, description="folder of the weights, by encoder"
     )
     labels: LabelOrder = Field(default_factory=LabelOrder, description="order of the emotions")
-    layers: Table = _table("layers")
-    space: Table = _table("space")
-    serve: Table = _table("serve")
-    slurm: Table = _table("slurm")
+    layers: TomlTable = _table("layers")
+    space: TomlTable = _table("space")
+    serve: TomlTable = _table("serve")
+    slurm: TomlTable = _table("slurm")
 
-    def list_tables(self) -> dict[str, Table]:
+    def list_tables(self) -> dict[str, TomlTable]:
         """Return the tables of the stages that the file has."""
         own = {"paths", "weights", "labels"}
         return self.model_dump(by_alias=True, exclude_unset=True, exclude=own)

@@ -43,7 +43,7 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class CheckResult:
+class StoreCheckResult:
     """Result of the check of a store."""
 
     store: str
@@ -57,7 +57,7 @@ class CheckResult:
         return tuple(dict.fromkeys(name for damage in self.damages for name in damage.lost))
 
 
-def check_store(path: Path, *, progress: Progress = silent) -> CheckResult:
+def check_store(path: Path, *, progress: Progress = silent) -> StoreCheckResult:
     """Read a local store completely and compare it with its checksums.
 
     Raises:
@@ -75,7 +75,7 @@ def check_store(path: Path, *, progress: Progress = silent) -> CheckResult:
                 utterances += len(index.utterance_id)
             size += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
             advance()
-    return CheckResult(path.name, utterances, size, tuple(damages))
+    return StoreCheckResult(path.name, utterances, size, tuple(damages))
 
 
 def find_header(path: Path) -> tuple[StoreHeader, list[Damage]]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serctl.cache.check import CheckResult, find_header, find_index, load_index
+from serctl.cache.check import StoreCheckResult, find_header, find_index, load_index
 from serctl.cache.header import GROUP_FILE, StoreHeader, group_document
 from serctl.cache.lock import StoreLock
 from serctl.cache.segment import SHARD, index_files, segment_folders, shard_tail
@@ -63,7 +63,7 @@ def prune_store(
     return PruneResult(path.name, tuple(sorted(chosen)), dropped, sum(dead.values()))
 
 
-def repair_store(path: Path, result: CheckResult) -> None:
+def repair_store(path: Path, result: StoreCheckResult) -> None:
     """Restore documents from their copies, and remove lost frames.
 
     The store is then readable, and the next `serctl extract` encodes exactly ``result.lost``.

@@ -37,13 +37,13 @@ def pool_frames(
     if missing:
         with progress.task(f"pooling {store.key.encoder}", len(missing), "utterances") as advance:
             for name, source in missing:
-                known[name, source] = pool(np.asarray(store.read(name), dtype=np.float32))
+                known[name, source] = pool_utterance(np.asarray(store.read(name), dtype=np.float32))
                 advance()
         _write(kept, known)
     return np.stack([known[pair] for pair in wanted])
 
 
-def pool(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+def pool_utterance(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return mean and deviation of frames ``(T, D)`` as one vector ``(2·D,)``; zeros if T is 0."""
     if not len(frames):
         return np.zeros(2 * frames.shape[1], dtype=np.float32)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serctl.cache.pooled import pool
+from serctl.cache.pooled import pool_utterance
 from serctl.cache.store import FeatureStore
 
 SHRINKAGE = 5.0
@@ -114,7 +114,10 @@ def restate_frames(
         corpus: Statistics of the corpus, to which the frames are mapped.
     """
     exact = [np.asarray(one, dtype=np.float32) for one in frames]
-    pooled, lengths = np.stack([pool(one) for one in exact]), np.array([len(one) for one in exact])
+    pooled, lengths = (
+        np.stack([pool_utterance(one) for one in exact]),
+        np.array([len(one) for one in exact]),
+    )
     found = measure_speakers(pooled, lengths, speakers)
     maps = {name: restate_speaker(moments, corpus) for name, moments in found.items()}
     return [

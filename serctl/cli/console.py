@@ -154,7 +154,7 @@ def show(result: Any, text: str | Text, *, as_json: bool = False) -> None:
         sys.stdout.write(json.dumps(document, default=_plain) + "\n")
     else:
         if isinstance(text, str):
-            text = fit(escape_controls(text))
+            text = fit_lines(escape_controls(text))
         out.print(text, markup=False)
 
 
@@ -216,7 +216,7 @@ def show_markdown(text: str) -> None:
         write_out(text.rstrip() + "\n")
 
 
-def fit(text: str) -> str:
+def fit_lines(text: str) -> str:
     """Return text whose long lines are wrapped on a terminal, each with its own indent."""
 
     def fit_line(line: str) -> str:

@@ -28,13 +28,13 @@ def extract(
     if len(options) > 1 and options[0].weights:
         raise UsageError("--weights is for one encoder; give one --encoder at a time.")
 
-    from serctl.pipeline import Step
+    from serctl.pipeline import RecipeStep
     from serctl.pipeline.execute import Execution, run_steps
 
     results: list[Any] = []
     run_steps(
         workspace,
-        [Step("extract", one.encoder, one) for one in options],
+        [RecipeStep("extract", one.encoder, one) for one in options],
         Execution(
             scheduler=dask or "",
             report=lambda step, result: results.append(result),

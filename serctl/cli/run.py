@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from serctl.pipeline import Step
+    from serctl.pipeline import RecipeStep
     from serctl.pipeline.estimate import Estimate
     from serctl.pipeline.execute import Execution
     from serctl.pipeline.run import PipelineResult
@@ -64,7 +64,7 @@ def run(
     as_json: JsonOpt = False,
 ) -> None:
     """Run all stages of a recipe. Finished stages are skipped."""
-    from serctl.pipeline import plan_steps, read_plan
+    from serctl.pipeline import plan_recipe, read_plan
     from serctl.pipeline.estimate import estimate_steps
     from serctl.pipeline.run import run as run_recipe
 
@@ -76,7 +76,7 @@ def run(
     plan = read_plan(recipe, workspace, **given)
     console.say(plan.title)
     if slurm or dry_run:
-        steps = plan_steps(workspace, plan, only=only or (), limit=limit)
+        steps = plan_recipe(workspace, plan, only=only or (), limit=limit)
         if slurm:
             flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
             _write_jobs(workspace, recipe, steps, slurm, flags, submit, as_json)
@@ -92,7 +92,7 @@ def run(
 def _write_jobs(
     workspace: Workspace,
     recipe: str,
-    steps: "Sequence[Step]",
+    steps: "Sequence[RecipeStep]",
     folder: Path,
     flags: "Sequence[str]",
     submit: bool,
@@ -187,7 +187,7 @@ def _minutes(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds / 60:.0f} min"
 
 
-def _report(step: "Step", result: Any, say_once: "Callable[[str], None]") -> None:
+def _report(step: "RecipeStep", result: Any, say_once: "Callable[[str], None]") -> None:
     """Print the outcome of a step on stderr, and each warning and note once."""
     if line := describe_step(step, result):
         console.say(line)

@@ -8,7 +8,7 @@ from serctl.errors import count
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from serctl.pipeline import Step
+    from serctl.pipeline import RecipeStep
     from serctl.stages.export_logits import ExportLogitsResult
     from serctl.stages.extract import ExtractResult
     from serctl.stages.stack import StackResult
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STAGE_WIDTH = len("export-logits")
 
 
-def describe_step(step: "Step", result: Any) -> str:
+def describe_step(step: "RecipeStep", result: Any) -> str:
     """Return stage, subject and outcome of a finished step; '' if the step prints a table."""
     if step.stage not in SUMMARIES:
         return ""

@@ -94,9 +94,9 @@ def check_plot(plot: Path, recordings: int) -> None:
         raise UsageError(f"--plot '{plot}': expected FILE.html, FILE.png, or a folder.")
     if plot.suffix and recordings > 1:
         raise UsageError(f"{recordings} recordings need a folder: --plot {plot.with_suffix('')}")
-    from serctl.page.packages import check_packages
+    from serctl.page.packages import check_report_packages
 
-    check_packages()
+    check_report_packages()
 
 
 def name_plot(plot: Path | None, recording: "RecordingTimelines") -> Path:

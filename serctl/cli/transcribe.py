@@ -22,12 +22,12 @@ def transcribe(
     as_json: JsonOpt = False,
 ) -> None:
     """Transcribe every utterance with Whisper, and flag doubtful transcripts."""
-    from serctl.pipeline import Step
+    from serctl.pipeline import RecipeStep
     from serctl.pipeline.execute import Execution, run_steps
 
     result = run_steps(
         workspace,
-        [Step("transcribe", options.model, options)],
+        [RecipeStep("transcribe", options.model, options)],
         Execution(scheduler=dask or "", log=console.say, progress=console.progress),
     )
     console.show(result, describe(result), as_json=as_json)

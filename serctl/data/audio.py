@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.audio_file import open_audio, open_sound
-from serctl.data.downmix import SCALE, Downmix, Report
+from serctl.data.downmix import SCALE, Downmix, ReportProblem
 from serctl.errors import AudioError, count
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def read_audio(
     end: float | None = None,
     channel: int = 0,
     *,
-    report: Report | None = None,
+    report: ReportProblem | None = None,
 ) -> NDArray[np.float32]:
     """Decode a file or a stretch of it, average the channels and resample to 16 kHz.
 
@@ -70,7 +70,7 @@ def decode_audio(
     end: float | None = None,
     channel: int = 0,
     *,
-    report: Report | None = None,
+    report: ReportProblem | None = None,
 ) -> NDArray[np.float32]:
     """Decode the bytes of an audio file, or an open one; see `read_audio`."""
     with open_sound(source, name) as sound:
@@ -145,7 +145,7 @@ def _refuse_silence(name: object, peak: float, of_channels: float) -> NoReturn:
 
 
 def to_mono_16k(
-    samples: NDArray[np.float32], rate: int, name: object, report: Report | None = None
+    samples: NDArray[np.float32], rate: int, name: object, report: ReportProblem | None = None
 ) -> NDArray[np.float32]:
     """Average channels ``(num_samples, num_channels)``, resample and check.
 

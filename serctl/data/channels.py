@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.audio import decode_channels, read_audio
-from serctl.data.downmix import Report
+from serctl.data.downmix import ReportProblem
 from serctl.errors import AudioError
 
 Choice = Literal["mix", "split", "left", "right"]
@@ -15,7 +15,7 @@ SIDES = ("left", "right")
 
 
 def read_channels(
-    path: Path, choice: Choice, report: Report | None = None
+    path: Path, choice: Choice, report: ReportProblem | None = None
 ) -> dict[str, NDArray[np.float32]]:
     """Return waveforms ``(num_samples,)`` at 16 kHz by the name of the channel.
 

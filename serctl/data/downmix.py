@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serctl.errors import first_few
 
-Report = Callable[[str, str], None]
+ReportProblem = Callable[[str, str], None]
 """Receives the name of a recording and one of the problems."""
 
 TALKERS = "a different talker on each channel"

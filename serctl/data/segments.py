@@ -17,14 +17,14 @@ MARGIN = 0.1
 
 
 @dataclass(frozen=True)
-class Segment:
+class SpeechSegment:
     """A stretch of speech, in samples of the recording. ``stop`` is exclusive."""
 
     start: int
     stop: int
 
 
-def cut_at_pauses(waveform: NDArray[np.float32], longest: float) -> list[Segment]:
+def cut_at_pauses(waveform: NDArray[np.float32], longest: float) -> list[SpeechSegment]:
     """Return the stretches of speech of a recording, each of at most ``longest`` seconds.
 
     Longer speech without a pause is cut at its longest silence, else at the maximum length.
@@ -56,4 +56,6 @@ def cut_at_pauses(waveform: NDArray[np.float32], longest: float) -> list[Segment
         max_speech_duration_s=longest,
     )
     found = get_speech_timestamps(waveform, options, SAMPLE_RATE)
-    return [Segment(int(part["start"]), min(int(part["end"]), len(waveform))) for part in found]
+    return [
+        SpeechSegment(int(part["start"]), min(int(part["end"]), len(waveform))) for part in found
+    ]

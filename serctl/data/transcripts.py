@@ -99,10 +99,12 @@ def read_transcripts(path: Path) -> Transcripts:
         TranscriptsError: The CSV or JSON file is missing or malformed.
     """
     rows = read_rows(path)
-    return Transcripts({row.utterance_id: row.text for row in rows}, read_sidecar(path).source)
+    return Transcripts(
+        {row.utterance_id: row.text for row in rows}, read_transcripts_sidecar(path).source
+    )
 
 
-def read_sidecar(path: Path) -> TranscriptsSidecar:
+def read_transcripts_sidecar(path: Path) -> TranscriptsSidecar:
     """Read the JSON file of a CSV file.
 
     Raises:
@@ -114,7 +116,7 @@ def read_sidecar(path: Path) -> TranscriptsSidecar:
 def read_source(path: Path) -> str:
     """Return the source of the transcripts; '' if there are none."""
     with suppress(TranscriptsError):
-        return read_sidecar(path).source if path.is_file() else ""
+        return read_transcripts_sidecar(path).source if path.is_file() else ""
     return ""
 
 
@@ -207,7 +209,7 @@ def read_finished(path: Path, source: str) -> list[Transcript]:
     """
     for place in (path, name_beside(path, source)):
         with suppress(TranscriptsError):
-            if read_sidecar(place).source == source:
+            if read_transcripts_sidecar(place).source == source:
                 rows = list(_parse_whole(place))
                 ambiguous = set(find_ambiguous(rows))
                 return [row for row in rows if row.utterance_id not in ambiguous]
@@ -230,7 +232,7 @@ def _copy_other_source(path: Path, source: str, content: str) -> tuple[str, Path
         return None
     present = path.read_bytes()
     try:
-        found = read_sidecar(path).source
+        found = read_transcripts_sidecar(path).source
     except TranscriptsError:
         found = source if present == content.encode() else f"unknown-{zlib.crc32(present):08x}"
     if found == source:

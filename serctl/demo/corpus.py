@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from serctl.data.audio import SAMPLE_RATE
 from serctl.data.labels import EMOTIONS, NEUTRAL
 from serctl.data.manifest import ATTRIBUTES, Utterance
-from serctl.demo.espeak import SAMPLE_RATE as SPOKEN_RATE
-from serctl.demo.espeak import Line, require_espeak, speak
+from serctl.demo.espeak import SPOKEN_RATE, Line, require_espeak, speak
 from serctl.demo.sentences import OPENERS, PLAIN, WORDS
 from serctl.errors import CorpusError
 from serctl.files import write_atomic

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from serctl.errors import CorpusError
 
-SAMPLE_RATE = 22_050
+SPOKEN_RATE = 22_050
 """Sampling rate of espeak-ng in Hz."""
 
 SYNCHRONOUS, DO_NOT_EXIT, UTF8 = 2, 0x8000, 1

@@ -8,7 +8,7 @@ from serctl.document import Document
 from serctl.errors import LogitsError
 
 LOGITS_VERSION: Literal[1] = 1
-Kind = Literal["logits", "probabilities"]
+ScoreKind = Literal["logits", "probabilities"]
 
 
 NAMES = {
@@ -43,7 +43,7 @@ class LogitsSidecar(Document):
     hint: ClassVar = "Export the logits again."
 
     serctl_logits: Literal[1] = Field(default=LOGITS_VERSION, description="format version")
-    kind: Kind = Field(default="logits", description="content of the CSV's columns")
+    kind: ScoreKind = Field(default="logits", description="content of the CSV's columns")
     labels: tuple[str, ...] = Field(default=(), description="emotions in the order of the columns")
     split: str = Field(default="", description="split of the utterances")
     model: str = Field(default="", description="name of the run, stacker or baseline")

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from serctl.project import StageTables, Table
+from serctl.project import StageTables, TomlTable
 
 
 class RecipeDocument(StageTables):
@@ -16,7 +16,7 @@ class RecipeDocument(StageTables):
 
     title: str = Field(default="", description="title in one line")
     note: str = Field(default="", description="note for readers of the results")
-    models: list[Table] = Field(
+    models: list[TomlTable] = Field(
         default_factory=list, description="a table `[[models]]` per model with its train options"
     )
 

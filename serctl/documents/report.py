@@ -14,15 +14,15 @@ from serctl.metrics.paired import can_test
 
 REPORT_VERSION: Literal[1] = 1
 SystemKind = Literal["run", "stacker", "outside", "baseline"]
-Interval = tuple[float, float]
+ConfidenceInterval = tuple[float, float]
 
 
 class Intervals(Section):
     """95 % intervals from resampling speakers: lower and upper bound."""
 
-    macro_f1: Interval = Field(description="of macro-F1")
-    uar: Interval = Field(description="of UAR")
-    accuracy: Interval = Field(description="of accuracy")
+    macro_f1: ConfidenceInterval = Field(description="of macro-F1")
+    uar: ConfidenceInterval = Field(description="of UAR")
+    accuracy: ConfidenceInterval = Field(description="of accuracy")
 
 
 class SubsetSummary(Section):

@@ -223,7 +223,7 @@ def _from_hub(repository: str, spec: EncoderSpec, revision: str | None = None) -
     ask = partial(HfApi().model_info, repository, revision=revision, timeout=HUB_SECONDS)
     try:
         info = _ask_hub(repository, ask, revision, HUB_SECONDS)
-    except UnreachableError as error:
+    except WeightsUnreachableError as error:
         present = _list_snapshots(repository, spec)
         if revision is None and len(present) == 1:
             return Weights(present[0], repository, present[0].name)
@@ -255,7 +255,7 @@ def ask_within(question: Callable[[], Answer], seconds: float | None) -> Answer:
         pool.terminate()
 
 
-class UnreachableError(WeightsError):
+class WeightsUnreachableError(WeightsError):
     """The hub does not respond, or offline mode is on."""
 
 
@@ -289,7 +289,7 @@ def _ask_hub(
             ) from error
         offline = isinstance(error, errors.OfflineModeIsEnabled)
         reason = "offline mode" if offline else str(error).partition("\n")[0]
-        raise UnreachableError(
+        raise WeightsUnreachableError(
             f"{wanted} is not on this machine and the Hugging Face hub cannot be reached "
             f"({reason}). Copy the checkpoint to this machine, then use --weights DIR or "
             f"name it in serctl.toml under [weights].{name_folder(repository)}"

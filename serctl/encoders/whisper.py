@@ -22,7 +22,7 @@ from transformers.utils import logging
 from serctl.encoders.base import SAMPLE_RATE, Encoder, EncoderIdentity, Frames
 from serctl.encoders.network import list_layers, load_network, pick_layers
 from serctl.encoders.recognisers.backends import is_ctranslate2
-from serctl.encoders.whisper_ct2 import load_network as load_ctranslate2
+from serctl.encoders.whisper_ct2 import load_ctranslate2
 from serctl.errors import UsageError
 
 WINDOW_SAMPLES = 480_000

@@ -62,7 +62,7 @@ def read_variables(path: Path) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        reader = _Reader(content)
+        reader = _BinaryReader(content)
         if (version := reader.number("I")) != BINARY_VERSION:
             raise WeightsError(f"'{path}' has format {version}, expected {BINARY_VERSION}.")
         if (name := reader.name()) != "WhisperSpec":
@@ -81,7 +81,7 @@ def read_variables(path: Path) -> dict[str, Tensor]:
     return variables
 
 
-class _Reader:
+class _BinaryReader:
     """Reads the bytes of a ``model.bin`` sequentially. Tensors are views, not copies."""
 
     def __init__(self, content: mmap.mmap) -> None:
@@ -145,7 +145,7 @@ def _rename(name: str, tensor: Tensor) -> dict[str, Tensor]:
     }
 
 
-def load_network(folder: Path, dtype: torch.dtype) -> WhisperForConditionalGeneration:
+def load_ctranslate2(folder: Path, dtype: torch.dtype) -> WhisperForConditionalGeneration:
     """Build transformers' Whisper with the weights of a CTranslate2 folder.
 
     Raises:

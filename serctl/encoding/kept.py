@@ -3,13 +3,13 @@
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar, cast
 
-Network = TypeVar("Network")
+Loaded = TypeVar("Loaded")
 
 _KEPT: dict[Hashable, Any] = {}
 """The network of the last part."""
 
 
-def load_or_keep(what: Hashable, load: Callable[[], Network], *, keep: bool) -> Network:
+def load_or_keep(what: Hashable, load: Callable[[], Loaded], *, keep: bool) -> Loaded:
     """Return the network that ``load`` returns; with ``keep``, the next part takes the same one.
 
     Args:
@@ -18,7 +18,7 @@ def load_or_keep(what: Hashable, load: Callable[[], Network], *, keep: bool) -> 
         keep: Whether this process may be given another part.
     """
     if what in _KEPT:
-        return cast(Network, _KEPT[what])
+        return cast(Loaded, _KEPT[what])
     _KEPT.clear()  # before loading, because a GPU may not hold two large networks
     network = load()
     if keep:

@@ -49,7 +49,7 @@ def open_inputs(
     return tuple(keys), inputs
 
 
-def list_layers(names: Iterable[str], usual: Sequence[int]) -> dict[str, tuple[int, ...]]:
+def group_layers(names: Iterable[str], usual: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """Return the layers of each encoder in branches, with encoders in order of first use.
 
     Args:

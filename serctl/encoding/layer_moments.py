@@ -50,7 +50,9 @@ class LayerMoments(Extraction):
         layers = encoder.all_layers()
 
         def measure(contents: list[Any]) -> list[Frames]:
-            return [[stack_moments(frames)] for frames in encoder.encode_layers(contents, layers)]
+            return [
+                [stack_layer_moments(frames)] for frames in encoder.encode_layers(contents, layers)
+            ]
 
         return measure
 
@@ -61,12 +63,12 @@ class LayerMoments(Extraction):
         """Skip the check, because moments take about a hundredth of the space of frames."""
 
 
-def stack_moments(layers: Frames) -> NDArray[np.float32]:
+def stack_layer_moments(layers: Frames) -> NDArray[np.float32]:
     """Return mean and deviation of each layer's frames ``(T, D)``, as rows ``(2·L, D)``."""
     return np.concatenate([[frames.mean(axis=0), frames.std(axis=0)] for frames in layers])
 
 
-def read_moments(store: FeatureStore, ids: Sequence[str]) -> NDArray[np.float32]:
+def read_layer_moments(store: FeatureStore, ids: Sequence[str]) -> NDArray[np.float32]:
     """Return mean and deviation of every layer, concatenated: ``(L, N, 2·D)``."""
     rows = np.stack([store.read(name) for name in ids]).astype(np.float32)  # (N, 2L, D)
     num_utterances, num_rows, dim = rows.shape

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.folds import assign_folds, group_by_speaker
-from serctl.ensemble.stackers import AVERAGES, STACKERS, Balance, Stacker, make_stacker
+from serctl.ensemble.stackers import AVERAGES, STACKERS, Stacker, StackerBalance, make_stacker
 from serctl.ensemble.stacking_set import StackingSet
 from serctl.errors import LogitsError
 from serctl.metrics.bootstrap import draw_resamples, draw_subsets, score_subsets
@@ -90,7 +90,7 @@ def count_folds(rows: StackingSet, wanted: int) -> int:
 def compare_stackers(
     rows: StackingSet,
     *,
-    balance: Balance = "subset",
+    balance: StackerBalance = "subset",
     num_folds: int = 5,
     seed: int = 42,
     progress: Progress = silent,

@@ -38,7 +38,7 @@ def write_logits(path: Path, logits: Logits) -> None:
     logits.provenance.model_copy(update=facts).write(path.with_suffix(".json"))
 
 
-def read_sidecar(path: Path, content: bytes) -> LogitsSidecar | None:
+def read_logits_sidecar(path: Path, content: bytes) -> LogitsSidecar | None:
     """Return the sidecar of a CSV with this content; None if there is none.
 
     Raises:
@@ -64,7 +64,7 @@ def read_logits(path: Path, name: str = "") -> Logits:
             that is not finite, or its sidecar does not fit it.
     """
     content = _read_content(path)
-    sidecar = read_sidecar(path, content)
+    sidecar = read_logits_sidecar(path, content)
     if sidecar is None:
         return parse_scores(content, path, name or path.stem)
     header, rows = _parse_rows(content, path)

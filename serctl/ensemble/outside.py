@@ -19,7 +19,7 @@ from serctl.data.labels import CODES, parse_emotion
 from serctl.data.manifest import ATTRIBUTES
 from serctl.data.tables import Table, match_columns, parse_table
 from serctl.data.values import parse_number
-from serctl.documents.logits import Kind, LogitsSidecar
+from serctl.documents.logits import LogitsSidecar, ScoreKind
 from serctl.ensemble.logits import Logits
 from serctl.errors import LogitsError, first_few
 
@@ -187,7 +187,7 @@ def _stated_kind(table: Table) -> str:
     if "kind" not in table.header:
         return ""
     stated = {row["kind"].strip().lower() for row in table.rows}
-    if len(stated) > 1 or not stated <= {*get_args(Kind), PERCENT}:
+    if len(stated) > 1 or not stated <= {*get_args(ScoreKind), PERCENT}:
         raise LogitsError(
             f"'{table.source}': column 'kind' holds {first_few(sorted(map(repr, stated)))}; "
             f"expected one of logits, probabilities, {PERCENT}."

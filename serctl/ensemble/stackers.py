@@ -16,7 +16,7 @@ from serctl.ensemble.logits import softmax
 from serctl.ensemble.selection import Selection
 from serctl.errors import LogitsError, UnknownNameError, UsageError, first_few
 
-Balance = Literal["subset", "weights", "none"]
+StackerBalance = Literal["subset", "weights", "none"]
 Groups = Sequence[str] | None
 NUM_FOLDS = 5
 """Forests in the paper's stacker. Each is fitted on four fifths of the balanced subset."""
@@ -79,7 +79,7 @@ class Learned:
 
     kind: str
     labels: tuple[str, ...]
-    balance: Balance = "subset"
+    balance: StackerBalance = "subset"
     fold: int | None = None
     seed: int = 42
     draws: int = 1
@@ -162,7 +162,7 @@ def make_stacker(
     kind: str,
     labels: Sequence[str],
     *,
-    balance: Balance = "subset",
+    balance: StackerBalance = "subset",
     fold: int | None = None,
     seed: int = 42,
     draws: int = 1,

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from serctl.config import Workspace
+from serctl.documents.report import SystemKind
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.outside import match_ids
@@ -13,7 +13,6 @@ from serctl.errors import LogitsError, UnknownNameError, UsageError, first_few
 from serctl.names import guess_path
 
 MAKE = "Make a run with: serctl train"
-Kind = Literal["run", "stacker", "outside"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class System:
     """
 
     name: str
-    kind: Kind
+    kind: SystemKind
     path: Path
 
     def load(self, split: str, ids: Iterable[str]) -> Logits | None:

@@ -125,7 +125,7 @@ def _pool(
     return SpeakerFrames(store, speaker_of, maps).restate_pooled(ids, vectors)
 
 
-def find_stores(workspace: Workspace, systems: Iterable[System]) -> list[FeatureStore]:
+def open_stores(workspace: Workspace, systems: Iterable[System]) -> list[FeatureStore]:
     """Open the stores of the runs and of the stackers' base models.
 
     Raises:
@@ -177,7 +177,7 @@ def make_baselines(
     def pooled(
         fitted: Manifest, asked: Sequence[str], speaker_of: Mapping[str, str] | None = None
     ) -> Logits:
-        stores = find_stores(workspace, systems)
+        stores = open_stores(workspace, systems)
         lacking = {name for name in train.ids if any(name not in store for store in stores)}
         if lacking and (note := _describe_lacking(lacking, len(train))) not in notes:
             notes.append(note)

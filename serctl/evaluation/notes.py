@@ -94,7 +94,7 @@ def find_stale(workspace: Workspace, systems: Iterable[System]) -> list[str]:
     return found
 
 
-def list_notes(scores: Sequence[SystemScore], trial: Trial) -> list[str]:
+def explain_metrics(scores: Sequence[SystemScore], trial: Trial) -> list[str]:
     """Return explanations of the metrics."""
     absent = [name for i, name in enumerate(trial.labels) if i not in trial.true]
     size = scores[0].bs_f1.per_class

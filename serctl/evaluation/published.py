@@ -49,7 +49,7 @@ class Published:
         return "baseline" in self.title.lower()
 
 
-def read_table() -> tuple[Published, ...]:
+def read_paper_table() -> tuple[Published, ...]:
     """Read the rows of Table 2 from ``paper_table_2.csv``, in the paper's order."""
     with (files("serctl.evaluation") / "paper_table_2.csv").open(encoding="utf-8") as file:
         return tuple(map(_parse_row, csv.DictReader(file)))
@@ -71,7 +71,7 @@ def _parse_row(row: Mapping[str, str]) -> Published:
     )
 
 
-TABLE_2 = read_table()
+TABLE_2 = read_paper_table()
 AVERAGES = (
     "Plain averages and votes of the same models reached BS-F1 0.414 to 0.422, dev macro-F1 0.400 "
     "to 0.410 and accuracy 0.54 to 0.56 in the authors' notebooks."

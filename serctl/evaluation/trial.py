@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from serctl.data.manifest import ATTRIBUTES
 from serctl.documents.report import (
     ClassScore,
     GroupScore,
@@ -40,7 +41,6 @@ from serctl.metrics.classification import (
 
 DURATION_EDGES = (2.0, 4.0, 6.0, 8.0)
 """Edges of duration groups in seconds: "< 2 s", "2-4 s", … and "≥ 8 s"."""
-ATTRIBUTES = ("arousal", "valence", "dominance")
 
 
 @dataclass(frozen=True, eq=False)

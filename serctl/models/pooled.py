@@ -51,7 +51,7 @@ class PooledModel(nn.Module):
         mix: Callable[[Tensor], Tensor] | None = None,
     ) -> FusionOutput:
         """Classify a batch, see `FusionModel.forward`. ``mix`` is not used."""
-        pooled = [pool(frame, length) for frame, length in zip(frames, lengths, strict=True)]
+        pooled = [pool_batch(frame, length) for frame, length in zip(frames, lengths, strict=True)]
         vectors = torch.cat(pooled, dim=-1)  # (B, sum of the branches' widths)
         vectors = (vectors - self.mean) / self.deviation
         return FusionOutput(self.classifier(vectors.float()), None, None)
@@ -61,7 +61,7 @@ class PooledModel(nn.Module):
         return {}
 
 
-def pool(frames: Tensor, lengths: Tensor) -> Tensor:
+def pool_batch(frames: Tensor, lengths: Tensor) -> Tensor:
     """Return mean and deviation over time, ``(B, 2·D)``, or ``(B, L·2·D)`` for L layers.
 
     Args:

@@ -119,7 +119,7 @@ def render_page(page: Page) -> str:
             paper_note=compare_note(page.published),
             best=_best_figures(page.report.systems),
             initial=choose_system(page.report.systems),
-            data=make_data(page),
+            data=make_report_data(page),
         )
     )
 
@@ -158,7 +158,7 @@ def choose_system(systems: Sequence[SystemScore]) -> str:
     return str(max(own, key=lambda system: system.bs_f1.mean).name)
 
 
-def make_data(page: Page) -> dict[str, Any]:
+def make_report_data(page: Page) -> dict[str, Any]:
     """Return the data of the scripts as plain values for JSON."""
     report, labels = page.report, page.report.labels
     rows = report.utterances

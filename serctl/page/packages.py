@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from serctl.errors import ReportError
 
 
-def check_packages() -> None:
+def check_report_packages() -> None:
     """Check that the packages of the extra ``report`` are installed.
 
     Raises:

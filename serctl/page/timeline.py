@@ -80,12 +80,12 @@ def render_timeline(page: TimelinePage, *, scheme: str = "light dark") -> str:
             style=read_asset(STYLE),
             scripts=scripts,
             sound=embed_sound(page.sound),
-            data=make_data(page.timelines),
+            data=make_timeline_data(page.timelines),
         )
     )
 
 
-def make_data(timelines: Sequence[Timeline]) -> dict[str, Any]:
+def make_timeline_data(timelines: Sequence[Timeline]) -> dict[str, Any]:
     """Return the data of the scripts as plain values for JSON."""
     return {
         "seconds": timelines[0].seconds,
@@ -171,10 +171,10 @@ def show_course(timeline: Timeline) -> Chart:
         for s in timeline.segments
     ]
     columns = ("segment", "emotion", "mean probability")
-    return make_chart(figure, summarise(timeline), columns, rows)
+    return make_chart(figure, summarise_course(timeline), columns, rows)
 
 
-def summarise(timeline: Timeline) -> str:
+def summarise_course(timeline: Timeline) -> str:
     """Return one sentence with the duration of each emotion."""
     lengths: dict[str, float] = {}
     for segment in timeline.segments:

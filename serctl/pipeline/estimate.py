@@ -19,7 +19,7 @@ from serctl.encoding.keys import open_inputs
 from serctl.encoding.recognition import settle_recognition
 from serctl.errors import SerctlError, count
 from serctl.options import TrainOptions
-from serctl.pipeline.recipe import Step
+from serctl.pipeline.recipe import RecipeStep
 from serctl.training.run_folder import SUMMARY, read_summary
 
 NO_WEIGHTS = "weights missing"
@@ -36,7 +36,7 @@ class Estimate:
     seconds: float | None = None
 
 
-def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate]:
+def estimate_steps(workspace: Workspace, steps: Sequence[RecipeStep]) -> list[Estimate]:
     """Return the state, disk space and time of each step.
 
     Disk space follows from durations, frame rate and dimension. The time of a training is the mean
@@ -47,7 +47,7 @@ def estimate_steps(workspace: Workspace, steps: Sequence[Step]) -> list[Estimate
     known = [seconds for seconds in spent.values() if seconds]
     typical = sum(known) / len(known) if known else None
 
-    def estimate(step: Step) -> Estimate:
+    def estimate(step: RecipeStep) -> Estimate:
         if step.stage == "transcribe":
             ids = manifest.limit(step.options.limit).ids
             return Estimate(step.stage, step.what, _count_words(workspace, step, ids))
@@ -74,7 +74,7 @@ def _plan_training(options: TrainOptions) -> str:
     return f"{models} x {options.epochs} epochs"
 
 
-def _count_words(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:
+def _count_words(workspace: Workspace, step: RecipeStep, ids: Sequence[str]) -> str:
     source = FROM_MANIFEST
     if not step.options.from_manifest:
         if not _have_weights(workspace, step):
@@ -84,13 +84,13 @@ def _count_words(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:
     return f"{len(found.intersection(ids))} of {len(ids)} done"
 
 
-def _have_weights(workspace: Workspace, step: Step) -> bool:
+def _have_weights(workspace: Workspace, step: RecipeStep) -> bool:
     """Whether the weights of a step's encoder are on this machine. No network is used."""
     spec = get_spec(step.what, workspace.weights)
     return bool(step.options.weights or have_weights(spec, workspace.weights))
 
 
-def _coverage(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:
+def _coverage(workspace: Workspace, step: RecipeStep, ids: Sequence[str]) -> str:
     if not _have_weights(workspace, step):
         return NO_WEIGHTS
     try:
@@ -104,20 +104,20 @@ def _coverage(workspace: Workspace, step: Step, ids: Sequence[str]) -> str:
     return f"{len(done)} of {len(ids)} done"
 
 
-def _say_exported(workspace: Workspace, step: Step, manifest: Manifest) -> str:
+def _say_exported(workspace: Workspace, step: RecipeStep, manifest: Manifest) -> str:
     splits = step.options.splits or manifest.splits
     folder = workspace.runs / step.what / "logits"
     done = sum((folder / f"{split}.csv").is_file() for split in splits)
     return f"{done} of {len(splits)} splits done"
 
 
-def _say_stacked(workspace: Workspace, step: Step, manifest: Manifest) -> str:
+def _say_stacked(workspace: Workspace, step: RecipeStep, manifest: Manifest) -> str:
     if (workspace.stackers / step.what / STACKER_FILE).is_file():
         return "done"
     return f"{step.options.stacker} on {name_source(step.options.stack_on)} logits"
 
 
-def _say_evaluated(workspace: Workspace, step: Step, manifest: Manifest) -> str:
+def _say_evaluated(workspace: Workspace, step: RecipeStep, manifest: Manifest) -> str:
     report = workspace.reports / f"{step.options.name}.json"
     return "done" if report.is_file() else count(len(step.options.systems), "system")
 

@@ -14,11 +14,10 @@ from typing import Any
 from serctl.config import Workspace
 from serctl.errors import UsageError
 from serctl.pipeline.parts import can_cut, connect, run_in_parts
-from serctl.pipeline.recipe import Step
-from serctl.progress import Progress, silent
+from serctl.pipeline.recipe import RecipeStep
+from serctl.progress import Log, Progress, silent
 
-Report = Callable[[Step, Any], None]
-Log = Callable[[str], None]
+ReportStep = Callable[[RecipeStep, Any], None]
 _ALONE = Lock()
 """Lock for the threads of a worker, because random generator and thread count are per process."""
 
@@ -39,7 +38,7 @@ class Execution:
 
     jobs: int = 1
     scheduler: str = ""
-    report: Report = lambda step, result: None
+    report: ReportStep = lambda step, result: None
     log: Log = lambda line: None
     log_epoch: Log = lambda line: None
     progress: Progress = silent
@@ -49,8 +48,10 @@ IN_TURN = Execution()
 """Default: sequential steps in this process, without reports."""
 
 
-def run_steps(workspace: Workspace, steps: Sequence[Step], execution: Execution = IN_TURN) -> Any:
-    """Run the steps of a plan, from `plan_steps`, and return the result of the last.
+def run_steps(
+    workspace: Workspace, steps: Sequence[RecipeStep], execution: Execution = IN_TURN
+) -> Any:
+    """Run the steps of a plan, from `plan_recipe`, and return the result of the last.
 
     Raises:
         UsageError: A step is a part already, and the workers of a scheduler make parts too.
@@ -77,7 +78,7 @@ def run_steps(workspace: Workspace, steps: Sequence[Step], execution: Execution 
     return result
 
 
-def call_stage(workspace: Workspace, step: Step, **more: Any) -> Any:
+def call_stage(workspace: Workspace, step: RecipeStep, **more: Any) -> Any:
     """Call the stage function of a step."""
     name = step.stage.replace("-", "_")
     stage = getattr(import_module(f"serctl.stages.{name}"), name)
@@ -86,7 +87,7 @@ def call_stage(workspace: Workspace, step: Step, **more: Any) -> Any:
 
 
 def _call_together(
-    pool: Executor, workspace: Workspace, steps: Sequence[Step], execution: Execution
+    pool: Executor, workspace: Workspace, steps: Sequence[RecipeStep], execution: Execution
 ) -> Any:
     """Run independent steps in parallel and return the result of the last one to finish.
 

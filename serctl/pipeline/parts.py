@@ -9,7 +9,7 @@ from typing import Any
 
 from serctl.config import Workspace
 from serctl.errors import ConfigError, SerctlError
-from serctl.pipeline.recipe import Step
+from serctl.pipeline.recipe import RecipeStep
 from serctl.progress import Progress
 
 DASK_SECONDS = 5
@@ -44,7 +44,7 @@ def connect(scheduler: str) -> Any:
         ) from error
 
 
-def can_cut(step: Step) -> bool:
+def can_cut(step: RecipeStep) -> bool:
     """Return whether a step can be cut into parts, because it runs Whisper or an encoder."""
     return step.stage in ("transcribe", "extract") and not getattr(
         step.options, "from_manifest", False
@@ -53,9 +53,9 @@ def can_cut(step: Step) -> bool:
 
 def run_in_parts(
     pool: Executor,
-    call: Callable[[Workspace, Step], Any],
+    call: Callable[[Workspace, RecipeStep], Any],
     workspace: Workspace,
-    step: Step,
+    step: RecipeStep,
     log: Callable[[str], None],
     progress: Progress,
 ) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from serctl.config import Workspace, lay_over, resolve_options
 from serctl.data.transcripts import FROM_MANIFEST, read_source
 from serctl.documents.recipe import RecipeDocument
-from serctl.encoding.keys import list_layers
+from serctl.encoding.keys import group_layers
 from serctl.errors import ConfigError, UnknownNameError, UsageError
 from serctl.options import (
     EvaluateOptions,
@@ -57,7 +57,7 @@ class Recipe:
     @property
     def encoders(self) -> tuple[str, ...]:
         """Encoders of all models, each once, in order of first use."""
-        return tuple(list_layers(self.branches, ()))
+        return tuple(group_layers(self.branches, ()))
 
     @property
     def needs_transcripts(self) -> bool:
@@ -66,7 +66,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Step:
+class RecipeStep:
     """One call of one stage."""
 
     stage: str
@@ -104,9 +104,9 @@ def read_plan(name: str, workspace: Workspace | None = None, **flags: Any) -> Re
     return Recipe(path.stem, document.title or path.stem, document.note, models, path)
 
 
-def plan_steps(
+def plan_recipe(
     workspace: Workspace, recipe: Recipe, *, only: Sequence[str] = (), limit: int | None = None
-) -> list[Step]:
+) -> list[RecipeStep]:
     """Return the calls of a recipe in order, or those of the stages in ``only``.
 
     Raises:
@@ -125,23 +125,25 @@ def plan_steps(
     if _keep_own_words(workspace, recipe):
         words = TranscribeOptions(from_manifest=True)
     whose = FROM_MANIFEST if words.from_manifest else words.model
-    steps = [Step("transcribe", whose, words)] * recipe.needs_transcripts
+    steps = [RecipeStep("transcribe", whose, words)] * recipe.needs_transcripts
     usual = options(ExtractOptions, "extract").layers
     steps += [
-        Step("extract", name, options(ExtractOptions, "extract", **_choose(name, layers, limit)))
-        for name, layers in list_layers(recipe.branches, usual).items()
+        RecipeStep(
+            "extract", name, options(ExtractOptions, "extract", **_choose(name, layers, limit))
+        )
+        for name, layers in group_layers(recipe.branches, usual).items()
     ]
-    steps += [Step("train", name, model) for name, model in zip(names, models, strict=True)]
+    steps += [RecipeStep("train", name, model) for name, model in zip(names, models, strict=True)]
     steps += [
-        Step("export-logits", name, options(ExportLogitsOptions, "export-logits", run=name))
+        RecipeStep("export-logits", name, options(ExportLogitsOptions, "export-logits", run=name))
         for name in names
     ]
     stack = options(StackOptions, "stack", models=tuple(names), name=recipe.name)
     systems = (*names, recipe.name) if len(names) > 1 else tuple(names)
     report = f"{recipe.name}-limit{limit}" if limit else recipe.name  # evaluate's name of a dry run
     evaluate = options(EvaluateOptions, "evaluate", systems=systems, name=report, limit=limit)
-    steps += [Step("stack", recipe.name, stack)] * (len(names) > 1)
-    steps += [Step("evaluate", recipe.name, evaluate)]
+    steps += [RecipeStep("stack", recipe.name, stack)] * (len(names) > 1)
+    steps += [RecipeStep("evaluate", recipe.name, evaluate)]
     return [step for step in steps if not only or step.stage in only]
 
 
@@ -151,7 +153,7 @@ def count_networks(options: TrainOptions) -> int:
     return 1 if together else options.folds + options.main
 
 
-def take_part(steps: Sequence[Step], part: tuple[int, int]) -> list[Step]:
+def take_part(steps: Sequence[RecipeStep], part: tuple[int, int]) -> list[RecipeStep]:
     """Return part i of n of the steps: a part of the utterances, or every n-th training.
 
     With more parts than trainings, the networks of a training are divided too.
@@ -159,8 +161,8 @@ def take_part(steps: Sequence[Step], part: tuple[int, int]) -> list[Step]:
     Raises:
         UsageError: A step cannot be divided, because it reads the output of all others.
     """
-    found: list[Step] = []
-    whole: dict[str, list[Step]] = {}
+    found: list[RecipeStep] = []
+    whole: dict[str, list[RecipeStep]] = {}
     divide = part[1] > sum(step.stage == "train" for step in steps)
     for step in steps:
         if step.stage in ("transcribe", "extract"):

@@ -9,7 +9,7 @@ from serctl.config import Workspace
 from serctl.encoding.shards import parse_shard
 from serctl.options import ReportOptions
 from serctl.pipeline.execute import IN_TURN, Execution, run_steps
-from serctl.pipeline.recipe import Recipe, Step, plan_steps, read_plan, take_part
+from serctl.pipeline.recipe import Recipe, RecipeStep, plan_recipe, read_plan, take_part
 from serctl.stages.report import report
 
 
@@ -24,7 +24,7 @@ class PipelineResult:
     """
 
     recipe: Recipe
-    steps: tuple[tuple[Step, Any], ...]
+    steps: tuple[tuple[RecipeStep, Any], ...]
     report: Path | None = None
 
 
@@ -56,13 +56,13 @@ def run(
     """
     flags: dict[str, Any] = {"limit": limit, "device": device, "seed": seed}
     plan = read_plan(str(recipe), workspace, **flags)
-    done: list[tuple[Step, Any]] = []
+    done: list[tuple[RecipeStep, Any]] = []
 
-    def note(step: Step, result: Any) -> None:
+    def note(step: RecipeStep, result: Any) -> None:
         done.append((step, result))
         execution.report(step, result)
 
-    steps = plan_steps(workspace, plan, only=only, limit=limit)
+    steps = plan_recipe(workspace, plan, only=only, limit=limit)
     if shard:
         steps = take_part(steps, parse_shard(shard))
     run_steps(workspace, steps, replace(execution, report=note))

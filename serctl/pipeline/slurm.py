@@ -18,7 +18,7 @@ from serctl.errors import ConfigError, SerctlError
 from serctl.files import write_atomic
 from serctl.options import SlurmOptions
 from serctl.options.files import find_recipe
-from serctl.pipeline.recipe import Step, count_networks
+from serctl.pipeline.recipe import RecipeStep, count_networks
 
 JOBS = (
     ("transcribe", ("transcribe",)),
@@ -87,7 +87,7 @@ class Job:
 def write_jobs(
     workspace: Workspace,
     recipe: str,
-    steps: Sequence[Step],
+    steps: Sequence[RecipeStep],
     folder: Path,
     options: SlurmOptions,
     flags: Sequence[str] = (),
@@ -99,7 +99,7 @@ def write_jobs(
     Args:
         workspace: The project, on a file system that all nodes share.
         recipe: Name or path of the recipe.
-        steps: Result of `plan_steps`.
+        steps: Result of `plan_recipe`.
         folder: Folder for job files, logs and states of tasks.
         options: Table ``[slurm]`` of serctl.toml.
         flags: Flags of `serctl run` for every task.
@@ -134,7 +134,7 @@ def write_jobs(
     return jobs
 
 
-def _count_tasks(name: str, steps: Sequence[Step], options: SlurmOptions) -> int:
+def _count_tasks(name: str, steps: Sequence[RecipeStep], options: SlurmOptions) -> int:
     """Return one task for each part of the manifest, for each network, or one for all."""
     if name in ("transcribe", "extract"):
         free = name == "transcribe" and steps[0].options.from_manifest

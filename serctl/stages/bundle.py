@@ -32,18 +32,16 @@ from serctl.system.bundle_facts import (
     describe_encoder,
     drop_paths,
     list_corpora,
-    list_notes,
     measure_splits,
+    note_terms,
     score_split,
 )
 from serctl.system.bundle_folder import BUNDLE_FILE, seal_bundle
-from serctl.system.card import write_card, write_readme
+from serctl.system.card import CARD, write_bundle_readme, write_card
 from serctl.system.hub import find_bundle
 from serctl.system.parts import Parts, find_parts
 from serctl.system.without_speakers import measure_without_speakers
 from serctl.training.run_folder import CONFIG, list_model_files
-
-CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def make_bundle(
             if parts.stacker and stacker:
                 _copy(parts.stacker, new / "stacker", (STACKER_FILE, *stacker.files))
             _write_card(new, document)
-    return replace(describe_bundle(output), notes=(*notes, *list_notes(encoders, corpora)))
+    return replace(describe_bundle(output), notes=(*notes, *note_terms(encoders, corpora)))
 
 
 def _measure_without_speakers(
@@ -169,7 +167,7 @@ def _make_from_base(
     with write_folder(output) as new:
         _copy(base.bundle.folder, new, [name for name in old.files if name != CARD])
         _write_card(new, document)
-    return replace(describe_bundle(output), notes=(*base.notes, *list_notes((), corpora)))
+    return replace(describe_bundle(output), notes=(*base.notes, *note_terms((), corpora)))
 
 
 def show_bundle(bundle: Path | str) -> str:
@@ -233,7 +231,7 @@ def _today() -> str:
 def _write_card(folder: Path, document: BundleDocument) -> None:
     """Write the model card, then ``bundle.json`` with the hashes of all files."""
     with write_atomic(folder / CARD) as file:
-        file.write(write_readme(document))
+        file.write(write_bundle_readme(document))
     seal_bundle(folder, document)
 
 

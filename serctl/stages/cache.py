@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serctl.cache.archive import pack_store, unpack_store
-from serctl.cache.check import CheckResult, check_store
+from serctl.cache.check import StoreCheckResult, check_store
 from serctl.cache.compact import PruneResult, prune_store, repair_store
 from serctl.cache.describe import (
     StoreSummary,
@@ -50,7 +50,7 @@ class VerifyResult:
         unlisted: Lost utterances that cannot be encoded again, because the manifest lacks them.
     """
 
-    found: CheckResult
+    found: StoreCheckResult
     restored: tuple[str, ...] = ()
     extracted: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = ()

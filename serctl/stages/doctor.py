@@ -22,7 +22,7 @@ from serctl.data.transcripts import read_transcripts
 from serctl.encoders.catalog import ENCODERS, get_spec
 from serctl.encoders.weights import have_weights
 from serctl.encoding.disk_space import estimate_bytes, estimate_seconds, measure_free_space
-from serctl.encoding.keys import list_layers
+from serctl.encoding.keys import group_layers
 from serctl.errors import SerctlError, first_few
 from serctl.options import ExtractOptions
 from serctl.training.run_folder import CONFIG, SUMMARY
@@ -260,7 +260,7 @@ def _count_pending(workspace: Workspace) -> dict[str, int]:
     named += [extract.encoder] if extract.encoder else []
     stored = {(info.key.encoder, info.key.layer) for info in list_stores(workspace.cache)}
     pending = {}
-    for name, layers in list_layers(named, extract.layers).items():
+    for name, layers in group_layers(named, extract.layers).items():
         encoder = get_spec(name, workspace.weights).name
         if left := sum((encoder, layer) not in stored for layer in layers):
             pending[encoder] = left

@@ -21,7 +21,7 @@ from serctl.ensemble.systems import System, find_systems, list_systems, load_sys
 from serctl.errors import LogitsError, ManifestError, first_few
 from serctl.evaluation.baselines import make_baselines
 from serctl.evaluation.markdown import to_markdown
-from serctl.evaluation.notes import find_stale, list_notes, list_warnings
+from serctl.evaluation.notes import explain_metrics, find_stale, list_warnings
 from serctl.evaluation.scoring import compare_pairs, lay_out_trial, measure_duration, score_systems
 from serctl.evaluation.submission import write_submission
 from serctl.evaluation.trial import Trial
@@ -95,7 +95,7 @@ def evaluate(
         *list_warnings(workspace, manifest, split, scores, trial),
         *find_stale(workspace, systems),
     )
-    notes += list_notes(scores, trial)
+    notes += explain_metrics(scores, trial)
     report = _make_report(rows, trial, durations, split, options, scores, tests, warnings, notes)
     stem = check_name("--name", options.name or _report_name(split, systems, options))
     return _write(report, workspace.reports / stem, trial.resamples.num_clusters)

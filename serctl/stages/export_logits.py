@@ -14,7 +14,7 @@ from serctl.documents.logits import LogitsSidecar
 from serctl.documents.run import RunConfig
 from serctl.encoding.features import check_features, reopen_branches
 from serctl.ensemble.logits import Logits
-from serctl.ensemble.logits_file import read_sidecar, write_logits
+from serctl.ensemble.logits_file import read_logits_sidecar, write_logits
 from serctl.errors import LogitsError, UnknownNameError
 from serctl.files import remove_file
 from serctl.options import ExportLogitsOptions
@@ -23,7 +23,7 @@ from serctl.runtime import environment, resolve_device
 from serctl.training.dataset import make_reader
 from serctl.training.run_folder import CONFIG, hash_document, read_summary
 from serctl.training.run_models import RunModels, name_speakers
-from serctl.training.speakers import make_speaker_readers, read_moments, speaker_sources
+from serctl.training.speakers import make_speaker_readers, read_corpus_moments, speaker_sources
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class _Export:
         self.by_speaker = self.run.config.model.by_speaker
         self.readers = [make_reader(branch.stores) for branch in self.branches]
         if self.by_speaker:
-            moments = read_moments(self.run.model, len(self.branches))
+            moments = read_corpus_moments(self.run.model, len(self.branches))
             rows = self.manifest.utterances
             self.readers = make_speaker_readers(self.branches, rows, moments)
 
@@ -213,7 +213,7 @@ class _Export:
 def _is_written(path: Path, wanted: LogitsSidecar) -> bool:
     """Whether the file exists and holds logits of this run, these features and this source."""
     try:
-        found = read_sidecar(path, path.read_bytes())
+        found = read_logits_sidecar(path, path.read_bytes())
     except (OSError, LogitsError):
         return False
     same = ("run_hash", "stack_on", "predicted_by", "features_hash", "fold_hashes", "unread")

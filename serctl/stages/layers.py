@@ -15,7 +15,7 @@ from serctl.data.folds import choose_folds
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest
 from serctl.documents.layers import LAYERS_VERSION, LayersDocument
-from serctl.encoding.layer_moments import LayerMoments, read_moments
+from serctl.encoding.layer_moments import LayerMoments, read_layer_moments
 from serctl.errors import ManifestError, ReportError, count, first_few
 from serctl.evaluation.layer_probe import REGULARISATION, score_layers
 from serctl.files import write_atomic
@@ -129,7 +129,7 @@ def _compare(
     names = sorted({row.emotion for row in rows})
     targets = np.array([names.index(row.emotion) for row in rows], dtype=np.intp)
     fold_of = np.array([folds.fold_of[row.utterance_id] for row in rows], dtype=np.intp)
-    moments = read_moments(store, [row.utterance_id for row in rows])  # (L, N, 2D)
+    moments = read_layer_moments(store, [row.utterance_id for row in rows])  # (L, N, 2D)
     numbers = (*range(len(moments) - 1), -1)
     with progress.task(
         f"compare the layers of {store.key.encoder}", len(moments), "layers"

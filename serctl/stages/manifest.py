@@ -13,7 +13,7 @@ from statistics import median
 
 from serctl.data.audio import SAMPLE_RATE, measure_samples, read_audio
 from serctl.data.corpora.table import read_table
-from serctl.data.downmix import KEEP_CHANNEL, DownmixReport, Report
+from serctl.data.downmix import KEEP_CHANNEL, DownmixReport, ReportProblem
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import check_manifest, read_manifest, write_manifest
 from serctl.data.splits import assign_splits, split_by_fold
@@ -31,7 +31,7 @@ class AudioProblem:
 
 
 @dataclass(frozen=True)
-class CheckResult:
+class AudioCheckResult:
     """Result of `check_audio`: unusable audio, and ids of utterances with the same samples.
 
     ``notes`` report how the manifest was read and recordings that lose by the mean of channels.
@@ -72,7 +72,9 @@ class ManifestStats:
     leaking_transcripts: int
 
 
-def check_audio(manifest: Manifest | Path | str, *, progress: Progress = silent) -> CheckResult:
+def check_audio(
+    manifest: Manifest | Path | str, *, progress: Progress = silent
+) -> AudioCheckResult:
     """Decode every file and compare the samples.
 
     Returns:
@@ -97,7 +99,7 @@ def check_audio(manifest: Manifest | Path | str, *, progress: Progress = silent)
             advance()
     groups = [group for group in found.values() if len(group) > 1]
     leaks = [group for group in groups if len({row.split for row in group}) > 1]
-    return CheckResult(
+    return AudioCheckResult(
         num_utterances=len(rows),
         problems=tuple(problems),
         leaks=_ids(leaks),
@@ -106,7 +108,7 @@ def check_audio(manifest: Manifest | Path | str, *, progress: Progress = silent)
     )
 
 
-def _digest(report: Report, row: Utterance) -> tuple[str, str]:
+def _digest(report: ReportProblem, row: Utterance) -> tuple[str, str]:
     """Return a hash of the samples and '', or '' and the problem."""
     try:
         samples = read_audio(row.path, row.start, row.end, row.channel, report=report)

@@ -87,7 +87,7 @@ def predict(
     mapping = workspace.weights if workspace else None
     predictor = Predictor(parts, options, mapping, transcribe=words is None)
     loaded = time.monotonic()
-    recordings = _Reader(predictor, options, words if parts.needs_transcripts else None)
+    recordings = _RecordingReader(predictor, options, words if parts.needs_transcripts else None)
     predictions: list[Prediction] = []
     failures: list[tuple[str, float, str]] = []
     with progress.task(f"predict with {parts.name}", len(rows), "recordings") as advance:
@@ -132,7 +132,7 @@ def _list_recordings(options: PredictOptions) -> tuple[list[Recording], tuple[st
     return rows, notes
 
 
-class _Reader:
+class _RecordingReader:
     """Reads recordings ahead of the predictor. A long one is cut into segments.
 
     Attributes:

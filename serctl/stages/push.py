@@ -10,12 +10,12 @@ from serctl.errors import HubError, UsageError
 from serctl.options import PushOptions
 from serctl.progress import Progress, silent
 from serctl.system.bundle_folder import BUNDLE_FILE, Bundle, open_bundle
+from serctl.system.card import CARD
 from serctl.system.hub import HUB_SECONDS, NEWEST, HubName, hub_errors, parse_hub_name
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-CARD = "README.md"
 MAKE_SECONDS = 3 * HUB_SECONDS
 """Maximum seconds of the requests before the upload."""
 

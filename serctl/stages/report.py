@@ -20,7 +20,7 @@ from serctl.evaluation.published import PublishedPair, describe_training, pair_p
 from serctl.evaluation.table import make_records, to_csv, to_latex, to_markdown_published
 from serctl.files import write_atomic
 from serctl.options import ReportOptions
-from serctl.page.packages import check_packages
+from serctl.page.packages import check_report_packages
 from serctl.progress import Progress, silent
 from serctl.training.run_folder import CONFIG, METRICS, SUMMARY
 
@@ -65,7 +65,7 @@ def report(
     published = pair_published(document, configs)
     notes: tuple[str, ...] = ()
     if kind == "html":
-        check_packages()
+        check_report_packages()
         from serctl.page.document import render_page
 
         with progress.task("drawing the page", 1) as advance:

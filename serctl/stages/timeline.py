@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serctl.config import Workspace
 from serctl.data.channels import read_channels
-from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport, Report
+from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport, ReportProblem
 from serctl.data.recordings import find_recordings, is_table, note_unreadable
 from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
@@ -114,7 +114,7 @@ def predict_recording(
     predictor: Predictor,
     path: Path,
     options: PredictOptions,
-    report: Report,
+    report: ReportProblem,
     advance: Advance = lambda n=1, note="": None,
 ) -> RecordingTimelines:
     """Predict one recording over time.

@@ -92,7 +92,7 @@ def drop_paths(recogniser: RecogniserRecord) -> RecogniserRecord:
     return recogniser.model_copy(update={"settings": settings})
 
 
-def list_notes(encoders: Sequence[EncoderRecord], corpora: Sequence[CorpusRecord]) -> list[str]:
+def note_terms(encoders: Sequence[EncoderRecord], corpora: Sequence[CorpusRecord]) -> list[str]:
     """Return notes on local weights and on missing terms."""
     notes = []
     if local := [row.encoder for row in encoders if row.weights == "local"]:

@@ -20,6 +20,8 @@ from serctl.encoders.catalog import is_hub_id
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
+CARD = "README.md"
+
 METRIC_TITLES = {"macro_f1": "macro-F1", "uar": "UAR", "accuracy": "accuracy"}
 METRIC_TYPES = {"macro_f1": "f1", "uar": "recall", "accuracy": "accuracy"}
 """The hub's name for each metric; UAR is the macro-averaged recall."""
@@ -56,7 +58,7 @@ points above were checked on 2026-11-22 against reproductions of it, not the Off
 """
 
 
-def write_readme(document: BundleDocument) -> str:
+def write_bundle_readme(document: BundleDocument) -> str:
     """Return README.md of a bundle: the hub's header, then the card."""
     return f"---\n{write_header(document)}\n---\n\n{write_card(document)}"
 

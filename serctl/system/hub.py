@@ -43,7 +43,7 @@ HUB_SECONDS = 10.0
 """Maximum seconds of a request to the hub, including name resolution."""
 
 
-class UnreachableError(HubError):
+class HubUnreachableError(HubError):
     """The hub does not respond, or offline mode is on."""
 
 
@@ -139,12 +139,12 @@ def _settle_commit(name: HubName, place: Path) -> tuple[str, tuple[str, ...]]:
         commit = str(_ask_repository(name).sha)
     except HubError as error:
         commit = known.get(name.revision, "")
-        if not isinstance(error, UnreachableError):
+        if not isinstance(error, HubUnreachableError):
             raise
         if not (place / commit / BUNDLE_FILE).is_file():
             present = sorted(path.parent.name for path in place.glob(f"[!.]*/{BUNDLE_FILE}"))
             known_names = first_few([str(_pin(name, one)) for one in present])
-            raise UnreachableError(
+            raise HubUnreachableError(
                 f"{error} Downloaded before: {known_names}." if present else str(error)
             ) from None
         return commit, (f"{error} Used the last downloaded commit: {_pin(name, commit)}",)
@@ -254,7 +254,7 @@ def hub_errors(repository: str) -> Iterator[None]:
     except ValueError as error:  # huggingface_hub refuses the name or the card
         raise HubError(f"'{repository}': {_first_line(error)}") from error
     except (errors.HTTPError, OSError) as error:
-        raise UnreachableError(
+        raise HubUnreachableError(
             f"The transfer of '{repository}' failed ({_first_line(error)}). "
             f"Check the connection and run the same command again; it continues."
         ) from error
@@ -267,7 +267,7 @@ def _explain_status(repository: str, error: "HfHubHTTPError") -> HubError:
             f"No permission for '{repository}' (status {status}). Log in with a token that "
             f"has write access: hf auth login"
         )
-    known = UnreachableError if status >= 500 or status == 429 else HubError
+    known = HubUnreachableError if status >= 500 or status == 429 else HubError
     reason = error.server_message or _first_line(error)
     return known(f"The hub refused '{repository}' with status {status}: {reason}")
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.audio import SAMPLE_RATE
-from serctl.data.downmix import Report
+from serctl.data.downmix import ReportProblem
 from serctl.data.segments import cut_at_pauses
 from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError
 from serctl.options import PredictOptions
@@ -34,7 +34,7 @@ def load_each(
     sample_rate: int | None,
     texts: Iterable[str | None] | None,
     speakers: Iterable[str] | None,
-    report: Report,
+    report: ReportProblem,
 ) -> Iterator[LoadedUtterance]:
     """Yield utterances in memory, read one at a time; see `Predictor.predict_batch`.
 

@@ -9,7 +9,7 @@ import numpy as np
 from serctl.cache.key import FeatureKey
 from serctl.config import Workspace
 from serctl.data.manifest_file import read_manifest
-from serctl.data.transcripts import FROM_MANIFEST, read_sidecar
+from serctl.data.transcripts import FROM_MANIFEST, read_transcripts_sidecar
 from serctl.documents.bundle import BUNDLE_FILE, RecogniserRecord
 from serctl.documents.run import PredictedBy, RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
@@ -276,7 +276,7 @@ def _find_recogniser(
         )
     if sources[0] == FROM_MANIFEST:
         return RecogniserRecord(source=FROM_MANIFEST)
-    found = read_sidecar(workspace.transcripts)
+    found = read_transcripts_sidecar(workspace.transcripts)
     if found.source != sources[0]:
         raise TranscriptsError(
             f"The networks were trained on transcripts of '{sources[0]}', but "

@@ -26,7 +26,7 @@ from serctl.system.sound import Audio, load_sound, name_sound
 from serctl.system.utterances import LoadedUtterance, encode_utterances, tabulate
 from serctl.training.checkpoint import load_run
 from serctl.training.inference import infer
-from serctl.training.speakers import read_moments
+from serctl.training.speakers import read_corpus_moments
 
 GROUP_SECONDS = {True: 60.0, False: 600.0}
 """Seconds of audio that are predicted together on a CPU and on other devices. Their frames are in
@@ -247,7 +247,7 @@ class Predictor:
             keys = [[one.key for one in branch] for branch in self.parts.branches[name]]
             moments = None
             if run.config.model.by_speaker and any(one.speaker for one in utterances):
-                moments = read_moments(run.model, len(keys))
+                moments = read_corpus_moments(run.model, len(keys))
             data = tabulate(utterances, keys, len(run.labels), moments)
             found[name] = infer(run.model, data, self._device).logits
         return found

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from serctl.data.audio import LONGEST, decode_audio, read_audio, to_mono_16k
-from serctl.data.downmix import Report
+from serctl.data.downmix import ReportProblem
 from serctl.errors import AudioError, UsageError
 
 Audio = str | PathLike[str] | bytes | IO[bytes] | ArrayLike
@@ -31,7 +31,7 @@ SCALES = {"uint8": 128.0, "int16": 32768.0, "int32": 2147483648.0}
 
 
 def load_sound(
-    audio: Audio, sample_rate: int | None, report: Report | None = None
+    audio: Audio, sample_rate: int | None, report: ReportProblem | None = None
 ) -> NDArray[np.float32]:
     """Return speech as ``(num_samples,)``, 16 kHz mono float32.
 

@@ -32,7 +32,7 @@ from serctl.timeline.course import (
     settle_course,
     smooth,
 )
-from serctl.timeline.windows import Step, Stretch, plan_steps, plan_stretches
+from serctl.timeline.windows import Stretch, TimelineStep, plan_stretches, plan_windows
 
 Item = TypeVar("Item")
 
@@ -91,7 +91,7 @@ def predict_timeline(
         UsageError: A step is longer than its window.
         SerctlError: The recording cannot be encoded.
     """
-    steps = plan_steps(len(waveform), settings.every, settings.window)
+    steps = plan_windows(len(waveform), settings.every, settings.window)
     _warn_of_short_windows(predictor, settings)
     speech = find_speech(predictor, waveform, name, predicted)
     predict = _predict_alone if settings.alone else _predict_shared
@@ -135,7 +135,7 @@ def _predict_steps(
     predict: Callable[..., Iterator[Prediction]],
     predictor: Predictor,
     waveform: NDArray[np.float32],
-    steps: Sequence[Step],
+    steps: Sequence[TimelineStep],
     speech: Speech,
     advance: Advance,
 ) -> NDArray[np.float64]:
@@ -154,7 +154,10 @@ def _predict_steps(
 
 
 def _predict_shared(
-    predictor: Predictor, waveform: NDArray[np.float32], steps: Sequence[Step], speech: Speech
+    predictor: Predictor,
+    waveform: NDArray[np.float32],
+    steps: Sequence[TimelineStep],
+    speech: Speech,
 ) -> Iterator[Prediction]:
     """Yield the prediction of each step from frames of the stretch around its window."""
     keys = [key for key in predictor.keys if key.modality != "text"]
@@ -186,7 +189,10 @@ def _predict_shared(
 
 
 def _predict_alone(
-    predictor: Predictor, waveform: NDArray[np.float32], steps: Sequence[Step], speech: Speech
+    predictor: Predictor,
+    waveform: NDArray[np.float32],
+    steps: Sequence[TimelineStep],
+    speech: Speech,
 ) -> Iterator[Prediction]:
     """Yield the prediction of each step from frames of its window encoded alone."""
     for group in _group(steps, round(predictor.group_seconds)):
@@ -194,7 +200,9 @@ def _predict_alone(
         yield from _predict(predictor, [_take_window(waveform, step, speech) for step in group])
 
 
-def _take_window(waveform: NDArray[np.float32], step: Step, speech: Speech) -> LoadedUtterance:
+def _take_window(
+    waveform: NDArray[np.float32], step: TimelineStep, speech: Speech
+) -> LoadedUtterance:
     said = speech.touch(step.window_start, step.window_stop)
     return LoadedUtterance(
         "",
@@ -205,7 +213,7 @@ def _take_window(waveform: NDArray[np.float32], step: Step, speech: Speech) -> L
 
 
 def cut_frames(
-    encoded: Sequence[LoadedUtterance], keys: Sequence[FeatureKey], step: Step
+    encoded: Sequence[LoadedUtterance], keys: Sequence[FeatureKey], step: TimelineStep
 ) -> dict[str, NDArray[np.generic]]:
     """Return the frames of the utterances within a window, at least one frame.
 
@@ -218,7 +226,9 @@ def cut_frames(
     return cut
 
 
-def _cut(one: LoadedUtterance, frames: NDArray[np.generic], step: Step) -> NDArray[np.generic]:
+def _cut(
+    one: LoadedUtterance, frames: NDArray[np.generic], step: TimelineStep
+) -> NDArray[np.generic]:
     rate = len(frames) / len(one.waveform)
     first = min(round(max(0, step.window_start - start_of(one)) * rate), len(frames) - 1)
     return frames[first : max(first + 1, round((step.window_stop - start_of(one)) * rate))]

@@ -17,7 +17,7 @@ LEAST_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True)
-class Segment:
+class EmotionSegment:
     """A stretch of one emotion.
 
     Attributes:
@@ -70,7 +70,7 @@ class Timeline:
     ends: NDArray[np.float64]
     probabilities: NDArray[np.float64]
     emotions: tuple[str | None, ...]
-    segments: tuple[Segment, ...]
+    segments: tuple[EmotionSegment, ...]
     transcript: tuple[Spoken, ...] = ()
 
     @property
@@ -184,7 +184,7 @@ def find_segments(
     labels: Sequence[str],
     starts: NDArray[np.float64],
     ends: NDArray[np.float64],
-) -> tuple[Segment, ...]:
+) -> tuple[EmotionSegment, ...]:
     """Return the runs of steps of one emotion. Pauses without speech are in no segment."""
     silent = find_silence(probabilities)
     keys = list(zip(emotions, silent.tolist(), strict=True))
@@ -196,7 +196,7 @@ def find_segments(
         means = probabilities[start:stop].mean(axis=0)
         confidence = means.max() if emotion is None else means[labels.index(emotion)]
         segments.append(
-            Segment(float(starts[start]), float(ends[stop - 1]), emotion, float(confidence))
+            EmotionSegment(float(starts[start]), float(ends[stop - 1]), emotion, float(confidence))
         )
     return tuple(segments)
 

@@ -17,7 +17,7 @@ SHORTEST_STEP = 0.1
 
 
 @dataclass(frozen=True)
-class Step:
+class TimelineStep:
     """A step of a timeline, in samples of the recording. ``stop`` values are exclusive.
 
     Attributes:
@@ -48,7 +48,7 @@ class Stretch:
     steps: range
 
 
-def plan_steps(num_samples: int, every: float, window: float) -> list[Step]:
+def plan_windows(num_samples: int, every: float, window: float) -> list[TimelineStep]:
     """Return the steps of a recording, without gap or overlap. The last one may be shorter.
 
     Windows at the edges of the recording are cut, to at least half their length.
@@ -62,7 +62,7 @@ def plan_steps(num_samples: int, every: float, window: float) -> list[Step]:
         UsageError: A step is too short, or longer than its window.
 
     Example:
-        >>> [(s.start, s.window_start, s.window_stop) for s in plan_steps(48_000, 1, 2)]
+        >>> [(s.start, s.window_start, s.window_stop) for s in plan_windows(48_000, 1, 2)]
         [(0, 0, 24000), (16000, 8000, 40000), (32000, 24000, 48000)]
     """
     if every < SHORTEST_STEP:
@@ -71,7 +71,7 @@ def plan_steps(num_samples: int, every: float, window: float) -> list[Step]:
         raise UsageError(f"--window is {window:g}, expected at least a step (--every {every:g}).")
     size, margin = round(every * SAMPLE_RATE), round((window - every) * SAMPLE_RATE / 2)
     return [
-        Step(
+        TimelineStep(
             start,
             min(start + size, num_samples),
             max(0, start - margin),
@@ -81,7 +81,7 @@ def plan_steps(num_samples: int, every: float, window: float) -> list[Step]:
     ]
 
 
-def plan_stretches(steps: Sequence[Step], longest: float) -> list[Stretch]:
+def plan_stretches(steps: Sequence[TimelineStep], longest: float) -> list[Stretch]:
     """Return stretches of at most ``longest`` samples. Each window is inside one of them.
 
     A longer window gets its own stretch.
@@ -95,5 +95,5 @@ def plan_stretches(steps: Sequence[Step], longest: float) -> list[Stretch]:
     return [*stretches, _stretch(steps, first, len(steps))] if steps else []
 
 
-def _stretch(steps: Sequence[Step], first: int, stop: int) -> Stretch:
+def _stretch(steps: Sequence[TimelineStep], first: int, stop: int) -> Stretch:
     return Stretch(steps[first].window_start, steps[stop - 1].window_stop, range(first, stop))

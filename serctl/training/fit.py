@@ -24,11 +24,11 @@ from serctl.training.inference import infer
 from serctl.training.loop import Phase, Trainer
 from serctl.training.objective import Objective
 from serctl.training.ranks import Ranks
-from serctl.training.sampler import Balance, Sampler
-from serctl.training.speakers import Moments, stack_moments
+from serctl.training.sampler import BatchBalance, Sampler
+from serctl.training.speakers import Moments, stack_corpus_moments
 from serctl.training.state import TrainState
 
-BALANCES: dict[str, Balance] = {
+BALANCES: dict[str, BatchBalance] = {
     "on": "exact",
     "off": "off",
     "replacement": "replacement",
@@ -165,7 +165,7 @@ def fit(
     model = FusionModel([reader.dim for reader in data.readers], shape)
     for branch, wanted in enumerate(shape.standardise):
         if shape.by_speaker:  # fold models share the statistics, so that they can share frames
-            model.set_standardisation(branch, *stack_moments(moments[branch]))
+            model.set_standardisation(branch, *stack_corpus_moments(moments[branch]))
         elif wanted:
             mean, deviation = measure_frames(data, branch)
             model.set_standardisation(
@@ -183,11 +183,13 @@ def fit(
         advance=advance,
     )
     epochs = sum(phase.epochs for phase in phases)
-    state = trainer.run(lambda record: report(trainer.state.history, describe(record, epochs)))
-    return summarise(state, model, options, len(data), trainer)
+    state = trainer.run(
+        lambda record: report(trainer.state.history, describe_epoch(record, epochs))
+    )
+    return summarise_training(state, model, options, len(data), trainer)
 
 
-def describe(record: EpochRecord, epochs: int) -> str:
+def describe_epoch(record: EpochRecord, epochs: int) -> str:
     """Return the line of one epoch."""
     left = (epochs - record.epoch) * (record.seconds + record.evaluation_seconds)
     parts = [f"epoch {record.epoch}/{epochs}", f"loss {record.loss:.4f}"]
@@ -198,7 +200,7 @@ def describe(record: EpochRecord, epochs: int) -> str:
     return "  ".join(parts)
 
 
-def summarise(
+def summarise_training(
     state: TrainState, model: FusionModel, options: TrainOptions, size: int, trainer: Trainer
 ) -> RunSummary:
     """Return the summary of a finished training."""

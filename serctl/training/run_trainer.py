@@ -1,6 +1,6 @@
 """Train the networks of a run: the main model and the fold models, each in its folder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from serctl.documents.run import RUN_VERSION, EpochRecord, PredictedBy, RunConfi
 from serctl.models.config import ModelConfig
 from serctl.models.pooled import PooledModel
 from serctl.options import TrainOptions
-from serctl.progress import Progress
+from serctl.progress import Log, Progress
 from serctl.runtime import environment, split_threads
 from serctl.training.checkpoint import load_run
 from serctl.training.corpus import TrainingCorpus
@@ -31,13 +31,11 @@ from serctl.training.run_folder import (
     read_summary,
     write_metrics,
 )
-from serctl.training.speakers import pool_readers, stack_moments
+from serctl.training.speakers import pool_readers, stack_corpus_moments
 from serctl.training.tracking import track_epoch
 
 SMALL = 128
 """Maximum hidden size for training in one thread. A second one gains little on a busy machine."""
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -203,7 +201,7 @@ class RunTrainer:
         corpus, options = self.corpus, self.options
         model = PooledModel([reader.dim for reader in data.readers], shape)
         for branch, moments in enumerate(corpus.moments):
-            model.set_standardisation(branch, *stack_moments(moments))
+            model.set_standardisation(branch, *stack_corpus_moments(moments))
         with self._progress.task(title, 1):
             return train_pooled(
                 model,

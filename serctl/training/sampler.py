@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serctl.errors import ConfigError
 
 Indices = NDArray[np.int64]
-Balance = Literal["off", "exact", "replacement", "sqrt"]
+BatchBalance = Literal["off", "exact", "replacement", "sqrt"]
 
 BLUR = 0.05
 """Lengths are multiplied by 1 ± BLUR before sorting, so that batches change between epochs."""
@@ -42,7 +42,7 @@ class Sampler:
     lengths: NDArray[np.int64]
     groups: NDArray[np.int64]
     batch_size: int
-    balance: Balance = "off"
+    balance: BatchBalance = "off"
     window: int = 64
     seed: int = 0
 

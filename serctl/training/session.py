@@ -12,11 +12,11 @@ from serctl.data.journal import WHOLE
 from serctl.files import recover_folder, replace_folder
 from serctl.locks import hold
 from serctl.options import TrainOptions
-from serctl.progress import Progress
+from serctl.progress import Log, Progress
 from serctl.training.corpus import TrainingCorpus
 from serctl.training.ranks import Ranks
 from serctl.training.run_folder import SUMMARY, choose_folder, choose_run_name
-from serctl.training.run_trainer import Log, RunResult, RunTrainer
+from serctl.training.run_trainer import RunResult, RunTrainer
 
 HELD_OUT, HELD_OUT_SEED = 0.1, 0
 """Share of train that is held out, and its seed. All base models of a stacker have the same,

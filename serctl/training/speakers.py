@@ -53,7 +53,7 @@ def measure_corpus(branches: Iterable[FeatureBranch], ids: Sequence[str]) -> tup
     )
 
 
-def read_moments(model: Network, num_branches: int) -> tuple[Moments, ...]:
+def read_corpus_moments(model: Network, num_branches: int) -> tuple[Moments, ...]:
     """Return the corpus statistics in a trained network."""
     first = model.models[0] if isinstance(model, MeanModel) else model
     found = []
@@ -66,7 +66,7 @@ def read_moments(model: Network, num_branches: int) -> tuple[Moments, ...]:
     return tuple(found)
 
 
-def stack_moments(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+def stack_corpus_moments(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
     """Return mean and deviation, ``(D,)`` or ``(L, D)``, as a network stores them."""
     mean = np.stack([layer.mean for layer in moments]).squeeze(0 if len(moments) == 1 else ())
     deviation = np.sqrt(np.stack([layer.variance for layer in moments])).reshape(mean.shape)

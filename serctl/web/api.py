@@ -33,7 +33,7 @@ def make_api(worker: Worker, limits: Limits) -> "FastAPI":
     from starlette.responses import JSONResponse
 
     async def health(request: "Request") -> "Response":
-        return JSONResponse(describe(worker))
+        return JSONResponse(describe_worker(worker))
 
     async def predict(request: "Request") -> "Response":
         content, name = await read_upload(request)
@@ -51,7 +51,7 @@ def make_api(worker: Worker, limits: Limits) -> "FastAPI":
     return app
 
 
-def describe(worker: Worker) -> dict[str, Any]:
+def describe_worker(worker: Worker) -> dict[str, Any]:
     """Return the status, the system and its labels, and the number of waiting requests."""
     return {
         "status": "ok",

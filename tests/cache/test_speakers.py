@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serctl.cache.pooled import pool
+from serctl.cache.pooled import pool_utterance
 from serctl.cache.speakers import combine_moments, measure_speakers, restate_speaker
 
 
@@ -16,7 +16,9 @@ def make_frames(num_utterances: int, seed: int, dim: int = 3) -> list[np.ndarray
 
 
 def moments_of(frames: list[np.ndarray]):
-    return combine_moments(np.stack([pool(f) for f in frames]), np.array([len(f) for f in frames]))
+    return combine_moments(
+        np.stack([pool_utterance(f) for f in frames]), np.array([len(f) for f in frames])
+    )
 
 
 @given(st.integers(1, 9), st.integers(0, 99))
@@ -42,8 +44,8 @@ def test_pooling_restated_frames_is_restating_what_was_pooled(seed: int) -> None
     speaker, corpus = make_frames(4, seed), moments_of(make_frames(10, seed + 1))
     restatement = restate_speaker(moments_of(speaker), corpus)
     for frames in speaker:
-        expected = pool(restatement.frames(frames))
-        np.testing.assert_allclose(restatement.pooled(pool(frames)), expected, atol=1e-3)
+        expected = pool_utterance(restatement.frames(frames))
+        np.testing.assert_allclose(restatement.pooled(pool_utterance(frames)), expected, atol=1e-3)
 
 
 def test_few_utterances_move_little_and_none_nothing() -> None:
@@ -59,7 +61,7 @@ def test_few_utterances_move_little_and_none_nothing() -> None:
 
 
 def test_an_unknown_speaker_has_no_statistics() -> None:
-    pooled = np.stack([pool(frames) for frames in make_frames(3, seed=0)])
+    pooled = np.stack([pool_utterance(frames) for frames in make_frames(3, seed=0)])
     found = measure_speakers(pooled, np.array([4, 4, 4]), ["a", "", "a"])
     assert list(found) == ["a"]
     assert found["a"].num_utterances == 2

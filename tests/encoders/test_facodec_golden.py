@@ -31,7 +31,7 @@ from serctl.encoders.facodec.network import (
 from serctl.encoders.facodec.release import (
     find_pair,
     fold_weight_norm,
-    load_network,
+    load_facodec,
     name_file,
 )
 
@@ -123,7 +123,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_small_models_match(small: dict[str, Path], version: str, utterance: str) -> None:
     folder = small[version]
-    network = load_network(find_pair(folder))
+    network = load_facodec(find_pair(folder))
     raw = golden(f"{version}_small")[f"in.{utterance}.raw"]
     want = part(f"{version}_small", f"out.{utterance}.")
     latent = network.encode(pad(raw))
@@ -164,7 +164,7 @@ def load_group(version: str, group: int) -> nn.Module:
 
 
 def test_an_unpadded_waveform_gives_one_mel_frame_less(small: dict[str, Path]) -> None:
-    network, tensors = load_network(find_pair(small["v2"])), golden("v2_small")
+    network, tensors = load_facodec(find_pair(small["v2"])), golden("v2_small")
     raw = tensors["in.unpadded.raw"][None]
     close(network.encode(raw).mT, tensors["out.unpadded.encoder_out"], ENCODER_OUT)
     close(network.mel_transform(raw), tensors["out.unpadded.mel80"], MEL)
@@ -172,7 +172,7 @@ def test_an_unpadded_waveform_gives_one_mel_frame_less(small: dict[str, Path]) -
 
 def test_a_batch_gives_what_its_utterances_give_alone(small: dict[str, Path]) -> None:
     """The published classes do not: their later items differ by more than 1."""
-    network, tensors = load_network(find_pair(small["v2"])), golden("v2_small")
+    network, tensors = load_facodec(find_pair(small["v2"])), golden("v2_small")
     waves = tensors["in.batch3.wave"][:, 0]
     close(network.encode(waves).mT, tensors["out.batch3.encoder_out"], ENCODER_OUT)
     close(network.mel_transform(waves), tensors["out.batch3.mel80"], MEL)
@@ -204,7 +204,7 @@ def test_official_size_matches(official: dict[str, Path], utterance: str) -> Non
     raw = tensors[f"in.{utterance}.raw"]
     shared = part("official_size", f"out.{utterance}.shared.")
     for version, folder in official.items():
-        network = load_network(find_pair(folder))
+        network = load_facodec(find_pair(folder))
         want = part("official_size", f"out.{utterance}.{version}.") | shared
         latent = network.encode(pad(raw))
         source = latent if version == "v1" else network.encode_mel(pad(raw))

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from tiny_facodec import write_facodec
 
-from serctl.encoders.facodec.release import find_pair, load_network
+from serctl.encoders.facodec.release import find_pair, load_facodec
 from serctl.errors import WeightsError
 
 ENCODER, DECODER = "ns3_facodec_encoder_v2.bin", "ns3_facodec_decoder_v2.bin"
@@ -28,15 +28,15 @@ def change(path: Path, edit: Callable[[dict], object]) -> None:
 
 def refusal(folder: Path) -> str:
     with pytest.raises(WeightsError) as caught:
-        load_network(find_pair(folder))
+        load_facodec(find_pair(folder))
     assert "\n" not in str(caught.value)
     assert "amphion/naturalspeech3_facodec" in str(caught.value)
     return str(caught.value)
 
 
 def test_what_features_do_not_need_makes_no_difference(folder: Path, tmp_path: Path) -> None:
-    whole = load_network(find_pair(write_facodec(tmp_path / "whole", unused=True)))
-    needed = load_network(find_pair(folder))
+    whole = load_facodec(find_pair(write_facodec(tmp_path / "whole", unused=True)))
+    needed = load_facodec(find_pair(folder))
     assert whole.state_dict().keys() == needed.state_dict().keys()
     for name, value in needed.state_dict().items():
         assert torch.equal(value, whole.state_dict()[name])
@@ -44,7 +44,7 @@ def test_what_features_do_not_need_makes_no_difference(folder: Path, tmp_path: P
 
 @pytest.mark.parametrize("form", ["safetensors", "legacy"])
 def test_other_forms_of_the_same_files_load(folder: Path, form: str) -> None:
-    before = load_network(find_pair(folder)).state_dict()
+    before = load_facodec(find_pair(folder)).state_dict()
     for path in (folder / ENCODER, folder / DECODER):
         state = torch.load(path, weights_only=True)
         path.unlink()
@@ -52,7 +52,7 @@ def test_other_forms_of_the_same_files_load(folder: Path, form: str) -> None:
             save_file(state, path.with_suffix(".safetensors"))
         else:
             torch.save(state, path, _use_new_zipfile_serialization=False)
-    after = load_network(find_pair(folder)).state_dict()
+    after = load_facodec(find_pair(folder)).state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
@@ -62,7 +62,7 @@ def test_weight_norm_is_folded_as_torch_does(folder: Path) -> None:
     layer.load_state_dict(
         {key: state[f"block.0.{key}"] for key in ("bias", "weight_g", "weight_v")}
     )
-    torch.testing.assert_close(load_network(find_pair(folder)).block[0].weight, layer.weight)
+    torch.testing.assert_close(load_facodec(find_pair(folder)).block[0].weight, layer.weight)
 
 
 def test_a_folder_with_both_versions_gives_the_papers(folder: Path) -> None:

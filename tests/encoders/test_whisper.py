@@ -241,10 +241,10 @@ def test_a_local_folder_in_ctranslate2_form_is_recognised(
 
 
 def test_every_tensor_of_the_package_is_used(tiny: Path) -> None:
-    from serctl.encoders.whisper_ct2 import load_network, read_variables
+    from serctl.encoders.whisper_ct2 import load_ctranslate2, read_variables
 
     variables = read_variables(tiny / "model.bin")
-    network = load_network(tiny, torch.float32)
+    network = load_ctranslate2(tiny, torch.float32)
     # The file's only values without a place are the zeros of the fused keys' bias.
     assert not any(
         variables[f"decoder/layer_{i}/self_attention/linear_0/bias"][384:768].any()

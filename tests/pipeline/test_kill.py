@@ -20,7 +20,7 @@ from serctl.cache.locate import list_stores
 from serctl.cache.store import FeatureStore
 from serctl.config import open_workspace
 from serctl.data.manifest_file import read_manifest, write_manifest
-from serctl.pipeline import plan_steps, read_plan
+from serctl.pipeline import plan_recipe, read_plan
 from serctl.pipeline.execute import run_steps
 
 RECIPE = """
@@ -59,7 +59,7 @@ def run_recipe(root: Path) -> None:
     """What `serctl run` does."""
     workspace = open_workspace(root)
     plan = read_plan(str(root / "two.toml"), workspace)
-    run_steps(workspace, plan_steps(workspace, plan))
+    run_steps(workspace, plan_recipe(workspace, plan))
 
 
 def run_and_die(root: Path, at: int, count: Any) -> None:

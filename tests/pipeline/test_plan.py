@@ -17,7 +17,7 @@ from serctl.config import Workspace, open_workspace
 from serctl.data.manifest_file import write_manifest
 from serctl.data.transcripts import read_source, read_transcripts
 from serctl.options import TranscribeOptions
-from serctl.pipeline import Step, plan_steps, read_plan
+from serctl.pipeline import RecipeStep, plan_recipe, read_plan
 from serctl.pipeline.estimate import estimate_steps
 from serctl.stages.extract import ExtractResult
 from serctl.stages.train import TrainResult
@@ -37,10 +37,10 @@ def project(tmp_path: Path) -> Workspace:
     return open_workspace(tmp_path)
 
 
-def plan_words(recipe: str) -> Step:
+def plan_words(recipe: str) -> RecipeStep:
     """Return the step that finds the words, as `serctl run` in this project would take it."""
     workspace = open_workspace()
-    return plan_steps(workspace, read_plan(recipe, workspace))[0]
+    return plan_recipe(workspace, read_plan(recipe, workspace))[0]
 
 
 def test_a_dry_run_imports_nothing_heavy(project: Workspace) -> None:
@@ -72,7 +72,7 @@ def test_a_dry_run_of_a_shipped_recipe_lists_its_models_and_the_last_steps(
 
 def test_a_dry_run_counts_models_as_they_are_trained(project: Workspace) -> None:
     states = [
-        step.state for step in estimate_steps(project, plan_steps(project, read_plan("small")))
+        step.state for step in estimate_steps(project, plan_recipe(project, read_plan("small")))
     ]
     assert states.count("4 pooled models") == 3
     assert states.count("4 x 20 epochs") == 2
@@ -110,13 +110,13 @@ def test_a_plan_asks_no_hub_for_weights_that_are_not_here(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: pytest.fail("asked"))
-    steps = plan_steps(project, read_plan("paper", project), only=["transcribe", "extract"])
+    steps = plan_recipe(project, read_plan("paper", project), only=["transcribe", "extract"])
     assert {step.state for step in estimate_steps(project, steps)} == {"weights missing"}
 
 
 def test_a_plan_with_a_limit_reports_that_many(project: Workspace) -> None:
     def disk(limit: int | None) -> int:
-        steps = plan_steps(project, read_plan("small", project), only=["extract"], limit=limit)
+        steps = plan_recipe(project, read_plan("small", project), only=["extract"], limit=limit)
         return sum(step.bytes or 0 for step in estimate_steps(project, steps))
 
     assert 0 < disk(2) < disk(None)
@@ -125,7 +125,7 @@ def test_a_plan_with_a_limit_reports_that_many(project: Workspace) -> None:
 def test_a_run_ends_with_3_where_utterances_failed_and_prints_a_note_once(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def call(workspace: Workspace, step: Step, **more: object) -> object:
+    def call(workspace: Workspace, step: RecipeStep, **more: object) -> object:
         if step.stage == "extract":
             return ExtractResult(step.what, "speech", (-1,), (project.cache,), 4, 3, failed=1)
         return TrainResult((), notes=("Left out: 1 utterances.",))
@@ -152,11 +152,11 @@ def test_layers_that_models_name_are_extracted_in_one_pass(
     recipe.write_text("\n".join(models))
     plan = read_plan(str(recipe), project)
     assert plan.encoders == ("whisper-tiny",)
-    [step] = plan_steps(project, plan, only=["extract"])
+    [step] = plan_recipe(project, plan, only=["extract"])
     assert (step.what, step.options.layers) == ("whisper-tiny", (-1, 1, 3, 2))
     [four] = estimate_steps(project, [step])
     recipe.write_text(f"[extract]\nlayer = [2, 3]\n{models[0]}\n{models[1]}")
-    [step] = plan_steps(project, read_plan(str(recipe), project), only=["extract"])
+    [step] = plan_recipe(project, read_plan(str(recipe), project), only=["extract"])
     assert step.options.layers == (2, 3, 1)
     [three] = estimate_steps(project, [step])
     assert four.bytes
@@ -165,7 +165,7 @@ def test_layers_that_models_name_are_extracted_in_one_pass(
 
 def test_recipes_share_what_is_the_same_and_keep_apart_what_is_not(project: Workspace) -> None:
     def plan(recipe: str) -> list[str]:
-        steps = plan_steps(project, read_plan(recipe, project), only=["train"])
+        steps = plan_recipe(project, read_plan(recipe, project), only=["train"])
         return [step.what for step in steps]
 
     usual = plan("small")

@@ -23,7 +23,7 @@ from serctl.data.manifest_file import write_manifest
 from serctl.errors import ConfigError, ManifestError, UnknownNameError
 from serctl.options import TrainOptions
 from serctl.options.files import find_recipe
-from serctl.pipeline import Step, execute, parts, plan_steps, read_plan
+from serctl.pipeline import RecipeStep, execute, parts, plan_recipe, read_plan
 from serctl.pipeline.execute import Execution, run_steps
 
 PROJECT = """
@@ -100,7 +100,7 @@ def test_the_twelve_models_are_the_papers(name: str) -> None:
 def test_the_paper_runs_through_and_a_second_run_does_nothing(project: Path) -> None:
     workspace = open_workspace(project)
     recipe = read_plan(str(shrink("paper", project)), workspace)
-    steps = plan_steps(workspace, recipe)
+    steps = plan_recipe(workspace, recipe)
     told: list[str] = []
     result = run_steps(
         workspace, steps, Execution(report=lambda step, result: told.append(step.stage))
@@ -127,7 +127,7 @@ def test_the_paper_runs_through_and_a_second_run_does_nothing(project: Path) -> 
 def test_an_interrupted_run_continues_where_it_was(project: Path) -> None:
     workspace = open_workspace(project)
     recipe = read_plan(str(shrink("released", project)), workspace)
-    steps = plan_steps(workspace, recipe)
+    steps = plan_recipe(workspace, recipe)
 
     def interrupt(step: object, result: object) -> None:
         if step is steps[-20]:
@@ -158,7 +158,7 @@ def test_trainings_in_processes_and_on_dask_equal_those_one_by_one(
         for execution in (Execution(), Execution(jobs=2), on_dask):
             runs = project / f"runs{len(losses)}"
             workspace = replace(open_workspace(project), paths={"runs": runs})
-            steps = plan_steps(workspace, read_plan(str(recipe)), only=["extract", "train"])
+            steps = plan_recipe(workspace, read_plan(str(recipe)), only=["extract", "train"])
             run_steps(workspace, steps, execution)
             summaries = [json.loads(path.read_text()) for path in runs.glob("*/summary.json")]
             losses.append(sorted(summary["loss"] for summary in summaries))
@@ -174,7 +174,7 @@ def test_an_error_of_one_training_is_reported_while_others_are_under_way(
 ) -> None:
     told, both = Event(), Barrier(2)
 
-    def train(workspace: Workspace, step: Step) -> None:
+    def train(workspace: Workspace, step: RecipeStep) -> None:
         both.wait(30)
         if step is steps[0]:
             raise ConfigError("no such encoder.")
@@ -184,7 +184,7 @@ def test_an_error_of_one_training_is_reported_while_others_are_under_way(
         assert "no such encoder" in line
         told.set()
 
-    steps = [Step("train", name, TrainOptions()) for name in "ab"]
+    steps = [RecipeStep("train", name, TrainOptions()) for name in "ab"]
     monkeypatch.setattr(execute, "call_stage", train)
     monkeypatch.setattr(execute, "_open_pool", lambda *how: ThreadPoolExecutor(2))
     with pytest.raises(ConfigError, match="no such encoder"):
@@ -201,7 +201,7 @@ def test_no_dask_scheduler_is_reported_in_one_line(monkeypatch: pytest.MonkeyPat
 def test_a_dry_run_counts_trainings_disk_and_what_is_done(project: Path) -> None:
     workspace = open_workspace(project)
     recipe = read_plan(str(shrink("paper", project)), workspace)
-    run_steps(workspace, plan_steps(workspace, recipe, only=["transcribe"]))
+    run_steps(workspace, plan_recipe(workspace, recipe, only=["transcribe"]))
     command = ["run", str(project / "paper.toml"), "--dry-run", "-C", str(project)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.stderr
@@ -216,9 +216,9 @@ def test_a_dry_run_counts_trainings_disk_and_what_is_done(project: Path) -> None
 def test_only_keeps_the_stages_it_names(project: Path) -> None:
     workspace = open_workspace(project)
     recipe = read_plan("paper", workspace)
-    assert {s.stage for s in plan_steps(workspace, recipe, only=["extract"])} == {"extract"}
+    assert {s.stage for s in plan_recipe(workspace, recipe, only=["extract"])} == {"extract"}
     with pytest.raises(UnknownNameError, match="Did you mean 'extract'"):
-        plan_steps(workspace, recipe, only=["extrct"])
+        plan_recipe(workspace, recipe, only=["extrct"])
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_an_error_of_a_training_in_another_process_arrives_whole() -> None:
 
 def test_a_limit_holds_for_every_step_that_reads_the_manifest() -> None:
     plan = read_plan("paper", limit=100)
-    steps = plan_steps(Workspace(Path()), plan, limit=100)
+    steps = plan_recipe(Workspace(Path()), plan, limit=100)
     limited = {step.stage for step in steps if getattr(step.options, "limit", None) == 100}
     assert limited == {"transcribe", "extract", "train", "evaluate"}  # the others follow the runs
     assert steps[-1].options.name == "paper-limit100"

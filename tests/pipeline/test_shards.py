@@ -30,7 +30,7 @@ from serctl.encoding import extraction
 from serctl.encoding.recognition import Recognition
 from serctl.errors import CacheError, SerctlError
 from serctl.options import ExtractOptions, TranscribeOptions
-from serctl.pipeline import Step
+from serctl.pipeline import RecipeStep
 from serctl.pipeline.execute import Execution, call_stage, run_steps
 
 PRELOAD = (
@@ -38,8 +38,10 @@ PRELOAD = (
     "serctl.encoders.speech", "serctl.encoders.recognisers.load", "distributed.nanny",
 )  # fmt: skip
 CONTEXT = multiprocessing.get_context("forkserver")
-EXTRACT = Step("extract", "wavlm-large", ExtractOptions("wavlm-large", device="cpu", skip_bad=True))
-TRANSCRIBE = Step(
+EXTRACT = RecipeStep(
+    "extract", "wavlm-large", ExtractOptions("wavlm-large", device="cpu", skip_bad=True)
+)
+TRANSCRIBE = RecipeStep(
     "transcribe",
     "whisper-tiny",
     TranscribeOptions(
@@ -193,7 +195,7 @@ class StubWhisper(WorkerPlugin):
     ids=["extract", "transcribe"],
 )
 def test_two_dask_workers_of_which_one_is_killed(
-    step: Step,
+    step: RecipeStep,
     where: Any,
     name: str,
     two_workers: str,
@@ -242,7 +244,7 @@ def refuse(function: Callable[..., Any]) -> Callable[..., Any]:
     ids=["extract", "transcribe"],
 )
 def test_a_part_that_fails_twice_is_reported_and_the_others_continue(
-    step: Step,
+    step: RecipeStep,
     where: Any,
     name: str,
     one_worker: str,
@@ -273,7 +275,7 @@ def test_a_part_that_fails_twice_is_reported_and_the_others_continue(
 
 @pytest.mark.parametrize("step", [EXTRACT, TRANSCRIBE], ids=["extract", "transcribe"])
 def test_dask_reports_what_one_process_reports(
-    step: Step, one_worker: str, wanted: dict[str, Whole], project: Workspace
+    step: RecipeStep, one_worker: str, wanted: dict[str, Whole], project: Workspace
 ) -> None:
     what = ["--encoder", step.what] if step is EXTRACT else ["--model", step.what]
     flags = [step.stage, *what, "--device", "cpu", "--skip-bad", "-C", str(project.root)]
@@ -294,6 +296,6 @@ def test_dask_reports_what_one_process_reports(
     assert "--dask makes its own parts" in again.stderr
 
 
-def change(step: Step, **options: Any) -> Step:
+def change(step: RecipeStep, **options: Any) -> RecipeStep:
     """Return a step with other options."""
     return replace(step, options=replace(step.options, **options))

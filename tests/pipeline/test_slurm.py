@@ -22,7 +22,7 @@ from serctl.config import Workspace
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.errors import UsageError
 from serctl.options import ExtractOptions, TrainOptions
-from serctl.pipeline.recipe import Step, take_part
+from serctl.pipeline.recipe import RecipeStep, take_part
 from serctl.pipeline.slurm import list_queued
 
 PYTHON = sys.executable
@@ -172,25 +172,25 @@ def test_the_job_files_are_bash(cluster: Path) -> None:
 
 
 def test_a_part_of_a_plan() -> None:
-    steps = [Step("extract", "a", ExtractOptions(encoder="a"))]
-    steps += [Step("train", name, TrainOptions()) for name in "bcd"]
+    steps = [RecipeStep("extract", "a", ExtractOptions(encoder="a"))]
+    steps += [RecipeStep("train", name, TrainOptions()) for name in "bcd"]
     first, second = take_part(steps, (1, 2)), take_part(steps, (2, 2))
     assert [step.what for step in first] == ["a", "b", "d"]
     assert [step.what for step in second] == ["a", "c"]
     assert second[0].options.shard == "2/2"
     with pytest.raises(UsageError, match="not evaluate"):
-        take_part([Step("evaluate", "x", None)], (1, 2))
+        take_part([RecipeStep("evaluate", "x", None)], (1, 2))
 
 
 def test_more_parts_than_trainings_divide_their_networks() -> None:
     kinds = {"a": TrainOptions(folds=2, main=True), "b": TrainOptions(folds=2), "c": TrainOptions()}
-    steps = [Step("train", name, options) for name, options in kinds.items()]
+    steps = [RecipeStep("train", name, options) for name, options in kinds.items()]
     assert [step.options.shard for step in take_part(steps, (1, 3))] == [""]
     tasks = [take_part(steps, (i, 6)) for i in range(1, 7)]
     assert [(step.what, step.options.shard) for task in tasks for step in task] == [
         ("a", "1/3"), ("a", "2/3"), ("a", "3/3"), ("b", "1/2"), ("b", "2/2"), ("c", ""),
     ]  # fmt: skip
-    steps[0] = Step("train", "a", TrainOptions(folds=2, overwrite=True))
+    steps[0] = RecipeStep("train", "a", TrainOptions(folds=2, overwrite=True))
     assert [step.what for i in (1, 2, 3, 4) for step in take_part(steps, (i, 4))] == list("abbc")
 
 

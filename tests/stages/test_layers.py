@@ -20,7 +20,7 @@ from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.documents.layers import LayersDocument, read_comparisons
 from serctl.encoders.load import load_encoder
 from serctl.encoding import extraction as engine
-from serctl.encoding.layer_moments import read_moments
+from serctl.encoding.layer_moments import read_layer_moments
 from serctl.errors import AudioError, ManifestError, UsageError
 from serctl.options import LayersOptions
 from serctl.stages.layers import layers
@@ -60,7 +60,7 @@ def test_moments_are_those_of_every_layers_frames(project: Workspace) -> None:
     assert [score.layer for score in result.document.scores] == [0, 1, 2, -1]
     store = FeatureStore.open(next((project.cache / "layers").glob("*.zarr")))
     row = read_manifest(project.manifest).utterances[0]
-    moments = read_moments(store, [row.utterance_id])  # (L, 1, 2D)
+    moments = read_layer_moments(store, [row.utterance_id])  # (L, 1, 2D)
     for position, layer in enumerate((0, 1, 2, -1)):
         encoder = load_encoder("wavlm-large", mapping=project.weights, layer=layer)
         [frames] = encoder.encode([read_audio(row.path)])

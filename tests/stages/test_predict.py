@@ -29,7 +29,7 @@ from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.audio import read_audio
 from serctl.data.manifest_file import read_manifest, write_manifest
-from serctl.data.segments import Segment
+from serctl.data.segments import SpeechSegment
 from serctl.data.textgrid import format_textgrid
 from serctl.encoders.load import load_encoder
 from serctl.ensemble.logits import softmax
@@ -451,7 +451,7 @@ def test_cutting_without_the_detector_names_the_extra(
 def test_a_long_recording_is_cut_and_a_short_one_is_not(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cuts = [Segment(1_000, 4_000), Segment(5_000, 8_000)]
+    cuts = [SpeechSegment(1_000, 4_000), SpeechSegment(5_000, 8_000)]
     monkeypatch.setattr(loading, "cut_at_pauses", lambda waveform, longest: cuts)
     paths = [str(row.path) for row in read_manifest(project.manifest)]  # 0.31 s to 0.97 s
     bar = Bar()

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from serctl.cli import app
 from serctl.config import open_workspace
-from serctl.data.segments import Segment
+from serctl.data.segments import SpeechSegment
 from serctl.options import PredictOptions
 from serctl.stages.timeline import predict_timelines
 
@@ -25,7 +25,7 @@ def _all_is_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     """The detector of speech hears none in noise."""
 
     def cut(wave, longest):
-        return [Segment(0, len(wave))]
+        return [SpeechSegment(0, len(wave))]
 
     monkeypatch.setattr("serctl.system.loading.cut_at_pauses", cut)
 

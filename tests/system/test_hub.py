@@ -22,7 +22,7 @@ from serctl.errors import CheckpointError, HubError, UsageError
 from serctl.options import PushOptions
 from serctl.stages.push import push_bundle
 from serctl.system.bundle_folder import BUNDLE_FILE, open_bundle, seal_bundle
-from serctl.system.card import write_readme
+from serctl.system.card import write_bundle_readme
 from serctl.system.hub import fetch_bundle, parse_hub_name
 
 NAME = "me/tones"
@@ -93,7 +93,7 @@ def folder(tmp_path: Path) -> Path:
     (folder / "networks" / "one").mkdir(parents=True)
     (folder / "networks" / "one" / "config.json").write_text("{}")
     (folder / "networks" / "one" / "model.safetensors").write_bytes(bytes(50_000))
-    (folder / "README.md").write_text(write_readme(DOCUMENT))
+    (folder / "README.md").write_text(write_bundle_readme(DOCUMENT))
     seal_bundle(folder, DOCUMENT)
     return folder
 
@@ -229,12 +229,12 @@ def test_the_card_is_a_valid_card_of_the_hub(hub: LocalHub, folder: Path) -> Non
 def test_metrics_with_and_without_speakers_are_two_entries_of_the_model_index(
     hub: LocalHub,
 ) -> None:
-    assert "standardised per speaker" not in write_readme(DOCUMENT)
+    assert "standardised per speaker" not in write_bundle_readme(DOCUMENT)
     plain = {"test": SCORES | {"macro_f1": 0.4}, "dev": SCORES}
     document = BundleDocument.model_validate(
         LIST | {"by_speaker": ["one"], "without_speakers": plain}
     )
-    card = ModelCard(write_readme(document))
+    card = ModelCard(write_bundle_readme(document))
     card.validate()
     assert [
         (r.dataset_name, r.dataset_config, r.metric_value)
@@ -246,14 +246,14 @@ def test_metrics_with_and_without_speakers_are_two_entries_of_the_model_index(
     ]
     assert "| test, speakers unknown | 6 | 0.400 |" in card.content
     assert "are of a plain `serctl predict`" in card.content
-    older = write_readme(document.model_copy(update={"without_speakers": {}}))
+    older = write_bundle_readme(document.model_copy(update={"without_speakers": {}}))
     assert "A plain `serctl predict` was not measured" in older
 
 
 def test_a_card_without_licence_test_split_or_known_corpus_is_valid(hub: LocalHub) -> None:
     less = LIST | {"metrics": {"dev": SCORES}, "corpora": [{"name": "own", "terms": "?"}]}
     del less["license"]
-    card = ModelCard(write_readme(BundleDocument.model_validate(less)))
+    card = ModelCard(write_bundle_readme(BundleDocument.model_validate(less)))
     card.validate()
     assert card.data.license == "other"
     assert card.data.eval_results is None

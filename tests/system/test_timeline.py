@@ -7,13 +7,13 @@ import pytest
 from trained_project import SPEECH
 
 from serctl.config import open_workspace
-from serctl.data.segments import Segment
+from serctl.data.segments import SpeechSegment
 from serctl.errors import ConfigError
 from serctl.options import PredictOptions
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
 from serctl.system.timeline import TimelineSettings, predict_timeline
-from serctl.timeline.windows import plan_steps
+from serctl.timeline.windows import plan_windows
 
 SECOND = 16_000
 
@@ -33,7 +33,7 @@ def _all_is_speech(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def hear(monkeypatch: pytest.MonkeyPatch, find) -> None:
     def cut(wave, longest):
-        return [Segment(start, stop) for start, stop in find(wave)]
+        return [SpeechSegment(start, stop) for start, stop in find(wave)]
 
     monkeypatch.setattr("serctl.system.loading.cut_at_pauses", cut)
 
@@ -56,7 +56,7 @@ def test_a_window_as_long_as_the_recording_gives_its_prediction(predictor, alone
 def test_windows_alone_are_predicted_like_files_of_their_own(predictor) -> None:
     wave = make_noise(5)
     found = predict_timeline(predictor, wave, TimelineSettings(window=2, alone=True))
-    windows = [wave[step.window_start : step.window_stop] for step in plan_steps(len(wave), 1, 2)]
+    windows = [wave[step.window_start : step.window_stop] for step in plan_windows(len(wave), 1, 2)]
     expected = [
         list(p.probabilities.values()) for p in predictor.predict_batch(windows, sample_rate=SECOND)
     ]

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from serctl.timeline.course import Segment, Spoken, Timeline
+from serctl.timeline.course import EmotionSegment, Spoken, Timeline
 from serctl.timeline.formats import to_csv, to_jsonl, to_rttm, to_table, to_textgrid
 
 
@@ -22,7 +22,7 @@ def make_timeline(channel: str = "") -> Timeline:
         ends=np.array([1.0, 2.0, 2.5]),
         probabilities=np.array([[0.75, 0.25], [np.nan, np.nan], [0.4, 0.6]]),
         emotions=("angry", None, "happy"),
-        segments=(Segment(0.0, 1.0, "angry", 0.75), Segment(2.0, 2.5, None, 0.6)),
+        segments=(EmotionSegment(0.0, 1.0, "angry", 0.75), EmotionSegment(2.0, 2.5, None, 0.6)),
         transcript=(Spoken(0.1, 0.9, 'say "no"'), Spoken(2.0, 2.4, "yes")),
     )
 

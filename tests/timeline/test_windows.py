@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serctl.errors import UsageError
-from serctl.timeline.windows import plan_steps, plan_stretches
+from serctl.timeline.windows import plan_stretches, plan_windows
 
 sizes = st.integers(1, 400_000)
 steps = st.sampled_from([0.1, 0.25, 0.5, 1.0, 2.5])
@@ -14,7 +14,7 @@ factors = st.sampled_from([1.0, 1.5, 2.0, 4.0, 9.0])
 
 @given(sizes, steps, factors)
 def test_steps_cover_the_recording_without_gap_or_overlap(size, every, factor) -> None:
-    found = plan_steps(size, every, every * factor)
+    found = plan_windows(size, every, every * factor)
     assert [step.start for step in found] == [0, *(step.stop for step in found[:-1])]
     assert found[-1].stop == size
     margin = round((every * factor - every) * 8000)
@@ -26,7 +26,7 @@ def test_steps_cover_the_recording_without_gap_or_overlap(size, every, factor) -
 
 @given(sizes, steps, factors, st.sampled_from([16_000, 100_000, 480_000]))
 def test_every_window_lies_in_one_stretch_of_bounded_length(size, every, factor, longest) -> None:
-    found = plan_steps(size, every, every * factor)
+    found = plan_windows(size, every, every * factor)
     stretches = plan_stretches(found, longest)
     assert [i for stretch in stretches for i in stretch.steps] == list(range(len(found)))
     for stretch in stretches:
@@ -37,7 +37,7 @@ def test_every_window_lies_in_one_stretch_of_bounded_length(size, every, factor,
 
 
 def test_an_hour_is_read_little_more_than_once() -> None:
-    found = plan_steps(3600 * 16_000, 1, 4)
+    found = plan_windows(3600 * 16_000, 1, 4)
     stretches = plan_stretches(found, 30 * 16_000)
     shared = sum(stretch.stop - stretch.start for stretch in stretches) / (3600 * 16_000)
     alone = sum(step.window_stop - step.window_start for step in found) / (3600 * 16_000)
@@ -48,4 +48,4 @@ def test_an_hour_is_read_little_more_than_once() -> None:
 @pytest.mark.parametrize(("every", "window"), [(0.0, 4.0), (0.05, 4.0), (2.0, 1.0), (-1.0, 4.0)])
 def test_a_step_that_cannot_be_is_reported(every: float, window: float) -> None:
     with pytest.raises(UsageError, match=f"{every:g}|{window:g}"):
-        plan_steps(16_000, every, window)
+        plan_windows(16_000, every, window)

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from synthetic_frames import TINY, make_project, make_utterances
 
-from serctl.cache.pooled import pool as pool_numpy
+from serctl.cache.pooled import pool_utterance
 from serctl.cli.steps import describe_step
 from serctl.cli.train import describe
 from serctl.data.manifest import Utterance
@@ -20,7 +20,7 @@ from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.pooled import fit_pooled
 from serctl.errors import ManifestError
 from serctl.models.config import ModelConfig
-from serctl.models.pooled import PooledModel, pool
+from serctl.models.pooled import PooledModel, pool_batch
 from serctl.options import ExportLogitsOptions
 from serctl.stages.export_logits import export_logits
 from serctl.stages.train import train
@@ -80,9 +80,9 @@ def test_the_module_pools_as_the_cache_does_whatever_the_padding_holds(layers):
     frames = torch.full((3, layers, 7, 4), torch.nan)
     for row, length in enumerate(lengths):
         frames[row, :, :length] = torch.from_numpy(rng.normal(size=(layers, length, 4)))
-    found = pool(frames if layers > 1 else frames[:, 0], torch.tensor(lengths))
+    found = pool_batch(frames if layers > 1 else frames[:, 0], torch.tensor(lengths))
     for row, length in enumerate(lengths):
-        parts = [pool_numpy(frames[row, k, :length].numpy()) for k in range(layers)]
+        parts = [pool_utterance(frames[row, k, :length].numpy()) for k in range(layers)]
         np.testing.assert_allclose(found[row].numpy(), np.concatenate(parts), atol=1e-5)
 
 
@@ -93,7 +93,7 @@ def test_the_module_predicts_as_the_fitted_classifier():
     set_classifier(model, fitted)
     frames = torch.randn(4, 9, 3)
     lengths = torch.tensor([9, 4, 2, 7])
-    pooled = pool(frames, lengths).numpy()
+    pooled = pool_batch(frames, lengths).numpy()
     np.testing.assert_allclose(
         model([frames], [lengths]).logits.detach().numpy(), fitted.logits(pooled), atol=1e-4
     )

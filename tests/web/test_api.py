@@ -14,7 +14,7 @@ from trained_project import SPEECH
 from two_talkers import write_call
 
 from serctl.config import open_workspace
-from serctl.data.segments import Segment
+from serctl.data.segments import SpeechSegment
 from serctl.errors import ConfigError, UsageError
 from serctl.options import PredictOptions, ServeOptions
 from serctl.stages.predict import predict
@@ -101,7 +101,7 @@ def test_the_page_encodes_a_recording_once(served, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(encoder, "encode_layers", count)
     monkeypatch.setattr(
-        "serctl.system.loading.cut_at_pauses", lambda wave, _: [Segment(0, len(wave))]
+        "serctl.system.loading.cut_at_pauses", lambda wave, _: [SpeechSegment(0, len(wave))]
     )
     worker = Worker(predictor, options.waiting)
     try:

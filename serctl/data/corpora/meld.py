@@ -12,7 +12,7 @@ folders of MELD.Raw.tar.gz, not in that README, as several public loaders name t
 
 from pathlib import Path
 
-from serctl.data.corpora.scan import AUDIO, Corpus, describe, find_file, note_missing
+from serctl.data.corpora.scan import AUDIO, Corpus, describe_cases, find_file, note_missing
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest_table
@@ -64,7 +64,7 @@ def read(root: Path) -> Corpus:
     if len(absent) == len(utterances):
         notes.append("no audio found, so only text branches work; extract it with ffmpeg")
     else:
-        notes += describe([(absent, "utterances without audio")])
+        notes += describe_cases([(absent, "utterances without audio")])
     return Corpus(tuple(utterances), tuple(notes))
 
 

@@ -15,7 +15,7 @@ in the challenge's form; ``EmoClass_Major``: README of https://github.com/msplab
 from collections import Counter
 from pathlib import Path
 
-from serctl.data.corpora.scan import Corpus, describe, find_audio, find_file, present_only
+from serctl.data.corpora.scan import Corpus, describe_cases, find_audio, find_file, present_only
 from serctl.data.labels import EMOTIONS, parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest_table
@@ -52,7 +52,7 @@ def read(root: Path) -> Corpus:
     stray = [name for name in audio if name not in named and "test3" not in name]
     known, notes = present_only(utterances, root)
     wordless = [row.path.name for row in (*known, *test3) if row.transcript == ""]
-    notes += describe(
+    notes += describe_cases(
         [
             (stray, "audio files without a label row left out"),
             (wordless, "clips without a transcript; serctl transcribe adds it"),

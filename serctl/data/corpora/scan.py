@@ -48,7 +48,7 @@ def present_only(rows: Sequence[Utterance], root: Path) -> tuple[list[Utterance]
             f"'{root}' labels {len(rows)} utterances, but none of their audio files exists: "
             f"{first_few(absent)}."
         )
-    return kept, describe([(absent, "labelled utterances without audio left out")])
+    return kept, describe_cases([(absent, "labelled utterances without audio left out")])
 
 
 def match_names(
@@ -78,7 +78,7 @@ def match_names(
         raise CorpusError(
             f"'{root}' is not {corpus}: expected names like {example}, found {others}."
         )
-    return list(matched.values()), describe(
+    return list(matched.values()), describe_cases(
         [(odd, "unexpected file names left out"), (again, "names found twice, first one kept")]
     )
 
@@ -117,7 +117,7 @@ def _name_stretch(row: Utterance) -> str:
     return f"_{row.start:.3f}-" + ("end" if row.end is None else f"{row.end:.3f}") + channel
 
 
-def describe(findings: Iterable[tuple[list[str], str]]) -> list[str]:
+def describe_cases(findings: Iterable[tuple[list[str], str]]) -> list[str]:
     """Return a note for each finding with cases: count, description and first cases."""
     return [f"{len(cases)} {what}: {first_few(cases)}" for cases, what in findings if cases]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from serctl.data.audio_file import explain_absence, is_audio_file
-from serctl.data.corpora.scan import AUDIO, Corpus, describe, name_utterances
+from serctl.data.corpora.scan import AUDIO, Corpus, describe_cases, name_utterances
 from serctl.data.corpora.times import settle_times
 from serctl.data.manifest import KNOWN_COLUMNS, Utterance
 from serctl.data.manifest_file import check_column_names, read_manifest_table
@@ -88,7 +88,7 @@ def _note_missing(path: Path, utterances: Sequence[Utterance], table: Table) -> 
         )
     words = Counter(row.get("emotion", "").strip() for row in table.rows)
     missing = [f"'{word}'" for word in words if word.lower() in MISSING for _ in range(words[word])]
-    return describe(
+    return describe_cases(
         [
             ([file.name for file in absent], "audio files that do not exist"),
             (missing, "emotions denote a missing value and are read as unlabelled"),
@@ -105,7 +105,7 @@ def _note_paths(written: Sequence[Utterance], found: Sequence[Utterance]) -> lis
         for a, b in pairs
         if a != b and sum(is_audio_file(a.with_name(a.name + ending)) for ending in AUDIO) > 1
     ]
-    return describe(
+    return describe_cases(
         [
             (other, "audio files found under another spelling or suffix"),
             (several, "audio files with several suffixes, the first one is used"),

@@ -9,7 +9,7 @@ Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
 from pathlib import Path
 
 from serctl.data.audio_file import is_audio_file
-from serctl.data.corpora.scan import AUDIO, Corpus, describe, find_audio, name_utterances
+from serctl.data.corpora.scan import AUDIO, Corpus, describe_cases, find_audio, name_utterances
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.data.tables import decode_text
@@ -36,7 +36,7 @@ def read(root: Path) -> Corpus:
     ]
     if not rows:
         raise CorpusError(f"'{root}': no TextGrid has a recording of its name and a labelled part.")
-    notes = describe([(alone, "TextGrids without a recording of the same name left out")])
+    notes = describe_cases([(alone, "TextGrids without a recording of the same name left out")])
     return Corpus(tuple(name_utterances(rows, root)), tuple(notes))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from serctl.encoders.base import SAMPLE_RATE, Encoder, EncoderIdentity, Frames
 from serctl.encoders.facodec.layers import HOP
 from serctl.encoders.facodec.network import MIN_SAMPLES, FACodec
-from serctl.encoders.facodec.release import find_pair, load_network
+from serctl.encoders.facodec.release import find_pair, load_facodec
 from serctl.errors import AudioError
 
 
@@ -46,7 +46,7 @@ class FacodecEncoder(Encoder):
         Raises:
             WeightsError: The pair is missing, mixed, damaged or not exactly the official layout.
         """
-        network = load_network(find_pair(path))
+        network = load_facodec(find_pair(path))
         network.set_compute_dtype(getattr(torch, identity.compute_dtype))
         return cls(network, identity, torch.device(device))
 

@@ -81,7 +81,7 @@ def _find_file(folder: Path, name: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def load_network(pair: CheckpointPair) -> FACodec:
+def load_facodec(pair: CheckpointPair) -> FACodec:
     """Build the network that a checkpoint pair describes, in float32 on the CPU.
 
     Raises:
