@@ -38,11 +38,12 @@ def train_pooled(
     set_classifier(model, fitted)
     ranks.call_first(lambda: save_tensors(folder / MODEL, model.state_dict()))
     seconds = time.perf_counter() - start
+    chosen = "of pooled_c" if options.pooled_c else "by cross-validation over speakers"
     logits = fitted.logits(vectors)
     return RunSummary(
         best_epoch=0,
         epochs=0,
-        chosen_because=f"C = {fitted.strength:g} by cross-validation over speakers",
+        chosen_because=f"C = {fitted.strength:g} {chosen}",
         metrics=score_dev(model.to(device), dev, options, device, ranks),
         loss=_cross_entropy(logits, data.targets.argmax(axis=1)),
         parameters=sum(parameter.numel() for parameter in model.parameters()),

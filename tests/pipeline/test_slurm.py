@@ -171,6 +171,15 @@ def test_the_job_files_are_bash(cluster: Path) -> None:
         assert ("#SBATCH --gres=gpu:1" in lines) == (script.stem != "evaluate")
 
 
+def test_the_job_files_ask_for_what_the_project_states(cluster: Path) -> None:
+    (cluster / "serctl.toml").write_text("[slurm]\naccount = 'speech'\ngpus = 2\ncpus = 6\n")
+    run()
+    asked = {path.stem: path.read_text().splitlines() for path in (cluster / "jobs").glob("*")}
+    for name, lines in asked.items():
+        assert {"#SBATCH --account=speech", "#SBATCH --cpus-per-task=6"} <= set(lines)
+        assert ("#SBATCH --gres=gpu:2" in lines) == (name != "evaluate")
+
+
 def test_a_part_of_a_plan() -> None:
     steps = [RecipeStep("extract", "a", ExtractOptions(encoder="a"))]
     steps += [RecipeStep("train", name, TrainOptions()) for name in "bcd"]

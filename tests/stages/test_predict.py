@@ -472,6 +472,21 @@ def test_a_long_recording_is_cut_and_a_short_one_is_not(
         run(project, None, model=SPEECH, audio=(paths[35],), cut_over=0.5)
 
 
+def test_segments_are_no_longer_than_asked(
+    project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(waveform: np.ndarray, longest: float) -> list[SpeechSegment]:
+        size = round(longest * 16_000)
+        return [SpeechSegment(i, i + size) for i in range(0, len(waveform) - size + 1, size)]
+
+    monkeypatch.setattr(loading, "cut_at_pauses", cut)
+    path = str(tmp_path / "long.wav")
+    soundfile.write(path, np.sin(np.arange(48_000) / 9), 16_000)
+    wanted = {"cut_over": 2.0, "segment_seconds": 1.5}
+    result = run(project, None, model=SPEECH, audio=(path,), **wanted)
+    assert [(one.start, one.end) for one in result.predictions] == [(0, 1.5), (1.5, 3)]
+
+
 def call(*arguments: str, stdin: str = "", code: int = 0) -> Any:
     result = CliRunner().invoke(app, ["predict", *arguments, "--device", "cpu"], input=stdin)
     assert result.exit_code == code, result.output

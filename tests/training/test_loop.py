@@ -17,6 +17,8 @@ from synthetic_frames import TINY, make_set, make_utterances
 from serctl.data.labels import LabelSet
 from serctl.errors import ConfigError, SerctlError
 from serctl.models.fusion import FusionModel, FusionOutput
+from serctl.models.mixup import draw_mixup
+from serctl.training import loop
 from serctl.training.checkpoint import save_tensors
 from serctl.training.fit import fit, plan_phases, shape_model
 from serctl.training.inference import infer
@@ -64,6 +66,19 @@ def test_two_trainings_of_one_seed_are_equal(tmp_path, options):
     run(tmp_path / "one", options)
     run(tmp_path / "two", options)
     assert same(tmp_path / "one", tmp_path / "two")
+
+
+def test_mixup_mixes_with_the_alpha_of_the_options(tmp_path, monkeypatch):
+    draws = []
+
+    def draw(*arguments):
+        draws.append(draw_mixup(*arguments))
+        return draws[-1]
+
+    monkeypatch.setattr(loop, "draw_mixup", draw)
+    run(tmp_path, replace(TINY, epochs=1, mixup=1.0, mixup_alpha=1e6))
+    # Beta(α, α) is narrow around one half for a large α, and at 0 and 1 for the default of 0.2.
+    assert {round(mix.share, 2) for mix in draws} == {0.5}
 
 
 def test_two_trainings_of_two_seeds_are_not(tmp_path):

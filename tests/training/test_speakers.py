@@ -123,6 +123,17 @@ def test_a_pooled_model_has_folds_and_logits_as_a_network_has(project):
     assert "epoch" not in line
 
 
+def test_a_given_c_replaces_the_cross_validation(project):
+    sizes = []
+    for strength in (0.001, 1.0):
+        name = f"pooled-{strength}"
+        options = replace(TINY, kind="pooled", pooled_c=strength, name=name, folds=0)
+        run = train(project, options).runs[0]
+        assert run.summary.chosen_because == f"C = {strength:g} of pooled_c"
+        sizes.append(load_run(run.folder).model.classifier.weight.norm().item())
+    assert sizes[0] < sizes[1]  # a smaller C shrinks the weights
+
+
 def test_a_model_that_restates_frames_says_so_in_its_notes_and_logits(project):
     options = replace(TINY, standardise_by="speaker", name="restated", epochs=1)
     run = train(project, options).runs[0]
