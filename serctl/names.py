@@ -20,15 +20,15 @@ def is_portable_name(name: str) -> bool:
     return bool(name) and not forbidden and not RESERVED.fullmatch(name)
 
 
-def check_name(flag: str, name: str) -> str:
-    """Return the name that a flag gave if it is a valid folder name on every system.
+def check_name(name: str) -> str:
+    """Return the value of ``--name`` if it is a valid folder name on every system.
 
     Raises:
         UsageError: The name holds a slash or another forbidden character, or is reserved.
     """
     if not is_portable_name(name) or name.startswith("."):
         raise UsageError(
-            f"{flag} '{name}' is not a valid file name. Expected a name without "
+            f"--name '{name}' is not a valid file name. Expected a name without "
             f'< > : " / \\ | ? *, without a dot at either end, and not reserved such as CON.'
         )
     return name

@@ -136,7 +136,7 @@ class FeatureStore:
         wanted = np.isin(self._names, list(segments))
         return tuple(name for name, row in self._row.items() if wanted[self._segment[row]])
 
-    def rows_in(self, segment: str, leave_out: Collection[str] = ()) -> int:
+    def rows_in(self, segment: str, leave_out: Collection[str]) -> int:
         """Return the number of used rows of a segment, without the rows of ``leave_out``."""
         ids = [name for name in self.ids_in([segment]) if name not in leave_out]
         return int(self.num_frames(ids).sum()) + len(ids) * self._storage.head_rows

@@ -39,7 +39,7 @@ def assign_splits(utterances: Iterable[Utterance], seed: int = 0) -> tuple[list[
 
 
 def split_by_fold(
-    utterances: Iterable[Utterance], test: Sequence[str], dev: Sequence[str] = ()
+    utterances: Iterable[Utterance], test: Sequence[str], dev: Sequence[str]
 ) -> list[Utterance]:
     """Assign splits by the manifest's folds. Folds that are neither test nor dev become train.
 

@@ -51,32 +51,31 @@ class Table:
         return Table(self.source, header, rows, self.lines, self.notes)
 
 
-def read_table_file(path: Path, error: type[SerctlError] = ManifestError, hint: str = "") -> Table:
+def read_table_file(path: Path, hint: str = "") -> Table:
     """Read a text table or, if openpyxl is installed, the first sheet of an Excel file.
 
     Args:
         path: Path of the file.
-        error: Class of the errors.
         hint: Command that makes the file, for the error if it does not exist.
 
     Raises:
-        SerctlError: The file is missing or binary, repeats a column or has rows of other lengths.
+        ManifestError: The file is missing or binary, repeats a column or has rows of other lengths.
     """
-    return parse_table(read_table_bytes(path, error, hint), path, error)
+    return parse_table(read_table_bytes(path, hint), path)
 
 
-def read_table_bytes(path: Path, error: type[SerctlError] = ManifestError, hint: str = "") -> bytes:
+def read_table_bytes(path: Path, hint: str = "") -> bytes:
     """Return the bytes of a table; see `read_table_file`."""
     try:
         return read_file(path)
     except FileNotFoundError:
-        raise error(f"'{path}' does not exist. {hint}".rstrip()) from None
+        raise ManifestError(f"'{path}' does not exist. {hint}".rstrip()) from None
     except OSError as cause:
-        raise error(f"'{path}' cannot be read: {cause.strerror}.") from cause
+        raise ManifestError(f"'{path}' cannot be read: {cause.strerror}.") from cause
 
 
 def parse_table(content: bytes, path: Path, error: type[SerctlError] = ManifestError) -> Table:
-    """Parse the bytes of a table; see `read_table_file`."""
+    """Parse the bytes of a table; see `read_table_file`. ``error`` is the class of the errors."""
     if path.suffix.lower() in (".xlsx", ".xlsm") and content.startswith(b"PK"):
         return _tidy(path, *read_sheet(content, path, error), error)
     if kind := next((kind for magic, kind in BINARY.items() if content.startswith(magic)), ""):

@@ -99,7 +99,7 @@ def _locate(
     name: str,
     weights: Path | str | None,
     mapping: Mapping[str, Path] | None,
-    revision: str | None = None,
+    revision: str | None,
 ) -> tuple[EncoderSpec, Weights]:
     spec = get_spec(name, mapping)
     found = resolve_weights(spec, weights, mapping, revision)

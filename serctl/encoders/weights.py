@@ -216,7 +216,7 @@ def _cache_folder(repository: str) -> Path:
     return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model")
 
 
-def _from_hub(repository: str, spec: EncoderSpec, revision: str | None = None) -> Weights:
+def _from_hub(repository: str, spec: EncoderSpec, revision: str | None) -> Weights:
     """Download weights. If the hub cannot be reached, the only downloaded commit is used."""
     from huggingface_hub import HfApi, snapshot_download
 

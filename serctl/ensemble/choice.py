@@ -19,7 +19,7 @@ from serctl.errors import LogitsError
 from serctl.metrics.bootstrap import draw_resamples
 from serctl.metrics.classification import score_predictions
 from serctl.metrics.paired import compare_paired
-from serctl.progress import Progress, silent
+from serctl.progress import Progress
 
 AUTO = "auto"
 CANDIDATES = ("mean-probabilities", "best-single", "greedy", "logistic-regression")
@@ -73,7 +73,7 @@ def assess_stacker(
     *,
     num_folds: int,
     seed: int,
-    progress: Progress = silent,
+    progress: Progress,
 ) -> Verdict:
     """Cross-validate a stacker, the best single model and the plain average.
 
@@ -97,7 +97,7 @@ def assess_stacker(
 
 
 def choose_kind(
-    rows: StackingSet, *, num_folds: int, seed: int, progress: Progress = silent
+    rows: StackingSet, *, num_folds: int, seed: int, progress: Progress
 ) -> tuple[str, str]:
     """Return the simplest stacker that is not worse than the best one, and the reason.
 

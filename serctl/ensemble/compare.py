@@ -14,7 +14,7 @@ from serctl.errors import LogitsError
 from serctl.metrics.bootstrap import draw_resamples, draw_subsets, score_subsets
 from serctl.metrics.classification import score_predictions
 from serctl.metrics.paired import PairedTest, compare_paired, correct_holm
-from serctl.progress import Progress, silent
+from serctl.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def cross_predict(
     rows: StackingSet,
     make: Callable[[], Stacker],
     fold_of: NDArray[np.intp],
-    progress: Progress = silent,
+    progress: Progress,
 ) -> NDArray[np.float64]:
     """Return probabilities ``(N, C)`` by stackers that were not fitted on the row's fold ``(N,)``.
 
@@ -90,10 +90,10 @@ def count_folds(rows: StackingSet, wanted: int) -> int:
 def compare_stackers(
     rows: StackingSet,
     *,
-    balance: StackerBalance = "subset",
-    num_folds: int = 5,
-    seed: int = 42,
-    progress: Progress = silent,
+    balance: StackerBalance,
+    num_folds: int,
+    seed: int,
+    progress: Progress,
 ) -> Comparison:
     """Cross-validate every stacker on the same speaker-disjoint folds and test the differences.
 

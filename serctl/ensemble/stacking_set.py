@@ -95,7 +95,7 @@ def collect_stacking_set(
     stack_on: StackOn,
     *,
     all_must_fit: bool,
-    limit: int | None = None,
+    limit: int | None,
 ) -> StackingSet:
     """Read and join the logits for fitting a stacker.
 

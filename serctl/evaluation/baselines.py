@@ -36,7 +36,7 @@ from serctl.errors import (
     SerctlError,
     first_few,
 )
-from serctl.progress import Progress, silent
+from serctl.progress import Progress
 
 MAJORITY, POOLED = "majority-class", "pooled-logistic-regression"
 POOLED_BY_SPEAKER = f"{POOLED}-by-speaker"
@@ -62,8 +62,8 @@ def predict_pooled(
     labels: Sequence[str],
     folder: Path,
     split: str,
-    speaker_of: Mapping[str, str] | None = None,
-    progress: Progress = silent,
+    speaker_of: Mapping[str, str] | None,
+    progress: Progress,
 ) -> Logits:
     """Predict with logistic regression on standardised mean+deviation-pooled frames.
 
@@ -162,7 +162,7 @@ def make_baselines(
     ids: Sequence[str],
     labels: Sequence[str],
     split: str,
-    progress: Progress = silent,
+    progress: Progress,
 ) -> tuple[list[Logits], list[str]]:
     """Return the available baselines, and a note for each one that is not available.
 

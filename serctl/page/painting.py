@@ -10,11 +10,11 @@ from serctl.page.chart import Chart
 from serctl.page.document import STYLE, read_asset
 
 
-def paint(chart: Chart, scheme: str = "light") -> go.Figure:
+def paint(chart: Chart, scheme: str) -> go.Figure:
     """Return the figure of a chart in the report's ``light`` or ``dark`` colours.
 
     Example:
-        >>> paint(show_confusion(system, labels)).show()  # doctest: +SKIP
+        >>> paint(show_confusion(system, labels), "dark").show()  # doctest: +SKIP
     """
     figure = go.Figure(chart.figure)
     axis: dict[str, Any] = {"gridcolor": "var(--line)", "linecolor": "var(--line)"}

@@ -90,9 +90,9 @@ def write_jobs(
     steps: Sequence[RecipeStep],
     folder: Path,
     options: SlurmOptions,
-    flags: Sequence[str] = (),
+    flags: Sequence[str],
     *,
-    submit: bool = False,
+    submit: bool,
 ) -> list[Job]:
     """Write the job files of a plan, and with ``submit`` submit the missing tasks.
 

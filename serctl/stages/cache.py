@@ -65,9 +65,9 @@ def verify_cache(
     workspace: Workspace,
     stores: list[StoreInfo],
     *,
-    repair: bool = False,
-    device: str = "auto",
-    progress: Progress = silent,
+    repair: bool,
+    device: str,
+    progress: Progress,
 ) -> list[VerifyResult]:
     """Read all bytes of the stores. With ``repair``, restore files and extract lost frames.
 

@@ -97,7 +97,7 @@ def evaluate(
     )
     notes += explain_metrics(scores, trial)
     report = _make_report(rows, trial, durations, split, options, scores, tests, warnings, notes)
-    stem = check_name("--name", options.name or _report_name(split, systems, options))
+    stem = check_name(options.name or _report_name(split, systems, options))
     return _write(report, workspace.reports / stem, trial.resamples.num_clusters)
 
 

@@ -77,7 +77,7 @@ def stack(
     problem = _check_rows(rows, systems, manifest)
     # A plain average must not have the name of the stacker that was not fitted.
     kept = replace(options, stacker=AVERAGE) if _must_average(options, problem) else options
-    name = check_name("--name", options.name or default_name(kept))
+    name = check_name(options.name or default_name(kept))
     result = partial(
         StackResult,
         name=name,

@@ -115,7 +115,7 @@ def predict_recording(
     path: Path,
     options: PredictOptions,
     report: ReportProblem,
-    advance: Advance = lambda n=1, note="": None,
+    advance: Advance,
 ) -> RecordingTimelines:
     """Predict one recording over time.
 

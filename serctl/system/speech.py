@@ -50,7 +50,7 @@ def find_speech(
     predictor: Predictor,
     waveform: NDArray[np.float32],
     name: str,
-    predicted: Sequence[LoadedUtterance] = (),
+    predicted: Sequence[LoadedUtterance],
 ) -> Speech:
     """Return the parts of a recording with speech.
 

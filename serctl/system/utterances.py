@@ -102,7 +102,7 @@ def encode_utterances(
     encoders: Encoders,
     device: torch.device,
     batch_seconds: float,
-    keys: Sequence[FeatureKey] | None = None,
+    keys: Sequence[FeatureKey] | None,
 ) -> None:
     """Add transcript and frames, or the error, to every utterance.
 
@@ -190,7 +190,7 @@ def tabulate(
     utterances: Sequence[LoadedUtterance],
     branches: Sequence[Sequence[FeatureKey]],
     num_classes: int,
-    moments: Sequence[Moments] | None = None,
+    moments: Sequence[Moments] | None,
 ) -> UtteranceSet:
     """Return utterances as the table that a network reads.
 

@@ -1,6 +1,5 @@
 """Inference. The predictions do not depend on the order of utterances or on their batch."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from serctl.models.build import Network
 from serctl.training.dataset import UtteranceSet
-from serctl.training.loader import Batch, LoadTimes, load_batches
+from serctl.training.loader import load_batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,27 +27,21 @@ def infer(
     *,
     batch_size: int = 64,
     precision: str = "float32",
-    times: LoadTimes | None = None,
-    check: Callable[[Batch], None] = lambda batch: None,
 ) -> Outputs:
-    """Run the network over utterances in batches of similar length.
-
-    ``check`` is called for every batch and may raise an error to stop.
-    """
+    """Run the network over utterances in batches of similar length."""
     # Sorted by length, because a batch is padded to its longest utterance. The order is restored.
     order = np.argsort(data.costs, kind="stable")
     plan = np.array_split(order, -(-len(order) // batch_size)) if len(order) else []
     logits = np.zeros((len(data), model.config.num_classes))
     attributes = np.zeros((len(data), model.config.num_attributes))
     model.eval()
-    loading = closing(load_batches(data, plan, device, times))
+    loading = closing(load_batches(data, plan, device))
     with torch.inference_mode(), autocast(device, precision), loading as batches:
         for batch in batches:
             output = model(batch.frames, batch.lengths)
             logits[batch.rows] = output.logits.double().cpu().numpy()
             if output.attributes is not None:
                 attributes[batch.rows] = output.attributes.double().cpu().numpy()
-            check(batch)
     return Outputs(logits, attributes if attributes.size else None)
 
 

@@ -38,7 +38,7 @@ def run_name(options: TrainOptions) -> str:
         'whisper-tiny-sml-s3'
     """
     if options.name:
-        check_name("--name", options.name)
+        check_name(options.name)
         return options.name if options.seeds == 1 else f"{options.name}-s{options.seed}"
     kind = "-pooled" if options.kind == "pooled" else ""
     loss = "-sml" if options.loss == "wce+sml" else ""
@@ -108,7 +108,7 @@ def list_folds(folder: Path, config: RunConfig) -> list[Path]:
     return [folder / "folds" / str(fold) for fold in range(number)] if config.fold is None else []
 
 
-def list_model_files(folder: Path, predicted_by: PredictedBy | None = None) -> list[str]:
+def list_model_files(folder: Path, predicted_by: PredictedBy | None) -> list[str]:
     """Return the files of the predicting model, relative to the folder of the run."""
     config = RunConfig.read(folder / CONFIG)
     if (predicted_by or usual_model(folder)) == "main":
