@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,14 @@ def list_requests(driver) -> list[str]:
         if event["method"] == "Network.requestWillBeSent"
         and event["params"]["documentURL"] == driver.current_url
     ]
+
+
+def eventually(driver, condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for what a browser does in its own time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, driver.get_log("browser")
+        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def make_hook(root: str, fault: str, at: int, count: Any) -> Callable[[str, tupl
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in CHANGES or not _is_below(root, arguments[0]):
             return
-        if event == "open" and not _is_written(arguments):
+        if event == "open" and not is_written(arguments):
             return
         count.value += 1
         if fault.startswith("SIG") and count.value == at:
@@ -102,5 +102,5 @@ def _is_below(root: str, path: Any) -> bool:
     return str(Path.cwd() / os.fsdecode(path)).startswith(root + os.sep)
 
 
-def _is_written(arguments: tuple[Any, ...]) -> bool:
+def is_written(arguments: tuple[Any, ...]) -> bool:
     return bool(int(arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))

@@ -12,6 +12,8 @@ from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
 LARGE = (".safetensors", ".skops", ".ubj")
 """Kinds of files that the hub keeps in its large-file storage."""
 
@@ -55,6 +57,13 @@ class LocalHub:
     objects: dict[str, bytes] = field(default_factory=dict)
     cut_after: int | None = None
     asked: list[str] = field(default_factory=list)
+
+
+def point_at(endpoint: str, patch: pytest.MonkeyPatch) -> None:
+    """Let huggingface_hub ask there, as HF_ENDPOINT would have it do from the start."""
+    patch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
 @contextmanager

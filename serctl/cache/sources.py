@@ -3,7 +3,6 @@
 import hashlib
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from serctl.errors import CacheError
 from serctl.hashes import FileHashes, hash_file
@@ -51,10 +50,5 @@ class SourceHasher:
     def __enter__(self) -> "SourceHasher":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.save()

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import tiny
 import torch
-from local_hub import LocalHub, Repository, serve_hub
+from local_hub import LocalHub, Repository, point_at, serve_hub
 
 from serctl.encoders import weights as weights_module
 from serctl.encoders.catalog import PACKAGES, WeightsPackage, get_spec
@@ -80,12 +80,6 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         point_at(hub.endpoint, monkeypatch)
         yield hub
-
-
-def point_at(endpoint: str, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
-    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
 @pytest.mark.parametrize("offline", [True, False])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skops.io
+from pickle_trap import PickleTrap
 
 from serctl.documents.stacker import FittedOn
 from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
@@ -92,20 +93,10 @@ def plant(folder: Path, name: str, content: bytes) -> None:
     (folder / "stacker.json").write_text(json.dumps(document))
 
 
-class Bomb:
-    """A pickle that leaves a mark when it is loaded."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.mark),)
-
-
 @pytest.mark.parametrize("name", ["estimator-0.skops", "estimator-0.ubj", "estimator-0.pkl"])
 def test_a_planted_pickle_is_refused_and_never_runs(tmp_path: Path, name: str) -> None:
     save_stacker(tmp_path, trained())
-    plant(tmp_path, name, pickle.dumps(Bomb(tmp_path / "mark")))
+    plant(tmp_path, name, pickle.dumps(PickleTrap(tmp_path / "mark")))
     with pytest.raises(CheckpointError, match=r"Pickles are never loaded"):
         load_stacker(tmp_path)
     assert not (tmp_path / "mark").exists()

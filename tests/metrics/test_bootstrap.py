@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from synthetic_predictions import C, draw_predictions, macro_f1
 
 from serctl.metrics.bootstrap import (
     draw_resamples,
@@ -15,24 +15,10 @@ from serctl.metrics.bootstrap import (
     score_subsets,
 )
 
-C = 4
-
-
-def answers(seed: int, size: int = 300, speakers: int = 20, skill: float = 0.6):
-    """True labels, imbalanced; predictions right with probability ``skill``; speakers."""
-    rng = np.random.default_rng(seed)
-    true = rng.choice(C, size, p=[0.1, 0.15, 0.25, 0.5])
-    predicted = np.where(rng.random(size) < skill, true, rng.integers(0, C, size))
-    return true, predicted, [f"s{i}" for i in rng.integers(0, speakers, size)]
-
-
-def macro_f1(true, predicted) -> float:
-    return f1_score(true, predicted, labels=range(C), average="macro", zero_division=0)
-
 
 @given(st.integers(0, 1000), st.integers(1, 60))
 def test_subsets_are_the_draws_of_pandas_sample(seed: int, per_class: int) -> None:
-    true, predicted, _ = answers(seed)
+    true, predicted, _ = draw_predictions(seed)
     subsets = draw_subsets(true, per_class, num_subsets=3)
     figures = score_subsets(true, predicted, subsets, C)
     frame = pd.DataFrame({"true": true, "predicted": predicted})
@@ -52,7 +38,7 @@ def test_the_smallest_class_bounds_a_subset_and_absent_classes_have_no_rows() ->
 
 @given(st.integers(0, 1000), st.integers(2, 30))
 def test_a_resample_scores_as_if_its_speakers_were_copied_out(seed: int, speakers: int) -> None:
-    true, predicted, clusters = answers(seed, size=80, speakers=speakers)
+    true, predicted, clusters = draw_predictions(seed, size=80, speakers=speakers)
     resamples = draw_resamples(clusters, num_resamples=4, seed=seed)
     figures = score_resamples(resamples, true, predicted, C).macro_f1
     for weights, figure in zip(resamples.weights, figures, strict=True):
@@ -62,7 +48,7 @@ def test_a_resample_scores_as_if_its_speakers_were_copied_out(seed: int, speaker
 
 
 def test_resamples_do_not_depend_on_the_order_of_utterances() -> None:
-    true, predicted, clusters = answers(1)
+    true, predicted, clusters = draw_predictions(1)
     order = np.random.default_rng(0).permutation(len(true))
     plain = score_resamples(draw_resamples(clusters), true, predicted, C)
     shuffled = draw_resamples([clusters[i] for i in order])

@@ -5,31 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import permutation_test
-from sklearn.metrics import f1_score
+from synthetic_predictions import C, draw_predictions, macro_f1
 
 from serctl.metrics.bootstrap import draw_resamples
 from serctl.metrics.paired import compare_paired, correct_holm
-
-C = 4
-
-
-def answers(seed: int, size: int = 300, speakers: int = 20, skill: float = 0.6):
-    """True labels, imbalanced; predictions right with probability ``skill``; speakers."""
-    rng = np.random.default_rng(seed)
-    true = rng.choice(C, size, p=[0.1, 0.15, 0.25, 0.5])
-    predicted = np.where(rng.random(size) < skill, true, rng.integers(0, C, size))
-    return true, predicted, [f"s{i}" for i in rng.integers(0, speakers, size)]
-
-
-def macro_f1(true, predicted) -> float:
-    return f1_score(true, predicted, labels=range(C), average="macro", zero_division=0)
 
 
 @settings(max_examples=10)
 @given(st.integers(0, 500))
 def test_the_exact_paired_test_agrees_with_scipy(seed: int) -> None:
-    true, first, clusters = answers(seed, size=60, speakers=5)
-    second = answers(seed + 1, size=60)[1]
+    true, first, clusters = draw_predictions(seed, size=60, speakers=5)
+    second = draw_predictions(seed + 1, size=60)[1]
     found = compare_paired(draw_resamples(clusters), true, ("a", first), ("b", second), C)
     groups = [np.flatnonzero(np.array(clusters) == name) for name in sorted(set(clusters))]
 
@@ -56,8 +42,8 @@ def test_the_exact_paired_test_agrees_with_scipy(seed: int) -> None:
 
 
 def test_a_clearly_better_system_is_found_real_and_equal_ones_are_not() -> None:
-    true, good, clusters = answers(5, size=2000, speakers=60, skill=0.8)
-    bad = answers(5, size=2000, speakers=60, skill=0.5)[1]
+    true, good, clusters = draw_predictions(5, size=2000, speakers=60, skill=0.8)
+    bad = draw_predictions(5, size=2000, speakers=60, skill=0.5)[1]
     resamples = draw_resamples(clusters)
     found = compare_paired(resamples, true, ("good", good), ("bad", bad), C)
     assert found.is_real
@@ -75,7 +61,7 @@ def test_two_systems_of_the_same_skill_are_rarely_called_different() -> None:
     rng = np.random.default_rng(0)
     false_alarms = 0
     for trial in range(40):
-        true, first, clusters = answers(trial, size=400, speakers=40)
+        true, first, clusters = draw_predictions(trial, size=400, speakers=40)
         second = np.where(rng.random(400) < 0.6, true, rng.integers(0, C, 400))
         resamples = draw_resamples(clusters, num_resamples=200)
         found = compare_paired(resamples, true, ("a", first), ("b", second), C)
@@ -84,8 +70,8 @@ def test_two_systems_of_the_same_skill_are_rarely_called_different() -> None:
 
 
 def test_few_speakers_are_called_too_few() -> None:
-    true, good, clusters = answers(7, speakers=3, skill=0.95)
-    bad = answers(7, speakers=3, skill=0.2)[1]
+    true, good, clusters = draw_predictions(7, speakers=3, skill=0.95)
+    bad = draw_predictions(7, speakers=3, skill=0.2)[1]
     found = compare_paired(draw_resamples(clusters), true, ("good", good), ("bad", bad), C)
     assert not found.is_real
     assert found.verdict() == "3 speakers: differences cannot be tested."

@@ -1,12 +1,11 @@
 """The page in a real Chromium: quiet console, no network, filters, keyboard, light and dark."""
 
 import json
-import time
 import wave
 from pathlib import Path
 
 import pytest
-from browser_fixtures import list_requests
+from browser_fixtures import eventually, list_requests
 from synthetic_report import make_evaluation, write_project
 
 from serctl.options import ReportOptions
@@ -71,14 +70,6 @@ def click(driver, selector):
     target = find(driver, selector)
     driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", target)
     target.click()
-
-
-def eventually(driver, condition, seconds=20):
-    """Wait for what a browser does in its own time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, driver.get_log("browser")
-        time.sleep(0.05)
 
 
 def expect_count(driver, number: int) -> None:

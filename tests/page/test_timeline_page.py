@@ -1,11 +1,10 @@
 """The page of a timeline in a real Chromium: quiet, offline, and its cursor follows the audio."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from browser_fixtures import list_requests
+from browser_fixtures import eventually, list_requests
 from synthetic_timeline import LABELS, make_page, make_timeline
 
 from serctl.errors import ReportError
@@ -32,17 +31,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def eventually(condition, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def shown(open_page, page):
     driver = open_page(page)
-    eventually(lambda: driver.execute_script("return audio.readyState >= 1"))
+    eventually(driver, lambda: driver.execute_script("return audio.readyState >= 1"))
     return driver
 
 
@@ -59,7 +51,7 @@ def test_the_cursor_and_the_transcript_follow_the_audio(shown) -> None:
     shown.execute_script("audio.currentTime = 9.5")
     where = "return plotOf(0).xaxis.p2l(parseFloat(cursor.style.left) - plotOf(0).xaxis._offset)"
     prepare = "const plotOf = (i) => figures[i].plot._fullLayout, cursor = figures[0].cursor;"
-    eventually(lambda: abs((shown.execute_script(prepare + where) or 0) - 9.5) < 0.1)
+    eventually(shown, lambda: abs((shown.execute_script(prepare + where) or 0) - 9.5) < 0.1)
     current = shown.find_elements("css selector", "#transcript [aria-current]")
     assert [line.find_element("css selector", "time").text for line in current] == ["0:09"] * 2
 
@@ -73,19 +65,19 @@ def test_a_click_into_the_figure_or_the_transcript_goes_there(shown) -> None:
     offset, length = shown.execute_script(script)
     right = offset + length / 2 - plot.size["width"] / 2
     ActionChains(shown).move_to_element_with_offset(plot, right, 0).click().perform()
-    eventually(lambda: shown.execute_script("return audio.currentTime") >= 14.5)
+    eventually(shown, lambda: shown.execute_script("return audio.currentTime") >= 14.5)
     shown.execute_script("audio.pause()")
     assert shown.execute_script("return audio.currentTime") == pytest.approx(15.5, abs=1.5)
     button = shown.find_elements("css selector", "#transcript button")[-1]
     shown.execute_script("arguments[0].click()", button)
-    eventually(lambda: shown.execute_script("return audio.currentTime") >= 16)
+    eventually(shown, lambda: shown.execute_script("return audio.currentTime") >= 16)
 
 
 def test_colours_follow_the_button(shown) -> None:
     read = "return getComputedStyle(document.querySelector('.plot .scatter .js-fill')).fill"
     light = shown.execute_script(read)
     shown.find_element("css selector", "#theme").click()
-    eventually(lambda: shown.execute_script(read) != light)
+    eventually(shown, lambda: shown.execute_script(read) != light)
 
 
 def test_on_a_narrow_screen_nothing_scrolls_sideways(driver, open_page, page) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import tiny
+from command_faults import is_written
 from trained_project import write_project
 
 from serctl.cache.locate import list_stores
@@ -73,10 +74,6 @@ def run_and_die(root: Path, at: int, count: Any) -> None:
 
     sys.addaudithook(hear)
     run_recipe(root)
-
-
-def is_written(arguments: tuple[Any, ...]) -> bool:
-    return bool(int(arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
 
 def start(root: Path, at: int) -> tuple[Any, Any]:

@@ -1,12 +1,12 @@
 """A bundle is opened only if it is what it lists, and nothing in it can run code."""
 
 import json
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pickle_trap import PickleTrap
 
 from serctl.documents.bundle import BundleDocument, CalibrationRecord
 from serctl.errors import CheckpointError
@@ -31,16 +31,6 @@ DOCUMENT = BundleDocument(
     corpora=(),
     files={},
 )
-
-
-class Trap:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.mark),)
 
 
 @pytest.fixture
@@ -86,7 +76,7 @@ def test_a_planted_pickle_is_refused_and_does_not_run(
     folder: Path, tmp_path: Path, name: str, listed: bool
 ) -> None:
     mark = tmp_path / "it ran"
-    content = pickle.dumps(Trap(mark))
+    content = pickle.dumps(PickleTrap(mark))
     (folder / name).write_bytes(content)
     if listed:
         facts = {"bytes": len(content), "sha256": "0" * 64}

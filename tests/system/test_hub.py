@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard, constants
-from local_hub import LocalHub, Repository, serve_hub
+from local_hub import LocalHub, Repository, point_at, serve_hub
 from typer.testing import CliRunner
 
 from serctl.cli import app
@@ -78,13 +78,6 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
         monkeypatch.setenv("HF_TOKEN", "hf_writer")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         yield hub
-
-
-def point_at(endpoint: str, patch: pytest.MonkeyPatch) -> None:
-    """Let huggingface_hub ask there, as HF_ENDPOINT would have it do from the start."""
-    patch.setattr(constants, "ENDPOINT", endpoint)
-    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
 @pytest.fixture

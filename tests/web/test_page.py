@@ -1,23 +1,14 @@
 """The page in a real Chromium: a file in, an answer out, nothing from other hosts."""
 
-import time
-
 import pytest
-from browser_fixtures import list_requests
+from browser_fixtures import eventually, list_requests
 
 
 @pytest.fixture
 def shown(driver, open_page, served):
     driver = open_page(served.address)
-    eventually(lambda: driver.find_elements("css selector", "input[type=file]"))
+    eventually(driver, lambda: driver.find_elements("css selector", "input[type=file]"))
     return driver
-
-
-def eventually(condition, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def text_of(driver, selector: str) -> str:
@@ -29,15 +20,16 @@ def test_a_file_is_predicted_and_nothing_comes_from_elsewhere(shown, served) -> 
     (prediction,) = served.get("/predict", path.read_bytes())[1]["predictions"]
     shown.find_element("css selector", "input[type=file]").send_keys(str(path))
     eventually(
-        lambda: shown.find_elements("css selector", "[aria-label='Play'], .play-pause-button")
+        shown,
+        lambda: shown.find_elements("css selector", "[aria-label='Play'], .play-pause-button"),
     )
     shown.find_element("css selector", "#predict").click()
-    eventually(lambda: "%" in text_of(shown, "#emotion"))
+    eventually(shown, lambda: "%" in text_of(shown, "#emotion"))
     lines = text_of(shown, "#emotion").splitlines()
     assert prediction["emotion"] in lines
     for share in prediction["probabilities"].values():
         assert f"{round(100 * share)}%" in lines
-    eventually(lambda: shown.find_elements("css selector", "#course .plot-container"))
+    eventually(shown, lambda: shown.find_elements("css selector", "#course .plot-container"))
     errors = [line for line in shown.get_log("browser") if line["level"] == "SEVERE"]
     assert errors == []
     asked = list_requests(shown)
@@ -51,14 +43,14 @@ def test_record_button_examples_card_law_and_api_are_there(shown, served) -> Non
     assert "Article 5(1)(f)" in text_of(shown, "#law")
     tabs = {tab.text: tab for tab in shown.find_elements("css selector", "[role=tab]") if tab.text}
     tabs["Model card"].click()
-    eventually(lambda: "Intended use" in text_of(shown, "body"))
+    eventually(shown, lambda: "Intended use" in text_of(shown, "body"))
     tabs["API"].click()
-    eventually(lambda: f"{served.address}/predict" in text_of(shown, "body"))
+    eventually(shown, lambda: f"{served.address}/predict" in text_of(shown, "body"))
 
 
 def test_without_a_recording_it_says_what_to_do(shown) -> None:
     shown.find_element("css selector", "#predict").click()
-    eventually(lambda: "Record something, or choose a file." in text_of(shown, "body"))
+    eventually(shown, lambda: "Record something, or choose a file." in text_of(shown, "body"))
 
 
 def test_on_a_narrow_screen_all_is_below_each_other_and_nothing_scrolls_sideways(
@@ -68,7 +60,7 @@ def test_on_a_narrow_screen_all_is_below_each_other_and_nothing_scrolls_sideways
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
         open_page(served.address)
-        eventually(lambda: driver.find_elements("css selector", "#predict"))
+        eventually(driver, lambda: driver.find_elements("css selector", "#predict"))
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
         button, emotion = (driver.find_element("id", name).rect for name in ("predict", "emotion"))
         assert emotion["y"] > button["y"] + button["height"]
