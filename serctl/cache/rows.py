@@ -72,7 +72,7 @@ class MappedRows:
         if not hasattr(mmap, "MADV_WILLNEED"):
             return
         begin, stop = start * self._row_bytes, (start + count) * self._row_bytes
-        begin -= begin % mmap.PAGESIZE
+        begin -= begin % mmap.PAGESIZE  # the kernel refuses a start within a page
         self._open(segment).madvise(mmap.MADV_WILLNEED, begin, stop - begin)
 
     def close(self) -> None:

@@ -82,7 +82,7 @@ def shard_tail(rows: int, row_bytes: int) -> bytes:
 def split_shard(data: bytes, rows: int) -> list[bytes]:
     """Return the inner chunks of a shard file; empty ones if its shard index is damaged."""
     chunks = -(-rows // CHUNK_ROWS)
-    size = len(data) - 16 * chunks - 4
+    size = len(data) - 16 * chunks - 4  # without offset and size of each chunk, and the CRC-32C
     if size < 0:
         return [b""] * chunks
     sizes = np.frombuffer(data[size:-4], "<u8")[1::2].astype(int)

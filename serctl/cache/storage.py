@@ -79,6 +79,7 @@ class Storage:
         from numcodecs.zstd import Zstd
 
         data = bytes(Zstd(level=ZSTD_LEVEL).encode(rows))
+        # The codec crc32c of Zarr v3 appends the checksum in little-endian order.
         return data + google_crc32c.value(data).to_bytes(4, "little")
 
     def decompress(self, data: bytes) -> bytes | None:

@@ -113,8 +113,9 @@ class SegmentStream:
         self._pending = [rows[whole:].copy()]
 
     def _write(self, data: Any) -> None:
+        # An array without rows has no view as bytes.
         view = memoryview(data).cast("B") if len(data) else memoryview(b"")
-        while view:
+        while view:  # a call may write only a part, for example on a nearly full disk
             written = os.write(self._file, view)
             self.size += written
             view = view[written:]

@@ -108,6 +108,7 @@ def loses_sound(channels: NDArray[np.float64], mean: NDArray[np.float64]) -> boo
     lost = (whole > 0) & (mean * channels.shape[1] ** 2 < LOST * whole)
     if whole[lost].sum() >= LOST_SHARE * whole.sum():
         return True
+    # Lost frames begin and end where the mask, framed by False, changes.
     edges = np.flatnonzero(np.diff(np.concatenate([[False], lost, [False]]).astype(np.int8)))
     runs = [slice(*run) for run in edges.reshape(-1, 2) if run[1] - run[0] >= LOST_RUN]
     return any(whole[run].sum() >= LEAST_SHARE * whole.sum() for run in runs)
@@ -125,7 +126,7 @@ def have_talkers(channels: NDArray[np.float64]) -> bool:
     channels = channels[channels.max(axis=1, initial=0.0) > FLOOR]
     if channels.shape[1] < 2 or not len(channels):
         return False
-    second, first = np.partition(channels, -2, axis=1)[:, -2:].T
+    second, first = np.partition(channels, -2, axis=1)[:, -2:].T  # the two loudest, (T,) each
     loudest = channels.argmax(axis=1)[first > ALONE * second]
     alone = np.bincount(loudest, minlength=channels.shape[1])
     pair = np.argsort(alone)[-2:]

@@ -95,7 +95,7 @@ class SpeechEncoder(Encoder):
         return [frames for group in groups for frames in self._encode(group, layers)]
 
     def _prepare(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self.normalise:
+        if self.normalise:  # as Wav2Vec2FeatureExtractor does, without the padding
             wave = (wave - wave.mean()) / np.sqrt(wave.var() + 1e-7)
         return np.pad(wave, (0, max(0, self.shortest - len(wave))))
 

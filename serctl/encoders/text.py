@@ -108,6 +108,7 @@ def cut_text(tokenizer: Any, text: str, longest: int) -> list[list[int]]:
         return [whole]
     content = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     added = len(whole) - len(content)
+    # The special tokens before the content. Their number differs between tokenizers.
     first = next(i for i in range(added + 1) if whole[i : i + len(content)] == content)
     before, after, room = whole[:first], whole[first + len(content) :], longest - added
     starts = range(0, len(content), room)

@@ -160,7 +160,7 @@ class WhisperEncoder(Encoder):
         short = np.pad(window, (0, SPECTRUM_TAIL))[: self.window]
         made = self._extractor(short, padding="do_not_pad", sampling_rate=SAMPLE_RATE)
         mel = torch.from_numpy(np.asarray(made.input_features[0]))
-        floor = max(-1.5, float(mel.max()) - 2.0)
+        floor = max(-1.5, float(mel.max()) - 2.0)  # the extractor returns (log10 + 4) / 4
         missing = self.window // SAMPLES_PER_MEL - mel.shape[1]
         return torch.nn.functional.pad(mel, (0, missing), value=floor)
 

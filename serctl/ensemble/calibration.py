@@ -103,11 +103,14 @@ def fit_calibration(probabilities: NDArray[np.float64], targets: NDArray[np.intp
     logits, shift = _log(probabilities), np.log(natural)
 
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return the penalised negative log-likelihood and its gradient."""
+        """Return the penalised negative log-likelihood and its gradient.
+
+        ``values`` are the logarithm of the temperature, and those of the C implied priors.
+        """
         scale, implied = np.exp(-values[0]), values[1:]
         made = softmax(logits * scale - implied + shift)
         likelihood = np.log(np.maximum(made[np.arange(len(targets)), targets], 1e-300)).sum()
-        made[np.arange(len(targets)), targets] -= 1.0
+        made[np.arange(len(targets)), targets] -= 1.0  # now the gradient by the scores
         gradient = np.concatenate(
             [[-(made * logits).sum() * scale], PENALTY * implied - made.sum(axis=0)]
         )

@@ -55,6 +55,7 @@ def score_subsets(
 ) -> NDArray[np.float64]:
     """Return the macro-F1 ``(S,)`` of each subset of `draw_subsets`: their mean is BS-F1."""
     cells = np.asarray(true) * num_classes + np.asarray(predicted)
+    # Each subset counts into its own C² cells, so that one call counts all subsets.
     offsets = np.arange(len(subsets))[:, None] * num_classes**2
     counts = np.bincount(
         (cells[subsets] + offsets).ravel(), minlength=len(subsets) * num_classes**2

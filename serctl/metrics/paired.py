@@ -103,7 +103,10 @@ def compare_paired(
     total_a, total_b = a.sum(axis=0), b.sum(axis=0)
     observed = float(difference(total_a, total_b)[0])
     swaps = _draw_swaps(resamples)
-    moved = swaps @ (b - a)  # change of the first system's counts by a swap of these speakers
+    moved = swaps @ (
+        b - a
+    )  # (P, C·C): change of the first system's counts by a swap of these speakers
+    # Swaps that give the observed difference count, although rounding may make it smaller.
     extreme = np.abs(difference(total_a + moved, total_b - moved)) >= abs(observed) - 1e-12
     is_exact = len(swaps) == 2**resamples.num_clusters
     low, high = interval(difference(resamples.weights @ a, resamples.weights @ b))
@@ -136,5 +139,5 @@ def _draw_swaps(resamples: Resamples) -> NDArray[np.float32]:
     num_swaps, size = resamples.weights.shape
     if 2**size <= num_swaps:
         return np.array(list(product((0, 1), repeat=size)), dtype=np.float32)
-    rng = np.random.default_rng([resamples.seed, 1])
+    rng = np.random.default_rng([resamples.seed, 1])  # other numbers than those of the resamples
     return rng.integers(0, 2, (num_swaps, size)).astype(np.float32)

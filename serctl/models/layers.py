@@ -41,6 +41,7 @@ def average_frames(frames: Tensor, lengths: Tensor, factor: int) -> tuple[Tensor
     mask = make_mask(lengths, num_frames)  # (B, T)
     padding = (0, 0, 0, -num_frames % factor)
     shaped = mask[:, None, :, None] if frames.ndim == 4 else mask[:, :, None]
+    # (B, ..., T, D) -> (B, ..., groups, factor, D)
     groups = nn.functional.pad(torch.where(shaped, frames, 0), padding).unflatten(-2, (-1, factor))
     sizes = nn.functional.pad(shaped, padding).unflatten(-2, (-1, factor)).sum(dim=-2)
     return groups.sum(dim=-2, dtype=torch.float32) / sizes.clamp(min=1), -(-lengths // factor)

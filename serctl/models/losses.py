@@ -38,7 +38,8 @@ def total_class_weight(targets: Tensor, weights: Tensor) -> Tensor:
 
     The sum over all parts of a batch is their common denominator.
     """
-    return (soft_targets(targets, len(weights)) * weights).sum()  # a product would follow autocast
+    # Not ``soft @ weights``: autocast computes matrix products in its lower precision.
+    return (soft_targets(targets, len(weights)) * weights).sum()
 
 
 def weighted_cross_entropy(

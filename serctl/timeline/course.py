@@ -99,6 +99,7 @@ def smooth(probabilities: NDArray[np.float64], width: int) -> NDArray[np.float64
         return probabilities
     silent = find_silence(probabilities)
     filled = np.where(silent[:, None], 0.0, probabilities)
+    # Differences of running sums take the same time for any width.
     sums = np.pad(filled.cumsum(axis=0), ((1, 0), (0, 0)))
     counts = np.pad((~silent).cumsum(), (1, 0))
     low = np.maximum(np.arange(len(filled)) - half, 0)
@@ -131,6 +132,11 @@ def settle_course(probabilities: NDArray[np.float64], shortest: int) -> NDArray[
 
 
 def _find_best(scores: NDArray[np.float64], shortest: int) -> NDArray[np.intp]:
+    """Return the best sequence for scores ``(N, C)``.
+
+    ``best[t, c]`` is the score of the best sequence of the steps up to t that ends with class c,
+    and ``entered[t, c]`` whether its last segment has the minimum length.
+    """
     num_steps, num_classes = scores.shape
     sums = np.pad(scores.cumsum(axis=0), ((1, 0), (0, 0)))
     best = np.full((num_steps, num_classes), -np.inf)

@@ -219,11 +219,8 @@ class Trainer:
             total += sum(self._accumulate(phase, batch, whole) for batch in batches)
         started = self._tick()
         due = time.monotonic() - self._saved > SAVE_SECONDS
-        flags = [
-            float(total),
-            float(stop.is_set()),
-            float(due),
-        ]  # a request of one rank holds for all
+        # Summed with the gradients, so that a request of one rank holds for all.
+        flags = [float(total), float(stop.is_set()), float(due)]
         loss, wanted, due_anywhere = ranks.sum_gradients(self.model, flags)
         if not math.isfinite(loss):
             where = f"epoch {len(state.history) + 1}, step {state.step + 1}"

@@ -31,10 +31,9 @@ class Sampler:
         balance: ``off``: every utterance once. ``exact``: the same number of each group in every
             batch; every utterance of a group is drawn once before any is repeated.
             ``replacement``: drawn with replacement, with groups equal in expectation, as in the
-            authors' code. ``sqrt``: the
-            share of a group in an epoch is proportional to the square root of its size (Kang et
-            al., ICLR 2020, arXiv 1910.09217, equation 1 with q = 1/2), between its own share and
-            an equal one.
+            authors' code. ``sqrt``: the share of a group in an epoch is proportional to the square
+            root of its size (Kang et al., ICLR 2020, arXiv 1910.09217, equation 1 with q = 1/2),
+            between its own share and an equal one.
         window: Number of batches that are sorted by length together; 1 is off.
         seed: Seed of the whole run.
     """

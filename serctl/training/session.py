@@ -128,7 +128,7 @@ class Session:
             lock(shared, folder, shared=True)
             # No run begins with a dot, so a run NAME.main has another lock.
             own = folder.with_name(f".{folder.name}")
-            with ExitStack() as stack:
+            with ExitStack() as stack:  # the first part writes the configuration, others check it
                 lock(stack, own.with_name(f"{own.name}.config"), wait=True)
                 trainer.open(folder, chosen, None)
             for place in list(networks)[part[0] - 1 :: part[1]]:

@@ -68,6 +68,7 @@ def read_corpus_moments(model: Network, num_branches: int) -> tuple[Moments, ...
 
 def stack_corpus_moments(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
     """Return mean and deviation, ``(D,)`` or ``(L, D)``, as a network stores them."""
+    # (L, D), or (D,) of one layer: ``squeeze(())`` changes nothing.
     mean = np.stack([layer.mean for layer in moments]).squeeze(0 if len(moments) == 1 else ())
     deviation = np.sqrt(np.stack([layer.variance for layer in moments])).reshape(mean.shape)
     return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
