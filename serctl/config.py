@@ -6,79 +6,17 @@ Lowest to highest: defaults (the dataclasses of `serctl.options`), ``serctl.toml
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from serctl.errors import ConfigError
 from serctl.options.check import FLAGS, check_options, check_read, check_together, read_recipe
 from serctl.options.files import read_config
-
-PROJECT_FILE = "serctl.toml"
-PATHS = {
-    "manifest": "manifest.csv",
-    "transcripts": "transcripts.csv",
-    "cache": "cache",
-    "runs": "runs",
-    "stackers": "stackers",
-    "reports": "reports",
-}
+from serctl.workspace import PROJECT_FILE, Workspace
 
 Options = TypeVar("Options")
 Layer = tuple[str, dict[str, Any]]
 """Origin of option values, and the values."""
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """Paths of a project, and its defaults for the options of the stages."""
-
-    root: Path
-    paths: Mapping[str, Path] = field(default_factory=dict)
-    weights: Mapping[str, Path] = field(default_factory=dict)
-    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    label_order: tuple[str, ...] = ()
-    """Emotions in the order of the logits; () for the default order of `LabelSet.of`."""
-
-    def __post_init__(self) -> None:
-        """Convert strings to paths."""
-        object.__setattr__(self, "root", Path(self.root))
-        for name in ("paths", "weights"):
-            found = {key: Path(path) for key, path in getattr(self, name).items()}
-            object.__setattr__(self, name, found)
-
-    def _path(self, name: str) -> Path:
-        return self.paths.get(name, self.root / PATHS[name])
-
-    @property
-    def manifest(self) -> Path:
-        """The table of utterances."""
-        return self._path("manifest")
-
-    @property
-    def transcripts(self) -> Path:
-        """The transcripts, written by `serctl transcribe`."""
-        return self._path("transcripts")
-
-    @property
-    def cache(self) -> Path:
-        """The folder of feature stores."""
-        return self._path("cache")
-
-    @property
-    def runs(self) -> Path:
-        """The folder of trained models."""
-        return self._path("runs")
-
-    @property
-    def stackers(self) -> Path:
-        """The folder of second-level classifiers."""
-        return self._path("stackers")
-
-    @property
-    def reports(self) -> Path:
-        """The folder of evaluations."""
-        return self._path("reports")
 
 
 def open_workspace(start: Path | str | None = None) -> Workspace:

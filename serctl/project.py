@@ -4,9 +4,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from serctl.config import PATHS, PROJECT_FILE, Workspace
 from serctl.document import Document, Section
 from serctl.errors import ConfigError
+from serctl.workspace import PATHS, PROJECT_FILE, Workspace
 
 TomlTable = dict[str, Any]
 

@@ -43,6 +43,7 @@ NO_TORCH = (
     "demo",
     "ensemble",
     "config",
+    "workspace",
     "options",
     "errors",
     "files",
@@ -57,15 +58,16 @@ def room_of(module: str) -> str:
     return module.split(".")[1] if module.count(".") else "serctl"
 
 
-def imports_of(path: Path, *, anywhere: bool = True) -> set[str]:
+def imports_of(path: Path, *, members: bool = False) -> set[str]:
+    """Return the imported modules; with ``members`` also what is imported from them."""
     tree = ast.parse(path.read_text())
-    nodes = ast.walk(tree) if anywhere else iter(tree.body)
     found: set[str] = set()
-    for node in nodes:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if members}
     return found
 
 
@@ -79,6 +81,17 @@ def test_a_module_imports_its_own_folder_or_a_lower_floor(path: Path) -> None:
             continue
         above, below = FLOORS.get(parts[0], 0), FLOORS.get(room_of(module), 0)
         assert below < above or below == above == 0, f"imports up or across: {module}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    parts = {path: path.relative_to(PACKAGE.parent).with_suffix("").parts for path in MODULES}
+    names = {path: ".".join(part).removesuffix(".__init__") for path, part in parts.items()}
+    known = set(names.values())
+    left = {name: imports_of(path, members=True) & known - {name} for path, name in names.items()}
+    while free := [name for name, imported in left.items() if not imported & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

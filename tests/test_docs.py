@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 import serctl
 from serctl.cli import app
-from serctl.config import PATHS
 from serctl.data.manifest_file import read_manifest
 from serctl.demo import corpus as demo
 from serctl.options import check
 from serctl.options.files import find_recipe
+from serctl.workspace import PATHS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serctl import __version__
-from serctl.config import PATHS, PROJECT_FILE
 from serctl.data.corpora import CORPORA, read_corpus
 from serctl.data.corpora.scan import Corpus
 from serctl.data.corpora.table import read_table
@@ -18,6 +17,7 @@ from serctl.demo.corpus import make_demo, plan_demo
 from serctl.errors import ManifestError, UsageError, first_few, guess
 from serctl.files import write_atomic
 from serctl.progress import Progress, silent
+from serctl.workspace import PATHS, PROJECT_FILE
 
 DEMO = "demo"
 DEMO_TERMS = "synthetic speech by espeak-ng, made on the user's machine, without recorded speakers"
