@@ -1,4 +1,7 @@
-"""Hashes of files, cached by size and modification time so that each file is read once."""
+"""Hashes of documents and of files.
+
+Those of files are cached by size and modification time, so that each file is read once.
+"""
 
 import hashlib
 import json
@@ -24,6 +27,12 @@ def hash_file(path: Path, algorithm: Callable[[], Any] = hashlib.sha256) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def hash_document(document: Any) -> str:
+    """Return 12 hex digits of the SHA-256 over canonical JSON."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class FileHashes:

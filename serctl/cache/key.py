@@ -1,12 +1,11 @@
 """The key of a store: all settings that change its frames."""
 
 import dataclasses
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from serctl.hashes import hash_document
 from serctl.names import is_portable_name
 
 FORMAT_VERSION: Literal[1] = 1
@@ -47,8 +46,7 @@ class FeatureKey:
     def digest(self) -> str:
         """Twelve hex digits of the SHA-256 over the canonical JSON of format version and fields."""
         document = {"format": FORMAT_VERSION, **self.to_dict()}
-        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return hash_document(document)
 
     @property
     def store_name(self) -> str:

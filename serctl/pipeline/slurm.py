@@ -199,9 +199,8 @@ def _write_script(
 def _hash_inputs(workspace: Workspace, recipe: str) -> str:
     """Return a hash of manifest, recipe and serctl.toml, so that a change alters the job file."""
     files = (workspace.manifest, find_recipe(recipe), workspace.root / PROJECT_FILE)
-    return hashlib.sha256(b"".join(it.read_bytes() for it in files if it.is_file())).hexdigest()[
-        :12
-    ]
+    content = b"".join(path.read_bytes() for path in files if path.is_file())
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _find_task(folder: Path, name: str, index: int, queued: dict[int, str]) -> Task:

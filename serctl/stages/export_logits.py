@@ -17,11 +17,12 @@ from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits_sidecar, write_logits
 from serctl.errors import LogitsError, UnknownNameError
 from serctl.files import remove_file
+from serctl.hashes import hash_document
 from serctl.options import ExportLogitsOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device
 from serctl.training.dataset import make_reader
-from serctl.training.run_folder import CONFIG, hash_document, read_summary
+from serctl.training.run_folder import CONFIG, read_summary
 from serctl.training.run_models import RunModels, name_speakers
 from serctl.training.speakers import make_speaker_readers, read_corpus_moments, speaker_sources
 

@@ -13,9 +13,9 @@ from serctl.documents.run import AttributeScale
 from serctl.encoding.failures import FAILURES
 from serctl.encoding.features import FeatureBranch, check_features, open_branches
 from serctl.errors import ManifestError, MissingFeaturesError, count, first_few
+from serctl.hashes import hash_document
 from serctl.options import TrainOptions
 from serctl.training.dataset import NO_LABEL, FrameReader, UtteranceSet, build_set, make_reader
-from serctl.training.run_folder import hash_document
 from serctl.training.speakers import (
     BY_SPEAKER,
     Moments,

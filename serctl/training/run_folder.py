@@ -3,7 +3,6 @@
 ``config.json`` is written before the training, and ``summary.json`` after it.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -17,6 +16,7 @@ from serctl.documents.run import EpochRecord, PredictedBy, RunConfig, RunSummary
 from serctl.encoders.catalog import is_path, settle_name
 from serctl.errors import CheckpointError, first_few
 from serctl.files import remove_file, write_atomic
+from serctl.hashes import hash_document
 from serctl.names import check_name
 from serctl.options import TrainOptions
 
@@ -82,12 +82,6 @@ def holds_other_options(folder: Path, options: TrainOptions) -> bool:
     """Whether the folder holds a run of other options. ``options`` are settled."""
     path = folder / CONFIG
     return path.is_file() and bool(_list_differences(RunConfig.read(path).options, options))
-
-
-def hash_document(document: Any) -> str:
-    """Return 12 hex digits of the SHA-256 over canonical JSON."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def usual_model(folder: Path) -> PredictedBy:
