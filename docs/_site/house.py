@@ -19,21 +19,24 @@ HEADER = (
     "Code of `serctl/`",
     "files",
     "lines",
+    "longest module",
     "median function",
+    "longest function",
     "comments",
     'reads by `["key"]`',
 )
 
 
-def measure(folder: Path) -> tuple[int, int, int, float, int]:
-    """Return files, lines, median length of a function, share of comments, and reads by key."""
-    lines = comments = code = keys = 0
+def measure(folder: Path) -> tuple[str, ...]:
+    """Return the cells of a row, in the order of `HEADER` without the name."""
+    lines = longest = comments = code = keys = 0
     lengths: list[int] = []
     paths = sorted(folder.rglob("*.py"))
     for path in paths:
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
         lines += text.count("\n")
+        longest = max(longest, text.count("\n"))
         documented: set[int] = set()
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -56,7 +59,8 @@ def measure(folder: Path) -> tuple[int, int, int, float, int]:
             if token.type not in (tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT):
                 counted.update(range(token.start[0], token.end[0] + 1))
         code += len(counted - documented)
-    return len(paths), lines, round(median(lengths)), comments / code, keys
+    counts = (len(paths), lines, longest, round(median(lengths)), max(lengths))
+    return (*(f"{count:,}" for count in counts), f"{comments / code:.1%}", str(keys))
 
 
 def is_type(node: ast.expr) -> bool:
@@ -65,8 +69,6 @@ def is_type(node: ast.expr) -> bool:
 
 
 if __name__ == "__main__":
-    rows = [HEADER, ("---",) + ("---:",) * 5]
-    for name in sys.argv[1:] or ["."]:
-        files, lines, length, share, keys = measure(Path(name) / "serctl")
-        rows.append((name, str(files), f"{lines:,}", str(length), f"{share:.1%}", str(keys)))
+    rows = [HEADER, ("---",) + ("---:",) * (len(HEADER) - 1)]
+    rows += [(name, *measure(Path(name) / "serctl")) for name in sys.argv[1:] or ["."]]
     sys.stdout.writelines(f"| {' | '.join(row)} |\n" for row in rows)
