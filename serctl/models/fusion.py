@@ -71,14 +71,14 @@ class FusionBranch(nn.Module):
     def read(self, frames: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
         """Return (B, T, 2H) from (B, T', D), or from (B, L, T', D) of L layers, T' ≥ T.
 
-        Only the N real frames of the batch are read, because padding is undefined and is about a
+        Only the R real frames of the batch are read, because padding is undefined and is about a
         third of a batch of speech.
         """
         batch, time = mask.nonzero(as_tuple=True)
         if frames.ndim == 3:
-            rows = frames[batch, time]  # (N, D)
+            rows = frames[batch, time]  # (R, D)
         else:
-            rows = torch.stack([layer[batch, time] for layer in frames.unbind(dim=1)])  # (L, N, D)
+            rows = torch.stack([layer[batch, time] for layer in frames.unbind(dim=1)])  # (L, R, D)
         rows = rows.float()
         if self.standardise:  # (D,), or (L, 1, D)
             mean, deviation = (
@@ -87,18 +87,18 @@ class FusionBranch(nn.Module):
             rows = (rows - mean) / deviation
         if rows.ndim == 3:
             with torch.autocast(rows.device.type, enabled=False):
-                rows = self._join_layers(rows)  # (N, D) or (N, L·D)
-        rows = self.norm(self.projection(rows).float())  # (N, H)
+                rows = self._join_layers(rows)  # (R, D) or (R, L·D)
+        rows = self.norm(self.projection(rows).float())  # (R, H)
         padded = rows.new_zeros(*mask.shape, rows.shape[-1])  # (B, T, H)
         padded[batch, time] = rows
         return run_bidirectional(self.gru, padded, lengths).float()
 
     def _join_layers(self, rows: Tensor) -> Tensor:
-        """Return the learned sum (N, D) of layers (L, N, D), or all of them side by side."""
+        """Return the learned sum (R, D) of layers (L, R, D), or all of them side by side."""
         if self.normalise_layers:
             rows = nn.functional.layer_norm(rows, rows.shape[-1:])
         if self.layer_sum is None:
-            return rows.transpose(0, 1).flatten(start_dim=1)  # (N, L·D)
+            return rows.transpose(0, 1).flatten(start_dim=1)  # (R, L·D)
         return self.layer_sum(rows)
 
     def fuse(self, own: Tensor, partners: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

@@ -4,7 +4,7 @@ Parameters stay in PyTorch's own modules, with PyTorch's names, layout and initi
 functions here run those modules on padded batches. ``mask`` is (B, T), True for real frames.
 
 Letters of shapes and of einsum: B utterances, T frames in time, D width of a frame, H hidden width,
-L layers of an encoder, N real frames of a whole batch. In attention T is the querying branch, S the
+L layers of an encoder, R real frames of a whole batch. In attention T is the querying branch, S the
 frames of its partner, E = 2H the width of both (O, where it is that of the output), A the heads
 and W = E/A the width of one.
 """
@@ -195,7 +195,7 @@ class LayerSum(nn.Module):
         return self.scores.softmax(dim=0)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Sum frames (L, N, D) of L layers to (N, D)."""
+        """Sum frames (L, R, D) of L layers to (R, D)."""
         return torch.tensordot(self.shares, rows.float(), dims=1)
 
 

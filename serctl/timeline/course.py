@@ -52,9 +52,9 @@ class Timeline:
         model: Name of the system.
         seconds: Length of the recording.
         labels: Emotions in the order of the probabilities.
-        starts: Seconds at which each of N steps begins.
+        starts: Seconds at which each of S steps begins.
         ends: Seconds at which each step ends.
-        probabilities: ``(N, C)``, smoothed; NaN in steps without speech.
+        probabilities: ``(S, C)``, smoothed; NaN in steps without speech.
         emotions: Emotion of each step after ``settle_course``; None without speech or if no
             emotion is probable enough.
         segments: Stretches of one emotion.
@@ -80,7 +80,7 @@ class Timeline:
 
 
 def find_silence(probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return True for each step ``(N,)`` without speech."""
+    """Return True for each step ``(S,)`` without speech."""
     return np.isnan(probabilities[:, 0])
 
 
@@ -88,11 +88,11 @@ def smooth(probabilities: NDArray[np.float64], width: int) -> NDArray[np.float64
     """Average every step's probabilities with those of its neighbours.
 
     Args:
-        probabilities: ``(N, C)``. NaN rows are excluded from every mean and stay NaN.
+        probabilities: ``(S, C)``. NaN rows are excluded from every mean and stay NaN.
         width: Number of averaged steps; an even number is raised to the next odd one.
 
     Returns:
-        ``(N, C)``, rows that sum to 1.
+        ``(S, C)``, rows that sum to 1.
     """
     half = width // 2
     if not half:
@@ -113,15 +113,15 @@ def smooth(probabilities: NDArray[np.float64], width: int) -> NDArray[np.float64
 def settle_course(probabilities: NDArray[np.float64], shortest: int) -> NDArray[np.intp]:
     """Return the most probable sequence of emotions with segments of at least ``shortest`` steps.
 
-    Exact dynamic programming over steps and classes in O(N C). Steps without speech are skipped:
+    Exact dynamic programming over steps and classes in O(S C). Steps without speech are skipped:
     a pause does not end a segment and does not count in its length.
 
     Args:
-        probabilities: ``(N, C)``; NaN in steps without speech.
+        probabilities: ``(S, C)``; NaN in steps without speech.
         shortest: Minimum steps, at least 1. A recording of fewer steps is one segment.
 
     Returns:
-        Class of each step ``(N,)``; 0 in steps without speech.
+        Class of each step ``(S,)``; 0 in steps without speech.
     """
     spoken = ~find_silence(probabilities)
     course = np.zeros(len(probabilities), dtype=np.intp)
@@ -132,7 +132,7 @@ def settle_course(probabilities: NDArray[np.float64], shortest: int) -> NDArray[
 
 
 def _find_best(scores: NDArray[np.float64], shortest: int) -> NDArray[np.intp]:
-    """Return the best sequence for scores ``(N, C)``.
+    """Return the best sequence for scores ``(S, C)``.
 
     ``best[t, c]`` is the score of the best sequence of the steps up to t that ends with class c,
     and ``entered[t, c]`` whether its last segment has the minimum length.

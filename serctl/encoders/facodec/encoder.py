@@ -64,7 +64,7 @@ class FacodecEncoder(Encoder):
         return count_frames(size) * HOP / SAMPLE_RATE
 
     def encode_layers(self, batch: Sequence[Any], layers: Sequence[int]) -> list[Frames]:
-        """Encode 16 kHz waveforms ``(N,)`` to ``(N // 200 + 1, dim)`` frames each.
+        """Encode 16 kHz waveforms ``(num_samples,)`` to ``num_samples // 200 + 1`` frames each.
 
         The only layer is -1.
 

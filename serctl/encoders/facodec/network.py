@@ -81,11 +81,11 @@ class FACodec(nn.Module):
                 getattr(self, part).float()
 
     def encode(self, waveform: Tensor) -> Tensor:
-        """Run the convolutional encoder on ``(1, N)``; returns ``(1, T, D)``."""
+        """Run the convolutional encoder on ``(1, num_samples)``; returns ``(1, T, D)``."""
         return self.block(waveform[:, None].to(self.compute_dtype)).mT
 
     def encode_mel(self, waveform: Tensor) -> Tensor:
-        """Run v2's prosody front on ``(1, N)``; returns ``(1, T, D)``."""
+        """Run v2's prosody front on ``(1, num_samples)``; returns ``(1, T, D)``."""
         bands = self.mel_transform(waveform)[:, :PROSODY_BANDS].mT
         return self.melspec_encoder(self.melspec_linear(bands.to(self.compute_dtype)))
 
@@ -107,7 +107,7 @@ class LogMel(nn.Module):
         self.register_buffer("hann_window", torch.empty(_MEL_WINDOW))
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Transform ``(1, N)`` to ``(1, 80, N // HOP)``, natural log, floor 1e-5."""
+        """Transform ``(1, HOP·T)`` samples to ``(1, 80, T)``, natural log, floor 1e-5."""
         padded = F.pad(waveform, (_MEL_PAD, _MEL_PAD), mode="reflect")
         spectrum = torch.stft(
             padded, _MEL_FFT, HOP, _MEL_WINDOW, self.hann_window, center=False, return_complex=True

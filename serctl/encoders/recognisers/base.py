@@ -89,7 +89,7 @@ class Decoder(Protocol):
     languages: tuple[str, ...]
 
     def decode(self, hidden: Tensor, language: str | None) -> list[Hypothesis]:
-        """Return the most probable transcripts of encoded windows ``(N, 1500, D)``.
+        """Return the most probable transcripts of encoded windows ``(num_windows, 1500, D)``.
 
         Args:
             hidden: Last hidden state of the encoder.

@@ -68,7 +68,7 @@ class FasterWhisperDecoder:
         return self._sampler.draw(hidden, languages, temperatures, seed)
 
     def decode(self, hidden: Tensor, language: str | None) -> list[Hypothesis]:
-        """Return the most probable transcripts of encoded windows ``(N, 1500, D)``."""
+        """Return the most probable transcripts of encoded windows ``(num_windows, 1500, D)``."""
         from ctranslate2 import StorageView
 
         on_cpu = hidden.device.type == "cpu"

@@ -40,7 +40,7 @@ class HuggingFaceDecoder:
 
     @torch.inference_mode()
     def decode(self, hidden: Tensor, language: str | None) -> list[Hypothesis]:
-        """Return the most probable transcripts of encoded windows ``(N, 1500, D)``."""
+        """Return the most probable transcripts of encoded windows ``(num_windows, 1500, D)``."""
         projected, chances = self._begin(hidden)
         languages = self._choose(chances, language)
         return self._finish(hidden, projected, chances, languages, _Watch())
@@ -67,7 +67,7 @@ class HuggingFaceDecoder:
 
         Returns:
             The decoder's projections of all 1500 frames, which cost more than the steps, and the
-            probabilities of tokens ``(N, vocabulary)``, for languages and no speech.
+            probabilities of tokens ``(num_windows, vocabulary)``, for languages and no speech.
         """
         start = torch.full((len(hidden), 1), self._vocabulary.start, device=hidden.device)
         first = self._network(
