@@ -73,7 +73,6 @@ class Case:
     """Repeated after its end, the command is refused: there is nothing left to do."""
 
 
-OUTPUTS = ("predictions.csv", "bundle", "report.html", "split.csv", "frames.tar")
 CASES = {
     "transcribe": Case(("transcribe", "--from-manifest"), remove("transcripts.*")),
     "extract": Case(
