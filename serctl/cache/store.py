@@ -121,6 +121,7 @@ class FeatureStore:
         return len(self._row)
 
     def __reduce__(self) -> tuple[object, ...]:
+        # Another process maps the files itself.
         return FeatureStore.open, (self.path, self._verify)
 
     def num_frames(self, ids: Sequence[str]) -> NDArray[np.int64]:

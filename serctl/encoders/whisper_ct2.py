@@ -61,17 +61,18 @@ def read_variables(path: Path) -> dict[str, Tensor]:
     variables: dict[str, Tensor] = {}
     try:
         with path.open("rb") as file:
+            # Copy on write, because torch warns of tensors over read-only memory.
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         reader = _BinaryReader(content)
         if (version := reader.number("I")) != BINARY_VERSION:
             raise WeightsError(f"'{path}' has format {version}, expected {BINARY_VERSION}.")
         if (name := reader.name()) != "WhisperSpec":
             raise WeightsError(f"'{path}' holds a {name[:40]!r}, expected a Whisper model.")
-        reader.number("I")
+        reader.number("I")  # revision of the specification
         for _ in range(reader.number("I")):
             name = reader.name()
             variables[name] = reader.tensor()
-        for _ in range(reader.number("I")):
+        for _ in range(reader.number("I")):  # aliases
             name = reader.name()
             variables[name] = variables[reader.name()]
     except (OSError, ValueError, struct.error, UnicodeDecodeError, KeyError) as error:

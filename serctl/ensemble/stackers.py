@@ -74,7 +74,7 @@ class Learned:
         draws: Number of balanced subsets with consecutive seeds. Each has its own classifiers,
             which reduces the variance of a small subset.
         estimators: Fitted classifiers.
-        classes: ``(K,)`` label ids in the fit, in the order of the estimators' columns.
+        classes: Label ids of the rows in the fit, in the order of the estimators' columns.
     """
 
     kind: str
