@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from serctl.stages.init import InitResult, Source
 
 
+SeedOpt = Annotated[
+    int,
+    typer.Option(
+        min=0, max=LARGEST_SEED, help="Seed of generated splits, --limit and the demo corpus."
+    ),
+]
 FolderOpt = Annotated[Path, typer.Option("--project", "-C", help="Folder to write them to.")]
 
 
@@ -54,12 +60,7 @@ def init(
         int | None,
         typer.Option(min=1, help="Use only N utterances, balanced over splits and emotions."),
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            min=0, max=LARGEST_SEED, help="Seed of generated splits, --limit and the demo corpus."
-        ),
-    ] = 0,
+    seed: SeedOpt = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace serctl.toml and manifest.csv.")] = False,
     project: FolderOpt = Path(),
     as_json: JsonOpt = False,

@@ -119,19 +119,7 @@ def init_project(
         replace(it, root=folder / "corpus") if it.name == DEMO and it.root is None else it
         for it in sources
     ]
-    rows: list[Utterance] = []
-    notes: list[str] = []
-    corpora = [_read(source, seed) for source in sources]
-    present = {row.emotion for corpus in corpora for row in corpus.utterances}
-    mapping = {_find_label(word, present): new for word, new in (mapping or {}).items()}
-    dropped = {_find_label(word, present) for word in drop}
-    for source, corpus in zip(sources, corpora, strict=True):
-        prefix = f"{_name_of(source)}-" if len(sources) > 1 else ""
-        renamed = _rename(corpus.utterances, mapping, dropped)
-        _check_labels(source, renamed)
-        found, split_notes = _divide(renamed, seed)
-        rows += [_prefix(row, prefix) for row in found] if prefix else found
-        notes += [f"{_name_of(source)}: {note}" for note in (*corpus.notes, *split_notes)]
+    rows, notes = _join_corpora(sources, mapping or {}, drop, seed)
     notes += find_slips(Counter(row.emotion for row in rows))
     check_manifest(Manifest(tuple(rows)))
     kept = Manifest(tuple(rows)).limit(limit, seed)
@@ -142,6 +130,26 @@ def init_project(
         file.write(project_text(sources))
     has_transcripts = any(row.transcript for row in kept)
     return InitResult(project, manifest, kept.counts(), tuple(notes), has_transcripts)
+
+
+def _join_corpora(
+    sources: Sequence[Source], mapping: Mapping[str, str], drop: Sequence[str], seed: int
+) -> tuple[list[Utterance], list[str]]:
+    """Return the utterances of all corpora, each with splits of its own, and notes on them."""
+    rows: list[Utterance] = []
+    notes: list[str] = []
+    corpora = [_read(source, seed) for source in sources]
+    present = {row.emotion for corpus in corpora for row in corpus.utterances}
+    mapping = {_find_label(word, present): new for word, new in mapping.items()}
+    dropped = {_find_label(word, present) for word in drop}
+    for source, corpus in zip(sources, corpora, strict=True):
+        prefix = f"{_name_of(source)}-" if len(sources) > 1 else ""
+        renamed = _rename(corpus.utterances, mapping, dropped)
+        _check_labels(source, renamed)
+        found, split_notes = _divide(renamed, seed)
+        rows += [_prefix(row, prefix) for row in found] if prefix else found
+        notes += [f"{_name_of(source)}: {note}" for note in (*corpus.notes, *split_notes)]
+    return rows, notes
 
 
 def project_text(sources: Sequence[Source]) -> str:
