@@ -49,7 +49,8 @@ def ls(project: ProjectOpt = None, as_json: JsonOpt = False) -> None:
         ]
         for item in summaries
     ]
-    console.show(summaries, console.table("", columns, rows), as_json=as_json)
+    text = console.table("", columns, rows) if rows else "The cache holds no store."
+    console.show(summaries, text, as_json=as_json)
     if not summaries:
         console.hint("serctl extract --encoder NAME")
 
@@ -86,7 +87,8 @@ def verify(
         device=device or "auto",
         progress=console.progress,
     )
-    console.show(results, "\n".join(map(_describe_check, results)), as_json=as_json)
+    text = "\n".join(map(_describe_check, results)) or "The cache holds no store."
+    console.show(results, text, as_json=as_json)
     if not all(result.whole for result in results):
         console.hint("serctl cache verify --repair")
         raise typer.Exit(3)

@@ -42,11 +42,19 @@ Failures = dict[str, SerctlError]
 """Utterance ids, and the errors of reading them."""
 
 
-def check_failures(failures: Failures, skip_bad: bool) -> None:
-    """Raise the first of the failures and count the others, unless they may be skipped."""
+def check_failures(failures: Failures, skip_bad: bool, whole: int = 0) -> None:
+    """Raise the first of the failures and count the others, unless they may be skipped.
+
+    If all of the ``whole`` utterances failed, the error does not offer to skip them.
+    """
     if not failures or skip_bad:
         return
     first = next(iter(failures.values()))
+    if len(failures) == whole > 1:
+        raise type(first)(
+            f"None of {whole:,} utterances can be read. {first} If the corpus was moved, make the "
+            "manifest again: serctl init --overwrite --corpus NAME --root DIR"
+        )
     more = f" ({len(failures) - 1} more.)" if len(failures) > 1 else ""
     raise type(first)(f"{first}{more} To skip unreadable utterances: --skip-bad")
 

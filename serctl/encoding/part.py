@@ -58,7 +58,7 @@ def plan_part(
     sizes = measure_sizes(rows, content, encoder)
     by_id = dict(zip((row.utterance_id for row in rows), sizes, strict=True))
     failures = {name: it for name, it in by_id.items() if isinstance(it, SerctlError)}
-    check_failures(failures, skip_bad)
+    check_failures(failures, skip_bad, len(rows))
     own = slice(part[0] - 1, None, part[1])
     failures = dict(list(failures.items())[own])
     batches = plan_rows(rows, sizes, encoder, seconds)[own]

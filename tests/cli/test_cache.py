@@ -168,7 +168,9 @@ def test_two_stores_of_an_encoder_are_chosen_by_digest(store: Path) -> None:
 
 
 def test_a_store_that_is_not_there_is_reported_with_those_that_are(project: Path) -> None:
-    assert "serctl extract --encoder NAME" in run("cache", "ls").stderr
+    listed = run("cache", "ls")
+    assert listed.stdout == run("cache", "verify").stdout == "The cache holds no store.\n"
+    assert "serctl extract --encoder NAME" in listed.stderr
     assert "There are none yet. Make one" in run("cache", "info", "wavlm", code=2).stderr
     key = FeatureKey("whisper-tiny", "speech", "hub", "a", -1, "float32", "whole", "audio-16k-mono")
     with StoreWriter(project / "cache" / key.store_name, key, 4, 50.0):

@@ -288,6 +288,16 @@ def test_bad_audio_stops_the_extraction_and_is_named(project: Workspace) -> None
         extract(project, WAVLM)
 
 
+def test_a_corpus_that_was_moved_is_reported_as_a_whole(project: Workspace) -> None:
+    for path in project.root.glob("u*.wav"):
+        path.unlink()
+    with pytest.raises(
+        AudioError, match=r"None of 8 utterances can be read\..*--root DIR"
+    ) as caught:
+        extract(project, WAVLM)
+    assert "--skip-bad" not in str(caught.value)
+
+
 def test_bad_audio_is_skipped_on_request_listed_and_reported_by_the_exit_code(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
