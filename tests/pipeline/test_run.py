@@ -1,6 +1,7 @@
 """`serctl run`: the paper's twelve models from six encoders, and what a plan says of itself."""
 
 import json
+import multiprocessing
 import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from serctl.options.files import find_recipe
 from serctl.pipeline import RecipeStep, execute, parts, plan_recipe, read_plan
 from serctl.pipeline.execute import Execution, run_steps
 
+PRELOAD = ("serctl.stages.train",)
 PROJECT = """
 [transcribe]
 from_manifest = true
@@ -140,9 +142,13 @@ def test_an_interrupted_run_continues_where_it_was(project: Path) -> None:
 
 
 def test_trainings_in_processes_and_on_dask_equal_those_one_by_one(
-    project: Path,
+    project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from distributed import LocalCluster
+
+    # Processes that need not import torch again; what is sent to them is sent to others alike.
+    forks = multiprocessing.get_context("forkserver")
+    monkeypatch.setattr(execute, "get_context", {"spawn": forks}.__getitem__)
 
     recipe = project / "two.toml"
     recipe.write_text(

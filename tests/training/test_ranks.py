@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from ranks import read_losses, run_ranks
+from ranks import Done, fork_ranks, read_losses, run_ranks
 from synthetic_frames import TINY, make_project
 
 from serctl.config import Workspace
@@ -18,6 +19,7 @@ from serctl.options import TrainOptions
 from serctl.stages.train import train
 from serctl.training.ranks import Ranks, bind_device
 
+PRELOAD = ("serctl.cli", "serctl.stages.train")
 ONE_GPU, OTHERS = "--device cuda:0 is one GPU", "4 processes on a machine with 2 GPUs"
 
 
@@ -36,8 +38,11 @@ def stop_after_an_epoch(project: Workspace, options: TrainOptions, model: str = 
         train(project, options, log_epoch=stop)
 
 
+@pytest.mark.parametrize(
+    "run", [fork_ranks, pytest.param(run_ranks, marks=pytest.mark.slow)], ids=["forks", "torchrun"]
+)
 def test_processes_train_the_same_however_many_continue_and_rank_0_alone_prints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Done]
 ) -> None:
     project = make_project(tmp_path, encoders=["whisper-tiny", "minilm"])
     (tmp_path / "serctl.toml").write_text(
@@ -47,7 +52,7 @@ def test_processes_train_the_same_however_many_continue_and_rank_0_alone_prints(
     )
     options = replace(TINY, dropout=0.3, loss="wce+sml", mixup=0.5)
     stop_after_an_epoch(project, replace(options, seed=1, name="two-s1"))
-    done = run_ranks(project, "--loss", "wce+sml", "--seeds", "2", "--json")
+    done = run(project, "--loss", "wce+sml", "--seeds", "2", "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("1 when this training began, 2 now. Its batches stay divided") == 1
     (document,) = done.stdout.splitlines()
