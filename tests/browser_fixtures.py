@@ -1,4 +1,4 @@
-"""A real headless Chromium for the tests of pages; a conftest imports what it needs."""
+"""A real headless Chromium for the tests of pages; conftest.py imports it for all folders."""
 
 import json
 import os

@@ -4,9 +4,13 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from browser_fixtures import driver, open_page
 from hypothesis import settings
+
+__all__ = ["driver", "open_page"]  # one browser for the pages and the server
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,22 +24,58 @@ settings.register_profile("serctl", deadline=None, max_examples=30, derandomize=
 settings.load_profile("serctl")
 
 
+TOGETHER = {
+    "the fork server": (
+        "test_faults.py",
+        "pipeline/test_shards.py",
+        "pipeline/test_run.py",
+        "training/test_ranks.py",
+        "cache/test_faults.py",
+    ),
+    "the browser and the server": (
+        "page/test_browser.py",
+        "page/test_timeline_page.py",
+        "page/test_layers_on_page.py",
+        "web/test_page.py",
+        "web/test_api.py",
+        "web/test_space.py",
+    ),
+}
+"""Files that one process of xdist runs, because all need the same thing that starts slowly."""
 LONG = (
-    "pipeline/test_shards.py",
-    "pipeline/test_run.py",
+    *TOGETHER["the browser and the server"],
+    *TOGETHER["the fork server"],
     "test_docs.py",
-    "test_faults.py",
-    "page/test_browser.py",
     "stages/test_predict_real.py",
-    "stages/test_stack.py",
-    "test_portable.py",
-    "test_notebook.py",
+    "training/test_loop.py",
     "stages/test_transcribe.py",
-    "encoders/test_recognisers.py",
+    "stages/test_stack.py",
     "stages/test_train.py",
+    "stages/test_predict.py",
+    "encoders/test_recognisers.py",
+    "stages/test_evaluate.py",
+    "test_notebook.py",
+    "test_portable.py",
     "test_literal_commands.py",
 )
 """The longest files. They run first, so that at the end no process waits for another's."""
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadfile``, let one process run all files of `TOGETHER`."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    reason_of = {f"tests/{name}": why for why, names in TOGETHER.items() for name in names}
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return reason_of.get(file, file)
+
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

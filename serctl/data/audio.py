@@ -223,7 +223,8 @@ def _read_blocks(
     sound: "SoundFile", name: Path | str, first: int, last: int | None
 ) -> Iterator[NDArray[np.float32]]:
     """Yield samples ``(num_samples, num_channels)`` from ``first`` to before ``last``."""
-    size = max(1, min(BLOCK // sound.channels, LONGEST * sound.samplerate))
+    # A block of one sample too many is refused before a low rate makes gigabytes of it.
+    size = max(1, min(BLOCK // sound.channels, LONGEST * sound.samplerate + 1))
     if first:
         _skip_samples(sound, first, size)
     position = first

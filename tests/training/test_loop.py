@@ -61,10 +61,10 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
-def test_two_trainings_of_one_seed_are_equal(tmp_path, options):
-    run(tmp_path / "one", options)
-    run(tmp_path / "two", options)
+def test_two_trainings_of_one_seed_are_equal(tmp_path):
+    """Those of every variant are, if the second is stopped and continued: see below."""
+    run(tmp_path / "one")
+    run(tmp_path / "two")
     assert same(tmp_path / "one", tmp_path / "two")
 
 

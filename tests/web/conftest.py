@@ -10,11 +10,10 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from browser_fixtures import driver, open_page
 
 from serctl.options import BundleOptions, ServeOptions
 
-__all__ = ["Served", "driver", "open_page", "served"]
+__all__ = ["Served", "served"]
 
 
 @dataclass(frozen=True)
