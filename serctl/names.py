@@ -20,6 +20,10 @@ def is_portable_name(name: str) -> bool:
     return bool(name) and not forbidden and not RESERVED.fullmatch(name)
 
 
+LONGEST_NAME = 150
+"""Maximum bytes of a name. File systems allow 255, and temporary files add to it."""
+
+
 def check_name(name: str) -> str:
     """Return the value of ``--name`` if it is a valid folder name on every system.
 
@@ -31,6 +35,8 @@ def check_name(name: str) -> str:
             f"--name '{name}' is not a valid file name. Expected a name without "
             f'< > : " / \\ | ? *, without a dot at either end, and not reserved such as CON.'
         )
+    if (size := len(name.encode(errors="surrogateescape"))) > LONGEST_NAME:
+        raise UsageError(f"--name '{name:.20}' has {size} bytes, expected at most {LONGEST_NAME}.")
     return name
 
 

@@ -37,8 +37,10 @@ def write_run(
     options: TrainOptions | None = None,
     branches: Iterable[BranchRecord] = (),
     *,
-    run_hash: str = "hash",
+    run_hash: str = "",
 ) -> None:
+    """Write the configuration of a run; by default the one of `synthetic_logits.make_run`."""
+    run_hash = run_hash or f"hash-of-{folder.name}"
     config = make_run_config(folder.name, options or TrainOptions(), branches, run_hash)
     config.write(folder / "config.json")
 

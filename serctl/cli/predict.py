@@ -67,12 +67,13 @@ def predict(
     names = [
         name
         for given in options.audio
-        for name in (sys.stdin.read().lstrip("\ufeff").splitlines() if given == "-" else [given])
+        for name in (_read_names() if given == "-" else [given])
         if name
     ]
     options = replace(options, audio=tuple(names))
     form = form or SUFFIXES.get(output.suffix.lower() if output else "", Format.table)
     from serctl.cli import predictions
+    from serctl.data.outputs import check_replaces
     from serctl.data.recordings import check_files, read_recordings
     from serctl.system.parts import check_model
 
@@ -80,6 +81,8 @@ def predict(
     paths = list(dict.fromkeys(one.path for one in recordings))
     files = [Path(name) for name in (*names, options.transcripts, options.prior) if name]
     predictions.check_output(form.value, recordings, output, files)
+    if output and output.is_file():
+        check_replaces(workspace, output)
     check_model(options.model, workspace)
     if not options.skip_bad:
         check_files(paths)
@@ -106,6 +109,11 @@ def predict(
     console.say(stage.speed_of(result))
     if result.failures:
         raise typer.Exit(3)
+
+
+def _read_names() -> list[str]:
+    """Return the lines of stdin. Only a line feed ends one: names may hold other separators."""
+    return [line.removesuffix("\r") for line in sys.stdin.read().lstrip("\ufeff").split("\n")]
 
 
 def check_over_time(options: PredictOptions, form: Format, plot: Path | None) -> None:

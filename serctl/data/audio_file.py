@@ -124,6 +124,8 @@ def recognise(head: bytes, name: Path | str) -> str:
     """Return the format of an unsupported file and a fix; '' if the format is unknown."""
     if head.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the audio (fetch it with: git lfs pull)."
+    if head.startswith(b"\x00\x05\x16\x07"):
+        return "is a resource fork of macOS, not audio. Name the file without '._'."
     for offset, magic, kind in FOREIGN:
         if head[offset:].startswith(magic):
             target = Path(name).with_suffix(".flac")

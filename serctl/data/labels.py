@@ -125,7 +125,7 @@ def find_slips(counts: Mapping[str, int]) -> list[str]:
     hints = []
     for word, number in counts.items():
         shown = f"'{word}' ({number:,} utterance{'' if number == 1 else 's'})"
-        if not word or word in EMOTIONS:
+        if not word or word in EMOTIONS or word in ALIASES.values():
             continue
         if word in NO_EMOTION:
             hints.append(f"{shown} is read as an emotion. To leave it unlabelled: --map '{word}='")

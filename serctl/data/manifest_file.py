@@ -21,6 +21,7 @@ from serctl.data.manifest_rows import note_readings, parse_rows
 from serctl.data.tables import Table, match_columns, parse_table, read_table_bytes, read_table_file
 from serctl.errors import ManifestError, first_few
 from serctl.files import write_atomic
+from serctl.names import is_portable_name
 
 HINT = "Make a manifest with: serctl init --corpus NAME --root DIR"
 
@@ -29,6 +30,9 @@ NEARLY = 0.8
 
 RESERVED = frozenset({"utterance_id", "in_sample", *ATTRIBUTES})
 """Columns of logits files, which cannot be names of emotions."""
+
+LONGEST_SPLIT = 60
+"""Maximum characters of a split. Files of logits and reports are named by it."""
 
 COUNTS = {"channels"}
 """Columns of audio databases that are similar to a known one and mean something else."""
@@ -112,6 +116,12 @@ def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) ->
             lambda name: name not in ("train", "dev") and not name.startswith("test"),
             "Splits are train, dev and names that begin with test. To rename them: serctl init "
             "--split eval=test To make new ones: --column split= For folds: --column fold=split",
+        ),
+        (
+            "split that is no valid file name",
+            "split",
+            lambda name: not is_portable_name(f"{name}.csv") or len(name) > LONGEST_SPLIT,
+            "Rename it: serctl init --split OLD=NEW",
         ),
         (
             "reserved word as emotion",

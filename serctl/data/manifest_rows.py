@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import ATTRIBUTES, CHANNEL, COLUMNS, SEGMENT, Utterance
@@ -68,13 +69,14 @@ def parse_row(row: Mapping[str, str], folder: Path, *, codes: bool = False) -> U
         ValueError: A value is not a number.
     """
     value = {name: row.get(name, "").strip() for name in COLUMNS}
-    speaker = fill_missing(value["speaker"])
+    # Composed (NFC): tables of macOS may write the same speaker with decomposed accents.
+    speaker = normalize("NFC", fill_missing(value["speaker"]))
     start, end = (fill_missing(row.get(name, "").replace("NaT", "")) for name in SEGMENT)
     utterance = Utterance(
         utterance_id=value["utterance_id"],
         path=folder / value["path"],
         split=parse_split(value["split"]),
-        emotion=parse_emotion(fill_missing(value["emotion"]), codes=codes),
+        emotion=parse_emotion(normalize("NFC", fill_missing(value["emotion"])), codes=codes),
         speaker="" if speaker.lower() in NO_SPEAKER else speaker,
         transcript=row.get("transcript"),
         extra={

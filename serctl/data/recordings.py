@@ -8,6 +8,7 @@ from pathlib import Path
 from serctl.data.corpora.scan import AUDIO, Corpus
 from serctl.data.corpora.table import read_table
 from serctl.data.corpora.textgrids import read_grid
+from serctl.data.folders import list_files
 from serctl.errors import AudioError, CorpusError, ManifestError, UsageError, first_few
 
 FORMATS = frozenset({*AUDIO, ".aiff", ".aif", ".au", ".caf", ".opus", ".w64", ".oga", ".mp2"})
@@ -27,7 +28,7 @@ def find_recordings(names: Sequence[str]) -> list[Path]:
     for name in names:
         path = Path(name).expanduser()
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in FORMATS)
+            inside = [file for file in list_files(path) if file.suffix.lower() in FORMATS]
             if not inside:
                 suffixes = ", ".join(sorted(FORMATS))
                 notes = "".join(f" {note}" for note in note_unreadable([name]))
@@ -60,7 +61,7 @@ def note_unreadable(names: Iterable[str]) -> tuple[str, ...]:
     """
     notes = []
     for name in names:
-        files = sorted(Path(name).expanduser().rglob("*"))
+        files = list_files(Path(name).expanduser())
         readable = {path.with_suffix("") for path in files if path.suffix.lower() in FORMATS}
         left = [
             path.relative_to(Path(name).expanduser())

@@ -71,6 +71,9 @@ class LogitsSidecar(Document):
     )
     base_models: tuple[str, ...] = Field(default=(), description="stacker: its base models")
     fitted_on: str = Field(default="", description="stacker: hash of the utterances of the fit")
+    inputs: dict[str, str] = Field(
+        default_factory=dict, description="stacker: base model → `csv_hash` of the logits it read"
+    )
     features_hash: str = Field(default="", description="hash of the utterances and their features")
     fold_hashes: tuple[str, ...] = Field(default=(), description="`hash` of each fold model")
     key: str = Field(default="", description="baseline: hash of all its inputs")

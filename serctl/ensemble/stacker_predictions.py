@@ -1,6 +1,6 @@
 """Predictions of a stacker for whole splits, and the folder of the stacker with them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from serctl.documents.logits import NAMES, LogitsSidecar, name_source
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import write_logits
 from serctl.ensemble.stacker_folder import TrainedStacker, save_stacker
-from serctl.ensemble.stacking_set import StackingSet
+from serctl.ensemble.stacking_set import StackingSet, list_inputs
 from serctl.ensemble.systems import System
 from serctl.errors import LogitsError
 from serctl.files import write_folder
@@ -22,13 +22,14 @@ class SplitPredictions(NamedTuple):
     """Probabilities ``(N, C)`` of a split.
 
     ``in_sample`` marks utterances that a base model was trained on. ``unread`` are the ids of
-    utterances that a base model could not read.
+    utterances that a base model could not read. ``inputs`` are hashes of the base models' logits.
     """
 
     ids: tuple[str, ...]
     probabilities: NDArray[np.float64]
     in_sample: NDArray[np.bool_]
     unread: frozenset[str]
+    inputs: Mapping[str, str]
 
 
 def predict_splits(
@@ -66,14 +67,16 @@ def predict_splits(
         ids = tuple(name for name in ids if name in readable)
         found = [part.select(ids) for part in found]
         in_sample = np.any([part.in_sample for part in found], axis=0)
-        predictions[split] = SplitPredictions(ids, trained.predict_parts(found), in_sample, unread)
+        predictions[split] = SplitPredictions(
+            ids, trained.predict_parts(found), in_sample, unread, list_inputs(found)
+        )
     return predictions
 
 
 def collect_cross_fitted(rows: StackingSet, probabilities: NDArray[np.float64]) -> SplitPredictions:
     """Return predictions ``(N, C)`` of the rows of the fit, each by a stacker not fitted on it."""
     in_sample = np.zeros(len(probabilities), dtype=bool)
-    return SplitPredictions(rows.joined.ids, probabilities, in_sample, rows.unread)
+    return SplitPredictions(rows.joined.ids, probabilities, in_sample, rows.unread, rows.inputs)
 
 
 def _check_same_kind(part: Logits, rows: StackingSet, split: str) -> None:
@@ -107,7 +110,7 @@ def write_stacker(
     fitted_on = trained.fitted_on
     with write_folder(folder) as new:
         save_stacker(new, trained)
-        for split, (ids, probabilities, in_sample, unread) in predictions.items():
+        for split, (ids, probabilities, in_sample, unread, inputs) in predictions.items():
             provenance = LogitsSidecar(
                 kind="probabilities",
                 split=split,
@@ -118,6 +121,7 @@ def write_stacker(
                 cross_fitted=split == fitted_on.split,
                 base_models=trained.models,
                 fitted_on=fitted_on.ids_hash,
+                inputs=dict(inputs),
                 unread=tuple(sorted(unread)),
                 options={**trained.options, "limit": fitted_on.limit},
             )

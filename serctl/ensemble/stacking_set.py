@@ -48,6 +48,7 @@ class StackingSet:
         limit: ``--limit`` of a dry run; None for all utterances.
         by_speaker: Whether a base model standardises per speaker.
         lost_emotions: Emotions that fold models of a base model were trained without.
+        inputs: Hash of the logits of each base model.
     """
 
     joined: JoinedLogits
@@ -61,6 +62,7 @@ class StackingSet:
     limit: int | None = None
     by_speaker: bool = False
     lost_emotions: frozenset[str] = frozenset()
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def split(self) -> str:
@@ -118,6 +120,9 @@ def collect_stacking_set(
         if_none="No run has logits to stack. Run serctl train, then: serctl export-logits RUN",
     )
     parts = [logits for _, logits in found]
+    if not all_must_fit:
+        parts, copies = _leave_out_copies(parts)
+        notes += copies
     joined = join_logits(parts)
     unread = frozenset[str]().union(*(part.unread for part in parts)).intersection(ids)
     if unread:
@@ -144,6 +149,7 @@ def collect_stacking_set(
         notes=tuple(notes),
         by_speaker=any(part.provenance.by_speaker for part in parts),
         lost_emotions=frozenset[str]().union(*(part.provenance.lost_emotions for part in parts)),
+        inputs=list_inputs(parts),
         limit=min(filter(None, [limit, *(part.limit for part in parts)]), default=None),
     )
 
@@ -165,6 +171,28 @@ def match_kind(rows: Logits, stack_on: StackOn) -> PredictedBy | None:
 def hash_of(logits: Logits) -> str:
     """Return the hash of the run of the logits, or of the values of an outside system."""
     return logits.provenance.run_hash or _digest(logits.values.tobytes())
+
+
+def _leave_out_copies(parts: Sequence[Logits]) -> tuple[list[Logits], list[str]]:
+    """Return the logits of different trainings, and a note on each copy of a run.
+
+    A copy would count twice in an average.
+    """
+    kept: dict[str, Logits] = {}
+    notes = []
+    for part in parts:
+        first = kept.setdefault(part.provenance.run_hash or part.name, part)
+        if first is not part:
+            notes.append(
+                f"Left out: '{part.name}' is the same training as '{first.name}'. To stack both, "
+                f"name them: serctl stack {first.name} {part.name}"
+            )
+    return list(kept.values()), notes
+
+
+def list_inputs(parts: Sequence[Logits]) -> dict[str, str]:
+    """Return the hash of the file of each model's logits; a file without a sidecar has none."""
+    return {part.name: part.provenance.csv_hash for part in parts if part.provenance.csv_hash}
 
 
 def _permitted_rows(system: System, ids: Sequence[str], stack_on: StackOn) -> Logits:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.documents.report import SystemKind
+from serctl.documents.run import RunConfig
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.outside import match_ids
@@ -36,6 +37,7 @@ class System:
         if not path.is_file():
             return None
         logits = read_logits(path, self.name)
+        self._check_origin(path, logits)
         if self.kind == "outside":
             found = match_ids(logits.ids, ids)
             if any(name != theirs for name, theirs in found.items()):
@@ -45,6 +47,19 @@ class System:
             known = set(logits.ids)
             found = {name: name for name in ids if name in known}
         return replace(logits.select(found.values()), ids=tuple(found)) if found else None
+
+    def _check_origin(self, path: Path, logits: Logits) -> None:
+        """Check that the logits in the folder of a run were exported from this run.
+
+        Raises:
+            LogitsError: They are of another run, or of an earlier training.
+        """
+        config, made = path.parent.parent / "config.json", logits.provenance.run_hash
+        if self.kind == "run" and made and config.is_file() and RunConfig.read(config).hash != made:
+            raise LogitsError(
+                f"'{path}' was exported from another run or an earlier training, expected the "
+                f"logits of '{self.name}'. Run: serctl export-logits {self.name}"
+            )
 
     def load_all(self, split: str, ids: Sequence[str]) -> Logits:
         """Return logits for all of these utterances, except unreadable ones.

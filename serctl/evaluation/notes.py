@@ -5,7 +5,7 @@ from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest
-from serctl.documents.logits import name_source
+from serctl.documents.logits import LogitsSidecar, name_source
 from serctl.documents.report import SystemScore
 from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
@@ -78,8 +78,8 @@ def _dev_chose(config: Path) -> bool:
     return options.fit_on != "train+dev" and options.select_by != "last"
 
 
-def find_stale(workspace: Workspace, systems: Iterable[System]) -> list[str]:
-    """Return a warning for each stacker whose base models were trained again since."""
+def find_stale(workspace: Workspace, systems: Iterable[System], split: str) -> list[str]:
+    """Return a warning for each stacker whose base models were trained or exported again since."""
     found = []
     for system in systems:
         if system.kind != "stacker":
@@ -90,6 +90,13 @@ def find_stale(workspace: Workspace, systems: Iterable[System]) -> list[str]:
             if config.is_file() and RunConfig.read(config).hash != made:
                 found.append(
                     f"{system.name} was fitted before {name} was trained again. Run: serctl stack"
+                )
+        for name, made in LogitsSidecar.read(system.path / f"{split}.json").inputs.items():
+            sidecar = workspace.runs / name / "logits" / f"{split}.json"
+            if sidecar.is_file() and LogitsSidecar.read(sidecar).csv_hash != made:
+                found.append(
+                    f"{system.name} predicted {split} before the logits of {name} were exported "
+                    f"again. Run: serctl stack"
                 )
     return found
 

@@ -41,7 +41,7 @@ from serctl.system.card import CARD, write_bundle_readme, write_card
 from serctl.system.hub import find_bundle
 from serctl.system.parts import Parts, find_parts
 from serctl.system.without_speakers import measure_without_speakers
-from serctl.training.run_folder import CONFIG, list_model_files
+from serctl.training.run_folder import CONFIG, check_run, list_model_files
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ def make_bundle(
         advance(note="metrics")
         with write_folder(output) as new:
             for name, network in parts.networks.items():
+                check_run(network)
                 files = list_model_files(network, parts.predicted_by.get(name))
                 _copy(network, new / "networks" / name, files)
                 advance(note=name)

@@ -25,7 +25,7 @@ from serctl.encoding.disk_space import estimate_bytes, estimate_seconds, measure
 from serctl.encoding.keys import group_layers
 from serctl.errors import SerctlError, first_few
 from serctl.options import ExtractOptions
-from serctl.training.run_folder import CONFIG, SUMMARY
+from serctl.training.run_folder import CONFIG, SUMMARY, check_run
 
 START = "serctl init --corpus NAME --root DIR"
 AGAIN = "serctl init --overwrite with the same --corpus or --manifest, and --root"
@@ -228,6 +228,13 @@ def _check_runs(workspace: Workspace) -> Iterator[Check]:
         yield Check("runs", "note", found, "repeat the training; it continues (config.json)")
     elif folders:
         yield Check("runs", "ok", found)
+    for folder in folders:
+        try:
+            check_run(folder)
+        except SerctlError as error:
+            yield Check(
+                "runs", "broken", str(error), f"serctl train --name {folder.name} --overwrite"
+            )
 
 
 def _check_disk(workspace: Workspace) -> Iterator[Check]:

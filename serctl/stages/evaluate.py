@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from serctl.config import Workspace, options_to_dict
@@ -29,6 +30,9 @@ from serctl.files import write_atomic
 from serctl.names import check_name
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
+
+LONGEST = 90
+"""Maximum characters that the names of the systems take in the name of a report."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def evaluate(
         *dry,
         *left_out,
         *list_warnings(workspace, manifest, split, scores, trial),
-        *find_stale(workspace, systems),
+        *find_stale(workspace, systems, split),
     )
     notes += explain_metrics(scores, trial)
     report = _make_report(rows, trial, durations, split, options, scores, tests, warnings, notes)
@@ -246,4 +250,7 @@ def _report_name(split: str, systems: Sequence[System], options: EvaluateOptions
     limit = f"-limit{options.limit}" if options.limit else ""  # keep the report of all utterances
     if not options.systems:
         return f"{split}{limit}"
-    return f"{split}-{'-vs-'.join(system.name for system in systems)}"[:100] + limit
+    name = f"{split}-{'-vs-'.join(system.name for system in systems)}"
+    if len(name) > LONGEST:  # the digest keeps apart what begins alike
+        name = f"{name[:LONGEST]}-{blake2b(name.encode(), digest_size=4).hexdigest()}"
+    return name + limit

@@ -15,9 +15,14 @@ from serctl.data.audio import SAMPLE_RATE, measure_samples, read_audio
 from serctl.data.corpora.table import read_table
 from serctl.data.downmix import KEEP_CHANNEL, DownmixReport, ReportProblem
 from serctl.data.manifest import Manifest, Utterance
-from serctl.data.manifest_file import check_manifest, read_manifest, write_manifest
+from serctl.data.manifest_file import (
+    check_manifest,
+    read_manifest,
+    read_manifest_table,
+    write_manifest,
+)
 from serctl.data.splits import assign_splits, split_by_fold
-from serctl.errors import AudioError, UsageError, first_few
+from serctl.errors import AudioError, ManifestError, UsageError, first_few
 from serctl.progress import Advance, Progress, silent
 
 
@@ -234,9 +239,19 @@ def _open(manifest: Manifest | Path | str) -> Manifest:
     return manifest if isinstance(manifest, Manifest) else read_manifest(Path(manifest))
 
 
+def _read_header(path: Path) -> tuple[str, ...]:
+    """Return the columns of a table; () for another file."""
+    try:
+        return read_manifest_table(path).header
+    except ManifestError:
+        return ()
+
+
 def _write(rows: Sequence[Utterance], target: Path, overwrite: bool) -> Manifest:
     if target.exists() and not overwrite:
         raise UsageError(f"'{target}' exists already. Replace with: --overwrite")
+    if target.exists() and not {"utterance_id", "path"} <= {*_read_header(target)}:
+        raise UsageError(f"'{target}' exists and is not a manifest. Name another file.")
     manifest = Manifest(tuple(rows), target)
     check_manifest(manifest)
     write_manifest(target, rows)

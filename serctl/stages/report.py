@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from serctl.config import Workspace
+from serctl.data.outputs import check_replaces
 from serctl.data.transcripts import read_transcripts
 from serctl.documents.layers import read_comparisons
 from serctl.documents.report import Report, UtteranceColumns
@@ -59,8 +60,9 @@ def report(
     document = Report.read(source)
     kind = options.format or choose_format(options.output)
     output = Path(options.output or source.with_suffix(ENDINGS[kind]))
-    if output.resolve() == source.resolve():
-        raise ReportError(f"'{output}' is the evaluation itself. Name another file: --output FILE")
+    if output.resolve() == source.resolve() or _is_evaluation(output):
+        raise ReportError(f"'{output}' is an evaluation. Name another file: --output FILE")
+    check_replaces(workspace, output)
     configs = _read_configs(workspace, document)
     published = pair_published(document, configs)
     notes: tuple[str, ...] = ()

@@ -160,7 +160,7 @@ def _take_manifest(
     present, kept = len(set(rows).intersection(known)), find_unlisted(known, manifest)
     written = [*rows, *kept]
     aside = write_transcripts(workspace.transcripts, written, {"source": FROM_MANIFEST})
-    notes = (*_note_renamed(aside), *_note_unlisted(kept))
+    notes = (*_note_renamed(aside), *_note_unlisted(kept), *_note_empty(rows))
     if options.limit:
         notes += ("All transcripts of the manifest were taken: --limit has no effect here.",)
     return TranscribeResult(
@@ -171,6 +171,17 @@ def _take_manifest(
         len(rows) - present,
         whole=len(rows),
         notes=notes,
+    )
+
+
+def _note_empty(rows: Sequence[Transcript]) -> tuple[str, ...]:
+    """Return a note on empty transcripts, such as those of a merged corpus that has none."""
+    empty = [row.utterance_id for row in rows if not row.text.strip()]
+    if not empty:
+        return ()
+    return (
+        f"{len(empty)} of {len(rows)} transcripts of the manifest are empty ({first_few(empty)}) "
+        "and count as utterances without words. Transcripts of Whisper for all: serctl transcribe",
     )
 
 

@@ -22,7 +22,7 @@ from serctl.models.build import Network, build_model
 from serctl.models.fusion import FusionModel
 from serctl.models.mean import MeanModel
 from serctl.models.pooled import PooledModel
-from serctl.training.run_folder import CONFIG, MODEL, list_folds, usual_model
+from serctl.training.run_folder import CONFIG, MODEL, check_run, list_folds, usual_model
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) -> None:
@@ -130,10 +130,11 @@ def load_run(
             on all of train. None uses `usual_model`.
 
     Raises:
-        CheckpointError: The run is missing, unfinished, of another version or damaged, or has no
-            such model.
+        CheckpointError: The run is missing, unfinished, of another version, damaged or changed, or
+            has no such model.
     """
     config = RunConfig.read(folder / CONFIG)
+    check_run(folder)
     if (predicted_by or usual_model(folder)) == "main":
         if not (folder / MODEL).is_file() and list_folds(folder, config):
             raise CheckpointError(

@@ -16,7 +16,7 @@ from serctl.documents.run import EpochRecord, PredictedBy, RunConfig, RunSummary
 from serctl.encoders.catalog import is_path, settle_name
 from serctl.errors import CheckpointError, first_few
 from serctl.files import remove_file, write_atomic
-from serctl.hashes import hash_document
+from serctl.hashes import hash_document, hash_file
 from serctl.names import check_name
 from serctl.options import TrainOptions
 
@@ -204,9 +204,31 @@ def read_summary(folder: Path) -> RunSummary:
     return RunSummary.read(folder / SUMMARY)
 
 
+def check_run(folder: Path) -> None:
+    """Check the files of a run and of its fold models against the hashes in their summaries.
+
+    Unfinished runs, runs of earlier versions and networks of bundles have no such hashes.
+
+    Raises:
+        CheckpointError: A file is missing, or was changed since the training.
+    """
+    for place in (folder, *sorted((folder / "folds").glob("*"))):
+        if not (place / SUMMARY).is_file():
+            continue
+        for name, expected in read_summary(place).files.items():
+            path = place / Path(name).name
+            if not path.is_file() or hash_file(path) != expected:
+                raise CheckpointError(
+                    f"'{path}' is missing or was changed since the training. Restore it, or train "
+                    f"again with: serctl train --overwrite"
+                )
+
+
 def close_folder(folder: Path, summary: RunSummary) -> None:
-    """Mark a run as finished."""
-    summary.write(folder / SUMMARY)
+    """Mark a run as finished, and record the hashes of its files."""
+    paths = [folder / name for name in (CONFIG, MODEL, TRAIN_IDS)]
+    files = {path.name: hash_file(path) for path in paths if path.is_file()}
+    summary.model_copy(update={"files": files}).write(folder / SUMMARY)
     _is_finished(folder)
 
 

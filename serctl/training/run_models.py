@@ -142,11 +142,12 @@ def _choose_model(options: ExportLogitsOptions, folder: Path, source: str) -> Pr
 def read_train_ids(folder: Path) -> frozenset[str]:
     """Return the utterances that a model was trained on."""
     try:
-        return frozenset((folder / TRAIN_IDS).read_text(encoding="utf-8").splitlines())
+        text = (folder / TRAIN_IDS).read_text(encoding="utf-8")
     except OSError as error:
         raise CheckpointError(
             f"'{folder / TRAIN_IDS}': {error.strerror}. Train it again."
         ) from error
+    return frozenset(text.split("\n")) - {""}  # splitlines() also splits at U+2028 in an id
 
 
 def name_speakers(rows: Iterable[Utterance], ids: frozenset[str]) -> set[str]:

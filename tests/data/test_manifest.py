@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serctl.data.labels import EMOTIONS, LabelSet, parse_emotion, parse_mapping
+from serctl.data.labels import EMOTIONS, LabelSet, find_slips, parse_emotion, parse_mapping
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.manifest_rows import parse_split
@@ -207,3 +207,9 @@ def test_the_order_of_labels_can_be_stated() -> None:
         manifest.label_set(("calm", "neutral", "sad"))
     with pytest.raises(UnknownNameError, match=r"label 'clam'\. Did you mean 'calm'"):
         manifest.label_set((), "clam")
+
+
+def test_labels_that_known_spellings_are_read_as_are_no_slips() -> None:
+    assert find_slips({"bored": 3, "angray": 1}) == [
+        "'angray' (1 utterance) is similar to 'angry'. If it is a typo: --map 'angray=angry'"
+    ]

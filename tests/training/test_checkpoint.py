@@ -21,6 +21,18 @@ def folder(tmp_path_factory):
     return train(project, replace(TINY, epochs=1)).runs[0].folder
 
 
+@pytest.fixture
+def unhashed(folder):
+    """The run as an earlier version left it: without hashes in its summary."""
+    path = folder / "summary.json"
+    text = path.read_text()
+    summary = json.loads(text)
+    del summary["files"]
+    path.write_text(json.dumps(summary))
+    yield folder
+    path.write_text(text)
+
+
 def test_tensors_and_counters_come_back_as_they_were(tmp_path):
     tensors = {"a": torch.randn(3, 4), "b": torch.tensor(7.0), "c": torch.arange(5).view(5, 1).T}
     save_tensors(tmp_path / "x", tensors, {"loss": 0.1 + 0.2, "best": float("-inf")})
@@ -30,7 +42,8 @@ def test_tensors_and_counters_come_back_as_they_were(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_a_damaged_network_is_one_line(folder):
+def test_a_damaged_network_is_one_line(unhashed):
+    folder = unhashed
     path = folder / "model.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[:-40])
@@ -42,7 +55,8 @@ def test_a_damaged_network_is_one_line(folder):
     path.write_bytes(whole)
 
 
-def test_a_config_that_does_not_fit_its_network_is_refused(folder):
+def test_a_config_that_does_not_fit_its_network_is_refused(unhashed):
+    folder = unhashed
     path = folder / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps(config | {"model": config["model"] | {"hidden": 9}}))

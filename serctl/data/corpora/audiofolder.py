@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from serctl.data.corpora.scan import Corpus, find_audio, present_only
+from serctl.data.folders import list_files
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest_table
 from serctl.data.manifest_rows import parse_row, parse_split
@@ -29,7 +30,8 @@ NAMES = {
 def read(root: Path) -> Corpus:
     """Read an audio folder like the datasets library."""
     files = find_audio(root)
-    tables = sorted([*root.rglob("metadata.csv"), *root.rglob("metadata.jsonl")])
+    named = ("metadata.csv", "metadata.jsonl")
+    tables = [path for path in list_files(root) if path.name in named]
     if tables:
         rows = [row for table in tables for row in _read_metadata(root, table)]
     else:
@@ -44,18 +46,42 @@ def read(root: Path) -> Corpus:
 
 def _read_metadata(root: Path, table: Path) -> list[Utterance]:
     if table.suffix == ".jsonl":
-        lines = table.read_text(encoding="utf-8").splitlines()
-        rows = [{k: str(v) for k, v in json.loads(line).items()} for line in lines if line]
+        rows = _read_json_lines(table)
     else:
         rows = list(read_manifest_table(table).rows)
-    if rows and "file_name" not in rows[0]:
-        raise CorpusError(f"'{table}' has the columns {', '.join(rows[0])}, expected file_name.")
+    for line, row in enumerate(rows, 1):
+        if not row.get("file_name"):
+            raise CorpusError(
+                f"'{table}' row {line} has the columns {', '.join(row)}, expected a file_name."
+            )
     return [_utterance(root, table.parent / row["file_name"], row) for row in rows]
+
+
+def _read_json_lines(table: Path) -> list[dict[str, str]]:
+    """Return the object of each line, its values as text; null is an empty value."""
+    rows = []
+    try:
+        lines = table.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"'{table}' cannot be read as UTF-8: {error}.") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise CorpusError(f"'{table}' line {number} is not JSON: {error}.") from error
+        if not isinstance(row, dict):
+            raise CorpusError(f"'{table}' line {number} is {line:.40}, expected a JSON object.")
+        rows.append({name: "" if value is None else str(value) for name, value in row.items()})
+    return rows
 
 
 def _utterance(root: Path, path: Path, row: dict[str, str]) -> Utterance:
     values = {name: value for name, value in row.items() if name != "file_name"}
     values = {NAMES.get(name, name): value for name, value in values.items()}
+    if ".." in path.parts or not path.is_relative_to(root):
+        raise CorpusError(f"'{root}': the file_name '{path}' is outside of the folder.")
     relative = path.relative_to(root)
     split = parse_split(relative.parts[0]) if len(relative.parts) > 1 else ""
     known = split in ("train", "dev") or split.startswith("test")

@@ -12,7 +12,7 @@ folders of MELD.Raw.tar.gz, not in that README, as several public loaders name t
 
 from pathlib import Path
 
-from serctl.data.corpora.scan import AUDIO, Corpus, describe_cases, find_file, note_missing
+from serctl.data.corpora.scan import Corpus, describe_cases, find_audio, find_file, note_missing
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest_table
@@ -40,8 +40,7 @@ def read(root: Path) -> Corpus:
     rows, notes = _read_tables(root)
     clips = {
         (path.parent.name, path.stem): path
-        for path in root.rglob("dia*_utt*")
-        if path.suffix.lower() in AUDIO
+        for path in reversed(find_audio(root))  # of several formats the uncompressed one
     }
     utterances = []
     for row in rows:

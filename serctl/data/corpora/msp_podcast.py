@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from serctl.data.corpora.scan import Corpus, describe_cases, find_audio, find_file, present_only
+from serctl.data.folders import list_files
 from serctl.data.labels import EMOTIONS, parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest_table
@@ -38,7 +39,12 @@ def read(root: Path) -> Corpus:
     if missing := {"FileName", "EmoClass", "Split_Set"} - set(table.header):
         raise CorpusError(f"'{labels}' has no column {', '.join(sorted(missing))}.")
     votes = _read_votes(labels.with_name("labels_detailed.csv"))
-    texts = {path.stem: path for path in root.rglob("Transcripts/*.txt")}
+    files = list_files(root)
+    texts = {
+        path.stem: path
+        for path in files
+        if path.suffix == ".txt" and path.parent.name == "Transcripts"
+    }
     utterances = [
         _utterance(row, audio.get(row["FileName"]), texts, votes.get(row["FileName"], Counter()))
         for row in table.rows

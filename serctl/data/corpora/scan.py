@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serctl.data.audio_file import is_audio_file
+from serctl.data.folders import list_files
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest_table
 from serctl.data.manifest_rows import parse_split
@@ -24,13 +25,13 @@ class Corpus:
 
 def find_audio(root: Path) -> list[Path]:
     """Return the audio files below a folder, uncompressed ones first, then by path."""
-    found = [path for path in root.rglob("*") if path.suffix.lower() in AUDIO]
+    found = [path for path in list_files(root) if path.suffix.lower() in AUDIO]
     return sorted(found, key=lambda path: (AUDIO.index(path.suffix.lower()), path))
 
 
 def find_file(root: Path, *names: str) -> Path | None:
     """Return the file with one of these names that is nearest to ``root``, or None."""
-    found = [path for name in names for path in root.rglob(name)]
+    found = [path for path in list_files(root) if path.name in names]
     return min(found, key=lambda path: (len(path.parts), path), default=None)
 
 

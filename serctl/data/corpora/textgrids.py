@@ -10,6 +10,7 @@ from pathlib import Path
 
 from serctl.data.audio_file import is_audio_file
 from serctl.data.corpora.scan import AUDIO, Corpus, describe_cases, find_audio, name_utterances
+from serctl.data.folders import list_files
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.data.tables import decode_text
@@ -24,7 +25,7 @@ def read(root: Path) -> Corpus:
     recordings: dict[Path, Path] = {}
     for path in find_audio(root):
         recordings.setdefault(path.with_suffix(""), path)
-    grids = sorted(path for path in root.rglob("*") if path.suffix.lower() == ".textgrid")
+    grids = [path for path in list_files(root) if path.suffix.lower() == ".textgrid"]
     if not grids:
         raise CorpusError(f"'{root}' holds no TextGrid file.")
     alone = [path.name for path in grids if path.with_suffix("") not in recordings]

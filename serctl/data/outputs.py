@@ -1,0 +1,39 @@
+"""Files that a path given for a result must not replace."""
+
+from pathlib import Path
+
+from serctl.data.recordings import FORMATS, UNREADABLE
+from serctl.errors import UsageError
+from serctl.workspace import PROJECT_FILE, Workspace
+
+
+def check_replaces(workspace: Workspace | None, output: Path | str, flag: str = "--output") -> None:
+    """Check that a result replaces no recording, and no file that later commands read.
+
+    Args:
+        workspace: The project, if there is one.
+        output: File that will be written.
+        flag: Flag of the path, for the message.
+
+    Raises:
+        UsageError: It would.
+    """
+    path = Path(output).expanduser()
+    if not path.exists():
+        return
+    if path.suffix.lower() in {*FORMATS, *UNREADABLE}:
+        raise UsageError(f"{flag} '{output}' would replace a recording. Name another file.")
+    if path.name == PROJECT_FILE or (workspace and _is_read(workspace, path.resolve())):
+        raise UsageError(
+            f"{flag} '{output}' would replace a file of the project. Name another file."
+        )
+
+
+def _is_read(workspace: Workspace, path: Path) -> bool:
+    """Return whether a file is an input of later commands."""
+    transcripts = workspace.transcripts
+    files = (workspace.manifest, transcripts, transcripts.with_suffix(".json"))
+    folders = (workspace.cache, workspace.runs, workspace.stackers)
+    return any(path == file.resolve() for file in files) or any(
+        path.is_relative_to(folder.resolve()) for folder in folders
+    )

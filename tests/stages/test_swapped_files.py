@@ -1,0 +1,202 @@
+"""Files of a project that were swapped, edited or made again between two commands."""
+
+import contextlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from unicodedata import normalize
+
+import pytest
+from trained_project import BOTH, SPEECH
+from typer.testing import CliRunner
+
+from serctl.cli import app
+from serctl.config import Workspace, open_workspace
+from serctl.data.manifest_file import read_manifest, write_manifest
+from serctl.data.outputs import check_replaces
+from serctl.errors import CheckpointError, LogitsError, ManifestError, ReportError, UsageError
+from serctl.options import (
+    BundleOptions,
+    EvaluateOptions,
+    ExportLogitsOptions,
+    ExtractOptions,
+    ReportOptions,
+    StackOptions,
+    TranscribeOptions,
+)
+from serctl.stages.bundle import make_bundle
+from serctl.stages.cache import cache_pack
+from serctl.stages.doctor import examine
+from serctl.stages.evaluate import evaluate
+from serctl.stages.export_logits import export_logits
+from serctl.stages.extract import extract
+from serctl.stages.manifest import split_manifest
+from serctl.stages.report import report
+from serctl.stages.stack import stack
+from serctl.stages.transcribe import transcribe
+from serctl.system.predictor import load
+from serctl.training.run_models import read_train_ids
+
+EXPORT = ExportLogitsOptions(run=SPEECH, device="cpu", overwrite=True)
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path) -> Workspace:
+    return open_workspace(Path(shutil.copytree(trained, tmp_path / "project")))
+
+
+def flip_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+def reverse_labels(path: Path) -> None:
+    document = json.loads(path.read_text())
+    document["labels"].reverse()
+    path.write_text(json.dumps(document))
+
+
+def drop_ids(path: Path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[3:]))
+
+
+CHANGES = [
+    ("folds/0/model.safetensors", flip_bit),
+    ("config.json", reverse_labels),
+    ("folds/1/config.json", reverse_labels),
+    ("train_ids.txt", drop_ids),
+    ("folds/1/train_ids.txt", drop_ids),
+    ("folds/1/train_ids.txt", Path.unlink),
+]
+
+
+@pytest.mark.parametrize(("name", "change"), CHANGES)
+def test_a_run_that_was_changed_since_its_training_is_refused(
+    project: Workspace, name: str, change
+) -> None:
+    change(project.runs / SPEECH / name)
+    with pytest.raises(CheckpointError, match=f"{name}' is missing or was changed"):
+        export_logits(project, EXPORT)
+    with pytest.raises(CheckpointError, match="changed since the training"):
+        load(SPEECH, project=project.root, device="cpu")
+    with pytest.raises(CheckpointError, match="changed since the training"):
+        make_bundle(project, BundleOptions(run=SPEECH, output=str(project.root / "bundle")))
+    broken = [check for check in examine(project.root) if check.status == "broken"]
+    assert [check.name for check in broken] == ["runs"]
+    assert name in broken[0].found
+
+
+def test_logits_of_another_run_are_not_taken_for_those_of_a_run(project: Workspace) -> None:
+    for path in (project.runs / BOTH / "logits").glob("*"):
+        shutil.copy(path, project.runs / SPEECH / "logits")
+    with pytest.raises(LogitsError, match=f"expected the logits of '{SPEECH}'. Run: serctl export"):
+        evaluate(project, EvaluateOptions(systems=(SPEECH,)))
+    left = stack(project, StackOptions(stacker="mean-probabilities", name="new"))
+    assert left.models == (BOTH,)
+    assert any("another run or an earlier training" in note for note in left.notes)
+    export_logits(project, replace(EXPORT, overwrite=False))
+    assert evaluate(project, EvaluateOptions(systems=(SPEECH,))).num_utterances == 6
+
+
+def test_a_stacker_is_stale_once_a_base_model_is_exported_again_with_other_values(
+    project: Workspace,
+) -> None:
+    options = EvaluateOptions(systems=("linear",))
+    export_logits(project, EXPORT)  # the same values
+    assert not [text for text in evaluate(project, options).warnings if "again" in text]
+    manifest = read_manifest(project.manifest)
+    shutil.copy(project.root / "u01.wav", project.root / "u30.wav")  # of test
+
+    extract(project, ExtractOptions(encoder="wavlm-large", device="cpu"))
+    export_logits(project, EXPORT)
+    assert "u30" in manifest.select("test").ids
+    (warning,) = (text for text in evaluate(project, options).warnings if "again" in text)
+    assert warning.startswith(f"linear predicted test before the logits of {SPEECH} were exported")
+
+
+def test_an_id_with_a_line_separator_counts_as_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "train_ids.txt").write_text("a\u2028b\nc\n", encoding="utf-8")
+    assert read_train_ids(tmp_path) == {"a\u2028b", "c"}
+
+
+@pytest.mark.parametrize("split", ["test/a", "test/../../x", "test:1", "test" + "x" * 300])
+def test_a_split_that_is_no_file_name_is_refused(project: Workspace, split: str) -> None:
+    rows = [replace(row, split=split) for row in read_manifest(project.manifest)]
+    write_manifest(project.manifest, rows)
+    with pytest.raises(ManifestError, match="split that is no valid file name"):
+        export_logits(project, EXPORT)
+
+
+def test_empty_transcripts_of_a_manifest_are_named(project: Workspace) -> None:
+    """A corpus without transcripts, merged with one that has them, has empty ones."""
+    rows = read_manifest(project.manifest)
+    merged = [replace(row, transcript="hello" if row.split == "train" else None) for row in rows]
+    write_manifest(project.manifest, merged)
+    (note,) = transcribe(project, TranscribeOptions(from_manifest=True)).notes
+    assert note.startswith("12 of 36 transcripts of the manifest are empty (u24, u25, u26 and 9")
+
+
+def test_a_copy_of_a_run_does_not_count_twice_in_a_stacker(project: Workspace) -> None:
+    shutil.copytree(project.runs / SPEECH, project.runs / "copy")
+    options = StackOptions(stacker="mean-probabilities", name="new")
+    found = stack(project, options)
+    assert found.models == (BOTH, "copy")
+    assert any(f"'{SPEECH}' is the same training as 'copy'" in note for note in found.notes)
+    named = stack(project, replace(options, models=(SPEECH, "copy")))
+    assert named.models == ("copy", SPEECH)
+
+
+def test_speakers_are_the_same_in_both_forms_of_their_accents(project: Workspace) -> None:
+    rows = [
+        replace(row, speaker=normalize("NFD" if row.split == "test" else "NFC", "José"))
+        for row in read_manifest(project.manifest)
+    ]
+    write_manifest(project.manifest, rows)
+    assert list(read_manifest(project.manifest).leaking_speakers()) == ["Jos\u00e9"]
+
+
+KEPT = ("manifest.csv", "serctl.toml", "transcripts.csv", "transcripts.json", "u02.wav")
+STACKER = "stackers/linear/stacker.json"
+
+
+@pytest.mark.parametrize("name", [*KEPT, STACKER, f"runs/{SPEECH}/config.json"])
+def test_a_result_does_not_replace_a_file_of_the_project(project: Workspace, name: str) -> None:
+    path = project.root / name
+    content = path.read_bytes()
+    with pytest.raises(UsageError, match="would replace a"):
+        check_replaces(project, path)
+    with pytest.raises(UsageError, match="would replace a"):
+        cache_pack(project, "wavlm-large", path)
+    if name.endswith(("csv", "json")):
+        evaluate(project, EvaluateOptions(systems=(SPEECH,)))
+        with pytest.raises(UsageError, match="would replace a file of the project"):
+            report(project, ReportOptions(output=str(path)))
+    arguments = ["predict", str(project.root / "u01.wav"), "--model", SPEECH, "-o", str(path)]
+    with contextlib.chdir(project.root):
+        ended = CliRunner().invoke(app, arguments)
+    assert ended.exit_code == 2
+    assert "would replace a" in ended.output
+    if name != "manifest.csv":
+        with pytest.raises(UsageError, match="is not a manifest"):
+            split_manifest(project.manifest, path, overwrite=True)
+    assert path.read_bytes() == content
+
+
+def test_a_report_does_not_replace_another_evaluation(project: Workspace) -> None:
+    first = evaluate(project, EvaluateOptions(systems=(SPEECH,))).report
+    second = evaluate(project, EvaluateOptions(systems=(BOTH,))).report
+    with pytest.raises(ReportError, match="is an evaluation"):
+        report(project, ReportOptions(name=first.stem, output=str(second)))
+
+
+def test_long_names_give_reports_of_their_own(project: Workspace) -> None:
+    for end in "ab":
+        shutil.copytree(project.runs / SPEECH, project.runs / ("x" * 100 + end))
+    written = {
+        evaluate(project, EvaluateOptions(systems=("x" * 100 + end,))).report for end in "ab"
+    }
+    assert len(written) == 2
+    with pytest.raises(UsageError, match="has 300 bytes, expected at most 150"):
+        evaluate(project, EvaluateOptions(systems=(SPEECH,), name="n" * 300))
