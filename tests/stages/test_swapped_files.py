@@ -35,7 +35,7 @@ from serctl.stages.manifest import split_manifest
 from serctl.stages.report import report
 from serctl.stages.stack import stack
 from serctl.stages.transcribe import transcribe
-from serctl.system.predictor import load
+from serctl.system.load import load
 from serctl.training.run_models import read_train_ids
 
 EXPORT = ExportLogitsOptions(run=SPEECH, device="cpu", overwrite=True)
