@@ -110,8 +110,15 @@ def _clock(seconds: float) -> str:
 progress = RichProgress()
 
 
-def say(text: str) -> None:
-    """Print a line on stderr. A terminal wraps it between words."""
+def say(text: str, indent: int = 0) -> None:
+    """Print a line on stderr. A terminal wraps it between words, with ``indent`` for the rest."""
+    if indent and err.is_terminal:
+        text = textwrap.TextWrapper(
+            err.width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ).fill(text)
     err.print(escape_controls(text), markup=False, soft_wrap=not err.is_terminal)
 
 

@@ -10,7 +10,7 @@ import typer
 from serctl.cli import console
 from serctl.cli.options import DaskOpt, JsonOpt, ProjectOpt
 from serctl.cli.signature import take_option
-from serctl.cli.steps import describe_step
+from serctl.cli.steps import STAGE_WIDTH, describe_step
 from serctl.cli.train import VerboseOpt
 from serctl.config import Workspace, open_workspace, resolve_options
 from serctl.errors import UsageError, count
@@ -190,7 +190,7 @@ def _minutes(seconds: float | None) -> str:
 def _report(step: "RecipeStep", result: Any, say_once: "Callable[[str], None]") -> None:
     """Print the outcome of a step on stderr, and each warning and note once."""
     if line := describe_step(step, result):
-        console.say(line)
+        console.say(line, indent=STAGE_WIDTH + 2)
     if verdict := getattr(result, "verdict", ""):
         console.say(verdict)
     for warning in getattr(result, "warnings", ()):

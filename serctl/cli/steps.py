@@ -51,7 +51,7 @@ def _train(result: "TrainResult") -> str:
     if found.metrics:
         parts.append(f"dev macro-F1 {found.metrics['dev_macro_f1']:.3f}")
         folds = [fold.summary.metrics["dev_macro_f1"] for fold in result.folds]
-        parts += [f"{len(folds)} folds {fmean(folds):.3f}"] if folds else []
+        parts += [f"each fold alone {fmean(folds):.3f}"] if folds else []
     from serctl.training.run_folder import MODEL
 
     has_main = (result.runs[0].folder / MODEL).is_file()  # else its seconds include the folds'
@@ -68,7 +68,7 @@ def _export(result: "ExportLogitsResult") -> str:
 def _stack(result: "StackResult") -> str:
     from serctl.documents.logits import name_source
 
-    rows = f"{result.num_rows:,} {name_source(result.stack_on)} rows"
+    rows = f"{count(result.num_rows, 'utterance')} ({name_source(result.stack_on)})"
     return f"{result.kind} over {len(result.models)} models, {rows}"
 
 

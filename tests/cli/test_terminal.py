@@ -63,6 +63,20 @@ def test_each_row_of_a_plan_is_one_line(width: int, monkeypatch: pytest.MonkeyPa
     assert told[-1] == "sum 1 model 6.3 MB 12 min"
 
 
+def test_a_long_line_of_a_run_is_wrapped_under_its_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(
+        console, "err", Console(file=file, force_terminal=True, width=60, highlight=False)
+    )
+    line = "train          whisper-tiny@1-2-3-4+minilm-pooled: 4 fits, dev macro-F1 0.322, 8 s"
+    console.say(line, indent=15)
+    first, second = file.getvalue().splitlines()
+    assert second.startswith(" " * 15 + "dev")
+    assert f"{first.rstrip()} {second.strip()}" == line
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_rows_of_predictions_fit(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "out", Console(force_terminal=True, width=width))
