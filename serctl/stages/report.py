@@ -60,8 +60,10 @@ def report(
     document = Report.read(source)
     kind = options.format or choose_format(options.output)
     output = Path(options.output or source.with_suffix(ENDINGS[kind]))
-    if output.resolve() == source.resolve() or _is_evaluation(output):
-        raise ReportError(f"'{output}' is an evaluation. Name another file: --output FILE")
+    if output.resolve() == source.resolve():
+        raise ReportError(f"'{output}' is the evaluation itself. Name another file: --output FILE")
+    if output.suffix == ".json" and output.is_file() and _is_evaluation(output):
+        raise ReportError(f"'{output}' is another evaluation. Name another file: --output FILE")
     check_replaces(workspace, output)
     configs = _read_configs(workspace, document)
     published = pair_published(document, configs)

@@ -187,7 +187,7 @@ def test_a_result_does_not_replace_a_file_of_the_project(project: Workspace, nam
 def test_a_report_does_not_replace_another_evaluation(project: Workspace) -> None:
     first = evaluate(project, EvaluateOptions(systems=(SPEECH,))).report
     second = evaluate(project, EvaluateOptions(systems=(BOTH,))).report
-    with pytest.raises(ReportError, match="is an evaluation"):
+    with pytest.raises(ReportError, match="is another evaluation"):
         report(project, ReportOptions(name=first.stem, output=str(second)))
 
 
