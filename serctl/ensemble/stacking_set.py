@@ -130,14 +130,7 @@ def collect_stacking_set(
             f"{len(unread)} of {len(ids)} utterances are excluded from the fit, because a base "
             f"model could not read them ({first_few(sorted(unread))})."
         )
-    row_of = {row.utterance_id: row for row in labelled}
-    utterances = tuple(row_of[name] for name in joined.ids)
-    strange = {row.emotion for row in utterances} - set(joined.labels)
-    if strange:
-        raise LogitsError(
-            f"The manifest has the emotions {first_few(sorted(strange))}, expected those of the "
-            f"base models: {', '.join(joined.labels)}. Train them again on this manifest."
-        )
+    utterances = _match_labels(joined, labelled)
     return StackingSet(
         joined=joined,
         targets=np.array([joined.labels.index(row.emotion) for row in utterances], dtype=np.intp),
@@ -152,6 +145,23 @@ def collect_stacking_set(
         inputs=list_inputs(parts),
         limit=min(filter(None, [limit, *(part.limit for part in parts)]), default=None),
     )
+
+
+def _match_labels(joined: JoinedLogits, labelled: Manifest) -> tuple[Utterance, ...]:
+    """Return the utterance of each row of the logits.
+
+    Raises:
+        LogitsError: An utterance has an emotion that no base model knows.
+    """
+    row_of = {row.utterance_id: row for row in labelled}
+    utterances = tuple(row_of[name] for name in joined.ids)
+    strange = {row.emotion for row in utterances} - set(joined.labels)
+    if strange:
+        raise LogitsError(
+            f"The manifest has the emotions {first_few(sorted(strange))}, expected those of the "
+            f"base models: {', '.join(joined.labels)}. Train them again on this manifest."
+        )
+    return utterances
 
 
 def match_kind(rows: Logits, stack_on: StackOn) -> PredictedBy | None:
