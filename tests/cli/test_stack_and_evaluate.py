@@ -64,8 +64,8 @@ def test_compare_recommends_and_keeps_nothing(
         (("evaluate", "second", "--split", "dev"), "runs/second/logits/dev.json", "serctl_logits"),
         (("evaluate", "second"), "runs/second/config.json", "serctl_run"),
         (("export-logits", "second"), "runs/second/config.json", "serctl_run"),
-        (("predict", "a.wav", "--model", "second"), "runs/second/config.json", "serctl_run"),
-        (("predict", "a.wav", "--model", "old"), "stackers/old/stacker.json", "serctl_stacker"),
+        (("predict", "{}/a.wav", "--model", "second"), "runs/second/config.json", "serctl_run"),
+        (("predict", "{}/a.wav", "--model", "old"), "stackers/old/stacker.json", "serctl_stacker"),
         (
             ("bundle", "make", "x", "--run", "second", "-o", "x"),
             "runs/second/config.json",
@@ -82,6 +82,7 @@ def test_files_of_another_format_version_are_one_line_and_stay(
     document = json.loads(path.read_text()) if path.is_file() else {}
     path.write_text(json.dumps(document | {field: number}))
     SUMMARY.write(project / "runs/second/summary.json")
+    (project / "a.wav").touch()  # absent audio would be named first
     before = path.read_bytes()
     command = [word.format(project) for word in arguments]
     whole = [] if "check" in command else ["--project", str(project)]
