@@ -10,7 +10,7 @@ from serctl.page.chart import Chart
 from serctl.page.document import STYLE, read_asset
 
 
-def paint(chart: Chart, scheme: str) -> go.Figure:
+def paint(chart: Chart, scheme: str = "light") -> go.Figure:
     """Return the figure of a chart in the report's ``light`` or ``dark`` colours.
 
     Example:

@@ -110,7 +110,7 @@ class RunTrainer:
         train = self._train_pooled if shape.kind == "pooled" else self._train_fusion
         summary = self._add_facts(folder, train(title, data, shape, folder))
         self.ranks.call_first(lambda: close_folder(folder, summary))
-        return RunResult(title, folder, False, summary)
+        return RunResult(title, folder, False, read_summary(folder))
 
     def close_folds(self, folder: Path, parts: Sequence[RunResult]) -> RunResult:
         """Finish a run without a main model: evaluate the mean of its fold models on dev."""
