@@ -193,6 +193,13 @@ def test_a_nameless_column_is_kept_and_said(folder: Path) -> None:
     assert "column 1 has no name" in corpus.notes[0]
 
 
+def test_columns_that_differ_in_capitals_are_noted(folder: Path) -> None:
+    (folder / "two.csv").write_text("path,Emotion,emotion\nclip_00.wav,angry,sad\n")
+    corpus = read_table(folder / "two.csv", {})
+    assert corpus.utterances[0].emotion == "sad"
+    assert "the columns 'emotion' and 'Emotion' differ in capitals only" in corpus.notes[0]
+
+
 def test_words_for_a_missing_value(folder: Path) -> None:
     text = "path,emotion,speaker,arousal\n" + "".join(
         f"clip_{i:02d}.wav,{word},{word},{word}\n"
