@@ -199,9 +199,11 @@ def _tidy(
     twice = [name for name, times in Counter(header).items() if name and times > 1]
     if twice:
         raise error(f"'{path}' has the column {first_few(map(repr, twice))} twice. Rename one.")
-    for name in header:
-        if name != name.lower() and name.lower() in header:
-            notes.append(f"the columns '{name.lower()}' and '{name}' differ in capitals only")
+    notes += [
+        f"the columns '{name.lower()}' and '{name}' differ in capitals only"
+        for name in header
+        if name != name.lower() and name.lower() in header
+    ]
     width = max(kept) + 1
     ragged = [line for line, fields in records[1:] if not _fits(fields, width)]
     if ragged:
