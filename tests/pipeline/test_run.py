@@ -1,7 +1,6 @@
 """`serctl run`: the paper's twelve models from six encoders, and what a plan says of itself."""
 
 import json
-import multiprocessing
 import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -142,13 +141,9 @@ def test_an_interrupted_run_continues_where_it_was(project: Path) -> None:
 
 
 def test_trainings_in_processes_and_on_dask_equal_those_one_by_one(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path,
 ) -> None:
     from distributed import LocalCluster
-
-    # Processes that need not import torch again; what is sent to them is sent to others alike.
-    forks = multiprocessing.get_context("forkserver")
-    monkeypatch.setattr(execute, "get_context", {"spawn": forks}.__getitem__)
 
     recipe = project / "two.toml"
     recipe.write_text(
