@@ -1,6 +1,6 @@
 """Load given recordings as utterances with their transcripts and speakers."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import zip_longest
 from os import PathLike
@@ -45,7 +45,9 @@ def load_each(
     for name, given in lists.items():
         if given is None and name != "audio":
             continue
-        if isinstance(given, str | bytes | PathLike) or not isinstance(given, Iterable):
+        # A dict or a table would give its keys, and a set has no order.
+        wrong = isinstance(given, str | bytes | PathLike | Mapping | set | frozenset)
+        if wrong or hasattr(given, "columns") or not isinstance(given, Iterable):
             raise UsageError(
                 f"'{name}' is {given!r:.80}, expected a list. For one recording: predict()"
             )
@@ -54,6 +56,11 @@ def load_each(
         utterance = load_utterance(name_sound(one), read)
         utterance.text, utterance.speaker = text, speaker or ""
         utterance.error = utterance.error or _find_text_error(text, utterance.utterance_id)
+        if not isinstance(speaker, str | None):  # 0 would be unknown, all NaN one speaker
+            raise UsageError(
+                f"The speaker of '{utterance.utterance_id}' is {speaker!r:.40} "
+                f"({type(speaker).__name__}), expected a str, '' if it is unknown."
+            )
         yield utterance
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -187,8 +188,8 @@ class Predictor:
             longest: Maximum seconds of a segment, at least 1; None uses the options'.
         """
         longest = self.options.segment_seconds if longest is None else longest
-        if not longest >= 1:
-            raise UsageError(f"longest is {longest}, expected seconds, at least 1.")
+        if not isinstance(longest, Real) or not longest >= 1:
+            raise UsageError(f"longest is {longest!r}, expected seconds, at least 1.")
         waveform = load_sound(audio, sample_rate, self._downmixed)
         segments = cut_speech(name_sound(audio), waveform, longest)
         found = self.predict_utterances(segments)

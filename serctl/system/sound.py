@@ -4,6 +4,7 @@ Arrays are checked: the type defines the scale, the shape defines the channels, 
 rate is required.
 """
 
+from io import TextIOBase
 from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
@@ -49,7 +50,7 @@ def load_sound(
     if isinstance(audio, bytes | bytearray | memoryview):
         return decode_audio(bytes(audio), "bytes", report=report)
     if callable(read := getattr(audio, "read", None)):
-        content = read()
+        content = "" if isinstance(audio, TextIOBase) else read()
         if not isinstance(content, bytes):
             raise AudioError(f"'{name_sound(audio)}' is open as text. Open it with mode 'rb'.")
         if not content:
@@ -67,6 +68,8 @@ def load_sound(
 
 
 def _to_array(audio: ArrayLike) -> NDArray:
+    if isinstance(audio, np.ma.MaskedArray) and np.ma.is_masked(audio):
+        raise AudioError("An array with masked samples. Fill them first: samples.filled(0)")
     try:
         return np.asarray(audio)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors with a gradient

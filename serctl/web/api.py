@@ -1,6 +1,6 @@
 """HTTP API: audio in, JSON out. An error is a status code and one line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ def make_api(worker: Worker, limits: Limits) -> "FastAPI":
     """Return an application with ``GET /health`` and ``POST /predict``."""
     from fastapi import FastAPI
     from starlette.concurrency import run_in_threadpool
+    from starlette.requests import ClientDisconnect
     from starlette.responses import JSONResponse
 
     async def health(request: "Request") -> "Response":
@@ -37,17 +38,21 @@ def make_api(worker: Worker, limits: Limits) -> "FastAPI":
 
     async def predict(request: "Request") -> "Response":
         content, name = await read_upload(request)
-        settings = dict(request.query_params)
+        settings = read_query(request.query_params.multi_items())
         found = await run_in_threadpool(answer, worker, limits, content, name, settings)
         return JSONResponse(found)
 
     async def explain(request: "Request", error: Exception) -> "Response":
         return JSONResponse({"error": str(error)}, STATUS.get(type(error), 400))
 
+    async def forget(request: "Request", error: Exception) -> "Response":
+        return JSONResponse({"error": "The upload ended early."}, 400)  # nobody reads it
+
     app = FastAPI(openapi_url=None)
     app.add_route("/health", health)
     app.add_route("/predict", predict, methods=["POST"])
     app.add_exception_handler(SerctlError, explain)
+    app.add_exception_handler(ClientDisconnect, forget)
     return app
 
 
@@ -66,7 +71,7 @@ async def read_upload(request: "Request") -> tuple[bytes, str]:
     """Return audio and file name of a request, from the form field ``file`` or the body.
 
     Raises:
-        UsageError: The form is malformed or has no such file.
+        UsageError: The form is malformed, has no such file, or has settings.
     """
     from starlette.exceptions import HTTPException
 
@@ -80,8 +85,25 @@ async def read_upload(request: "Request") -> tuple[bytes, str]:
     file = form.get("file")
     if file is None or isinstance(file, str):
         raise UsageError("The form has no file. Send it as: curl -F file=@a.wav")
+    if settings := [name for name in SETTINGS if name in form]:
+        raise UsageError(
+            f"The form has a field '{settings[0]}', expected it in the address: "
+            f"/predict?{settings[0]}=1"
+        )
     # The name is used only in messages. It is not a path of this machine.
     return await file.read(), PurePath(file.filename or "audio").name
+
+
+def read_query(items: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the query parameters by name.
+
+    Raises:
+        UsageError: A parameter is given twice.
+    """
+    names = [name for name, _ in items]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"The parameter '{twice[0]}' is given twice. Give it once.")
+    return dict(items)
 
 
 def answer(

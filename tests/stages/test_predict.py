@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from trained_project import BOTH, EMOTIONS, SPEECH, TRAIN
@@ -201,9 +202,16 @@ def test_python_takes_files_arrays_and_batches(project: Workspace, tmp_path: Pat
 def test_python_refuses_what_is_no_list_and_no_text(project: Workspace) -> None:
     path = str(read_manifest(project.manifest).utterances[0].path)
     model = serctl.load("linear", project=project.root, device="cpu", transcribe=False)
-    for given in ({"audio": path}, {"audio": [path], "texts": "a"}, {"audio": None}):
+    table = pd.DataFrame({"path": [path]})  # iterated, it gives the names of its columns
+    for given in (path, None, {path: "a"}, {path}, table):
         with pytest.raises(UsageError, match="expected a list"):
-            model.predict_batch(**given)
+            model.predict_batch(given)  # type: ignore[arg-type]
+    for given in ("a", {"a": path}, {"a"}, table):
+        with pytest.raises(UsageError, match="expected a list"):
+            model.predict_batch([path], texts=given)  # type: ignore[arg-type]
+    for speaker in (0, math.nan):
+        with pytest.raises(UsageError, match=f"The speaker of '.*' is {speaker} "):
+            model.predict_batch([path], texts=["a"], speakers=[speaker])  # type: ignore[list-item]
     for text, shown in ((math.nan, r"nan \(float\)"), (b"a", r"b'a' \(bytes\)"), ("\ud800", "str")):
         with pytest.raises(TranscriptsError, match=f"The text of '.*' is .*{shown}"):
             model.predict(path, text=text)
@@ -211,6 +219,8 @@ def test_python_refuses_what_is_no_list_and_no_text(project: Workspace) -> None:
         model.predict(path)
     with pytest.raises(UsageError, match="at least 1"):
         model.predict_segments(path, longest=-1)
+    with pytest.raises(UsageError, match="longest is '5'"):
+        model.predict_segments(path, longest="5")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="expected a dict"):
         serctl.load("linear", weights="a=b")  # type: ignore[arg-type]
 

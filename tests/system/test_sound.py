@@ -52,8 +52,10 @@ def test_paths_bytes_and_open_files_are_the_same_sound(tmp_path: Path) -> None:
             np.testing.assert_array_equal(load_sound(audio, None), expected)
         assert name_sound(file) == name_sound(str(path)) == str(path)
     assert name_sound(content) == name_sound(io.BytesIO(content)) == name_sound(WAVE) == ""
-    with path.open("r", encoding="latin-1") as text, pytest.raises(AudioError, match="mode 'rb'"):
-        load_sound(text, None)  # type: ignore[arg-type]
+    for encoding in ("latin-1", "utf-8"):  # the bytes of a recording are no UTF-8
+        refused = pytest.raises(AudioError, match="mode 'rb'")
+        with path.open("r", encoding=encoding) as text, refused:
+            load_sound(text, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,7 @@ def test_a_file_that_was_read_before_is_not_called_empty() -> None:
         ([], "no samples"),
         ([[0.1, 0.2], [0.3]], "A list is no array"),
         ((WAVE, RATE), "A tuple is no array"),
+        (np.ma.masked_greater(WAVE, 0), r"samples\.filled\(0\)"),
         (torch.zeros(9, requires_grad=True), r"Use tensor.detach\(\)"),
     ],
 )

@@ -146,6 +146,7 @@ def test_a_name_is_never_a_path(served, name: str) -> None:
         ("evry=1", "Unknown parameter 'evry'"),
         ("every=1&window=0.5", "expected at least a step"),
         ("every=0", "at least"),
+        ("every=1&every=2", "'every' is given twice"),
     ],
 )
 def test_a_wrong_query_is_reported(served, query: str, message: str) -> None:
@@ -153,6 +154,31 @@ def test_a_wrong_query_is_reported(served, query: str, message: str) -> None:
     status, found = served.get(f"/predict?{query}", content)
     assert status == 400
     assert message in found["error"]
+
+
+def test_a_setting_in_the_form_is_not_ignored(served) -> None:
+    content = (served.project / "u05.wav").read_bytes()
+    parts = [b'name="every"\r\n\r\n1', b'name="file"; filename="a.wav"\r\n\r\n' + content]
+    head = b"--x\r\nContent-Disposition: form-data; "
+    body = b"".join(head + part + b"\r\n" for part in parts) + b"--x--\r\n"
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    status, found = served.get("/predict", body, **kind)
+    assert status == 400
+    assert "/predict?every=1" in found["error"]
+
+
+@pytest.mark.parametrize("kind", ["audio/wav", "multipart/form-data; boundary=x"])
+def test_an_upload_that_ends_early_is_no_error_of_the_server(
+    served, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = urlsplit(served.address).netloc.split(":")
+    head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\n"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"{head}Content-Length: 9999\r\n\r\nRIFF".encode())
+    assert served.get("/health")[0] == 200
+    content = (served.project / "u05.wav").read_bytes()
+    assert served.get("/predict", content)[0] == 200  # the first upload has ended by now
+    assert [one.getMessage() for one in caplog.records if one.exc_info] == []
 
 
 def test_what_is_too_large_is_refused_with_or_without_a_length(served) -> None:
