@@ -10,7 +10,7 @@ from serctl.documents.run import RunConfig
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.outside import match_ids
-from serctl.errors import LogitsError, UnknownNameError, UsageError, first_few
+from serctl.errors import CheckpointError, LogitsError, UnknownNameError, UsageError, first_few
 from serctl.names import guess_path
 
 MAKE = "Make a run with: serctl train"
@@ -52,10 +52,17 @@ class System:
         """Check that the logits in the folder of a run were exported from this run.
 
         Raises:
-            LogitsError: They are of another run, or of an earlier training.
+            LogitsError: They are of another run, or of an earlier training, or the configuration
+                of the run cannot be read.
         """
         config, made = path.parent.parent / "config.json", logits.provenance.run_hash
-        if self.kind == "run" and made and config.is_file() and RunConfig.read(config).hash != made:
+        if self.kind != "run" or not made or not config.is_file():
+            return
+        try:
+            found = RunConfig.read(config).hash
+        except CheckpointError as error:
+            raise LogitsError(str(error)) from error
+        if found != made:
             raise LogitsError(
                 f"'{path}' was exported from another run or an earlier training, expected the "
                 f"logits of '{self.name}'. Run: serctl export-logits {self.name}"

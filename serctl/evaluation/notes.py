@@ -84,16 +84,20 @@ def find_stale(workspace: Workspace, systems: Iterable[System], split: str) -> l
     for system in systems:
         if system.kind != "stacker":
             continue
+        trained = set()
         stacker = StackerDocument.read(system.path / STACKER_FILE)
         for name, made in stacker.fitted_on.hashes.items():
             config = workspace.runs / name / "config.json"
             if config.is_file() and RunConfig.read(config).hash != made:
+                trained.add(name)
                 found.append(
                     f"{system.name} was fitted before {name} was trained again. Run: serctl stack"
                 )
-        for name, made in LogitsSidecar.read(system.path / f"{split}.json").inputs.items():
+        own = system.path / f"{split}.json"
+        inputs = LogitsSidecar.read(own).inputs if own.is_file() else {}
+        for name in sorted(inputs.keys() - trained):
             sidecar = workspace.runs / name / "logits" / f"{split}.json"
-            if sidecar.is_file() and LogitsSidecar.read(sidecar).csv_hash != made:
+            if sidecar.is_file() and LogitsSidecar.read(sidecar).csv_hash != inputs[name]:
                 found.append(
                     f"{system.name} predicted {split} before the logits of {name} were exported "
                     f"again. Run: serctl stack"

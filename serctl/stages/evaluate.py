@@ -32,7 +32,7 @@ from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
 
 LONGEST = 90
-"""Maximum characters that the names of the systems take in the name of a report."""
+"""Maximum bytes that the names of the systems take in the name of a report."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +251,8 @@ def _report_name(split: str, systems: Sequence[System], options: EvaluateOptions
     if not options.systems:
         return f"{split}{limit}"
     name = f"{split}-{'-vs-'.join(system.name for system in systems)}"
-    if len(name) > LONGEST:  # the digest keeps apart what begins alike
-        name = f"{name[:LONGEST]}-{blake2b(name.encode(), digest_size=4).hexdigest()}"
+    content = name.encode()
+    if len(content) > LONGEST:  # the digest keeps apart what begins alike
+        begun = content[:LONGEST].decode(errors="ignore")
+        name = f"{begun}-{blake2b(content, digest_size=4).hexdigest()}"
     return name + limit

@@ -151,8 +151,9 @@ def _holds_others(folder: Path, hashes: Mapping[str, str]) -> bool:
 
 def _read_hash(path: Path) -> str:
     try:
+        _check_network(path.parent)
         return RunConfig.read(path).hash
-    except CheckpointError:  # a damaged run, or one of another version, is replaced
+    except CheckpointError:  # a damaged or changed run, or one of another version, is replaced
         return ""
 
 
@@ -212,16 +213,21 @@ def check_run(folder: Path) -> None:
     Raises:
         CheckpointError: A file is missing, or was changed since the training.
     """
-    for place in (folder, *sorted((folder / "folds").glob("*"))):
-        if not (place / SUMMARY).is_file():
-            continue
-        for name, expected in read_summary(place).files.items():
-            path = place / Path(name).name
-            if not path.is_file() or hash_file(path) != expected:
-                raise CheckpointError(
-                    f"'{path}' is missing or was changed since the training. Restore it, or train "
-                    f"again with: serctl train --overwrite"
-                )
+    for network in (folder, *sorted((folder / "folds").glob("*"))):
+        _check_network(network)
+
+
+def _check_network(folder: Path) -> None:
+    """Check the files of one network; see `check_run`."""
+    if not (folder / SUMMARY).is_file():
+        return
+    for name, expected in read_summary(folder).files.items():
+        path = folder / Path(name).name
+        if not path.is_file() or hash_file(path) != expected:
+            raise CheckpointError(
+                f"'{path}' is missing or was changed since the training. Restore it, or run the "
+                f"same serctl train again with --overwrite."
+            )
 
 
 def close_folder(folder: Path, summary: RunSummary) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 import pytest
-from trained_project import BOTH, SPEECH
+from trained_project import BOTH, EMOTIONS, SPEECH, TRAIN
 from typer.testing import CliRunner
 
 from serctl.cli import app
@@ -34,6 +34,7 @@ from serctl.stages.extract import extract
 from serctl.stages.manifest import split_manifest
 from serctl.stages.report import report
 from serctl.stages.stack import stack
+from serctl.stages.train import train
 from serctl.stages.transcribe import transcribe
 from serctl.system.load import load
 from serctl.training.run_models import read_train_ids
@@ -86,6 +87,37 @@ def test_a_run_that_was_changed_since_its_training_is_refused(
     broken = [check for check in examine(project.root) if check.status == "broken"]
     assert [check.name for check in broken] == ["runs"]
     assert name in broken[0].found
+
+
+@pytest.mark.parametrize(("name", "change"), CHANGES)
+def test_overwrite_replaces_a_changed_run(project: Workspace, name: str, change) -> None:
+    network = project.runs / SPEECH / "folds" / "0" / "model.safetensors"
+    content = network.read_bytes()
+    change(project.runs / SPEECH / name)
+    train(project, replace(TRAIN, name=SPEECH, overwrite=True))
+    assert network.read_bytes() == content
+    assert load(SPEECH, project=project.root, device="cpu").labels == EMOTIONS
+
+
+def test_a_run_with_a_damaged_configuration_is_left_out_of_a_stacker(project: Workspace) -> None:
+    (project.runs / SPEECH / "config.json").write_text("{")
+    left = stack(project, StackOptions(stacker="mean-probabilities", name="new"))
+    assert left.models == (BOTH,)
+    assert any("config.json' is not JSON" in note for note in left.notes)
+
+
+def test_a_stacker_without_sidecars_is_evaluated(project: Workspace) -> None:
+    (project.stackers / "linear" / "test.json").unlink()
+    assert evaluate(project, EvaluateOptions(systems=("linear",))).num_utterances == 6
+
+
+def test_a_base_model_that_was_trained_again_is_warned_of_once(project: Workspace) -> None:
+    train(project, replace(TRAIN, name=SPEECH, overwrite=True, learning_rate=0.02))
+    export_logits(project, EXPORT)
+    warnings = evaluate(project, EvaluateOptions(systems=("linear",))).warnings
+    assert [text for text in warnings if "again" in text] == [
+        f"linear was fitted before {SPEECH} was trained again. Run: serctl stack"
+    ]
 
 
 def test_logits_of_another_run_are_not_taken_for_those_of_a_run(project: Workspace) -> None:
@@ -192,11 +224,10 @@ def test_a_report_does_not_replace_another_evaluation(project: Workspace) -> Non
 
 
 def test_long_names_give_reports_of_their_own(project: Workspace) -> None:
-    for end in "ab":
-        shutil.copytree(project.runs / SPEECH, project.runs / ("x" * 100 + end))
-    written = {
-        evaluate(project, EvaluateOptions(systems=("x" * 100 + end,))).report for end in "ab"
-    }
-    assert len(written) == 2
+    names = ["x" * 100 + "a", "x" * 100 + "b", "\u60c5" * 70]
+    for name in names:
+        shutil.copytree(project.runs / SPEECH, project.runs / name)
+    written = {evaluate(project, EvaluateOptions(systems=(name,))).report for name in names}
+    assert len(written) == 3
     with pytest.raises(UsageError, match="has 300 bytes, expected at most 150"):
         evaluate(project, EvaluateOptions(systems=(SPEECH,), name="n" * 300))
