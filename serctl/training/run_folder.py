@@ -172,6 +172,7 @@ def open_folder(folder: Path, config: RunConfig, train_ids: Iterable[str]) -> bo
             f"Choose another name with --name, or replace it with --overwrite."
         )
     folder.mkdir(parents=True, exist_ok=True)
+    remove_file(folder / SUMMARY)  # of a run whose configuration is gone
     with write_atomic(folder / TRAIN_IDS) as file:
         file.writelines(f"{name}\n" for name in train_ids)
     config.write(folder / CONFIG)

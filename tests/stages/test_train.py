@@ -267,6 +267,15 @@ def test_processes_train_the_networks_of_a_run_and_the_last_one_finishes_it(proj
             torch.testing.assert_close(*weights, rtol=0, atol=0)
 
 
+def test_a_run_without_its_configuration_is_trained_again(project):
+    options = replace(TINY, name="bare", epochs=1, folds=2)
+    folder = train(project, options).runs[0].folder
+    (folder / "config.json").unlink()
+    again = train(project, options)
+    assert [run.present for run in (*again.runs, *again.folds)] == [False, True, True]
+    load_run(folder)
+
+
 def test_a_part_beyond_the_networks_trains_nothing(project):
     result = train(project, replace(TINY, name="beyond", epochs=1, folds=2, shard="3/3"))
     assert (result.runs, result.folds) == ((), ())
