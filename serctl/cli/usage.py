@@ -40,7 +40,7 @@ def to_usage_error(error: Any, ctx: Any) -> UsageError:
         options = [name for item in params for name in (*item.opts, *item.secondary_opts)]
         known = [name for name in options if name.startswith("--")]
         name = error.option_name
-        if name in PROJECT_FLAGS and not known.count("--project"):
+        if name in PROJECT_FLAGS and "--project" not in known:
             return UsageError(f"{name} goes after a command: serctl train {name} FOLDER. {see}")
         return UsageError(f"Unknown option '{name}'.{guess(name, known)} {see}")
     param = getattr(error, "param", None)

@@ -103,9 +103,8 @@ def compare_paired(
     total_a, total_b = a.sum(axis=0), b.sum(axis=0)
     observed = float(difference(total_a, total_b)[0])
     swaps = _draw_swaps(resamples)
-    moved = swaps @ (
-        b - a
-    )  # (P, C·C): change of the first system's counts by a swap of these speakers
+    # Change (P, C·C) of the first system's counts by a swap of these speakers.
+    moved = swaps @ (b - a)
     # Swaps that give the observed difference count, although rounding may make it smaller.
     extreme = np.abs(difference(total_a + moved, total_b - moved)) >= abs(observed) - 1e-12
     is_exact = len(swaps) == 2**resamples.num_clusters
