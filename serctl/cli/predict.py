@@ -73,7 +73,7 @@ def predict(
     options = replace(options, audio=tuple(names))
     form = form or SUFFIXES.get(output.suffix.lower() if output else "", Format.table)
     from serctl.cli import predictions
-    from serctl.data.outputs import check_replaces
+    from serctl.data.outputs import check_output_file
     from serctl.data.recordings import check_files, read_recordings
     from serctl.system.parts import check_model
 
@@ -81,8 +81,8 @@ def predict(
     paths = list(dict.fromkeys(one.path for one in recordings))
     files = [Path(name) for name in (*names, options.transcripts, options.prior) if name]
     predictions.check_output(form.value, recordings, output, files)
-    if output and output.is_file():
-        check_replaces(workspace, output)
+    if output:
+        check_output_file(workspace, output)
     check_model(options.model, workspace)
     if not options.skip_bad:
         check_files(paths)

@@ -7,7 +7,9 @@ from serctl.errors import UsageError
 from serctl.workspace import PROJECT_FILE, Workspace
 
 
-def check_replaces(workspace: Workspace | None, output: Path | str, flag: str = "--output") -> None:
+def check_output_file(
+    workspace: Workspace | None, output: Path | str, flag: str = "--output"
+) -> None:
     """Check that a result replaces no recording, and no file that later commands read.
 
     Args:
@@ -18,8 +20,8 @@ def check_replaces(workspace: Workspace | None, output: Path | str, flag: str = 
     Raises:
         UsageError: It would.
     """
-    path = Path(output).expanduser()
-    if not path.exists():
+    path = Path(output)
+    if not path.is_file():
         return
     if path.suffix.lower() in {*FORMATS, *UNREADABLE}:
         raise UsageError(f"{flag} '{output}' would replace a recording. Name another file.")

@@ -6,7 +6,7 @@ from pathlib import Path
 from serctl.config import Workspace
 from serctl.data.labels import EMOTIONS
 from serctl.data.manifest import Manifest
-from serctl.data.outputs import check_replaces
+from serctl.data.outputs import check_output_file
 from serctl.ensemble.systems import find_systems, list_systems
 from serctl.errors import LogitsError, UsageError, first_few
 from serctl.files import write_atomic
@@ -58,7 +58,7 @@ def write_submission(
             f"of the challenge: {', '.join(CODES)}. Train it on these."
         )
     path = Path(options.submission)
-    check_replaces(workspace, path, "--submission")
+    check_output_file(workspace, path, "--submission")
     with write_atomic(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["FileName", "EmoClass"])

@@ -19,7 +19,7 @@ from serctl.cache.locate import StoreInfo, find_store, list_stores
 from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
 from serctl.data.manifest_file import read_manifest
-from serctl.data.outputs import check_replaces
+from serctl.data.outputs import check_output_file
 from serctl.encoders.catalog import ALIASES, ENCODERS
 from serctl.errors import (
     CacheError,
@@ -179,7 +179,7 @@ def cache_pack(
     """Write one store to an archive (default ``STORE.tar`` in the working folder); return it."""
     (found,) = find_stores(workspace, [name])
     path = Path(output or f"{found.path.stem}.tar")
-    check_replaces(workspace, path)
+    check_output_file(workspace, path)
     pack_store(found.path, path, progress=progress)
     return path
 

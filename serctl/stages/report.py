@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from serctl.config import Workspace
-from serctl.data.outputs import check_replaces
+from serctl.data.outputs import check_output_file
 from serctl.data.transcripts import read_transcripts
 from serctl.documents.layers import read_comparisons
 from serctl.documents.report import Report, UtteranceColumns
@@ -64,7 +64,7 @@ def report(
         raise ReportError(f"'{output}' is the evaluation itself. Name another file: --output FILE")
     if output.suffix == ".json" and output.is_file() and _is_evaluation(output):
         raise ReportError(f"'{output}' is another evaluation. Name another file: --output FILE")
-    check_replaces(workspace, output)
+    check_output_file(workspace, output)
     configs = _read_configs(workspace, document)
     published = pair_published(document, configs)
     notes: tuple[str, ...] = ()

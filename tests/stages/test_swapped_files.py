@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest_file import read_manifest, write_manifest
-from serctl.data.outputs import check_replaces
+from serctl.data.outputs import check_output_file
 from serctl.errors import CheckpointError, LogitsError, ManifestError, ReportError, UsageError
 from serctl.options import (
     BundleOptions,
@@ -198,7 +198,7 @@ def test_a_result_does_not_replace_a_file_of_the_project(project: Workspace, nam
     path = project.root / name
     content = path.read_bytes()
     with pytest.raises(UsageError, match="would replace a"):
-        check_replaces(project, path)
+        check_output_file(project, path)
     with pytest.raises(UsageError, match="would replace a"):
         cache_pack(project, "wavlm-large", path)
     if name.endswith(("csv", "json")):
