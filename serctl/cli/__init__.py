@@ -21,11 +21,17 @@ RESUMABLE = ("init", "transcribe", "layers", "extract", "train", "export-logits"
 class ErrorHandlingGroup(TyperGroup):
     """Print a `SerctlError` or a usage error as one line on stderr and exit with its code."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take typer's arguments."""
-        super().__init__(*args, **kwargs)
-        for command in (self, *self.commands.values()):
-            name_values(command)
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the flags before the subcommand, with values in plain words."""
+        return name_values(super().get_params(ctx), ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Find a subcommand, with values in plain words and its first sentence as short help."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            name_values(command.get_params(ctx), ctx)
+            command.short_help = f"{(command.help or '').split('. ')[0].rstrip('.')}."
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         """Run the subcommand; ``SERCTL_DEBUG=1`` keeps the traceback."""

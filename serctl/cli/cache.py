@@ -21,7 +21,10 @@ cache = typer.Typer(no_args_is_help=True, help="Manage the cache of frames.")
 
 NameArg = Annotated[str, typer.Argument(help="Encoder, or encoder@digest of one store.")]
 NamesArg = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all stores.")
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME", help="Encoders, or encoder@digest of one store.", show_default="all stores"
+    ),
 ]
 DryRunOpt = Annotated[
     bool, typer.Option("--dry-run", help="Print the changes without making them.")

@@ -23,7 +23,10 @@ SeedOpt = Annotated[
         min=0, max=LARGEST_SEED, help="Seed of generated splits, --limit and the demo corpus."
     ),
 ]
-FolderOpt = Annotated[Path, typer.Option("--project", "-C", help="Folder to write them to.")]
+OverwriteOpt = Annotated[
+    bool, typer.Option("--overwrite", help="Replace serctl.toml and manifest.csv.")
+]
+FolderOpt = Annotated[Path, typer.Option("--project", "-C", help="Folder of the project.")]
 
 
 def init(
@@ -61,7 +64,7 @@ def init(
         typer.Option(min=1, help="Use only N utterances, balanced over splits and emotions."),
     ] = None,
     seed: SeedOpt = 0,
-    overwrite: Annotated[bool, typer.Option(help="Replace serctl.toml and manifest.csv.")] = False,
+    overwrite: OverwriteOpt = False,
     project: FolderOpt = Path(),
     as_json: JsonOpt = False,
 ) -> None:

@@ -18,7 +18,8 @@ SHOWN = 20
 """Problems listed on a terminal."""
 
 ManifestArg = Annotated[
-    Path | None, typer.Argument(metavar="[MANIFEST]", help="Default: the project's manifest.")
+    Path | None,
+    typer.Argument(metavar="MANIFEST", help="CSV file.", show_default="the project's manifest"),
 ]
 OutputOpt = Annotated[Path, typer.Option("--output", "-o", help="The manifest to write.")]
 OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the output.")]
@@ -79,7 +80,7 @@ def split(
     output: OutputOpt,
     path: ManifestArg = None,
     project: ProjectOpt = None,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the division.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the splits.")] = 0,
     test_fold: Annotated[
         list[str] | None,
         typer.Option(
@@ -116,7 +117,9 @@ def split(
 
 @manifest.command()
 def merge(
-    paths: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Two or more.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="MANIFEST", help="CSV files, two or more.")
+    ],
     output: OutputOpt,
     prefix: Annotated[
         list[str] | None, typer.Option(help="Prefix of ids and speakers, one for each manifest.")

@@ -18,5 +18,7 @@ JsonOpt = Annotated[
 ]
 DaskOpt = Annotated[
     str | None,
-    typer.Option("--dask", help="Dask scheduler whose workers do parts of the work; local: here."),
+    typer.Option(
+        "--dask", help="Dask scheduler of the workers; local starts workers on this machine."
+    ),
 ]

@@ -34,7 +34,8 @@ FormatOpt = Annotated[
     typer.Option(
         "--format",
         "-f",
-        help="Format of the predictions.",
+        help="Format of the predictions: table, csv, jsonl, textgrid or rttm.",
+        metavar="TEXT",
         show_default="by the suffix of --output, else table",
     ),
 ]

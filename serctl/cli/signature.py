@@ -78,7 +78,9 @@ def with_options(
 def take_option(kind: type, name: str) -> Any:
     """Return the annotation of one flag, for a command without options of a stage."""
     (field,) = (field for field in dataclasses.fields(kind) if field.name == name)
-    return _make_parameter(field, kind, repeat=False).annotation
+    parameter = _make_parameter(field, kind, repeat=False).annotation
+    parameter.__metadata__[0].rich_help_panel = None
+    return parameter
 
 
 def _find_flags(kind: type) -> list[dataclasses.Field[Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from serctl.errors import UsageError, guess
+from serctl.options.option import LARGEST_SEED
 
 PROJECT_FLAGS = ("-C", "--project")
 VALUES = {
@@ -16,12 +17,22 @@ CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
 """Base class of typer's errors for an invalid command line. typer exports only some subclasses."""
 
 
-def name_values(command: Any) -> None:
-    """Name the values of a command's options in plain words, where typer names Python's types."""
-    for param in command.params:
-        if param.param_type_name == "option" and param.metavar is None:
-            kind = param.display_type(command.context_class(command))
+def name_values(params: list[Any], ctx: Any) -> list[Any]:
+    """Name arguments, and values of options, in plain words where typer names Python's types."""
+    for param in params:
+        if param.param_type_name == "argument":
+            param.metavar = param.metavar or param.name.upper()
+            param.display_type_rich = _show_no_type
+        elif param.metavar is None:
+            kind = param.display_type(ctx)
             param.metavar = VALUES.get(re.sub(r"list\[(.*)\]|<|>| range", r"\1", kind))
+        if param.max == LARGEST_SEED:  # ten digits that narrow the column of the descriptions
+            param.max = None
+    return params
+
+
+def _show_no_type(ctx: Any) -> str:
+    return ""
 
 
 def to_usage_error(error: Any, ctx: Any) -> UsageError:
@@ -49,7 +60,7 @@ def to_usage_error(error: Any, ctx: Any) -> UsageError:
         text = re.sub(r"^Got unexpected extra .*?\((?!s\))(.*)\)", r"Unexpected: \1", text)
         return UsageError(f"{text}. {see}")
     is_option = param.param_type_name == "option"
-    name = max(param.opts, key=len) if is_option else param.name.upper()
+    name = max(param.opts, key=len) if is_option else param.metavar
     if hasattr(error, "param_type"):
         return UsageError(f"{name} is missing: {param.help.rstrip('.')}. {see}")
     cause: Any = error.__cause__  # only pydantic's error holds the value

@@ -190,7 +190,9 @@ def show_default(field: dataclasses.Field[Any]) -> str:
         return ", ".join(map(str, value))
     if isinstance(value, float):
         return f"{value:g}".replace("e-0", "e-")
-    return "" if value is None or value is False else str(value)
+    if isinstance(value, bool):
+        return "on" if value else ""
+    return "" if value is None else str(value)
 
 
 def _convert(value: Any, hint: Any) -> Any:

@@ -154,8 +154,7 @@ def shard_option() -> Any:
     """Return the option for one part of the work."""
     return option(
         "",
-        "Process part i of n. auto: position and size of the job array. auto/n: index of the task "
-        "in its job array.",
+        "Process part I of N. auto takes both from the job array. auto/N takes I from it.",
         metavar="I/N",
     )
 

@@ -51,7 +51,7 @@ class TranscribeOptions:
 class ExtractOptions:
     """Options of `serctl extract`."""
 
-    encoder: str = option("", "Name, Hugging Face id or path. See: serctl encoders.")
+    encoder: str = option("", "Name in `serctl encoders`, Hugging Face id or path.")
     layer: int | tuple[int, ...] = layer_option()
     dtype: Literal["float32", "bfloat16", "float16"] = dtype_option()
     window: int | None = option(
@@ -83,7 +83,7 @@ class LayersOptions:
     """Options of `serctl layers`."""
 
     encoder: str = option(
-        "", "Name, Hugging Face id or path. See: serctl encoders.", argument=True, required=True
+        "", "Name in `serctl encoders`, Hugging Face id or path.", argument=True, required=True
     )
     dtype: Literal["float32", "bfloat16", "float16"] = dtype_option()
     window: int | None = option(None, "Seconds of Whisper's window.", min=1, max=30, shown="30")
@@ -210,7 +210,7 @@ class PredictOptions:
     device: str = device_option()
     every: float = option(
         0.0,
-        "Predict over time: one prediction every N seconds of a recording.",
+        "Predict over time: one prediction every X seconds of a recording.",
         above=0,
         shown="utterances",
         panel=OVER_TIME,

@@ -101,11 +101,11 @@ class TrainOptions:
     )
     layer_fusion: Literal["sum", "concat"] = network_option(
         "sum",
-        "Several layers of an encoder: a learned sum, or side by side before the projection.",
+        "Combine several layers of an encoder by a learned sum, or concatenate them.",
         panel=NETWORK,
     )
     normalise_layers: bool = network_option(
-        False, "Layer norm of each of several layers of an encoder.", panel=NETWORK
+        False, "Apply layer norm to each of several layers of an encoder.", panel=NETWORK
     )
     downsample: int = network_option(
         1,
@@ -243,7 +243,7 @@ class TrainOptions:
     name: str = option("", "Name of the run.", panel=RUN, shown="encoders and loss")
     shard: str = option(
         "",
-        "Train every n-th network of the run from the i-th: the main model, then the fold models.",
+        "Train every N-th network of the run from the I-th: the main model, then the fold models.",
         panel=RUN,
         metavar="I/N",
     )

@@ -1,5 +1,6 @@
 """One place for errors: a line on stderr, an exit code, no traceback."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -63,13 +64,21 @@ def test_a_slip_of_typing_is_one_line_and_exit_code_2(line: str, told: str) -> N
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("line", ["init", "train", "cache rm", "predict"])
-def test_help_names_no_type_of_python(line: str) -> None:
-    told = runner.invoke(app, [*line.split(), "--help"], env={"COLUMNS": "120"}).stdout
-    flags = [row for row in told.splitlines() if " --" in row and "--help" not in row]
-    assert len(flags) > 2
-    types = ("<str>", "<path>", "<bool>", "<int", "<float", "<list")
-    assert not [row for row in flags if any(one in row for one in types)]
+@pytest.mark.parametrize("line", ["", "init", "train", "predict", "cache verify", "manifest merge"])
+def test_help_names_no_type_of_python_and_cuts_no_word(line: str) -> None:
+    told = runner.invoke(app, [*line.split(), "--help"], env={"COLUMNS": "80"}).stdout
+    assert "--help" in told
+    types = ("<str>", "<path>", "<bool>", "<int", "<float", "<list", "[[", "2147483647", "…")
+    assert not [row for row in told.splitlines() if any(one in row for one in types)]
+
+
+def test_short_help_is_a_whole_sentence() -> None:
+    page = Path(__file__).parents[2] / "docs" / "cli.md"
+    short = [
+        row for row in page.read_text("utf-8").splitlines() if re.match(r"\* `[a-z-]+`: ", row)
+    ]
+    assert len(short) > 25
+    assert not [row for row in short if row.endswith("..") or not row.endswith(".")]
 
 
 @pytest.mark.parametrize("line", ["", "cache"])
