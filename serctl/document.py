@@ -15,10 +15,15 @@ from pydantic_core import ErrorDetails
 
 from serctl.errors import SerctlError, guess
 from serctl.files import read_file, write_json
+from serctl.hashes import hash_document
 from serctl.options.files import read_toml
 
 SHOWN_CHARACTERS = 60
 """Maximum characters of a wrong value in a message."""
+
+HASH_FIELD = "document_hash"
+"""Optional field with the hash of the other fields. It detects accidental changes of labels,
+orders and numbers, which would otherwise be read as valid."""
 
 
 UPDATE = "A newer serctl wrote it: pip install --upgrade serctl"
@@ -54,8 +59,9 @@ class Document(Section):
         """Read and check a file.
 
         Raises:
-            SerctlError: The file is missing, is not JSON, has another format version, or a field is
-                missing, unknown or of another type. The class of the error is ``error``.
+            SerctlError: The file is missing, is not JSON, has another format version, a field is
+                missing, unknown or of another type, or its `HASH_FIELD` is of other values. The
+                class of the error is ``error``.
         """
         try:
             return cls.parse(read_file(path), path)
@@ -69,11 +75,17 @@ class Document(Section):
         """Check the bytes of a file; ``source`` names it in the error. See `read`."""
         try:
             # Strict: the text "3" is not a number. An int is accepted as a float.
-            return cls.model_validate_json(content, strict=True)
+            document = cls.model_validate_json(content, strict=True)
         except ValidationError as error:
             problem = describe_errors(cls, error.errors(include_url=False))
             hint = "" if problem.endswith(UPDATE) else cls.hint
             raise cls.error(f"'{source}' {problem} {hint}".rstrip()) from error
+        # Files of earlier versions have no hash.
+        known = getattr(document, HASH_FIELD, "")
+        if known and known != _hash_values(json.loads(content)):
+            changed = f"was changed since serctl wrote it: its values differ from its {HASH_FIELD}."
+            raise cls.error(f"'{source}' {changed} {cls.hint}".rstrip())
+        return document
 
     @classmethod
     def read_toml(cls, path: Path) -> Self:
@@ -82,12 +94,19 @@ class Document(Section):
         return cls.parse(values.encode(), path)
 
     def write(self, path: Path) -> None:
-        """Write the document atomically as indented JSON."""
-        write_json(path, self.to_dict())
+        """Write the document atomically as indented JSON, with a hash if it has the field."""
+        values = self.to_dict()
+        if HASH_FIELD in type(self).model_fields:
+            values[HASH_FIELD] = _hash_values(values)
+        write_json(path, values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys and values of the file, without optional fields that were not set."""
         return self.model_dump(exclude_unset=True)
+
+
+def _hash_values(values: dict[str, Any]) -> str:
+    return hash_document({name: one for name, one in values.items() if name != HASH_FIELD})
 
 
 def version_field(kind: type[Document]) -> str:

@@ -120,3 +120,6 @@ class BundleDocument(Document):
         default=(), description="data of calibration and metrics, if not the training data"
     )
     files: dict[str, FileRecord] = Field(description="path in the bundle → size and hash")
+    document_hash: str = Field(
+        default="", description="hash of all other fields; earlier versions wrote none"
+    )

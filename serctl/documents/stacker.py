@@ -71,3 +71,6 @@ class StackerDocument(Document):
         default=None,
         description="shares (M, C) of each base model's logit of each class; null for averages",
     )
+    document_hash: str = Field(
+        default="", description="hash of all other fields; earlier versions wrote none"
+    )

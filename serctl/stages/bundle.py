@@ -188,6 +188,11 @@ def describe_bundle(bundle: Path | str) -> BundleResult:
     """
     found, notes = find_bundle(bundle)
     document = found.document
+    if not document.document_hash:
+        notes += (
+            f"An older serctl made the bundle: its {BUNDLE_FILE} has no hash, so a change of it is "
+            f"not found. Make it again with: serctl bundle make --overwrite",
+        )
     sizes = [facts.bytes for facts in document.files.values()]
     return BundleResult(
         found.folder, document.name, found.digest, len(sizes), sum(sizes), document, notes

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serctl.cache.header import StoreHeader, group_document, parse_header
 from serctl.data.transcripts import TranscriptsSidecar
-from serctl.document import UPDATE, Document, version_field
+from serctl.document import HASH_FIELD, UPDATE, Document, version_field
 from serctl.documents.bundle import BundleDocument
 from serctl.documents.logits import LogitsSidecar
 from serctl.documents.report import Report
@@ -48,10 +48,31 @@ def load(name: str) -> dict:
     return json.loads((FILES / name).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", sorted(set(KINDS) - {"run.json"}))
+HASHED = [name for name, kind in KINDS.items() if HASH_FIELD in kind.model_fields]
+
+
+@pytest.mark.parametrize("name", sorted({*KINDS} - {"run.json", *HASHED}))
 def test_what_is_read_and_written_again_has_the_same_bytes(tmp_path: Path, name: str) -> None:
     KINDS[name].read(FILES / name).write(tmp_path / name)
     assert (tmp_path / name).read_bytes() == (FILES / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", HASHED)
+@pytest.mark.parametrize("changed", ["labels", "number"])
+def test_a_document_that_was_changed_since_it_was_written_is_refused(
+    tmp_path: Path, name: str, changed: str
+) -> None:
+    path = tmp_path / name
+    KINDS[name].read(FILES / name).write(path)  # without a hash, as earlier versions wrote it
+    written = json.loads(path.read_text())
+    KINDS[name].read(path)
+    assert {**written, HASH_FIELD: ""} == {**load(name), HASH_FIELD: ""}
+    if changed == "labels":
+        written["labels"].reverse()
+    else:
+        section = written.get("calibration") or written["fitted_on"]
+        section["num_rows"] += 1
+    assert refuse(KINDS[name], written).startswith("was changed since serctl wrote it")
 
 
 def test_the_header_of_a_store_keeps_its_bytes_and_checksum() -> None:

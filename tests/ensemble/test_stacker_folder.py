@@ -89,6 +89,7 @@ def plant(folder: Path, name: str, content: bytes) -> None:
     """Put a file in the place of an estimator, with the right hash, as an attacker would."""
     (folder / name).write_bytes(content)
     document = json.loads((folder / "stacker.json").read_text())
+    del document["document_hash"]
     document["files"] = {name: hashlib.blake2b(content, digest_size=16).hexdigest()}
     (folder / "stacker.json").write_text(json.dumps(document))
 

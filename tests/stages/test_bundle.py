@@ -17,9 +17,14 @@ from serctl.data.manifest_file import read_manifest
 from serctl.documents.bundle import CorpusRecord, RecogniserRecord
 from serctl.encoders.catalog import get_spec
 from serctl.ensemble.logits_file import read_logits
-from serctl.errors import LogitsError, UnknownNameError, UsageError
+from serctl.errors import CheckpointError, LogitsError, UnknownNameError, UsageError
 from serctl.options import BundleOptions, EvaluateOptions, ReportOptions
-from serctl.stages.bundle import BundleResult, find_missing_weights, make_bundle
+from serctl.stages.bundle import (
+    BundleResult,
+    describe_bundle,
+    find_missing_weights,
+    make_bundle,
+)
 from serctl.stages.evaluate import evaluate
 from serctl.stages.report import report
 from serctl.system.bundle_folder import open_bundle
@@ -64,6 +69,20 @@ def test_emotions_beyond_the_eight_are_evaluated_and_shown_but_not_submitted(
     assert "bored" in page.read_text(encoding="utf-8")
     with pytest.raises(LogitsError, match=r"has the labels bored, expected only those with a code"):
         evaluate(project, EvaluateOptions(("linear",), "test", submission=str(tmp_path / "x.csv")))
+
+
+def test_labels_in_another_order_are_refused(bundle: BundleResult, tmp_path: Path) -> None:
+    folder = shutil.copytree(bundle.folder, tmp_path / "b")
+    document = json.loads((folder / "bundle.json").read_text())
+    document["labels"].reverse()
+    (folder / "bundle.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="was changed since serctl wrote it"):
+        describe_bundle(folder)
+    document["labels"].reverse()
+    del document["document_hash"]  # as an older serctl wrote it
+    (folder / "bundle.json").write_text(json.dumps(document))
+    assert "An older serctl made the bundle" in describe_bundle(folder).notes[0]
+    assert not describe_bundle(bundle.folder).notes
 
 
 def test_its_figures_are_those_of_scikit_learn(project: Workspace, bundle: BundleResult) -> None:

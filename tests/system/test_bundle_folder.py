@@ -45,6 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 def edit(folder: Path, change: Callable[[dict], None]) -> None:
     document = json.loads((folder / BUNDLE_FILE).read_text())
+    document.pop("document_hash", None)  # as a stranger would
     change(document)
     (folder / BUNDLE_FILE).write_text(json.dumps(document))
 
