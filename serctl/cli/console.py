@@ -67,21 +67,22 @@ class RichProgress:
                 total=total,
                 count=_count(0, total, unit),
                 note="",
-                left="",
+                left=_name_left(None),
             )
 
             def advance(n: float = 1, note: str = "") -> None:
                 nonlocal last
                 task, last = bars.tasks[0], escape_controls(note) or last
                 seconds, count = task.time_remaining, _count(task.completed + n, total, unit)
-                left = "" if seconds is None else f"{_clock(seconds)} left"
+                left = _name_left(seconds)
                 room = err.width - len(task.description) - len(count) - SHORTEST_BAR - 4
                 shown, left = _fit_bar(last, left, room)
                 bars.update(bar, advance=n, note=shown, count=count, left=left)
 
             yield advance
             done = bars.tasks[0].completed if total is None else total
-            bars.update(bar, total=done, completed=done, count=_count(done, total, unit), left="")
+            count, left = _count(done, total, unit), _name_left(None)
+            bars.update(bar, total=done, completed=done, count=count, left=left)
 
 
 def _fit_bar(note: str, left: str, room: int) -> tuple[str, str]:
@@ -98,7 +99,12 @@ def _count(done: float, total: int | None, unit: str) -> str:
     if total == 1 and not unit:
         return ""  # one step says nothing about what is done of it
     of = "" if total is None else f"/{total:,}"
-    return f"{int(done + 1e-6):,}{of} {unit}".rstrip()
+    return f"{int(done + 1e-6):{max(0, len(of) - 1)},}{of} {unit}".rstrip()
+
+
+def _name_left(seconds: float | None) -> str:
+    """Return the time left, in a field of one width up to 100 minutes: the bar does not jump."""
+    return f"{'' if seconds is None else f'{_clock(seconds)} left':>10}"
 
 
 def _clock(seconds: float) -> str:
@@ -174,14 +180,15 @@ def fits(columns: list[str], rows: list[list[str]]) -> bool:
 def table(title: str, columns: list[str], rows: list[list[str]]) -> Text:
     """Return a table of names and numbers that fits the terminal.
 
-    No name is broken. A name that is too long for its column has a line of its own above its row.
+    A name that is too long for its column is folded before a ``+``: the rest is on the next line.
+    A name without such a place has a line of its own above its row.
     """
     cells = [[escape_controls(cell) for cell in row] for row in rows]
     names = columns.index("what") if "what" in columns else 0
     widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
     room = out.width - sum(widths) + widths[names] - 2 * (len(widths) - 1)
-    fitting = [cell_len(row[names]) for row in cells if cell_len(row[names]) <= room]
-    widths[names] = max([cell_len(columns[names]), *fitting])
+    starts = [_find_start(row[names], room) for row in cells]
+    widths[names] = max(map(cell_len, (columns[names], *starts)))
 
     def join(row: list[str]) -> str:
         pads = [
@@ -192,15 +199,25 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Text:
         return "  ".join(parts).rstrip()
 
     lines = []
-    for row in cells:
-        if cell_len(row[names]) > widths[names]:
-            first, rest = row[: names + 1], row[names + 1 :]
-            lines.append(join([*first, *[""] * len(rest)]))
-            row = [*[""] * len(first), *rest]
-        lines.append(join(row))
+    for row, start in zip(cells, starts, strict=True):
+        before, name, after = row[:names], row[names], row[names + 1 :]
+        if start or not name:
+            lines.append(join([*before, start, *after]))
+            left = " " * (sum(widths[:names]) + 2 * names + 2)
+            lines += [f"{left}{rest}"] if (rest := name.removeprefix(start)) else []
+        else:
+            lines.append(join([*before, name, *[""] * len(after)]))
+            lines.append(join([*[""] * (names + 1), *after]))
     head = [(f"{escape_controls(title)}\n", "italic")] if title else []
     body = "".join(f"\n{line}" for line in lines)
     return Text.assemble(*head, (join(columns), "bold"), body)
+
+
+def _find_start(name: str, room: int) -> str:
+    """Return the longest start of a name that fits and ends before a ``+``; '' if there is none."""
+    while cell_len(name) > room:
+        name = name.rpartition("+")[0]
+    return name
 
 
 def wrap(text: str, indent: str = "") -> str:

@@ -188,10 +188,10 @@ class Trainer:
         state.reading += times.reading
 
     def _describe(self, loss: float) -> str:
-        """Return the loss of a step and the dev metric of the last epoch."""
+        """Return the loss of a step and the dev metric of the last epoch for the progress bar."""
         macro_f1 = self.state.history[-1].dev_macro_f1 if self.state.history else None
-        dev = "" if macro_f1 is None else f"  dev macro-F1 {macro_f1:.3f}"
-        return f"loss {loss:.3f}{dev}"
+        dev = "-" if macro_f1 is None else f"{macro_f1:.3f}"
+        return f"loss {loss:<6.3f}  dev macro-F1 {dev:<5}"  # of one width, or the bar jumps
 
     def _split(self, batch: NDArray[np.int64]) -> list[list[NDArray[np.int64]]]:
         """Return the parts of each share of a batch that this process computes."""

@@ -4,9 +4,11 @@ import io
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 from serctl.cli import console, encoders, predictions
 from serctl.cli.console import RichProgress, table
@@ -20,6 +22,7 @@ from serctl.documents.report import SystemSummary
 from serctl.pipeline.estimate import Estimate
 from serctl.stages.evaluate import EvaluateResult
 from serctl.system.prediction import Prediction
+from serctl.training.loop import Trainer
 
 NAMES = (
     "whisper-tiny+minilm+egemaps-sml",
@@ -120,7 +123,10 @@ def test_an_evaluation_fits_and_breaks_no_name(width: int, monkeypatch: pytest.M
     lines = render(lambda: describe(result), width, monkeypatch)
     assert max(map(len, lines)) <= width
     assert "…" not in "".join(lines)
-    assert [line.split()[0] for line in lines[2:] if line[0] != " "] == list(NAMES)
+    firsts = [line.split()[0] for line in lines[2:] if line[0] != " "]
+    assert all(name.startswith(first) for name, first in zip(NAMES, firsts, strict=True))
+    text = re.sub(r" model .*\n", "", "\n".join(lines)).replace(" ", "")
+    assert all(name in text for name in NAMES)  # read downwards
     kinds = [line.split("0.500")[0].split()[-1] for line in lines[2:] if "0.500" in line]
     assert kinds == ["model", "model", "model", "stack", "baseline"]
     ends = {len(line) for line in lines[2:] if "0.500" in line}
@@ -174,6 +180,23 @@ def test_a_bar_with_a_long_name_cuts_no_word(monkeypatch: pytest.MonkeyPatch) ->
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
     assert "20/20 epochs loss 0.412" in " ".join(shown.split())
     assert "…" not in shown
+
+
+def test_a_bar_keeps_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    terminal = Console(file=file, width=80, force_terminal=True, color_system=None)
+    monkeypatch.setattr(console, "err", terminal)
+    loop = SimpleNamespace(state=SimpleNamespace(history=[]))
+    update = Progress.update  # drawn at every step, not ten times a second
+    monkeypatch.setattr(Progress, "update", lambda *a, **more: update(*a, refresh=True, **more))
+    with RichProgress().task("whisper fold 1/3", 12, "epochs") as advance:
+        for loss in (12.5, 9.25, 0.3):
+            advance(4, Trainer._describe(loop, loss))
+            loop.state.history = [SimpleNamespace(dev_macro_f1=loss / 20)]
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue()).split("\n")[0].split("\r")
+    frames = [text for text in shown if "loss" in text]
+    assert len({text.index("/12 epochs") for text in frames}) == 1
+    assert "loss 12.500  dev macro-F1 -" in frames[0]
 
 
 def test_rows_for_a_file_do_not_go_to_the_bar(
