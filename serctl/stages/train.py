@@ -14,8 +14,8 @@ from serctl.progress import Log, Progress, silent
 from serctl.runtime import resolve_device
 from serctl.training.corpus import TrainingCorpus, prepare_corpus
 from serctl.training.ranks import Ranks
-from serctl.training.run_folder import settle_options
-from serctl.training.run_trainer import RunResult
+from serctl.training.run_folder import choose_run_name, settle_options
+from serctl.training.run_trainer import RunResult, RunTrainer
 from serctl.training.session import Session
 from serctl.training.tracking import check_tracker
 
@@ -77,7 +77,8 @@ def train(
         for seed in range(options.seed, options.seed + options.seeds):
             name = f"{options.name}-s{seed}" if options.name and options.seeds > 1 else options.name
             one = replace(options, seed=seed, seeds=1, name=name)
-            session = Session(workspace, one, corpus, ranks, progress, log, log_epoch)
+            folder = workspace.runs / choose_run_name(workspace.runs, one)
+            session = Session(RunTrainer(folder, one, corpus, ranks, progress, log, log_epoch))
             found, parts = session.run(part)
             runs += found
             folds += parts

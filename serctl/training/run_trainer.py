@@ -61,6 +61,7 @@ class RunTrainer:
     Attributes:
         folder: Final folder of the run. Its name is the name of the run.
         ranks: Processes of the training, with the shares of the current network.
+        log: Prints a line.
         lost: Emotions that a fold model was trained without.
     """
 
@@ -76,7 +77,7 @@ class RunTrainer:
     ) -> None:
         self.folder, self.options, self.corpus, self.ranks = folder, options, corpus, ranks
         self.lost: tuple[str, ...] = ()
-        self._progress, self._log, self._log_epoch = progress, log, log_epoch
+        self.log, self._progress, self._log_epoch = log, progress, log_epoch
         self._noted = False
 
     def keep_shares(self, folder: Path, otherwise: int) -> None:
@@ -159,7 +160,7 @@ class RunTrainer:
         if began != now and self.ranks.rank == 0 and not self._noted:
             self._noted = True
             idle = f" Only {began} of the {now} compute. To use all, delete '{self.folder}'."
-            self._log(
+            self.log(
                 f"Note: number of processes: {began} when this training began, {now} now. "
                 f"Its batches stay divided, so the result is the same.{idle if now > began else ''}"
             )

@@ -6,16 +6,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from serctl.config import Workspace
 from serctl.data.folds import choose_folds, hold_out
 from serctl.data.journal import WHOLE
 from serctl.files import recover_folder, replace_folder
 from serctl.locks import hold
-from serctl.options import TrainOptions
-from serctl.progress import Log, Progress
-from serctl.training.corpus import TrainingCorpus
-from serctl.training.ranks import Ranks
-from serctl.training.run_folder import SUMMARY, choose_folder, choose_run_name
+from serctl.training.run_folder import SUMMARY, choose_folder
 from serctl.training.run_trainer import RunResult, RunTrainer
 
 HELD_OUT, HELD_OUT_SEED = 0.1, 0
@@ -26,24 +21,17 @@ because the stacker is fitted on that part."""
 class Session:
     """The trainings of one seed: the main model and its fold models.
 
+    Args:
+        trainer: Trains the networks.
+
     Attributes:
         warning: Note on the division of train into folds, for the user; '' if there is none.
     """
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        options: TrainOptions,
-        corpus: TrainingCorpus,
-        ranks: Ranks,
-        progress: Progress,
-        log: Log,
-        log_epoch: Log,
-    ) -> None:
+    def __init__(self, trainer: RunTrainer) -> None:
         self.warning = ""
-        self._options, self._corpus, self._ranks, self._log = options, corpus, ranks, log
-        self._folder = workspace.runs / choose_run_name(workspace.runs, options)
-        self._trainer = RunTrainer(self._folder, options, corpus, ranks, progress, log, log_epoch)
+        self._trainer, self._folder, self._options = trainer, trainer.folder, trainer.options
+        self._corpus, self._ranks = trainer.corpus, trainer.ranks
 
     def run(self, part: tuple[int, int] = WHOLE) -> tuple[list[RunResult], list[RunResult]]:
         """Train the missing models.
@@ -79,7 +67,7 @@ class Session:
         folds = choose_folds(corpus.utterances, options.folds, options.seed)
         self.warning, self._trainer.lost = folds.warning, folds.lost
         if folds.warning and self._ranks.rank == 0:
-            self._log(f"Note: {folds.warning}")
+            self._trainer.log(f"Note: {folds.warning}")
         return chosen, {str(k): chosen - folds.ids(k) for k in range(options.folds)}
 
     def _has_main(self, kept: Mapping[str, frozenset[str]]) -> bool:
