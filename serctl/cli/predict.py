@@ -11,7 +11,7 @@ import typer
 from serctl.cli import console
 from serctl.cli.signature import with_options
 from serctl.config import Workspace
-from serctl.errors import UsageError, count
+from serctl.errors import UnknownNameError, UsageError, count
 from serctl.options import OVER_TIME, PredictOptions
 from serctl.progress import silent
 
@@ -26,7 +26,12 @@ class Format(StrEnum):
     rttm = "rttm"
 
 
-SUFFIXES = {".csv": Format.csv, ".jsonl": Format.jsonl, ".rttm": Format.rttm}
+SUFFIXES = {
+    ".csv": Format.csv,
+    ".jsonl": Format.jsonl,
+    ".rttm": Format.rttm,
+    ".txt": Format.table,
+}
 """Suffixes of ``--output`` that imply a format."""
 
 FormatOpt = Annotated[
@@ -36,11 +41,12 @@ FormatOpt = Annotated[
         "-f",
         help="Format of the predictions: table, csv, jsonl, textgrid or rttm.",
         metavar="TEXT",
-        show_default="by the suffix of --output, else table",
+        show_default="by the suffix of --output; on stdout table",
     ),
 ]
 OutputOpt = Annotated[
-    Path | None, typer.Option("--output", "-o", help="File to write; a folder for TextGrids.")
+    Path | None,
+    typer.Option("--output", "-o", help="File to write, - for stdout; a folder for TextGrids."),
 ]
 PerModelOpt = Annotated[
     bool, typer.Option("--per-model", help="Add the predictions of each network of a stacker.")
@@ -72,18 +78,19 @@ def predict(
         if name
     ]
     options = replace(options, audio=tuple(names))
-    form = form or SUFFIXES.get(output.suffix.lower() if output else "", Format.table)
+    output = None if output == Path("-") else output
     from serctl.cli import predictions
     from serctl.data.outputs import check_output_file
     from serctl.data.recordings import check_files, read_recordings
     from serctl.system.parts import check_model
 
+    if output:
+        check_output_file(workspace, output)
+    form = form or choose_format(output)
     recordings, _ = read_recordings(options.audio)
     paths = list(dict.fromkeys(one.path for one in recordings))
     files = [Path(name) for name in (*names, options.transcripts, options.prior) if name]
     predictions.check_output(form.value, recordings, output, files)
-    if output:
-        check_output_file(workspace, output)
     check_model(options.model, workspace)
     if not options.skip_bad:
         check_files(paths)
@@ -115,6 +122,21 @@ def predict(
 def _read_names() -> list[str]:
     """Return the lines of stdin. Only a line feed ends one: names may hold other separators."""
     return [line.removesuffix("\r") for line in sys.stdin.read().lstrip("\ufeff").split("\n")]
+
+
+def choose_format(output: Path | None) -> Format:
+    """Return the format that the suffix of a file implies; a table on stdout.
+
+    Raises:
+        UnknownNameError: The suffix implies none.
+    """
+    if output is None:
+        return Format.table
+    suffix = output.suffix.lower()
+    if suffix not in SUFFIXES:
+        hint = "Or name the format: --format csv. For Praat: --format textgrid --output DIR"
+        raise UnknownNameError("suffix of --output", suffix, SUFFIXES, hint)
+    return SUFFIXES[suffix]
 
 
 def check_over_time(options: PredictOptions, form: Format, plot: Path | None) -> None:

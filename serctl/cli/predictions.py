@@ -64,7 +64,7 @@ def check_output(
         return
     if output is None and len(paths) > 1:
         raise UsageError(f"{len(paths)} TextGrids need a folder: --output DIR")
-    if output and output.is_file():
+    if output and (output.is_file() or output.suffix.lower() == ".textgrid"):
         raise UsageError(f"--output '{output}' is a file; TextGrids need a folder.")
     if len({path.stem for path in paths}) < len(paths):
         raise UsageError("Two recordings have the same file name. Predict them in two commands.")

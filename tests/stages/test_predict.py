@@ -3,6 +3,7 @@
 The project is 36 tones with words, on tiny checkpoints; `test_real_encoders.py` has real speech.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -536,6 +537,19 @@ def test_the_suffix_of_the_output_chooses_the_format(
     assert (tmp_path / "out.CSV").read_text().startswith("audio,start,end,emotion")
     call(*given, "-o", str(tmp_path / "out.csv"), "--format", "jsonl")
     assert json.loads((tmp_path / "out.csv").read_text())["audio"] == audio[0]
+    call(*given, "-o", str(tmp_path / "out.txt"))
+    assert (tmp_path / "out.txt").read_text().startswith("audio ")
+    for name in ("a.json", "a.tsv", "a.xlsx", "a", "a.TextGrid"):
+        told = call(*given, "-o", str(tmp_path / name), code=2).stderr
+        assert "Known: .csv, .jsonl, .rttm, .txt. Or name the format" in " ".join(told.split())
+        assert not (tmp_path / name).exists()
+
+
+def test_a_dash_is_stdout(project: Workspace, audio: list[str], tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        made = call(audio[0], "-m", SPEECH, "-C", str(project.root), "-o", "-", "-f", "csv")
+    assert made.stdout.startswith("audio,start,end,emotion")
+    assert not list(tmp_path.iterdir())
 
 
 def parse_textgrid(text: str) -> dict[str, list[tuple[float, float, str]]]:
@@ -584,7 +598,7 @@ def test_no_file_of_the_user_is_replaced(audio: list[str], tmp_path: Path) -> No
     given = (str(recording), "-m", "bundle", "--transcripts", str(words))
     for output in (recording, words):
         made = call(*given, "-f", "csv", "-o", str(output), code=2)
-        assert "would replace an input" in made.stderr
+        assert "would replace a" in made.stderr
     made = call(*given, "-f", "textgrid", "-o", str(tmp_path), code=2)
     assert "a.TextGrid'. Name another folder" in made.stderr
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -619,6 +633,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_loaded(
     for arguments, told in (
         ([*audio, "-f", "textgrid"], "--output DIR"),
         ([*audio, "-f", "textgrid", "-o", str(file)], "is a file"),
+        ([audio[0], "-f", "textgrid", "-o", str(tmp_path / "a.TextGrid")], "is a file"),
         ([audio[0], str(twin), "-f", "textgrid", "-o", str(tmp_path / "t")], "same file name"),
         ([*audio, "-f", "csv", "-o", str(tmp_path)], "is a folder"),
     ):

@@ -94,7 +94,7 @@ def test_a_plot_is_one_page_and_of_several_recordings_a_folder(
     [
         (["--plot", "two.html"], "2 recordings need a folder"),
         (["--format", "textgrid"], "2 TextGrids need a folder"),
-        (["--output", "."], "is a folder, expected a file"),
+        (["--output", ".", "--format", "csv"], "is a folder, expected a file"),
     ],
 )
 def test_an_output_that_does_not_fit_is_refused_before_prediction(
