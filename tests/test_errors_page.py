@@ -45,3 +45,7 @@ def test_the_page_has_tables() -> None:
 @pytest.mark.parametrize("quote", quotes())
 def test_serctl_says_so(quote: str, messages: str) -> None:
     assert quote in messages
+
+
+def test_no_message_names_a_page_that_a_wheel_lacks(messages: str) -> None:
+    assert not re.findall(r"(?<!`)docs/[a-z-]+\.md", messages)  # docstrings quote them in ``

@@ -14,7 +14,7 @@ network_option = partial(option, only_with="fusion")
 @checked("train")
 @dataclass(frozen=True)
 class TrainOptions:
-    """Options of `serctl train`. The defaults are the paper's; docs/training.md explains them."""
+    """Options of `serctl train`. The defaults are the paper's."""
 
     speech: tuple[str, ...] = option(
         (),

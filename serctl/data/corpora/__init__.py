@@ -104,7 +104,7 @@ def read_corpus(name: str, root: Path) -> Corpus:
         corpus: Corpus = reader(root)
     except CorpusError as error:
         raise CorpusError(
-            f"{error} --root is the folder of the unpacked corpus (see docs/corpora.md). "
+            f"{error} --root is the folder of the unpacked corpus. "
             f"For other layouts: serctl init --manifest CSV"
         ) from error
     return corpus
