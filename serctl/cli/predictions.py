@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from serctl.cli import console
 from serctl.data.audio import SAMPLE_RATE, measure_samples
-from serctl.data.textgrid import Interval, format_textgrid
+from serctl.data.textgrid import Interval, format_textgrid, parse_textgrid
 from serctl.errors import UsageError
 from serctl.files import write_atomic, write_lines
 from serctl.names import guard_cell, guard_path
@@ -53,7 +53,8 @@ def check_output(
     Raises:
         UsageError: Several TextGrids have no folder, two have the same name, rows of a table are
             not in order, ``output`` is a folder where a file is needed, or it would replace a file
-            that is read or a TextGrid next to its recording, which may be annotated by hand.
+            that is read, a TextGrid next to its recording or one that ``predict`` did not write,
+            which may be annotated by hand.
     """
     paths = list(dict.fromkeys(one.path for one in recordings))
     if form != "textgrid":
@@ -70,8 +71,9 @@ def check_output(
         raise UsageError("Two recordings have the same file name. Predict them in two commands.")
     for path in paths if output else ():
         beside = path.with_suffix(".TextGrid")
-        if is_same_file(output / beside.name, beside):  # type: ignore[operator]
-            raise UsageError(f"--output '{output}' would replace '{beside}'. Name another folder.")
+        old = output / beside.name  # type: ignore[operator]
+        if is_same_file(old, beside) or (old.exists() and not _is_predicted(old)):
+            raise UsageError(f"--output '{output}' would replace '{old}'. Name another folder.")
     places = {path: i for i, path in enumerate(paths)}
     for one, then in pairwise(recordings):
         overlap = one.path == then.path and (one.end is None or then.start < one.end)
@@ -88,6 +90,15 @@ def is_same_file(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except (OSError, ValueError):
         return False
+
+
+def _is_predicted(path: Path) -> bool:
+    """Return whether a TextGrid has a tier of probabilities, as ``predict`` writes it."""
+    try:
+        tiers = parse_textgrid(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return any(name.endswith(("probability", "confidence")) for name in tiers)
 
 
 @contextmanager

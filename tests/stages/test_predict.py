@@ -575,6 +575,13 @@ def test_textgrids_cover_each_recording(
         assert (start, end) == (0, pytest.approx(soundfile.info(name).duration, abs=1e-4))
         assert label in EMOTIONS
     call(*audio, "-m", SPEECH, "-f", "textgrid", "-C", str(project.root), code=2)
+    again = (audio[0], "-m", SPEECH, "-f", "textgrid", "-o", str(tmp_path / "t"))
+    call(*again, "-C", str(project.root))  # a result is replaced, as in every format
+    mine = tmp_path / "t" / f"{Path(audio[0]).stem}.TextGrid"
+    for text in ("annotated by hand", format_textgrid({"emotion": [(0.0, 1.0, "x")]}, 1.0)):
+        mine.write_text(text)
+        assert "would replace" in call(*again, "-C", str(project.root), code=2).stderr
+        assert mine.read_text() == text
 
 
 def test_the_table_is_for_people_and_failures_change_the_exit_code(
