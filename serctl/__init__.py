@@ -109,8 +109,13 @@ PUBLIC_NAMES = ("__version__", *_HOME)
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'serctl' has no attribute '{name}'")
-    module, function = _HOME[name]
-    return getattr(_import_module(module), function)
+    module, original = _HOME[name]
+    found = getattr(_import_module(module), original)
+    if isinstance(found, type):
+        return found
+    from serctl.arguments import check_arguments
+
+    return check_arguments(found, f"serctl.{name}")
 
 
 def __dir__() -> list[str]:

@@ -13,13 +13,10 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from serctl.errors import SerctlError, guess
+from serctl.errors import SerctlError, guess, show_value
 from serctl.files import read_file, write_json
 from serctl.hashes import hash_document
 from serctl.options.files import read_toml
-
-SHOWN_CHARACTERS = 60
-"""Maximum characters of a wrong value in a message."""
 
 HASH_FIELD = "document_hash"
 """Optional field with the hash of the other fields. It detects accidental changes of labels,
@@ -149,10 +146,7 @@ def _describe_error(kind: type[Document], found: ErrorDetails) -> str:
                 expected = expected.replace("an object", "a table")
     if not field:
         return f"is not a valid {kind.noun}: {expected}."
-    value = repr(found["input"])
-    if len(value) > SHOWN_CHARACTERS:
-        value = f"{value[: SHOWN_CHARACTERS - 3]}..."
-    return f"has the value {value} in '{field}', {expected}."
+    return f"has the value {show_value(found['input'])} in '{field}', {expected}."
 
 
 def _list_fields(kind: type[Section], places: Sequence[int | str]) -> list[str]:

@@ -156,3 +156,14 @@ def first_few(items: Iterable[object], limit: int = 3) -> str:
     listed = [str(item) for item in items]
     rest = len(listed) - limit
     return ", ".join(listed[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def show_value(value: object, limit: int = 60) -> str:
+    """Return the repr of a wrong value in one line of limited length, for an error message.
+
+    Example:
+        >>> show_value("a" * 80, limit=10)
+        "'aaaaaa..."
+    """
+    shown = " ".join(repr(value).split())
+    return shown if len(shown) <= limit else f"{shown[: limit - 3]}..."

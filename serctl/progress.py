@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Log = Callable[[str], None]
 """Receiver of lines for the user, which come while a stage works."""
@@ -14,6 +14,7 @@ class Advance(Protocol):
     def __call__(self, n: float = 1, note: str = "") -> None: ...  # noqa: D102
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Receiver of progress: ``with progress.task("wavlm-large", 480, "utterances") as advance``.
 

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 import serctl
 from serctl.cli import app
+from serctl.errors import UsageError
 
 OTHERWISE = {"encoders": "list_encoders"}
 """A package has this name, so the function has another."""
@@ -67,6 +69,41 @@ def test_importing_serctl_imports_nothing_of_it() -> None:
     modules, names = map(ast.literal_eval, done.stdout.splitlines())
     assert modules == []
     assert {name for name in names if not name.startswith("_")} == {"serctl", "sys", "PUBLIC_NAMES"}
+
+
+PROJECT = serctl.Workspace(".")
+WRONG_ARGUMENTS: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
+    ("open_workspace", (3,), {}, "'start' is 3 (int), expected Path | str | None."),
+    ("read_manifest", (None,), {}, "'path' is None (NoneType), expected Path | str."),
+    ("write_manifest", ("m.csv", [1]), {}, "'utterances' is [1] (list), expected Iterable"),
+    ("write_manifest", ("m.csv", {}), {}, "'utterances' is {} (dict), expected Iterable"),
+    ("load", ("x",), {"project": 3}, "'project' is 3 (int), expected Path | str | None."),
+    ("load", ("x",), {"weights": {"a": 1}}, "'weights' is {'a': 1} (dict), expected Mapping"),
+    ("load", ("x",), {"abstain_below": True}, "'abstain_below' is True (bool), expected float."),
+    ("predictions_to_frame", ([1],), {}, "expected Iterable[Prediction]."),
+    ("train", ("x", serctl.TrainOptions()), {}, "'workspace' is 'x' (str), expected Workspace."),
+    ("train", (PROJECT, {"hidden": 3}), {}, "'options' is {'hidden': 3} (dict), expected TrainO"),
+    ("extract", (PROJECT, serctl.TrainOptions()), {}, "(TrainOptions), expected ExtractOptions."),
+    ("stack", (PROJECT, serctl.StackOptions()), {"progress": 3}, "expected Progress."),
+    ("cache_rm", (PROJECT, "wavlm"), {}, "'names' is 'wavlm' (str), expected Sequence[str]."),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "named", "message"), WRONG_ARGUMENTS)
+def test_an_argument_of_another_type_is_one_line(
+    name: str, given: tuple[Any, ...], named: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        getattr(serctl, name)(*given, **named)
+    assert str(caught.value).startswith(f"serctl.{name}(): ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_argument_is_pythons_error() -> None:
+    with pytest.raises(TypeError, match=r"train\(\) missing 1 required .* 'options'"):
+        serctl.train(PROJECT)
+    assert serctl.train is serctl.train
 
 
 def test_paths_may_be_strings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

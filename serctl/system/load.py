@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serctl.config import find_workspace
-from serctl.errors import UsageError
 from serctl.options import PredictOptions
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
@@ -46,8 +45,6 @@ def load(
         'happy'
     """
     workspace = find_workspace(project)
-    if not isinstance(weights, Mapping | None):
-        raise UsageError(f"weights is {weights!r:.80}, expected a dict of encoder to folder.")
     options = PredictOptions(
         model=str(model),
         device=device,

@@ -8,14 +8,14 @@ from io import TextIOBase
 from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from serctl.data.audio import LONGEST, decode_audio, read_audio, to_mono_16k
 from serctl.data.downmix import ReportProblem
-from serctl.errors import AudioError, UsageError
+from serctl.errors import AudioError, UsageError, show_value
 
 Audio = str | PathLike[str] | bytes | IO[bytes] | ArrayLike
 """A path, the bytes of an audio file or an open one, or samples ``(num_samples,)``, ``(num_samples,
@@ -56,27 +56,34 @@ def load_sound(
         if not content:
             raise AudioError(f"'{name_sound(audio) or 'file'}' is at its end. Call seek(0) first.")
         return decode_audio(content, name_sound(audio) or "file", report=report)
+    samples = _to_array(audio)
     if not isinstance(sample_rate, Real) or not RATES[0] <= sample_rate <= RATES[1]:
         raise UsageError(
             f"sample_rate is {sample_rate!r}, expected {RATES[0]:,} to {RATES[1]:,} Hz for an "
             f"array, such as sample_rate=48000."
         )
-    samples = order_channels(_to_array(audio))
+    samples = order_channels(samples)
     if len(samples) > LONGEST * sample_rate:
         raise AudioError(f"An array of more than {LONGEST / 3600:g} h. Cut it into parts.")
     return to_mono_16k(scale_samples(samples), sample_rate, "array", report)
 
 
-def _to_array(audio: ArrayLike) -> NDArray:
+def _to_array(audio: Any) -> NDArray:
     if isinstance(audio, np.ma.MaskedArray) and np.ma.is_masked(audio):
         raise AudioError("An array with masked samples. Fill them first: samples.filled(0)")
     try:
-        return np.asarray(audio)
+        samples = np.asarray(audio)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors with a gradient
         raise AudioError(
             f"A {type(audio).__name__} is no array of samples: {error} Expected a path, bytes, an "
             f"open file or an array of numbers."
         ) from error
+    if samples.dtype.kind in "OUS" or samples.ndim == 0:  # None, a list of paths, a number
+        raise AudioError(
+            f"audio is {show_value(audio)} ({type(audio).__name__}), expected a path, bytes, an "
+            f"open file or an array of numbers. For several recordings: predict_batch()"
+        )
+    return samples
 
 
 def name_sound(audio: Audio) -> str:

@@ -222,8 +222,6 @@ def test_python_refuses_what_is_no_list_and_no_text(project: Workspace) -> None:
         model.predict_segments(path, longest=-1)
     with pytest.raises(UsageError, match="longest is '5'"):
         model.predict_segments(path, longest="5")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="expected a dict"):
-        serctl.load("linear", weights="a=b")  # type: ignore[arg-type]
 
 
 def test_python_skips_what_is_bad_and_reads_no_more_than_it_predicts(

@@ -27,6 +27,12 @@ def test_the_two_layouts_of_channels_give_the_same_waveform() -> None:
     assert load_sound(WAVE[None], RATE) == pytest.approx(WAVE)
 
 
+@pytest.mark.parametrize("audio", [None, 3, ["a.wav"], [Path("a.wav")], {"a": 1}])
+def test_what_is_no_recording_is_named(audio: Any) -> None:
+    with pytest.raises(AudioError, match=r"audio is .*, expected a path, .*: predict_batch\(\)"):
+        load_sound(audio, None)
+
+
 @pytest.mark.parametrize(
     ("kind", "scale", "shift"), [("int16", 32767, 0), ("int32", 2**31 - 1, 0), ("uint8", 127, 128)]
 )
@@ -85,9 +91,9 @@ def test_a_file_that_was_read_before_is_not_called_empty() -> None:
         (WAVE * 20_000, "Divide 16-bit samples by 32768"),
         (np.zeros((100, 200)), r"shape \(100, 200\)"),
         (np.zeros((2, 3, 4)), r"shape \(2, 3, 4\)"),
-        (np.float32(1.0), r"shape \(\)"),
+        (np.float32(1.0), "expected a path"),
         ([1, 2, 3], "type int64"),
-        (["a", "b"], "type str"),
+        (["a", "b"], r"\['a', 'b'\] \(list\), expected a path, .*: predict_batch\(\)"),
         (np.full(9, np.nan), "not finite"),
         ([], "no samples"),
         ([[0.1, 0.2], [0.3]], "A list is no array"),
