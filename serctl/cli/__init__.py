@@ -72,6 +72,8 @@ def _one_line_errors(ctx: Any) -> Iterator[None]:
     except KeyboardInterrupt:
         resumes = ctx.invoked_subcommand in RESUMABLE
         kept = "Finished work is kept. Run the same command again to continue."
+        if console.err.is_terminal:
+            console.err.file.write("\r")  # the line begins over the ^C that the terminal shows
         console.say(f"Interrupted. {kept if resumes else 'Run the same command to start again.'}")
         raise typer.Exit(130) from None
 

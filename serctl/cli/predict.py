@@ -115,6 +115,8 @@ def predict(
         at = f" at {start:.1f} s" if start else ""
         console.say(f"Left out: {name}{at}: {reason}")
     console.say(stage.speed_of(result))
+    if output:
+        console.say(f"Wrote {output}.")
     if result.failures:
         raise typer.Exit(3)
 

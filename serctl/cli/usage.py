@@ -13,6 +13,13 @@ VALUES = {
     "bool": "", "str": "TEXT", "path": "PATH", "Path": "PATH", "int": "N", "float": "X",
 }  # fmt: skip
 """What ``--help`` shows for the value of an option, by typer's name of its type."""
+PHRASES = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
+"""Plain words for phrases of pydantic."""
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
 """Base class of typer's errors for an invalid command line. typer exports only some subclasses."""
 
@@ -73,6 +80,6 @@ def _say_expectation(text: str) -> str:
     if choices := re.match(r"Value error, .* is not one of (.*)", text):
         return "expected " + choices[1].replace("'", "").rstrip(".")
     text = re.sub(r"^Input should be", "expected", text)
-    text = text.replace("a valid integer", "a whole number").replace("a valid number", "a number")
-    text = text.replace("greater than or equal to", "at least")
+    for phrase, plain in PHRASES.items():
+        text = text.replace(phrase, plain)
     return text.partition(", unable to")[0].rstrip(".")

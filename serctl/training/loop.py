@@ -125,8 +125,8 @@ class Trainer:
             unpack_training(packed, self.model, optimizer)
             if self.state.scaler:  # empty without a scaler, as on a CPU
                 self.scaler.load_state_dict(self.state.scaler)
-            done = len(self.state.history) * len(self.train) + self.state.drawn
-            self.advance(done, "resumed")
+        done = len(self.state.history) * len(self.train) + self.state.drawn
+        self.advance(done, self._describe(None))
         with stop_requests() as stop:
             while self.state.phase < len(self.phases):
                 phase = self.phases[self.state.phase]
@@ -187,11 +187,12 @@ class Trainer:
         state.loading += times.waiting
         state.reading += times.reading
 
-    def _describe(self, loss: float) -> str:
+    def _describe(self, loss: float | None) -> str:
         """Return the loss of a step and the dev metric of the last epoch for the progress bar."""
         macro_f1 = self.state.history[-1].dev_macro_f1 if self.state.history else None
         dev = "-" if macro_f1 is None else f"{macro_f1:.3f}"
-        return f"loss {loss:<6.3f}  dev macro-F1 {dev:<5}"  # of one width, or the bar jumps
+        now = "-" if loss is None else f"{loss:.3f}"
+        return f"loss {now:<6}  dev macro-F1 {dev:<5}"  # of one width, or the bar jumps
 
     def _split(self, batch: NDArray[np.int64]) -> list[list[NDArray[np.int64]]]:
         """Return the parts of each share of a batch that this process computes."""

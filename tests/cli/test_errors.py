@@ -1,5 +1,6 @@
 """One place for errors: a line on stderr, an exit code, no traceback."""
 
+import io
 import re
 import shlex
 import subprocess
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
-from serctl.cli import app
+from serctl.cli import app, console
 
 runner = CliRunner()
 
@@ -38,6 +40,7 @@ def test_a_known_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
         ("extract --limit x", "--limit is 'x', expected a whole number. See: serctl extract -"),
         ("predict --every x", "--every is 'x', expected a number. See: serctl predict --help"),
         ("extract --limit 0", "--limit is '0', expected at least 1. See: serctl extract --help"),
+        ("predict --abstain-below 50", "--abstain-below is '50', expected at most 1. See: serctl"),
         ("extract --limit", "Option '--limit' requires an argument. See: serctl extract --help"),
         (
             "predict --format xml a.wav",
@@ -104,6 +107,10 @@ def test_an_interruption_says_what_the_same_command_does(
     result = runner.invoke(app, [command])
     assert result.exit_code == 130
     assert after in result.stderr
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=screen, force_terminal=True, width=80))
+    runner.invoke(app, [command])
+    assert screen.getvalue().startswith("\rInterrupted.")  # over the ^C
 
 
 @pytest.mark.parametrize(

@@ -190,13 +190,13 @@ def test_a_bar_keeps_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
     update = Progress.update  # drawn at every step, not ten times a second
     monkeypatch.setattr(Progress, "update", lambda *a, **more: update(*a, refresh=True, **more))
     with RichProgress().task("whisper fold 1/3", 12, "epochs") as advance:
-        for loss in (12.5, 9.25, 0.3):
-            advance(4, Trainer._describe(loop, loss))
-            loop.state.history = [SimpleNamespace(dev_macro_f1=loss / 20)]
+        for loss in (None, 12.5, 9.25, 0.3):
+            advance(3, Trainer._describe(loop, loss))
+            loop.state.history = [SimpleNamespace(dev_macro_f1=loss / 20)] if loss else []
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue()).split("\n")[0].split("\r")
     frames = [text for text in shown if "loss" in text]
     assert len({text.index("/12 epochs") for text in frames}) == 1
-    assert "loss 12.500  dev macro-F1 -" in frames[0]
+    assert "loss -       dev macro-F1 -" in frames[0]
 
 
 def test_rows_for_a_file_do_not_go_to_the_bar(

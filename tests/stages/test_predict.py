@@ -531,7 +531,8 @@ def test_the_suffix_of_the_output_chooses_the_format(
     project: Workspace, audio: list[str], tmp_path: Path
 ) -> None:
     given = (audio[0], "-m", SPEECH, "-C", str(project.root))
-    call(*given, "-o", str(tmp_path / "out.CSV"))
+    made = call(*given, "-o", str(tmp_path / "out.CSV"))
+    assert f"Wrote {tmp_path / 'out.CSV'}." in made.stderr
     assert (tmp_path / "out.CSV").read_text().startswith("audio,start,end,emotion")
     call(*given, "-o", str(tmp_path / "out.csv"), "--format", "jsonl")
     assert json.loads((tmp_path / "out.csv").read_text())["audio"] == audio[0]
