@@ -126,6 +126,10 @@ class RunSummary(Document):
     )
     skipped: int = Field(default=0, description="utterances without emotion or frames")
     notes: tuple[str, ...] = Field(default=(), description="notes on the data")
+    emotions: str = Field(
+        default="",
+        description="hash of the emotions of the training utterances; earlier versions wrote none",
+    )
     files: dict[str, str] = Field(
         default_factory=dict,
         description="SHA-256 of configuration, network and ids; earlier versions wrote none",

@@ -30,6 +30,7 @@ from serctl.files import write_atomic
 from serctl.names import check_name
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
+from serctl.training.relabelled import find_relabelled
 
 LONGEST = 90
 """Maximum bytes that the names of the systems take in the name of a report."""
@@ -69,7 +70,8 @@ def evaluate(
         LogitsError: A system has no logits for the split, or other labels.
         UsageError: A submission is requested for more than one system.
     """
-    manifest = read_manifest(workspace.manifest).limit(options.limit)
+    whole = read_manifest(workspace.manifest)
+    manifest = whole.limit(options.limit)
     if options.submission:
         split, path, count = write_submission(workspace, manifest, options)
         return EvaluateResult(split, count, submission=path)
@@ -98,6 +100,7 @@ def evaluate(
         *left_out,
         *list_warnings(workspace, manifest, split, scores, trial),
         *find_stale(workspace, systems, split),
+        *find_relabelled(workspace, whole.utterances, systems),
     )
     notes += explain_metrics(scores, trial)
     report = _make_report(rows, trial, durations, split, options, scores, tests, warnings, notes)

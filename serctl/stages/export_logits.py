@@ -15,6 +15,7 @@ from serctl.documents.run import RunConfig
 from serctl.encoding.features import check_features, reopen_branches
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits_sidecar, write_logits
+from serctl.ensemble.systems import System
 from serctl.errors import LogitsError, UnknownNameError
 from serctl.files import remove_file
 from serctl.hashes import hash_document
@@ -22,6 +23,7 @@ from serctl.options import ExportLogitsOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device
 from serctl.training.dataset import make_reader
+from serctl.training.relabelled import find_relabelled
 from serctl.training.run_folder import CONFIG, read_summary
 from serctl.training.run_models import RunModels, name_speakers
 from serctl.training.speakers import make_speaker_readers, read_corpus_moments, speaker_sources
@@ -77,6 +79,9 @@ def export_logits(
     splits = [manifest.select(split) for split in options.splits or manifest.splits]
     rows = [row for part in splits for row in part]
     notes = export.models.check_folds(rows)
+    notes += find_relabelled(
+        workspace, export.manifest.utterances, [System(folder.name, "run", folder)]
+    )
     unread, found = check_features(workspace, export.branches, rows)
     notes += found
     with progress.task(f"export {folder.name}", len(rows), "utterances") as advance:

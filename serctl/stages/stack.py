@@ -34,6 +34,7 @@ from serctl.errors import LogitsError, ManifestError
 from serctl.names import check_name
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
+from serctl.training.relabelled import find_relabelled
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def stack(
         num_rows=len(rows.targets),
         rows_per_class=rows.describe().rows_per_class,
     )
-    notes = rows.notes if options.models else (*rows.notes, *_list_unexported(workspace))
+    notes = (*rows.notes, *find_relabelled(workspace, manifest.utterances, systems))
+    notes = notes if options.models else (*notes, *_list_unexported(workspace))
     if options.compare:
         if problem:
             raise LogitsError(f"{problem} Use --stack-on dev, or an average: --stacker {AVERAGE}")

@@ -206,6 +206,17 @@ def read_summary(folder: Path) -> RunSummary:
     return RunSummary.read(folder / SUMMARY)
 
 
+def read_train_ids(folder: Path) -> frozenset[str]:
+    """Return the utterances that a model was trained on."""
+    try:
+        text = (folder / TRAIN_IDS).read_text(encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(
+            f"'{folder / TRAIN_IDS}': {error.strerror}. Train it again."
+        ) from error
+    return frozenset(text.split("\n")) - {""}  # splitlines() also splits at U+2028 in an id
+
+
 def check_run(folder: Path) -> None:
     """Check the files of a run and of its fold models against the hashes in their summaries.
 

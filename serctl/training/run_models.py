@@ -17,7 +17,14 @@ from serctl.options import ExportLogitsOptions
 from serctl.training.checkpoint import Run, load_run
 from serctl.training.dataset import FrameReader, build_set
 from serctl.training.inference import Outputs, infer
-from serctl.training.run_folder import CONFIG, MODEL, SUMMARY, TRAIN_IDS, list_folds, usual_model
+from serctl.training.run_folder import (
+    CONFIG,
+    MODEL,
+    SUMMARY,
+    list_folds,
+    read_train_ids,
+    usual_model,
+)
 
 
 class RunModels:
@@ -137,17 +144,6 @@ def _choose_model(options: ExportLogitsOptions, folder: Path, source: str) -> Pr
     # Only the main model was trained on all of train, so it predicts in-sample logits.
     in_sample = source == "in-sample" and (folder / MODEL).is_file()
     return "main" if in_sample else usual_model(folder)
-
-
-def read_train_ids(folder: Path) -> frozenset[str]:
-    """Return the utterances that a model was trained on."""
-    try:
-        text = (folder / TRAIN_IDS).read_text(encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(
-            f"'{folder / TRAIN_IDS}': {error.strerror}. Train it again."
-        ) from error
-    return frozenset(text.split("\n")) - {""}  # splitlines() also splits at U+2028 in an id
 
 
 def name_speakers(rows: Iterable[Utterance], ids: frozenset[str]) -> set[str]:

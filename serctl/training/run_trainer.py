@@ -20,6 +20,7 @@ from serctl.training.dataset import UtteranceSet
 from serctl.training.fit import fit, score_dev, shape_model, summarise_folds
 from serctl.training.pooled import train_pooled
 from serctl.training.ranks import Ranks
+from serctl.training.relabelled import hash_emotions
 from serctl.training.run_folder import (
     CONFIG,
     MODEL,
@@ -29,6 +30,7 @@ from serctl.training.run_folder import (
     hash_config,
     open_folder,
     read_summary,
+    read_train_ids,
     write_metrics,
 )
 from serctl.training.speakers import pool_readers, stack_corpus_moments
@@ -217,7 +219,9 @@ class RunTrainer:
 
     def _add_facts(self, folder: Path, summary: RunSummary) -> RunSummary:
         """Add facts on the corpus and learned layer weights to the summary of a folder."""
-        seen: dict[str, Any] = {"skipped": self.corpus.skipped, "notes": self.corpus.notes}
+        corpus = self.corpus
+        seen: dict[str, Any] = {"skipped": corpus.skipped, "notes": corpus.notes}
+        seen["emotions"] = hash_emotions(corpus.utterances, read_train_ids(folder))
         if any(len(branch.stores) > 1 for branch in self.corpus.branches):
             model: PredictedBy = "main" if (folder / MODEL).is_file() else "folds"
             seen["layer_weights"] = load_run(folder, predicted_by=model).layer_weights()

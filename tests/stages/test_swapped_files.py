@@ -37,7 +37,7 @@ from serctl.stages.stack import stack
 from serctl.stages.train import train
 from serctl.stages.transcribe import transcribe
 from serctl.system.load import load
-from serctl.training.run_models import read_train_ids
+from serctl.training.run_folder import read_train_ids
 
 EXPORT = ExportLogitsOptions(run=SPEECH, device="cpu", overwrite=True)
 
@@ -118,6 +118,27 @@ def test_a_base_model_that_was_trained_again_is_warned_of_once(project: Workspac
     assert [text for text in warnings if "again" in text] == [
         f"linear was fitted before {SPEECH} was trained again. Run: serctl stack"
     ]
+
+
+def test_emotions_that_changed_after_the_training_are_reported(project: Workspace) -> None:
+    rows = read_manifest(project.manifest).utterances
+    wrong = {"angry": "bored", "bored": "angry"}
+    changed = [
+        replace(row, emotion=wrong.get(row.emotion, row.emotion)) if row.split == "train" else row
+        for row in rows
+    ]
+    write_manifest(project.manifest, changed)
+    told = f"Since {BOTH}, {SPEECH} was trained, its training utterances have changed in the manif"
+    for found in (
+        evaluate(project, EvaluateOptions(systems=("linear",))).warnings,
+        evaluate(project, EvaluateOptions(limit=9)).warnings,
+        stack(project, StackOptions(stacker="mean-probabilities", name="new")).notes,
+    ):
+        assert any(text.startswith(told) for text in found)
+    notes = export_logits(project, EXPORT).notes
+    assert any(text.startswith(f"Since {SPEECH} was trained") for text in notes)
+    write_manifest(project.manifest, rows)
+    assert not any("Since" in text for text in export_logits(project, EXPORT).notes)
 
 
 def test_logits_of_another_run_are_not_taken_for_those_of_a_run(project: Workspace) -> None:
