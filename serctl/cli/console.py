@@ -203,7 +203,7 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Text:
         before, name, after = row[:names], row[names], row[names + 1 :]
         if start or not name:
             lines.append(join([*before, start, *after]))
-            left = " " * (sum(widths[:names]) + 2 * names + 2)
+            left = " " * (sum(widths[:names]) + 2 * names + len(name) - len(name.lstrip()) + 2)
             lines += [f"{left}{rest}"] if (rest := name.removeprefix(start)) else []
         else:
             lines.append(join([*before, name, *[""] * len(after)]))

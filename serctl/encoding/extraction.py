@@ -125,12 +125,15 @@ class Extraction:
             SerctlError: An utterance cannot be read (unless ``skip_bad``), the weights are missing,
                 or the disk is too small. Frames that were encoded before are kept.
         """
-        # Imported late: it takes seconds, and a finished extraction does not need torch.
-        from serctl.runtime import resolve_device, split_threads
+        loading = f"load {self.name}"
+        with progress.task(loading, 1):
+            # Imported late: it takes seconds, and a finished extraction does not need torch.
+            from serctl.runtime import resolve_device, split_threads
 
-        device = resolve_device(self._options.device)
+            device = resolve_device(self._options.device)
         with split_threads(device) as workers:
-            encoder = self._load(device, keep=part[1] > 1)
+            with progress.task(loading, 1):
+                encoder = self._load(device, keep=part[1] > 1)
             windowed = encoder.windowed  # a kept encoder counted those of earlier passes too
             own = self._plan(rows, missing, encoder, device, part)
             self._check_disk(encoder, own.sizes)

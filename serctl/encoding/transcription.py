@@ -128,17 +128,19 @@ class Transcription:
     def _recognise(
         self, rows: Sequence[Utterance], known: Mapping[str, Transcript], progress: Progress
     ) -> Transcribed:
-        # Imported late: it takes seconds, and a finished transcription does not need torch.
-        from serctl.runtime import resolve_device, split_threads
+        options, loading = self._options, f"load {self.recognition.name}"
+        with progress.task(loading, 1):
+            # Imported late: it takes seconds, and a finished transcription does not need torch.
+            from serctl.runtime import resolve_device, split_threads
 
-        options = self._options
-        device = resolve_device(options.device)
+            device = resolve_device(options.device)
         with split_threads(device) as workers:
-            recogniser = load_or_keep(
-                (self.recognition.source, self.recognition.key, device, workers),
-                lambda: self.recognition.load(self._workspace.cache, device, workers),
-                keep=self.part != WHOLE,
-            )
+            with progress.task(loading, 1):
+                recogniser = load_or_keep(
+                    (self.recognition.source, self.recognition.key, device, workers),
+                    lambda: self.recognition.load(self._workspace.cache, device, workers),
+                    keep=self.part != WHOLE,
+                )
             encoder = recogniser.encoder
             windowed = encoder.windowed
             words: dict[str, Transcript] = {}

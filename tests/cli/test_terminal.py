@@ -145,6 +145,12 @@ def test_a_long_name_in_a_later_column_keeps_its_row(monkeypatch: pytest.MonkeyP
     ]
 
 
+def test_the_rest_of_a_folded_name_is_indented(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [["train", ""], [f"  {20 * 'a'}+{20 * 'b'}", 30 * "x"]]
+    lines = render(lambda: table("", ["what", "state"], rows), 60, monkeypatch)
+    assert lines[2:] == [f"  {20 * 'a'}  {30 * 'x'}", f"    +{20 * 'b'}"]
+
+
 def test_an_interval_over_few_speakers_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     for clusters, shown in ((2, False), (20, True)):
         result = EvaluateResult("test", 9, table=(row("demo"),), num_clusters=clusters)

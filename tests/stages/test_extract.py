@@ -32,6 +32,7 @@ from serctl.encoding.features import check_features, open_branches
 from serctl.encoding.keys import make_key
 from serctl.errors import AudioError, CacheError, SerctlError, UsageError
 from serctl.options import ExtractOptions
+from serctl.progress import Silent
 from serctl.stages.extract import extract
 
 SIZES = (9_000, 16_000, 3_000, 16_000, 450, 12_345, 7_000, 2_000)
@@ -262,6 +263,18 @@ def test_the_order_of_the_manifest_changes_nothing(
     lines = projects[1].manifest.read_text().splitlines()
     projects[1].manifest.write_text("\n".join([lines[0], *reversed(lines[1:]), ""]))
     assert_equal(*(read_all(extract(project, WAVLM).store) for project in projects))
+
+
+def test_a_bar_is_shown_while_the_encoder_loads(project: Workspace) -> None:
+    shown = []
+
+    class Bar(Silent):
+        def task(self, description: str, total: int | None = None, unit: str = "") -> Any:
+            shown.append(description)
+            return super().task(description, total, unit)
+
+    extract(project, WAVLM, progress=Bar())
+    assert shown == ["load wavlm-large", "load wavlm-large", "extract wavlm-large"]
 
 
 def test_limit_takes_what_the_manifest_takes(project: Workspace) -> None:
