@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STATUS: dict[type[Exception], int] = {TooLargeError: 413, BusyError: 503}
 """Status codes of errors. Any other `SerctlError` has 400."""
+ROUTES = "GET /health and POST /predict"
 SETTINGS = ("every", "window", "smooth", "shortest")
 """Query parameters in seconds. With ``every`` the response is a timeline."""
 
@@ -30,6 +31,7 @@ def make_api(worker: Worker, limits: Limits) -> "FastAPI":
     """Return an application with ``GET /health`` and ``POST /predict``."""
     from fastapi import FastAPI
     from starlette.concurrency import run_in_threadpool
+    from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect
     from starlette.responses import JSONResponse
 
@@ -48,11 +50,17 @@ def make_api(worker: Worker, limits: Limits) -> "FastAPI":
     async def forget(request: "Request", error: Exception) -> "Response":
         return JSONResponse({"error": "The upload ended early."}, 400)  # nobody reads it
 
+    async def explain_status(request: "Request", error: Any) -> "Response":
+        text = f"{request.method} {request.url.path}: {error.detail}. The API has {ROUTES}."
+        # The page reads the detail.
+        return JSONResponse({"error": text, "detail": error.detail}, error.status_code)
+
     app = FastAPI(openapi_url=None)
     app.add_route("/health", health)
     app.add_route("/predict", predict, methods=["POST"])
     app.add_exception_handler(SerctlError, explain)
     app.add_exception_handler(ClientDisconnect, forget)
+    app.add_exception_handler(HTTPException, explain_status)
     return app
 
 

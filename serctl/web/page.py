@@ -155,6 +155,7 @@ def mount_page(app: Any, page: "gradio.Blocks", limits: Limits) -> Any:
         app,
         page,
         path="/",
+        app_kwargs={"exception_handlers": app.exception_handlers},  # it serves all other paths
         theme=theme,
         head=f"<style>{CSS}</style>",  # as ``css``, Gradio would rewrite the selectors
         max_file_size=limits.num_bytes,

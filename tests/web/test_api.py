@@ -33,6 +33,18 @@ def test_health_says_what_is_served(served) -> None:
     assert found["labels"] == ["angry", "neutral", "bored"]
 
 
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [("/predictt", b"x"), ("/predict", None), ("/health", b"x"), ("/a/b", None)],
+)
+def test_an_unknown_path_or_method_is_an_error_in_json(served, path: str, content: bytes) -> None:
+    status, found = served.get(path, content)
+    assert status in (404, 405)
+    method = "POST" if content else "GET"
+    assert found["error"].startswith(f"{method} {path}: ")
+    assert found["error"].endswith("The API has GET /health and POST /predict.")
+
+
 @pytest.mark.parametrize("as_form", [True, False])
 def test_predictions_are_those_of_the_command_line(served, as_form: bool) -> None:
     paths = [served.project / f"u{number:02d}.wav" for number in (0, 5, 31)]
