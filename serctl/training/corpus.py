@@ -110,7 +110,13 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
         moments=moments,
         speaker_sources=speaker_sources(manifest.utterances, branches) if moments else (),
         skipped=len(candidates) - len(readable),
-        notes=(*manifest.notes, *notes, *why, *_describe(manifest, train, labels, options)),
+        notes=(
+            *manifest.notes,
+            *notes,
+            *why,
+            *_describe_copies(manifest, branches),
+            *_describe(manifest, train, labels, options),
+        ),
     )
 
 
@@ -190,6 +196,28 @@ def _standardise_attributes(
     scaled = ((train.attributes - mean) / deviation).astype(np.float32)
     scale = AttributeScale(mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist()))
     return replace(train, attributes=scaled), scale
+
+
+def _describe_copies(manifest: Manifest, branches: Sequence[FeatureBranch]) -> list[str]:
+    """Return a note on utterances of several splits whose audio files have the same bytes.
+
+    The stores hold the hashes of the files. No file is read.
+    """
+    store = next((branch.stores[0] for branch in branches if branch.modality != "text"), None)
+    if store is None:
+        return []
+    rows: dict[str, list[Utterance]] = {}
+    for row in manifest:
+        if row.utterance_id in store:
+            rows.setdefault(store.source_of(row.utterance_id), []).append(row)
+    copies = [same for same in rows.values() if len({row.split for row in same}) > 1]
+    if not copies:
+        return []
+    pairs = [" = ".join(row.utterance_id for row in same) for same in copies]
+    return [
+        f"The same audio is in several splits {count(len(copies), 'time')} ({first_few(pairs)}). "
+        f"See: serctl manifest check"
+    ]
 
 
 def _describe(

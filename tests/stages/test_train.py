@@ -62,6 +62,17 @@ def test_a_training_leaves_a_run_that_says_what_made_it(project):
     assert not (run.folder / "state.safetensors").exists()
 
 
+def test_audio_in_two_splits_is_a_note(project, tmp_path):
+    rows = make_utterances(folder=tmp_path / "audio")
+    test = next(i for i, row in enumerate(rows) if row.split == "test")
+    rows[test] = replace(rows[test], path=rows[0].path)
+    copied = make_project(tmp_path, rows, ("whisper-tiny",))
+    options = replace(TINY, text=(), epochs=1)
+    told = f"The same audio is in several splits 1 time ({rows[0].utterance_id} = "
+    assert any(note.startswith(told) for note in train(copied, options).notes)
+    assert not any("same audio" in note for note in train(project, options).notes)
+
+
 def test_what_is_trained_is_not_trained_again(project):
     first = train(project, replace(TINY, name="again"))
     state = first.runs[0].folder / "state.safetensors"
