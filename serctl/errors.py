@@ -4,6 +4,7 @@ A message is one line: the value, the expectation and the next command.
 """
 
 import copyreg
+import errno
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -167,3 +168,15 @@ def show_value(value: object, limit: int = 60) -> str:
     """
     shown = " ".join(repr(value).split())
     return shown if len(shown) <= limit else f"{shown[: limit - 3]}..."
+
+
+def explain_os_error(error: OSError) -> str:
+    """Return why a file cannot be read or written and, for a full disk, what to do.
+
+    Example:
+        >>> explain_os_error(OSError(errno.ENOSPC, "No space left on device"))
+        'No space left on device. Free space, then run the command again.'
+    """
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = " Free space, then run the command again." if is_full else ""
+    return f"{error.strerror or error}.{remedy}"

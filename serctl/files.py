@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from serctl.errors import SerctlError
+from serctl.errors import SerctlError, explain_os_error
 from serctl.locks import is_at, lock, open_locked
 
 WINDOWS = os.name == "nt"
@@ -47,7 +47,7 @@ def write_beside(path: Path) -> Iterator[Path]:
                 raise
         sync(path.parent)
     except OSError as error:
-        raise SerctlError(f"Cannot write '{path}': {error.strerror or error}.") from error
+        raise SerctlError(f"Cannot write '{path}': {explain_os_error(error)}") from error
 
 
 @contextmanager
@@ -69,36 +69,48 @@ def write_lines(path: Path) -> Iterator[Callable[[str], None]]:
     """Yield a function that writes one line at once, for results that must survive an error.
 
     Unlike the other files of this module, the file grows under its final name. The first line
-    replaces an old file. A block that ends without a line leaves an empty file.
+    replaces an old file. A block that ends without a line leaves an empty file. On a full disk,
+    the lines before the failed one stay.
 
     Raises:
         SerctlError: The file cannot be written.
     """
     file: TextIO | None = None
+    whole = 0  # bytes of complete lines
 
     def open_file() -> TextIO:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("w", **TEXT)
 
     def write(line: str) -> None:
-        nonlocal file
+        nonlocal file, whole
         try:
             file = file or open_file()
             file.write(f"{line}\n")
             file.flush()
+            whole = os.fstat(file.fileno()).st_size
         except OSError as error:
-            raise SerctlError(f"Cannot write '{path}': {error.strerror or error}.") from error
+            raise SerctlError(f"Cannot write '{path}': {explain_os_error(error)}") from error
 
     try:
         yield write
         file = file or open_file()
-        file.flush()
         sync(path)
     except OSError as error:
-        raise SerctlError(f"Cannot write '{path}': {error.strerror or error}.") from error
+        raise SerctlError(f"Cannot write '{path}': {explain_os_error(error)}") from error
     finally:
-        if file is not None:
-            file.close()
+        if file is not None and not _close(file):
+            with suppress(OSError):  # a pipe or device
+                os.truncate(path, whole)
+
+
+def _close(file: TextIO) -> bool:
+    """Close a file. Return False if the rest of its buffer could not be written (full disk)."""
+    try:
+        file.close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -121,7 +133,7 @@ def write_folder(folder: Path) -> Iterator[Path]:
                 shutil.rmtree(new, ignore_errors=True)
                 raise
     except OSError as error:
-        raise SerctlError(f"Cannot write '{folder}': {error.strerror or error}.") from error
+        raise SerctlError(f"Cannot write '{folder}': {explain_os_error(error)}") from error
 
 
 def replace_folder(new: Path, folder: Path) -> None:
@@ -141,7 +153,7 @@ def replace_folder(new: Path, folder: Path) -> None:
         new.rename(folder)
         sync(folder.parent)
     except OSError as error:
-        raise SerctlError(f"Cannot write '{folder}': {error.strerror or error}.") from error
+        raise SerctlError(f"Cannot write '{folder}': {explain_os_error(error)}") from error
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -158,7 +170,7 @@ def recover_folder(folder: Path) -> None:
         try:
             old.rename(folder)
         except OSError as error:
-            raise SerctlError(f"Cannot write '{folder}': {error.strerror or error}.") from error
+            raise SerctlError(f"Cannot write '{folder}': {explain_os_error(error)}") from error
 
 
 def remove_file(path: Path) -> None:
@@ -170,7 +182,7 @@ def remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise SerctlError(f"Cannot delete '{path}': {error.strerror or error}.") from error
+        raise SerctlError(f"Cannot delete '{path}': {explain_os_error(error)}") from error
 
 
 def remove_folder(folder: Path) -> None:

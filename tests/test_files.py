@@ -25,6 +25,7 @@ from serctl.files import (
     write_beside,
     write_binary,
     write_folder,
+    write_lines,
 )
 from serctl.locks import hold, lock
 from serctl.options.files import read_toml
@@ -88,10 +89,30 @@ def test_an_error_leaves_the_old_file_or_folder_and_nothing_else(
 
 def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     with (
-        pytest.raises(SerctlError, match=r"Cannot write '.*f': No space left on device\."),
+        pytest.raises(SerctlError, match=r"Cannot write '.*f': No space .* device\. Free space"),
         write_beside(tmp_path / "f"),
     ):
         raise OSError(28, "No space left on device")
+
+
+@pytest.mark.posix("Windows: no limit of the size of a file")
+def test_a_full_disk_keeps_whole_lines_and_names_the_file(tmp_path: Path) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_disk() -> None:
+        with write_lines(tmp_path / "lines") as write:
+            write("whole")
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+            write("does not fit")
+
+    try:
+        with pytest.raises(SerctlError, match=r"Cannot write '.*lines': File too large\."):
+            fill_disk()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "lines").read_text() == "whole\n"
 
 
 @pytest.mark.parametrize("windows", [False, True])

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from serctl import __version__
 from serctl.cli import console
 from serctl.cli.usage import CommandLineError, name_values, to_usage_error
-from serctl.errors import SerctlError, UnknownNameError, escape_controls
+from serctl.errors import SerctlError, UnknownNameError, escape_controls, explain_os_error
 from serctl.interrupt import sigterm_as_interrupt
 
 RESUMABLE = ("init", "transcribe", "layers", "extract", "train", "export-logits", "run")
@@ -86,7 +86,7 @@ def _to_known_error(error: Exception, ctx: Any) -> SerctlError | None:
         return to_usage_error(error, ctx)
     if isinstance(error, OSError):
         file = f"'{error.filename}'" if error.filename else "a file or the output"
-        return SerctlError(f"Cannot read or write {file}: {error.strerror or error}.")
+        return SerctlError(f"Cannot read or write {file}: {explain_os_error(error)}")
     # torch, which this package does not import, has an error of its own for devices.
     if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
         return SerctlError(

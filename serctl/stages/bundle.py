@@ -22,7 +22,13 @@ from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import have_weights
-from serctl.errors import CacheError, CheckpointError, UnknownNameError, UsageError
+from serctl.errors import (
+    CacheError,
+    CheckpointError,
+    UnknownNameError,
+    UsageError,
+    explain_os_error,
+)
 from serctl.files import write_atomic, write_folder
 from serctl.options import BundleOptions
 from serctl.progress import Progress, silent
@@ -242,9 +248,10 @@ def _write_card(folder: Path, document: BundleDocument) -> None:
 
 
 def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
-    try:
-        for name in names:
+    for name in names:
+        try:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, target / name)
-    except OSError as error:
-        raise CheckpointError(f"Cannot copy '{error.filename}': {error.strerror}.") from error
+        except OSError as error:
+            place = f"'{source / name}' to '{target / name}'"
+            raise CheckpointError(f"Cannot copy {place}: {explain_os_error(error)}") from error

@@ -85,6 +85,19 @@ def test_labels_in_another_order_are_refused(bundle: BundleResult, tmp_path: Pat
     assert not describe_bundle(bundle.folder).notes
 
 
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copy(source: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(source), None, str(target))
+
+    monkeypatch.setattr("serctl.stages.bundle.shutil.copyfile", copy)
+    with pytest.raises(CheckpointError, match=r"' to '.*out.*': No space .* device\. Free space"):
+        make_bundle(project, BundleOptions(name=SPEECH, output=str(tmp_path / "out")))
+    assert not list(tmp_path.iterdir())
+
+
 def test_its_figures_are_those_of_scikit_learn(project: Workspace, bundle: BundleResult) -> None:
     assert set(bundle.document.metrics) == {"dev", "test"}
     rows = read_manifest(project.manifest).select("test")
