@@ -180,8 +180,8 @@ def fits(columns: list[str], rows: list[list[str]]) -> bool:
 def table(title: str, columns: list[str], rows: list[list[str]]) -> Text:
     """Return a table of names and numbers that fits the terminal.
 
-    A name that is too long for its column is folded before a ``+``: the rest is on the next line.
-    A name without such a place has a line of its own above its row.
+    A name that is too long for its column is folded before a ``+`` or ``@``, with the rest on the
+    next line. A name without such a place has a line of its own above its row.
     """
     cells = [[escape_controls(cell) for cell in row] for row in rows]
     names = columns.index("what") if "what" in columns else 0
@@ -214,9 +214,9 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Text:
 
 
 def _find_start(name: str, room: int) -> str:
-    """Return the longest start of a name that fits and ends before a ``+``; '' if there is none."""
+    """Return the longest start that fits and ends before a ``+`` or ``@``; '' if there is none."""
     while cell_len(name) > room:
-        name = name.rpartition("+")[0]
+        name = name[: max(name.rfind("+"), name.rfind("@"), 0)]
     return name
 
 

@@ -94,11 +94,13 @@ def predict(
     check_model(options.model, workspace)
     if not options.skip_bad:
         check_files(paths)
+    loading = f"Loading {options.model} for {count(len(recordings), 'recording')}"
     if options.every:
         from serctl.cli.timelines import check_plot, show_timelines
 
         if plot is not None:
             check_plot(plot, len(paths))
+        console.say(loading)
         show_timelines(workspace, options, form.value, output, plot)
         return
     check_over_time(options, form, plot)
@@ -106,7 +108,7 @@ def predict(
 
     # Rows on the terminal show the progress. A bar would share their lines.
     bar = console.progress if output or not sys.stdout.isatty() else silent
-    console.say(f"Loading {options.model} for {count(len(recordings), 'recording')}")
+    console.say(loading)
     with predictions.open_output(form.value, paths, output, per_model) as report:
         result = stage.predict(workspace, options, report=report, progress=bar)
     for note in result.notes:

@@ -35,9 +35,7 @@ def show_timelines(
     else:
         write_text(format_timelines(result, form), output)
     for recording in result.recordings if plot else ():
-        path = name_plot(plot, recording)
-        write_plot(recording, options, result, path)
-        console.say(f"Wrote {path}.")
+        write_plot(recording, options, result, name_plot(plot, recording))
     for note in result.notes:
         console.say(note)
     for name, reason in result.failures:
@@ -70,6 +68,7 @@ def write_text(text: str, output: Path | None) -> None:
         return
     with write_atomic(output) as file:
         file.write(text)
+    console.say(f"Wrote {output}.")
 
 
 def write_textgrids(result: "TimelinesResult", output: Path | None) -> None:
@@ -79,8 +78,6 @@ def write_textgrids(result: "TimelinesResult", output: Path | None) -> None:
     for recording in result.recordings:
         path = output / f"{recording.path.stem}.TextGrid" if output else None
         write_text(to_textgrid(recording.timelines), path)
-        if path:
-            console.say(f"Wrote {path}.")
 
 
 def check_plot(plot: Path, recordings: int) -> None:
@@ -119,5 +116,6 @@ def write_plot(
         lines = sum(len(timeline.transcript) for timeline in recording.timelines)
         height = PICTURE_HEIGHT + COURSE_HEIGHT * len(recording.timelines) + LINE_HEIGHT * lines
         take_picture(render_timeline(page, scheme="light"), path, height=min(height, TALLEST))
+        console.say(f"Wrote {path}.")
         return
     write_text(render_timeline(page), path)

@@ -82,8 +82,11 @@ def test_a_plot_is_one_page_and_of_several_recordings_a_folder(
 ) -> None:
     other = tmp_path / "other.wav"
     other.write_bytes(call.read_bytes())
-    done = run(call, "--every", 1, "--plot", tmp_path / "one.html")
-    assert "Wrote" in done.stderr
+    page, table = tmp_path / "one.html", tmp_path / "one.csv"
+    done = run(call, "--every", 1, "--plot", page, "-o", table)
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("Loading ")
+    assert {f"Wrote {page}.", f"Wrote {table}."} <= set(lines)
     assert "a call.wav" in (tmp_path / "one.html").read_text()
     run(call, other, "--every", 1, "--plot", tmp_path / "pages")
     assert {path.name for path in (tmp_path / "pages").iterdir()} == {"a call.html", "other.html"}
