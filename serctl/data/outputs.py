@@ -35,7 +35,10 @@ def _is_read(workspace: Workspace, path: Path) -> bool:
     """Return whether a file is an input of later commands."""
     transcripts = workspace.transcripts
     files = (workspace.manifest, transcripts, transcripts.with_suffix(".json"))
-    folders = (workspace.cache, workspace.runs, workspace.stackers)
+    root = workspace.root.resolve()
+    folders = [one.resolve() for one in (workspace.cache, workspace.runs, workspace.stackers)]
     return any(path == file.resolve() for file in files) or any(
-        path.is_relative_to(folder.resolve()) for folder in folders
+        path.is_relative_to(folder)
+        for folder in folders
+        if not root.is_relative_to(folder)  # with cache = "." every result is in the cache
     )

@@ -251,9 +251,9 @@ def _write(report: Report, stem: Path, num_clusters: int) -> EvaluateResult:
 
 def _report_name(split: str, systems: Sequence[System], options: EvaluateOptions) -> str:
     limit = f"-limit{options.limit}" if options.limit else ""  # keep the report of all utterances
-    if not options.systems:
-        return f"{split}{limit}"
-    name = f"{split}-{'-vs-'.join(system.name for system in systems)}"
+    name = split
+    if options.systems:
+        name += f"-{'-vs-'.join(system.name for system in systems)}"
     content = name.encode()
     if len(content) > LONGEST:  # the digest keeps apart what begins alike
         begun = content[:LONGEST].decode(errors="ignore")

@@ -237,6 +237,15 @@ def test_a_result_does_not_replace_a_file_of_the_project(project: Workspace, nam
     assert path.read_bytes() == content
 
 
+def test_a_result_in_a_cache_that_is_the_project_is_replaced(project: Workspace) -> None:
+    path = project.root / "out.csv"
+    path.touch()
+    here = replace(project, paths={**project.paths, "cache": project.root})
+    check_output_file(here, path)
+    with pytest.raises(UsageError, match="would replace a file of the project"):
+        check_output_file(here, project.runs / SPEECH / "config.json")
+
+
 def test_a_report_does_not_replace_another_evaluation(project: Workspace) -> None:
     first = evaluate(project, EvaluateOptions(systems=(SPEECH,))).report
     second = evaluate(project, EvaluateOptions(systems=(BOTH,))).report
@@ -250,5 +259,13 @@ def test_long_names_give_reports_of_their_own(project: Workspace) -> None:
         shutil.copytree(project.runs / SPEECH, project.runs / name)
     written = {evaluate(project, EvaluateOptions(systems=(name,))).report for name in names}
     assert len(written) == 3
+    split = "test" + "\u60c5" * 56
+    rows = [
+        replace(row, split=split if row.split == "test" else row.split)
+        for row in read_manifest(project.manifest)
+    ]
+    write_manifest(project.manifest, rows)
+    export_logits(project, replace(EXPORT, splits=(split,)))
+    assert evaluate(project, EvaluateOptions(split=split)).report.stem.startswith(split[:30])
     with pytest.raises(UsageError, match="has 300 bytes, expected at most 150"):
         evaluate(project, EvaluateOptions(systems=(SPEECH,), name="n" * 300))
