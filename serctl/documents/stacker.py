@@ -52,7 +52,8 @@ class StackerDocument(Document):
     seed: int = Field(default=42, description="seed of subset, folds and classifiers")
     draws: int = Field(default=1, description="number of balanced subsets")
     weights: tuple[float, ...] = Field(
-        default=(), description="share of each base model, for `greedy` and `best-single`"
+        default=(),
+        description="weight of each base model, for `greedy`, `log-pool` and `best-single`",
     )
     classes: tuple[int, ...] = Field(
         default=(), description="label ids that the classifiers were fitted on"

@@ -22,7 +22,7 @@ from serctl.metrics.paired import compare_paired
 from serctl.progress import Progress
 
 AUTO = "auto"
-CANDIDATES = ("mean-probabilities", "best-single", "greedy", "logistic-regression")
+CANDIDATES = ("mean-probabilities", "best-single", "log-pool", "greedy", "linear")
 """Candidates from the simplest to the most flexible."""
 AVERAGE = CANDIDATES[0]
 NUM_REPEATS = 3

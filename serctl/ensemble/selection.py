@@ -1,10 +1,11 @@
-"""Stackers with one weight per model: the best single model, and greedy ensemble selection.
+"""Stackers with one weight per model: the best model, greedy selection, a logarithmic pool.
 
 One weight per model instead of one per logit needs only a few hundred rows, and cannot invert the
 predictions of a model.
 
-Source: R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, "Ensemble selection from libraries of
-models", ICML 2004 (selection with replacement, started from the best models, bagged).
+Source of the greedy selection: R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, "Ensemble
+selection from libraries of models", ICML 2004 (with replacement, started from the best models,
+bagged).
 """
 
 from collections.abc import Hashable, Iterator, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from serctl.ensemble.log_pool import fit_log_pool
 from serctl.ensemble.logits import SMALLEST_PROBABILITY, softmax
 from serctl.metrics.classification import macro_f1
 
@@ -22,13 +24,13 @@ NUM_STEPS, NUM_BAGS = 25, 100
 
 @dataclass
 class Selection:
-    """A weighted mean of the models' probabilities.
+    """A weighted mean of the models' probabilities, or of their logits for ``log-pool``.
 
     Attributes:
-        kind: ``greedy`` or ``best-single``.
+        kind: ``best-single``, ``log-pool`` or ``greedy``.
         seed: Seed of the bootstrap samples.
         num_classes: C.
-        weights: ``(M,)`` fitted shares of the models, with sum 1.
+        weights: ``(M,)`` fitted: shares with sum 1, or factors of the logits for ``log-pool``.
     """
 
     kind: str
@@ -47,6 +49,9 @@ class Selection:
             groups: Speaker of each row. Bootstrap samples draw speakers, because utterances of one
                 speaker are not independent. None draws rows.
         """
+        if self.kind == "log-pool":
+            self.weights = fit_log_pool(x, y)
+            return
         probabilities = softmax(x)
         if self.kind == "best-single":
             self.weights = np.eye(x.shape[1])[find_best_model(probabilities, y)]
@@ -59,11 +64,14 @@ class Selection:
 
     def predict_proba(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return probabilities ``(N, C)``."""
+        if self.kind == "log-pool":
+            return softmax(np.einsum("nmc,m->nc", x, self.weights))
         return np.einsum("nmc,m->nc", softmax(x), self.weights)
 
     def importances(self) -> NDArray[np.float64]:
-        """Return ``(M·C,)``: each model's weight, divided evenly among its classes."""
-        return np.repeat(self.weights / self.num_classes, self.num_classes)
+        """Return ``(M·C,)``: each model's share, divided evenly among its classes."""
+        shares = self.weights / max(self.weights.sum(), SMALLEST_PROBABILITY)
+        return np.repeat(shares / self.num_classes, self.num_classes)
 
 
 def find_best_model(probabilities: NDArray[np.float64], y: NDArray[np.intp]) -> int:

@@ -238,7 +238,7 @@ _ESTIMATORS: dict[str, tuple[Callable[[int], Any], bool]] = {
 """Factory of each kind, and whether there is one estimator for each of `NUM_FOLDS` folds."""
 
 AVERAGES = ("mean-logits", "mean-probabilities", "majority-vote")
-SELECTIONS = ("best-single", "greedy")
+SELECTIONS = ("best-single", "log-pool", "greedy")
 STACKERS = (*AVERAGES, *SELECTIONS, "linear", "logistic-regression", "xgboost", "random-forest")
 """Kinds from the simplest to the most flexible."""
 

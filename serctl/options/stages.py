@@ -132,7 +132,8 @@ class StackOptions:
     stacker: str = option(
         "random-forest",
         "Second-level classifier: random-forest, xgboost, logistic-regression, linear, greedy, "
-        "best-single, mean-logits, mean-probabilities or majority-vote; auto chooses one.",
+        "log-pool, best-single, mean-logits, mean-probabilities or majority-vote; auto chooses "
+        "one.",
     )
     stack_on: Literal["oof", "heldout", "dev", "in-sample"] = option(
         "oof", "Logits to fit the stacker on; oof are out-of-fold logits."

@@ -50,6 +50,8 @@ MEANINGS = {
     "linear": _COEFFICIENTS,
     "greedy": _WEIGHTS,
     "best-single": _WEIGHTS,
+    "log-pool": "Weight of each model's logits, as a share of all weights, divided evenly among "
+    "the classes. A model with large logits has a small weight.",
 }
 """What the importances of each kind of stacker measure."""
 

@@ -4,8 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize, minimize_scalar
 from sklearn.metrics import f1_score
 
+from serctl.ensemble.log_pool import PENALTY, fit_log_pool
 from serctl.ensemble.logits import softmax
 from serctl.ensemble.selection import Selection, draw_bags, measure, select_greedily
 
@@ -53,15 +55,16 @@ def test_a_model_of_noise_gets_little_weight() -> None:
     assert stacker.weights.sum() == pytest.approx(1)
 
 
-def test_the_order_of_the_models_only_permutes_the_weights() -> None:
+@pytest.mark.parametrize("kind", ["greedy", "log-pool"])
+def test_the_order_of_the_models_only_permutes_the_weights(kind: str) -> None:
     x, y = make_rows([1.0, 0.7, 0.4])
     groups = [f"s{i % 7}" for i in range(len(y))]
     weights = []
     for order in ([0, 1, 2], [2, 0, 1]):
-        stacker = Selection("greedy", 4)
+        stacker = Selection(kind, 4)
         stacker.fit(x[:, order], y, groups)
         weights.append(stacker.weights[np.argsort(order)])
-    np.testing.assert_allclose(*weights)
+    np.testing.assert_allclose(*weights, rtol=1e-3)
 
 
 def test_the_first_criterion_is_the_macro_f1_of_scikit_learn() -> None:
@@ -76,3 +79,43 @@ def test_a_bag_holds_whole_groups() -> None:
         counts = np.bincount(rows, minlength=6)
         assert counts[0] == counts[2] == counts[5]
         assert counts[1] == counts[4]
+
+
+def test_the_weights_of_a_logarithmic_pool_have_the_highest_penalised_likelihood() -> None:
+    x, y = make_rows([1.5, 0.8, 0.0], num_rows=150)
+    share = 1 / np.bincount(y)[y] / 4
+
+    def find_loss(logits: np.ndarray) -> float:
+        return float(-share @ np.log(softmax(logits)[np.arange(len(y)), y]))
+
+    scales = [
+        minimize_scalar(lambda a, m=m: find_loss(a * x[:, m]), bounds=(0, 20), method="bounded").x
+        for m in range(3)
+    ]
+    found = minimize(
+        lambda w: (
+            find_loss(np.einsum("nmc,m->nc", x * np.array(scales)[:, None], np.abs(w)))
+            + PENALTY * ((np.abs(w) - 1 / 3) ** 2).sum()
+        ),
+        np.full(3, 1 / 3),
+        method="Nelder-Mead",
+    )
+    np.testing.assert_allclose(fit_log_pool(x, y), scales * np.abs(found.x), atol=0.01)
+
+
+def test_a_logarithmic_pool_scales_an_overconfident_model_down_and_inverts_none() -> None:
+    x, y = make_rows([1.0, 1.0, -1.0])  # the last is worse than chance
+    x[:, 1] *= 20
+    weights = fit_log_pool(x, y)
+    assert weights[1] == pytest.approx(weights[0] / 20, rel=0.2)
+    assert weights[2] < 0.05 * weights[0]
+    assert (weights >= 0).all()
+
+
+def test_a_logarithmic_pool_of_models_without_errors_is_finite() -> None:
+    y = np.arange(40) % 4
+    x = np.stack([5.0 * np.eye(4)[y]] * 2, axis=1)
+    stacker = Selection("log-pool", 4)
+    stacker.fit(x, y)
+    assert np.isfinite(stacker.weights).all()
+    assert (stacker.predict_proba(x).argmax(axis=1) == y).all()
