@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from serctl.ensemble.logits import softmax
 
-PENALTY = 0.03
-"""Weight of the squared distance to equal shares, against the mean log-likelihood of a row."""
+DEVIATION = 0.3
+"""Standard deviation of the normal prior of the weights. Its mean is equal shares."""
 LARGEST = 20.0
 """Maximum weight. Without a bound, the weights of models without errors would be infinite."""
 
 
 def fit_log_pool(x: NDArray[np.float64], y: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return the weights ``(M,)`` of the logits with the highest penalised likelihood.
+    """Return the weights ``(M,)`` of the logits with the highest posterior probability.
 
-    The penalty draws towards equal shares of the models, after temperature scaling of each.
+    The prior is on the shares of the models after temperature scaling of each.
 
     Args:
         x: Logits ``(N, M, C)`` of rows that the models were not trained on.
@@ -29,29 +29,29 @@ def fit_log_pool(x: NDArray[np.float64], y: NDArray[np.intp]) -> NDArray[np.floa
     """
     num_models = x.shape[1]
     # The pool of one model is temperature scaling.
-    scales = np.array([_fit(x[:, [m]], y, 0.0)[0] for m in range(num_models)])
-    return scales * _fit(x * scales[:, None], y, PENALTY)
+    scales = np.array([_fit(x[:, [m]], y, np.inf)[0] for m in range(num_models)])
+    return scales * _fit(x * scales[:, None], y, DEVIATION)
 
 
-def _fit(x: NDArray[np.float64], y: NDArray[np.intp], penalty: float) -> NDArray[np.float64]:
-    """Maximise the likelihood over weights of `x`; ``penalty`` draws them towards 1/M."""
+def _fit(x: NDArray[np.float64], y: NDArray[np.intp], deviation: float) -> NDArray[np.float64]:
+    """Return the most probable weights under a normal prior with mean 1/M."""
     from scipy.optimize import minimize
 
     num_rows, num_models, num_classes = x.shape
     equal = np.full(num_models, 1 / num_models)
     support = np.bincount(y, minlength=num_classes)
-    share = 1 / (support[y] * np.count_nonzero(support))  # (N,)
+    importance = num_rows / (support[y] * np.count_nonzero(support))  # (N,), mean 1
     of_true = x[np.arange(num_rows), :, y]  # (N, M)
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return the penalised negative log-likelihood and its gradient."""
+        """Return the negative log-posterior and its gradient."""
         scores = np.einsum("nmc,m->nc", x, weights)
         probabilities = softmax(scores)
         chosen = probabilities[np.arange(num_rows), y]
         expected = np.einsum("nmc,nc->nm", x, probabilities)
-        distance = weights - equal
-        value = penalty * distance @ distance - share @ np.log(np.maximum(chosen, 1e-300))
-        return value, 2 * penalty * distance + share @ (expected - of_true)
+        distance = (weights - equal) / deviation
+        value = distance @ distance / 2 - importance @ np.log(np.maximum(chosen, 1e-300))
+        return value, distance / deviation + importance @ (expected - of_true)
 
     bounds = [(0.0, LARGEST)] * num_models
     return np.asarray(minimize(loss, equal, jac=True, method="L-BFGS-B", bounds=bounds).x)

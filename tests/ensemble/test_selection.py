@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize, minimize_scalar
 from sklearn.metrics import f1_score
 
-from serctl.ensemble.log_pool import PENALTY, fit_log_pool
+from serctl.ensemble.log_pool import DEVIATION, fit_log_pool
 from serctl.ensemble.logits import softmax
 from serctl.ensemble.selection import Selection, draw_bags, measure, select_greedily
 
@@ -81,9 +81,9 @@ def test_a_bag_holds_whole_groups() -> None:
         assert counts[1] == counts[4]
 
 
-def test_the_weights_of_a_logarithmic_pool_have_the_highest_penalised_likelihood() -> None:
+def test_the_weights_of_a_logarithmic_pool_have_the_highest_posterior_probability() -> None:
     x, y = make_rows([1.5, 0.8, 0.0], num_rows=150)
-    share = 1 / np.bincount(y)[y] / 4
+    share = len(y) / np.bincount(y)[y] / 4
 
     def find_loss(logits: np.ndarray) -> float:
         return float(-share @ np.log(softmax(logits)[np.arange(len(y)), y]))
@@ -95,7 +95,7 @@ def test_the_weights_of_a_logarithmic_pool_have_the_highest_penalised_likelihood
     found = minimize(
         lambda w: (
             find_loss(np.einsum("nmc,m->nc", x * np.array(scales)[:, None], np.abs(w)))
-            + PENALTY * ((np.abs(w) - 1 / 3) ** 2).sum()
+            + ((np.abs(w) - 1 / 3) ** 2).sum() / (2 * DEVIATION**2)
         ),
         np.full(3, 1 / 3),
         method="Nelder-Mead",
