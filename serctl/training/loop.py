@@ -69,6 +69,12 @@ def cosine(epoch: int, epochs: int, start: float, end: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
+def describe_step(loss: float | None = None, macro_f1: float | None = None) -> str:
+    """Return a note for the progress bar. Its width is constant, so that the bar is steady."""
+    now, dev = ("-" if value is None else f"{value:.3f}" for value in (loss, macro_f1))
+    return f"loss {now:<6}  dev macro-F1 {dev:<5}"
+
+
 class Trainer:
     """Trains one network, from the start or from the state in a folder.
 
@@ -189,10 +195,8 @@ class Trainer:
 
     def _describe(self, loss: float | None) -> str:
         """Return the loss of a step and the dev metric of the last epoch for the progress bar."""
-        macro_f1 = self.state.history[-1].dev_macro_f1 if self.state.history else None
-        dev = "-" if macro_f1 is None else f"{macro_f1:.3f}"
-        now = "-" if loss is None else f"{loss:.3f}"
-        return f"loss {now:<6}  dev macro-F1 {dev:<5}"  # of one width, or the bar jumps
+        history = self.state.history
+        return describe_step(loss, history[-1].dev_macro_f1 if history else None)
 
     def _split(self, batch: NDArray[np.int64]) -> list[list[NDArray[np.int64]]]:
         """Return the parts of each share of a batch that this process computes."""

@@ -18,6 +18,7 @@ from serctl.training.checkpoint import load_run
 from serctl.training.corpus import TrainingCorpus
 from serctl.training.dataset import UtteranceSet
 from serctl.training.fit import fit, score_dev, shape_model, summarise_folds
+from serctl.training.loop import describe_step
 from serctl.training.pooled import train_pooled
 from serctl.training.ranks import Ranks
 from serctl.training.relabelled import hash_emotions
@@ -183,6 +184,7 @@ class RunTrainer:
         epochs = options.epochs + options.balanced_epochs
         threads = split_threads(ranks.device) if options.hidden <= SMALL else nullcontext()
         with self._progress.task(title, epochs, "epochs") as advance, threads:
+            advance(0, describe_step())  # seconds before the first step
             return fit(
                 data,
                 corpus.dev,
