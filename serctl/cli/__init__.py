@@ -40,6 +40,7 @@ class ErrorHandlingGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the flags before the subcommand; without any arguments, print the help."""
+        console.accept_all_text()
         if not args and self.no_args_is_help and not ctx.resilient_parsing:
             typer.echo(ctx.get_help(), err=True)
             raise typer.Exit(2)

@@ -1,6 +1,7 @@
 """Output for the user: the result on stdout, progress and hints on stderr."""
 
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -26,6 +27,12 @@ def _replace_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def accept_all_text() -> None:
+    """Escape characters that stdout cannot encode, such as those of a pipe on Windows."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 _replace_closed_streams()

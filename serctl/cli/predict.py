@@ -124,8 +124,18 @@ def predict(
 
 
 def _read_names() -> list[str]:
-    """Return the lines of stdin. Only a line feed ends one: names may hold other separators."""
-    return [line.removesuffix("\r") for line in sys.stdin.read().lstrip("\ufeff").split("\n")]
+    """Return the lines of stdin. Only a line feed ends one: names may hold other separators.
+
+    Raises:
+        UsageError: It holds a NUL, which no name does: a recording, or names from ``find -print0``.
+    """
+    text = sys.stdin.read()
+    if "\0" in text:
+        raise UsageError(
+            "stdin holds binary data, expected the path of a recording on each line. For one "
+            "recording: serctl predict /dev/stdin < FILE"
+        )
+    return [line.removesuffix("\r") for line in text.lstrip("\ufeff").split("\n")]
 
 
 def choose_format(output: Path | None) -> Format:

@@ -30,6 +30,7 @@ from serctl.files import write_atomic
 from serctl.names import check_name
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
+from serctl.training.reencoded import find_reencoded
 from serctl.training.relabelled import find_relabelled
 
 LONGEST = 90
@@ -81,7 +82,7 @@ def evaluate(
     notes += missing
     rows, found, left_out = _leave_out_unread(rows, found)
     order = manifest.label_set(workspace.label_order).names
-    labels = _declared_labels(found[0][1], order, rows)
+    labels = _declared_labels(found, order, rows)
     systems = [system for system, _ in found]
     predicted: list[tuple[SystemKind, Logits]] = [(system.kind, logits) for system, logits in found]
     if options.baselines:
@@ -101,6 +102,7 @@ def evaluate(
         *list_warnings(workspace, manifest, split, scores, trial),
         *find_stale(workspace, systems, split),
         *find_relabelled(workspace, whole.utterances, systems),
+        *find_reencoded(workspace, whole.utterances, systems, (split,)),
     )
     notes += explain_metrics(scores, trial)
     report = _make_report(rows, trial, durations, split, options, scores, tests, warnings, notes)
@@ -171,16 +173,26 @@ def _leave_out_unread(
     return kept, [(system, logits.select(kept.ids)) for system, logits in found], [warning]
 
 
-def _declared_labels(logits: Logits, order: Sequence[str], rows: Manifest) -> tuple[str, ...]:
-    """Return the labels of the systems, from the first one's logits."""
+def _declared_labels(
+    found: Sequence[tuple[System, Logits]], order: Sequence[str], rows: Manifest
+) -> tuple[str, ...]:
+    """Return the labels of the systems, from the first one that has scores."""
+    system, logits = next((one for one in found if not one[1].hard_labels), found[0])
+    if logits.hard_labels:  # a label that it never predicts is not in its file
+        return tuple(dict.fromkeys((*order, *logits.labels)))
     labels = logits.labels
     ordered = tuple(name for name in order if name in labels)
     labels = ordered if len(ordered) == len(labels) else labels
     strange = {row.emotion for row in rows} - set(labels)
     if strange:
+        remedy = (
+            "Name its columns like the emotions of the manifest, one for each"
+            if system.kind == "outside"
+            else "Train on this manifest: serctl train"
+        )
         raise LogitsError(
             f"The utterances have the emotions {first_few(sorted(strange))}, expected those of "
-            f"'{logits.name}': {', '.join(labels)}. Train on this manifest: serctl train"
+            f"'{logits.name}': {', '.join(labels)}. {remedy}"
         )
     return labels
 

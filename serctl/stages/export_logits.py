@@ -18,15 +18,15 @@ from serctl.ensemble.logits_file import read_logits_sidecar, write_logits
 from serctl.ensemble.systems import System
 from serctl.errors import LogitsError, UnknownNameError
 from serctl.files import remove_file
-from serctl.hashes import hash_document
 from serctl.options import ExportLogitsOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device
 from serctl.training.dataset import make_reader
+from serctl.training.reencoded import hash_features
 from serctl.training.relabelled import find_relabelled
 from serctl.training.run_folder import CONFIG, read_summary
 from serctl.training.run_models import RunModels, name_speakers
-from serctl.training.speakers import make_speaker_readers, read_corpus_moments, speaker_sources
+from serctl.training.speakers import make_speaker_readers, read_corpus_moments
 
 
 @dataclass(frozen=True)
@@ -190,12 +190,6 @@ class _Export:
         self, part: Manifest, split: str, source: str, unread: Sequence[str]
     ) -> LogitsSidecar:
         """Return the content of the sidecar for the logits of one split."""
-        sources = [
-            [store.source_of(name) for branch in self.branches for store in branch.stores]
-            for name in part.ids
-        ]
-        if self.by_speaker:
-            sources.append(list(speaker_sources(self.manifest.utterances, self.branches)))
         config = self.run.config
         folds = self.models.folds if source in ("oof", "folds") else []
         return LogitsSidecar(
@@ -206,7 +200,9 @@ class _Export:
             predicted_by=self.models.predicted_by,
             by_speaker=self.by_speaker,
             lost_emotions=config.lost_emotions,
-            features_hash=hash_document([part.ids, sources]),
+            features_hash=hash_features(
+                self.branches, part.ids, self.manifest.utterances, self.by_speaker
+            ),
             fold_hashes=tuple(RunConfig.read(fold / CONFIG).hash for fold in folds),
             options=options_to_dict(config.options),
             seed=config.seed,

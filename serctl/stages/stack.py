@@ -34,6 +34,7 @@ from serctl.errors import LogitsError, ManifestError
 from serctl.names import check_name
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
+from serctl.training.reencoded import find_reencoded
 from serctl.training.relabelled import find_relabelled
 
 
@@ -88,7 +89,11 @@ def stack(
         num_rows=len(rows.targets),
         rows_per_class=rows.describe().rows_per_class,
     )
-    notes = (*rows.notes, *find_relabelled(workspace, manifest.utterances, systems))
+    notes = (
+        *rows.notes,
+        *find_relabelled(workspace, manifest.utterances, systems),
+        *find_reencoded(workspace, manifest.utterances, systems, manifest.splits),
+    )
     notes = notes if options.models else (*notes, *_list_unexported(workspace))
     if options.compare:
         if problem:

@@ -17,6 +17,17 @@ def hash_emotions(rows: Iterable[Utterance], ids: Collection[str]) -> str:
     return hash_document(known)
 
 
+def name_runs(systems: Iterable[System]) -> list[str]:
+    """Return the names of the runs, also of the base models of stackers."""
+    names: set[str] = set()
+    for system in systems:
+        if system.kind == "run":
+            names.add(system.name)
+        elif system.kind == "stacker":
+            names.update(StackerDocument.read(system.path / STACKER_FILE).models)
+    return sorted(names)
+
+
 def find_relabelled(
     workspace: Workspace, rows: Sequence[Utterance], systems: Iterable[System]
 ) -> list[str]:
@@ -27,14 +38,8 @@ def find_relabelled(
         rows: All utterances of the manifest.
         systems: Runs and stackers. Runs of earlier versions recorded no emotions.
     """
-    names: set[str] = set()
-    for system in systems:
-        if system.kind == "run":
-            names.add(system.name)
-        elif system.kind == "stacker":
-            names.update(StackerDocument.read(system.path / STACKER_FILE).models)
     changed = []
-    for name in sorted(names):
+    for name in name_runs(systems):
         folder = workspace.runs / name
         recorded = read_summary(folder).emotions if (folder / SUMMARY).is_file() else ""
         if recorded and recorded != hash_emotions(rows, read_train_ids(folder)):

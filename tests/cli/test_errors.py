@@ -141,3 +141,14 @@ def test_a_closed_or_full_stream_is_no_traceback(streams: str, code: int, told: 
     assert done.returncode == code
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_stream_that_is_not_unicode_shows_escapes(tmp_path: Path) -> None:
+    """``PYTHONIOENCODING=ascii``, or a pipe on Windows: before, a traceback after the work."""
+    (tmp_path / "serctl.toml").write_text("")
+    (tmp_path / "manifest.csv").write_text(
+        "utterance_id,path,split,emotion\na,a.wav,train,fröhlich\n", encoding="utf-8"
+    )
+    shown = CliRunner(charset="ascii").invoke(app, ["manifest", "stats", "-C", str(tmp_path)])
+    assert "fr\\xf6hlich" in shown.stdout
+    assert shown.exit_code == 0

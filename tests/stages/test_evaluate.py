@@ -375,6 +375,14 @@ def test_other_labels_are_refused(project: Workspace) -> None:
         evaluate(project, replace(BARE, systems=("good", str(project.root / "odd.csv"))))
 
 
+def test_labels_that_never_name_an_emotion_are_evaluated(project: Workspace) -> None:
+    ids = read_manifest(project.manifest).select("test").ids
+    path = project.root / "theirs.csv"
+    path.write_text("utterance_id,prediction\n" + "".join(f"{name},{LABELS[0]}\n" for name in ids))
+    (score,) = evaluate(project, replace(BARE, systems=(str(path),))).table
+    assert score.uar == pytest.approx(1 / len(LABELS))
+
+
 def test_an_outside_csv_is_evaluated_like_any_other(project: Workspace) -> None:
     source = read_logits(project.runs / "good" / "logits" / "test.csv")
     write_logits(project.root / "theirs.csv", replace(source, labels=source.labels))

@@ -519,6 +519,12 @@ def test_csv_has_a_row_each_and_its_numbers_add_up(project: Workspace, audio: li
     assert "s of audio per second" in made.stderr
 
 
+def test_a_recording_on_stdin_is_not_a_list_of_paths(project: Workspace, audio: list[str]) -> None:
+    sound = Path(audio[0]).read_bytes().decode("latin-1")
+    made = call("-", "-m", SPEECH, "-C", str(project.root), stdin=sound, code=2)
+    assert "stdin holds binary data, expected the path of a recording" in made.stderr
+
+
 def test_json_lines_are_json(project: Workspace, audio: list[str]) -> None:
     made = call(*audio, "-m", SPEECH, "-f", "jsonl", "-C", str(project.root))
     found = [json.loads(line) for line in made.stdout.splitlines()]

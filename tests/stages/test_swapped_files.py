@@ -141,6 +141,25 @@ def test_emotions_that_changed_after_the_training_are_reported(project: Workspac
     assert not any("Since" in text for text in export_logits(project, EXPORT).notes)
 
 
+def test_logits_that_are_older_than_the_frames_are_reported(project: Workspace) -> None:
+    shutil.copy(project.root / "u01.wav", project.root / "u30.wav")
+    extract(project, ExtractOptions(encoder="wavlm-large", device="cpu"))
+    told = f"The logits of {SPEECH} on test were exported before frames of their utterances were"
+    for found in (
+        evaluate(project, EvaluateOptions(systems=("linear",))).warnings,
+        evaluate(project, EvaluateOptions(systems=(SPEECH,), limit=30)).warnings,
+        stack(project, StackOptions(stacker="mean-probabilities", name="new")).notes,
+    ):
+        assert any(text.startswith(told) for text in found)
+    export_logits(project, EXPORT)
+    rows = read_manifest(project.manifest).utterances
+    write_manifest(project.manifest, rows[6:])  # fewer rows are not other frames
+    warnings = evaluate(project, EvaluateOptions(systems=(SPEECH,))).warnings
+    assert not any("encoded again" in text for text in warnings)
+    shutil.rmtree(project.cache)
+    assert evaluate(project, EvaluateOptions(systems=(SPEECH,), baselines=False)).num_utterances
+
+
 def test_logits_of_another_run_are_not_taken_for_those_of_a_run(project: Workspace) -> None:
     for path in (project.runs / BOTH / "logits").glob("*"):
         shutil.copy(path, project.runs / SPEECH / "logits")
@@ -165,7 +184,7 @@ def test_a_stacker_is_stale_once_a_base_model_is_exported_again_with_other_value
     extract(project, ExtractOptions(encoder="wavlm-large", device="cpu"))
     export_logits(project, EXPORT)
     assert "u30" in manifest.select("test").ids
-    (warning,) = (text for text in evaluate(project, options).warnings if "again" in text)
+    (warning,) = (text for text in evaluate(project, options).warnings if "linear" in text)
     assert warning.startswith(f"linear predicted test before the logits of {SPEECH} were exported")
 
 
