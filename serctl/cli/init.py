@@ -132,6 +132,10 @@ def _show(result: "InitResult", *, as_json: bool) -> None:
 def _hint_next(result: "InitResult", project: Path, is_demo: bool) -> None:
     """Print the next command."""
     inside = "" if project == Path() else f"cd {project} && "
+    if "train" not in result.counts:
+        split = "serctl manifest split -o manifest.csv --overwrite"
+        console.hint(f"{inside}serctl predict manifest.csv --model MODEL   (to train: {split})")
+        return
     recipe = "demo" if is_demo else choose_recipe(sum(result.counts["train"].values()))
     if result.has_transcripts and recipe != "demo":
         console.hint(f"{inside}serctl transcribe --from-manifest && serctl run {recipe}")

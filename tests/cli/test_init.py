@@ -35,6 +35,14 @@ def table(tmp_path: Path) -> Path:
 COLUMNS = ("--column", "path=FileName", "--column", "emotion=EmoClass", "--column", "speaker=Who")
 
 
+def test_a_table_without_a_train_split_has_a_next_command(table: Path, tmp_path: Path) -> None:
+    head, *rows = table.read_text().split("\n")
+    table.write_text("\n".join([f"{head},split", *(f"{row},test" for row in rows)]))
+    made = init(tmp_path / "new", "--manifest", table, *COLUMNS)
+    assert made.exit_code == 0, made.output
+    assert "serctl predict manifest.csv --model MODEL" in made.stderr
+
+
 def test_a_table_becomes_a_project_with_speaker_disjoint_splits(
     table: Path, tmp_path: Path
 ) -> None:
