@@ -246,6 +246,21 @@ def test_meld_keeps_its_splits_and_finds_clips_turned_into_audio(tmp_path: Path)
     assert Manifest(corpus.utterances).leaking_speakers() == {"Joey": ("dev", "test", "train")}
 
 
+def test_meld_names_spare_clips_and_clips_of_minutes(tmp_path: Path) -> None:
+    """declare-lab/MELD#20 and #22: such clips were used, or left out, without a note."""
+    header = "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
+    rows = [f'hi,Joey,joy,0,{i},8,21,"00:16:16,059","00:16:17,159"' for i in (0, 1)]
+    table(tmp_path / "test_sent_emo.csv", header, rows)
+    clips = tmp_path / "output_repeated_splits_test"
+    tone(clips / "dia0_utt0.wav")
+    soundfile.write(clips / "dia0_utt1.wav", [0.1, -0.1] * 40_000, 8_000)
+    tone(clips / "final_videos_testdia0_utt0.wav")
+    spare, long = read_corpus("meld", tmp_path).notes[1:]
+    assert spare == "1 audio files without a label left out: final_videos_testdia0_utt0.wav"
+    assert long.startswith("1 clips much longer than their StartTime to EndTime")
+    assert long.endswith(": dia0_utt1.wav")
+
+
 def test_meld_text_alone_is_read_and_said_to_be_text(test_data: Path) -> None:
     corpus = read_corpus("meld", test_data / "meld_text")
     counts = Manifest(corpus.utterances).counts()

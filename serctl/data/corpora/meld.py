@@ -12,18 +12,22 @@ folders of MELD.Raw.tar.gz, not in that README, as several public loaders name t
 
 from pathlib import Path
 
+from serctl.data.audio import SAMPLE_RATE, measure_samples
 from serctl.data.corpora.scan import Corpus, describe_cases, find_audio, find_file, note_missing
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest_table
 from serctl.data.manifest_rows import parse_split
-from serctl.errors import CorpusError
+from serctl.data.values import parse_seconds
+from serctl.errors import AudioError, CorpusError
 
 SPLITS = {
     "train": "train_splits",
     "dev": "dev_splits_complete",
     "test": "output_repeated_splits_test",
 }
+LONG = 3
+"""A clip above this many times its length in the table, and seconds, is reported."""
 COLUMNS = {
     "Utterance": "transcript",
     "Speaker": "speaker",
@@ -62,9 +66,27 @@ def read(root: Path) -> Corpus:
     ]
     if len(absent) == len(utterances):
         notes.append("no audio found, so only text branches work; extract it with ffmpeg")
-    else:
-        notes += describe_cases([(absent, "utterances without audio")])
-    return Corpus(tuple(utterances), tuple(notes))
+        return Corpus(tuple(utterances), tuple(notes))
+    used = {row.path for row in utterances}
+    spare = [path.name for path in clips.values() if path not in used]
+    pairs = zip(rows, utterances, strict=True)
+    long = [row.path.name for times, row in pairs if _is_too_long(times, row.path)]
+    findings = (
+        (absent, "utterances without audio"),
+        (spare, "audio files without a label left out"),
+        (long, "clips much longer than their StartTime to EndTime, probably cut in a wrong place"),
+    )
+    return Corpus(tuple(utterances), (*notes, *describe_cases(findings)))
+
+
+def _is_too_long(times: dict[str, str], clip: Path) -> bool:
+    """Whether a clip is much longer than its times: a few of MELD last for minutes."""
+    try:
+        start, end = parse_seconds(times["StartTime"]), parse_seconds(times["EndTime"])
+        seconds = measure_samples(clip) / SAMPLE_RATE
+    except (KeyError, ValueError, AudioError):  # `manifest check` reports damaged audio
+        return False
+    return seconds > LONG * (end - start) + LONG
 
 
 def _read_tables(root: Path) -> tuple[list[dict[str, str]], list[str]]:
