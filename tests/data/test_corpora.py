@@ -352,6 +352,22 @@ def test_audiofolder_reads_metadata_and_split_folders(tmp_path: Path) -> None:
     assert row.path.is_file()
 
 
+def test_audiofolder_names_files_whose_label_is_in_doubt(tmp_path: Path) -> None:
+    """lucascesarfd/underwater_snd#3: metadata that contradict the folders were used silently."""
+    for name in ("angry/a.wav", "sad/b.wav", "sad/c.wav"):
+        tone(tmp_path / name)
+    rows = ["sad/b.wav,angry", "angry/a.wav,angry"]
+    table(tmp_path / "metadata.csv", "file_name,emotion", rows)
+    assert read_corpus("audiofolder", tmp_path).notes == (
+        "1 audio files without a label left out: sad/c.wav",
+    )
+    table(tmp_path / "metadata.csv", "file_name,emotion", [*rows, "sad/c.wav,sad"])
+    assert read_corpus("audiofolder", tmp_path).notes == (
+        "1 labels of the metadata, which are used, differ from the folder of the file: "
+        "sad/b.wav (angry)",
+    )
+
+
 def test_audiofolder_reads_json_lines_and_class_folders(tmp_path: Path) -> None:
     tone(tmp_path / "lines" / "1.wav")
     (tmp_path / "lines" / "metadata.jsonl").write_text('{"file_name": "1.wav", "emotion": "sad"}\n')

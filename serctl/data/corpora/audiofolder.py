@@ -8,10 +8,12 @@ classification").
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from serctl.data.corpora.scan import Corpus, find_audio, present_only
+from serctl.data.corpora.scan import Corpus, describe_cases, find_audio, present_only
 from serctl.data.folders import list_files
+from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest_table
 from serctl.data.manifest_rows import parse_row, parse_split
@@ -41,7 +43,28 @@ def read(root: Path) -> Corpus:
     if not any(row.emotion for row in rows):
         raise CorpusError(f"'{root}': no column 'emotion' or 'label' in {tables[0].name}.")
     kept, notes = present_only(rows, root)
+    if tables:
+        notes += _compare_with_folders(root, kept, files)
     return Corpus(tuple(kept), tuple(notes))
+
+
+def _compare_with_folders(
+    root: Path, rows: Sequence[Utterance], files: Sequence[Path]
+) -> list[str]:
+    """Return notes on audio files that the metadata do not name, or label unlike their folder."""
+    emotions, named = {row.emotion for row in rows}, {row.path for row in rows}
+    spare = [str(path.relative_to(root)) for path in files if path not in named]
+    other = [
+        f"{row.path.relative_to(root)} ({row.emotion})"
+        for row in rows
+        if (folder := parse_emotion(row.path.parent.name)) in emotions and folder != row.emotion
+    ]
+    return describe_cases(
+        [
+            (spare, "audio files without a label left out"),
+            (other, "labels of the metadata, which are used, differ from the folder of the file"),
+        ]
+    )
 
 
 def _read_metadata(root: Path, table: Path) -> list[Utterance]:
