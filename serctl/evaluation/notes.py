@@ -46,6 +46,12 @@ def list_warnings(
             found.append(f"{score.name} was fitted on in-sample logits, as in the authors' code.")
     if split == "dev":
         found += _describe_epochs(workspace, scores)
+    rows = [row for row in manifest.select(split) if row.emotion]
+    if unknown := sum(not row.speaker for row in rows):
+        found.append(
+            f"{unknown} of {len(rows)} utterances of {split} have no speaker. Each counts as a "
+            "speaker of its own, so confidence intervals may be too narrow."
+        )
     size = trial.resamples.num_clusters
     if size < FEW_SPEAKERS:
         effect = (

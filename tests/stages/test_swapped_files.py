@@ -141,6 +141,13 @@ def test_emotions_that_changed_after_the_training_are_reported(project: Workspac
     assert not any("Since" in text for text in export_logits(project, EXPORT).notes)
 
 
+def test_speakers_that_were_removed_are_reported(project: Workspace) -> None:
+    rows = read_manifest(project.manifest)
+    write_manifest(project.manifest, [replace(row, speaker="") for row in rows])
+    warnings = evaluate(project, EvaluateOptions(systems=(SPEECH,), baselines=False)).warnings
+    assert any(text.startswith("6 of 6 utterances of test have no speaker") for text in warnings)
+
+
 def test_logits_that_are_older_than_the_frames_are_reported(project: Workspace) -> None:
     shutil.copy(project.root / "u01.wav", project.root / "u30.wav")
     extract(project, ExtractOptions(encoder="wavlm-large", device="cpu"))
