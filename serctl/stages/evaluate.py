@@ -32,6 +32,7 @@ from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
 from serctl.training.reencoded import find_reencoded
 from serctl.training.relabelled import find_relabelled
+from serctl.training.selected import find_selected
 
 LONGEST = 90
 """Maximum bytes that the names of the systems take in the name of a report."""
@@ -102,6 +103,7 @@ def evaluate(
         *list_warnings(workspace, manifest, split, scores, trial),
         *find_stale(workspace, systems, split),
         *find_relabelled(workspace, whole.utterances, systems),
+        *(find_selected(workspace, rows.ids, systems) if split != "dev" else ()),
         *find_reencoded(workspace, whole.utterances, systems, (split,)),
     )
     notes += explain_metrics(scores, trial)

@@ -22,6 +22,7 @@ from serctl.options import TrainOptions
 
 CONFIG, MODEL, STATE = "config.json", "model.safetensors", "state.safetensors"
 SUMMARY, METRICS, TRAIN_IDS = "summary.json", "metrics.jsonl", "train_ids.txt"
+DEV_IDS = "dev_ids.txt"
 INDIFFERENT = frozenset(
     {"name", "recipe", "overwrite", "log", "profile", "device", "seeds", "folds", "main", "shard"}
 )
@@ -157,7 +158,9 @@ def _read_hash(path: Path) -> str:
         return ""
 
 
-def open_folder(folder: Path, config: RunConfig, train_ids: Iterable[str]) -> bool:
+def open_folder(
+    folder: Path, config: RunConfig, train_ids: Iterable[str], dev_ids: Iterable[str] = ()
+) -> bool:
     """Create or continue the folder of a run; return whether the run is finished.
 
     Raises:
@@ -173,8 +176,9 @@ def open_folder(folder: Path, config: RunConfig, train_ids: Iterable[str]) -> bo
         )
     folder.mkdir(parents=True, exist_ok=True)
     remove_file(folder / SUMMARY)  # of a run whose configuration is gone
-    with write_atomic(folder / TRAIN_IDS) as file:
-        file.writelines(f"{name}\n" for name in train_ids)
+    for path, ids in ((folder / TRAIN_IDS, train_ids), (folder / DEV_IDS, dev_ids)):
+        with write_atomic(path) as file:
+            file.writelines(f"{name}\n" for name in ids)
     config.write(folder / CONFIG)
     return False
 

@@ -98,7 +98,9 @@ class RunTrainer:
         """
         config = self.make_config(fold, ids)
         kept = [name for name in self.corpus.train.ids if name in ids]
-        return self.ranks.call_first(lambda: open_folder(folder, config, kept))
+        chooses = self.options.select_by != "last" and config.model.kind != "pooled"
+        dev = self.corpus.dev.ids if self.corpus.dev and chooses else ()
+        return self.ranks.call_first(lambda: open_folder(folder, config, kept, dev))
 
     def train(self, folder: Path, ids: frozenset[str], fold: int | None) -> RunResult:
         """Train a network, unless it is finished; see `open`."""

@@ -141,6 +141,18 @@ def test_emotions_that_changed_after_the_training_are_reported(project: Workspac
     assert not any("Since" in text for text in export_logits(project, EXPORT).notes)
 
 
+def test_utterances_of_dev_that_are_tested_are_reported(project: Workspace) -> None:
+    """dev selected the epoch, and was then moved to a test split."""
+    assert not any("in dev when" in text for text in evaluate(project, EvaluateOptions()).warnings)
+    rows = read_manifest(project.manifest)
+    moved = [replace(row, split="test2") if row.split == "dev" else row for row in rows]
+    write_manifest(project.manifest, moved)
+    export_logits(project, EXPORT)
+    options = EvaluateOptions(systems=(SPEECH,), split="test2", baselines=False)
+    (warning,) = (text for text in evaluate(project, options).warnings if "in dev" in text)
+    assert warning.startswith("6 of these utterances (u24, u25, u26 and 3 more) were in dev when")
+
+
 def test_speakers_that_were_removed_are_reported(project: Workspace) -> None:
     rows = read_manifest(project.manifest)
     write_manifest(project.manifest, [replace(row, speaker="") for row in rows])
