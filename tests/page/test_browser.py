@@ -302,6 +302,8 @@ def test_10000_utterances_keep_the_page_small(open_page, tmp_path) -> None:
     output = report(workspace, ReportOptions()).output
     assert output.stat().st_size < 7.5e6
     driver = open_page(output)
+    missing = "return document.querySelectorAll('.plot:not(:has(.main-svg))').length"
+    eventually(driver, lambda: driver.execute_script(missing) == 0)
     size = driver.execute_script("return document.querySelectorAll('*').length")
     choose(driver, "[name=show]", "all")
     expect_count(driver, 10_000)
