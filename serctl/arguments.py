@@ -57,7 +57,7 @@ def _fits(value: Any, hint: Any) -> bool:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, one) for one in args)
-    if hint is Any:
+    if hint in (Any, inspect.Parameter.empty):
         return True
     if origin is Mapping:
         return isinstance(value, Mapping) and all(

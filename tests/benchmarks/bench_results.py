@@ -39,6 +39,7 @@ CORPORA: dict[str, tuple[int, tuple[str, ...]]] = {
 STACKERS = (
     "best-single",
     "mean-probabilities",
+    "log-pool",
     "greedy",
     "linear",
     "logistic-regression",
