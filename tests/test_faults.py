@@ -22,6 +22,7 @@ from serctl.cache.locate import list_stores
 from serctl.cache.store import FeatureStore
 from serctl.config import open_workspace
 from serctl.data.manifest_file import read_manifest, write_manifest
+from serctl.document import HASH_FIELD
 from serctl.files import WINDOWS
 
 PRELOAD = (
@@ -162,7 +163,8 @@ def _read(path: Path, root: str) -> Any:
 def _drop_times(value: Any) -> Any:
     if isinstance(value, dict):
         kept = {k: v for k, v in value.items() if not any(t in k for t in TIMES)}
-        return {k: _drop_times(v) for k, v in kept.items() if k not in ("files", "sha256")}
+        hashes = ("files", "sha256", HASH_FIELD)  # of files and values with times
+        return {k: _drop_times(v) for k, v in kept.items() if k not in hashes}
     return [_drop_times(one) for one in value] if isinstance(value, list) else value
 
 
