@@ -76,7 +76,7 @@ def test_a_dry_run_counts_models_as_they_are_trained(project: Workspace) -> None
     ]
     assert states.count("4 pooled models") == 3
     assert states.count("4 x 20 epochs") == 2
-    assert "greedy on out-of-fold logits" in states
+    assert "log-pool on out-of-fold logits" in states
 
 
 @pytest.mark.parametrize("recipe", ["small", "paper"])
