@@ -30,9 +30,7 @@ from serctl.files import write_atomic
 from serctl.names import check_name
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
-from serctl.training.reencoded import find_reencoded
-from serctl.training.relabelled import find_relabelled
-from serctl.training.selected import find_selected
+from serctl.training.changes import find_reencoded, find_relabelled, find_selected
 
 LONGEST = 90
 """Maximum bytes that the names of the systems take in the name of a report."""

@@ -21,9 +21,8 @@ from serctl.files import remove_file
 from serctl.options import ExportLogitsOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device
+from serctl.training.changes import find_relabelled, hash_features
 from serctl.training.dataset import make_reader
-from serctl.training.reencoded import hash_features
-from serctl.training.relabelled import find_relabelled
 from serctl.training.run_folder import CONFIG, read_summary
 from serctl.training.run_models import RunModels, name_speakers
 from serctl.training.speakers import make_speaker_readers, read_corpus_moments

@@ -34,8 +34,7 @@ from serctl.errors import LogitsError, ManifestError
 from serctl.names import check_name
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
-from serctl.training.reencoded import find_reencoded
-from serctl.training.relabelled import find_relabelled
+from serctl.training.changes import find_reencoded, find_relabelled
 
 
 @dataclass(frozen=True)

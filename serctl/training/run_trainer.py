@@ -14,6 +14,7 @@ from serctl.models.pooled import PooledModel
 from serctl.options import TrainOptions
 from serctl.progress import Log, Progress
 from serctl.runtime import environment, split_threads
+from serctl.training.changes import hash_emotions
 from serctl.training.checkpoint import load_run
 from serctl.training.corpus import TrainingCorpus
 from serctl.training.dataset import UtteranceSet
@@ -21,7 +22,6 @@ from serctl.training.fit import fit, score_dev, shape_model, summarise_folds
 from serctl.training.loop import describe_step
 from serctl.training.pooled import train_pooled
 from serctl.training.ranks import Ranks
-from serctl.training.relabelled import hash_emotions
 from serctl.training.run_folder import (
     CONFIG,
     MODEL,
