@@ -1,8 +1,8 @@
 """Weights of a logarithmic opinion pool, the weighted geometric mean of the models' probabilities.
 
-A model that is sure where it is wrong gets a small weight. Accuracy alone, which `greedy` selects
-by, does not see that. The weights are not negative, so no model is inverted, and they depend
-neither on a seed nor on the order of the models.
+An overconfident model gets a small weight. Greedy selection by macro-F1 ignores confidence. The
+weights are not negative, so no model is inverted, and they depend neither on a seed nor on the
+order of the models.
 
 Source: T. Heskes, "Selecting weighting factors in logarithmic opinion pools", NIPS 1997.
 """
