@@ -151,7 +151,7 @@ def test_the_rest_of_a_folded_name_is_indented(monkeypatch: pytest.MonkeyPatch) 
     assert lines[2:] == [f"  {20 * 'a'}  {30 * 'x'}", f"    +{20 * 'b'}"]
     stores = [["whisper-tiny@16ae8dc8445a", 40 * "x"]]
     lines = render(lambda: table("", ["store", "state"], stores), 60, monkeypatch)
-    assert lines[1:] == [f"whisper-tiny  {40 * 'x'}".replace("  ", "  "), "  @16ae8dc8445a"]
+    assert lines[1:] == [f"whisper-tiny  {40 * 'x'}", "  @16ae8dc8445a"]
 
 
 def test_an_interval_over_few_speakers_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
