@@ -11,7 +11,13 @@ from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.systems import System
 from serctl.errors import MissingFeaturesError, first_few
 from serctl.hashes import hash_document
-from serctl.training.run_folder import CONFIG, DEV_IDS, SUMMARY, read_summary, read_train_ids
+from serctl.training.run_folder import (
+    CONFIG,
+    SUMMARY,
+    read_dev_ids,
+    read_summary,
+    read_train_ids,
+)
 from serctl.training.speakers import speaker_sources
 
 
@@ -135,10 +141,7 @@ def find_selected(workspace: Workspace, ids: Iterable[str], systems: Iterable[Sy
     wanted = set(ids)
     names, moved = [], set()
     for name in name_runs(systems):
-        path = workspace.runs / name / DEV_IDS
-        if path.is_file() and (
-            found := wanted.intersection(path.read_text("utf-8", "replace").split("\n"))
-        ):
+        if found := wanted & read_dev_ids(workspace.runs / name):
             names.append(name)
             moved |= found
     if not names:

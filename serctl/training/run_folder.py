@@ -212,12 +212,20 @@ def read_summary(folder: Path) -> RunSummary:
 
 def read_train_ids(folder: Path) -> frozenset[str]:
     """Return the utterances that a model was trained on."""
+    return _read_ids(folder / TRAIN_IDS)
+
+
+def read_dev_ids(folder: Path) -> frozenset[str]:
+    """Return the utterances that selected the epoch; none for a run of an earlier version."""
+    path = folder / DEV_IDS
+    return _read_ids(path) if path.is_file() else frozenset()
+
+
+def _read_ids(path: Path) -> frozenset[str]:
     try:
-        text = (folder / TRAIN_IDS).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise CheckpointError(
-            f"'{folder / TRAIN_IDS}': {error.strerror}. Train it again."
-        ) from error
+        raise CheckpointError(f"'{path}': {error.strerror}. Train it again.") from error
     return frozenset(text.split("\n")) - {""}  # splitlines() also splits at U+2028 in an id
 
 
