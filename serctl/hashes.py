@@ -71,6 +71,17 @@ class FileHashes:
             self._changed = True
         return digest
 
+    def recall(self, path: Path) -> str:
+        """Return the saved hash of a file; 'changed' if its size or time is another now.
+
+        Raises:
+            KeyError: The file has no saved hash.
+            OSError: The file is missing.
+        """
+        size, time_ns, digest = self._known[str(path)]
+        found = path.stat()
+        return str(digest) if (found.st_size, found.st_mtime_ns) == (size, time_ns) else "changed"
+
     def save(self) -> None:
         """Write the hashes that were added.
 

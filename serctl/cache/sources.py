@@ -43,6 +43,17 @@ class SourceHasher:
         except OSError as error:
             raise CacheError(f"'{path}' cannot be read: {error.strerror}.") from error
 
+    def recall(self, path: Path) -> str:
+        """Return the saved hash of a file; 'changed' if its size or time is another now.
+
+        Raises:
+            CacheError: The file is missing or was never hashed.
+        """
+        try:
+            return self._hashes.recall(path)
+        except (KeyError, OSError) as error:
+            raise CacheError(f"'{path}' has no saved hash.") from error
+
     def save(self) -> None:
         """Save the hashes for the next run."""
         self._hashes.save()

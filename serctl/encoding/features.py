@@ -166,6 +166,35 @@ def check_features(
     return frozenset(unread), list(dict.fromkeys(notes))
 
 
+def find_changed(
+    workspace: Workspace, branches: Sequence[FeatureBranch], utterances: Sequence[Utterance]
+) -> set[str]:
+    """Return the utterances whose audio or transcripts differ from those that were encoded.
+
+    No audio is read. A file counts as changed if its size or time is not that of its saved hash.
+    Files without a saved hash are not compared.
+    """
+    changed: set[str] = set()
+    hasher = SourceHasher(workspace.cache)
+    for branch in branches:
+        if inputs := _open_inputs(workspace, branch, hasher, saved=True):
+            for row in utterances:
+                name, now = row.utterance_id, find_source(inputs.hash_of, row)
+                made = [store.source_of(name) for store in branch.stores if name in store]
+                if now and any(source != now for source in made):
+                    changed.add(name)
+    return changed
+
+
+def _open_inputs(
+    workspace: Workspace, branch: FeatureBranch, hasher: SourceHasher, saved: bool = False
+) -> Inputs | None:
+    """Return the audio or transcripts of now; None if there are no transcripts."""
+    if branch.modality != "text":
+        return AudioInputs(hasher, saved)
+    return TextInputs(workspace.transcripts) if workspace.transcripts.is_file() else None
+
+
 def _compare(
     workspace: Workspace,
     branch: FeatureBranch,
@@ -174,10 +203,7 @@ def _compare(
     hasher: SourceHasher,
 ) -> tuple[set[str], int]:
     """Return the utterances known to be unreadable, and the number that cannot be checked."""
-    inputs: Inputs | None = AudioInputs(hasher)
-    if branch.modality == "text":
-        has_transcripts = workspace.transcripts.is_file()
-        inputs = TextInputs(workspace.transcripts) if has_transcripts else None
+    inputs = _open_inputs(workspace, branch, hasher)
     listed = read_failures(workspace.root / FAILURES, store.key.digest)
     now = {
         row.utterance_id: find_source(inputs.hash_of, row) if inputs else "" for row in utterances

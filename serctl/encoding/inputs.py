@@ -50,8 +50,8 @@ class AudioInputs:
     _measured: ClassVar[Mapping[Any, int]] = {}
     """The last sizes, for the parts of a step that a worker does one after the other."""
 
-    def __init__(self, hasher: SourceHasher) -> None:
-        self._hasher = hasher
+    def __init__(self, hasher: SourceHasher, saved: bool = False) -> None:
+        self._hash_file = hasher.recall if saved else hasher.hash_file
         self._report = DownmixReport()
 
     @property
@@ -61,7 +61,7 @@ class AudioInputs:
 
     def hash_of(self, utterance: Utterance) -> str:
         """Return the hash of file and stretch. Only a changed file is read again."""
-        return hash_stretch(self._hasher.hash_file(utterance.path), utterance)
+        return hash_stretch(self._hash_file(utterance.path), utterance)
 
     def sizes(self, rows: Sequence[Utterance], encoder: Encoder) -> list[int | SerctlError]:
         """Return the samples of each file, from its header. Only a changed file is opened again."""

@@ -22,6 +22,7 @@ from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.weights import have_weights
+from serctl.ensemble.systems import System
 from serctl.errors import (
     CacheError,
     CheckpointError,
@@ -47,6 +48,7 @@ from serctl.system.card import CARD, write_bundle_readme, write_card
 from serctl.system.hub import find_bundle
 from serctl.system.parts import Parts, find_parts
 from serctl.system.without_speakers import measure_without_speakers
+from serctl.training.changes import list_changes
 from serctl.training.run_folder import CONFIG, check_run, list_model_files
 
 
@@ -100,6 +102,8 @@ def make_bundle(
     without, notes = (
         _measure_without_speakers(workspace, parts, manifest, options) if by_speaker else ({}, ())
     )
+    systems = [System(name, "run", folder) for name, folder in parts.networks.items()]
+    notes += tuple(list_changes(workspace, manifest, systems, manifest.splits))
     with progress.task(f"bundle {options.name}", len(parts.networks) + 2, "steps") as advance:
         encoders = [describe_encoder(one, workspace) for one in parts.encoders.values()]
         advance(note="encoders")

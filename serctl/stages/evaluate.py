@@ -30,7 +30,7 @@ from serctl.files import write_atomic
 from serctl.names import check_name
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
-from serctl.training.changes import find_reencoded, find_relabelled, find_selected
+from serctl.training.changes import find_selected, list_changes
 
 LONGEST = 90
 """Maximum bytes that the names of the systems take in the name of a report."""
@@ -100,9 +100,8 @@ def evaluate(
         *left_out,
         *list_warnings(workspace, manifest, split, scores, trial),
         *find_stale(workspace, systems, split),
-        *find_relabelled(workspace, whole.utterances, systems),
         *(find_selected(workspace, rows.ids, systems) if split != "dev" else ()),
-        *find_reencoded(workspace, whole.utterances, systems, (split,)),
+        *list_changes(workspace, whole, systems, (split,)),
     )
     notes += explain_metrics(scores, trial)
     report = _make_report(rows, trial, durations, split, options, scores, tests, warnings, notes)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from serctl.files import write_atomic
 from serctl.options import ReportOptions
 from serctl.page.packages import check_report_packages
 from serctl.progress import Progress, silent
+from serctl.training.changes import find_changes_since
 from serctl.training.run_folder import CONFIG, METRICS, SUMMARY
 
 if TYPE_CHECKING:
@@ -66,22 +67,22 @@ def report(
         raise ReportError(f"'{output}' is another evaluation. Name another file: --output FILE")
     check_output_file(workspace, output)
     configs = _read_configs(workspace, document)
+    notes: Sequence[str] = find_changes_since(workspace, document, configs)
     published = pair_published(document, configs)
-    notes: tuple[str, ...] = ()
     if kind == "html":
         check_report_packages()
         from serctl.page.document import render_page
 
         with progress.task("drawing the page", 1) as advance:
-            page = lay_out_page(workspace, source, document, output, configs, published)
-            text, notes = render_page(page), tuple(page.notes)
+            page = lay_out_page(workspace, source, document, output, configs, published, notes)
+            text, notes = render_page(page), page.notes
             advance()
     else:
         text = write_table(kind, document, published)
     with write_atomic(output) as file:
         file.write(text)
     num_systems = len(document.systems)
-    return ReportResult(source, output, kind, document.num_utterances, num_systems, notes)
+    return ReportResult(source, output, kind, document.num_utterances, num_systems, (*notes,))
 
 
 def find_evaluation(workspace: Workspace, name: str = "") -> Path:
@@ -141,24 +142,17 @@ def lay_out_page(
     output: Path,
     configs: Mapping[str, RunConfig],
     published: list[PublishedPair],
+    notes: Sequence[str],
 ) -> "Page":
     """Collect the page's content from the evaluation, runs, stackers and transcripts."""
     from serctl.page.document import Page
 
     rows = document.utterances
     words, words_from = _find_words(workspace, rows)
-    notes = [
-        f"{system.name} was trained again since the evaluation, so its curve belongs to another "
-        f"run. Run: serctl evaluate"
-        for system in document.systems
-        if (then := system.facts.run_hash)
-        and (config := configs.get(system.name))
-        and config.hash != then
-    ]
     folder = output.parent.resolve()
     missing = sum(not Path(path).is_file() for path in rows.path)
     if missing:
-        notes.append(f"{missing} of {len(rows.path)} audio files no longer exist.")
+        notes = [*notes, f"{missing} of {len(rows.path)} audio files no longer exist."]
     return Page(
         name=source.stem,
         report=document,

@@ -34,7 +34,7 @@ from serctl.errors import LogitsError, ManifestError
 from serctl.names import check_name
 from serctl.options import StackOptions
 from serctl.progress import Progress, silent
-from serctl.training.changes import find_reencoded, find_relabelled
+from serctl.training.changes import list_changes
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ def stack(
     )
     notes = (
         *rows.notes,
-        *find_relabelled(workspace, manifest.utterances, systems),
-        *find_reencoded(workspace, manifest.utterances, systems, manifest.splits),
+        *list_changes(workspace, manifest, systems, manifest.splits),
     )
     notes = notes if options.models else (*notes, *_list_unexported(workspace))
     if options.compare:

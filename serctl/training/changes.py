@@ -1,19 +1,25 @@
 """Changes of manifest and frames since a run was trained or exported, which change its meaning."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from serctl.config import Workspace
-from serctl.data.manifest import Utterance
+from serctl.data.manifest import Manifest, Utterance
+from serctl.data.manifest_file import read_manifest
+from serctl.documents.logits import LogitsSidecar
+from serctl.documents.report import Report
 from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
-from serctl.encoding.features import FeatureBranch, reopen_branches
+from serctl.encoding.features import FeatureBranch, find_changed, reopen_branches
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.systems import System
-from serctl.errors import MissingFeaturesError, first_few
+from serctl.errors import MissingFeaturesError, SerctlError, count, first_few
 from serctl.hashes import hash_document
 from serctl.training.run_folder import (
     CONFIG,
     SUMMARY,
+    TRAIN_IDS,
     read_dev_ids,
     read_summary,
     read_train_ids,
@@ -128,6 +134,122 @@ def _has_other_frames(
     if not all(one in store for store in stores for one in logits.ids):
         return False
     return hash_features(branches, logits.ids, rows, made.by_speaker) != made.features_hash
+
+
+def find_unextracted(
+    workspace: Workspace, rows: Sequence[Utterance], systems: Iterable[System]
+) -> list[str]:
+    """Return a warning that names the runs whose audio or transcripts have changed since encoding.
+
+    Args:
+        workspace: The project.
+        rows: Utterances to check.
+        systems: Runs and stackers. A run without its frames cannot be checked.
+    """
+    names, changed = [], set()
+    for name in name_runs(systems):
+        try:
+            config = RunConfig.read(workspace.runs / name / CONFIG)
+            found = find_changed(workspace, reopen_branches(workspace, config.branches), rows)
+        except SerctlError:
+            continue
+        if found:
+            names.append(name)
+            changed |= found
+    if not names:
+        return []
+    return [
+        f"Audio (its size or time) or transcripts of {count(len(changed), 'utterance')} "
+        f"({first_few(sorted(changed))}) have changed since they were encoded for "
+        f"{first_few(names)}. Run: serctl export-logits {names[0]}"
+    ]
+
+
+def find_shared(
+    workspace: Workspace, rows: Iterable[Utterance], systems: Iterable[System]
+) -> list[str]:
+    """Return a warning that names the runs with a speaker in both parts of a fold.
+
+    Args:
+        workspace: The project.
+        rows: All utterances of the manifest, whose speakers may be others than at the training.
+        systems: Runs and stackers.
+    """
+    speaker_of = {row.utterance_id: row.speaker for row in rows if row.speaker}
+    names, shared = [], set()
+    for name in name_runs(systems):
+        found: set[str] = set()
+        for trained, held_out in _list_parts(workspace.runs / name):
+            known = {speaker_of.get(one, "") for one in trained}
+            found |= known.intersection(speaker_of.get(one, "") for one in held_out) - {""}
+        if found:
+            names.append(name)
+            shared |= found
+    if not names:
+        return []
+    return [
+        f"By the manifest of now, {count(len(shared), 'speaker')} ({first_few(sorted(shared))}) of "
+        f"the held-out parts of {first_few(names)} were trained on: out-of-fold and held-out "
+        f"results are optimistic. Correct the column speaker, or run: serctl train --overwrite"
+    ]
+
+
+def _list_parts(folder: Path) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
+    """Yield the utterances that each fold model was trained on, and those that it predicts."""
+    folds = [read_train_ids(path.parent) for path in folder.glob(f"folds/*/{TRAIN_IDS}")]
+    everything = frozenset().union(*folds)
+    for trained in folds:
+        yield trained, everything - trained
+    for path in folder.glob("logits/*.json"):
+        with suppress(SerctlError):  # of a split that nobody asked for
+            if LogitsSidecar.read(path).stack_on == "heldout":
+                logits = read_logits(path.with_suffix(".csv"))
+                yield read_train_ids(folder), frozenset(logits.ids)
+
+
+def list_changes(
+    workspace: Workspace, manifest: Manifest, systems: Sequence[System], splits: Sequence[str]
+) -> list[str]:
+    """Return all warnings about changes since the systems were trained and their logits exported.
+
+    Args:
+        workspace: The project.
+        manifest: The whole manifest.
+        systems: Runs and stackers.
+        splits: Splits whose logits are read.
+    """
+    rows = manifest.utterances
+    return [
+        *find_relabelled(workspace, rows, systems),
+        *find_shared(workspace, rows, systems),
+        *find_reencoded(workspace, rows, systems, splits),
+        *find_unextracted(workspace, [row for row in rows if row.split in splits], systems),
+    ]
+
+
+def find_changes_since(
+    workspace: Workspace, report: Report, configs: Mapping[str, RunConfig]
+) -> list[str]:
+    """Return warnings about changes since an evaluation, without those that it holds.
+
+    Args:
+        workspace: The project, which may have no manifest.
+        report: The evaluation.
+        configs: Configurations of its runs.
+    """
+    found = [
+        f"{system.name} was trained again since the evaluation, so its curve belongs to another "
+        f"run. Run: serctl evaluate"
+        for system in report.systems
+        if (then := system.facts.run_hash)
+        and (config := configs.get(system.name))
+        and config.hash != then
+    ]
+    systems = [System(one.name, one.kind, workspace.stackers / one.name) for one in report.systems]
+    with suppress(SerctlError):
+        manifest = read_manifest(workspace.manifest)
+        found += list_changes(workspace, manifest, systems, (report.split,))
+    return [text for text in found if text not in report.warnings]
 
 
 def find_selected(workspace: Workspace, ids: Iterable[str], systems: Iterable[System]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.outputs import check_output_file
+from serctl.data.transcripts import Transcript, read_transcripts, write_transcripts
 from serctl.errors import CheckpointError, LogitsError, ManifestError, ReportError, UsageError
 from serctl.options import (
     BundleOptions,
@@ -129,11 +131,8 @@ def test_emotions_that_changed_after_the_training_are_reported(project: Workspac
     ]
     write_manifest(project.manifest, changed)
     told = f"Since {BOTH}, {SPEECH} was trained, its training utterances have changed in the manif"
-    for found in (
-        evaluate(project, EvaluateOptions(systems=("linear",))).warnings,
-        evaluate(project, EvaluateOptions(limit=9)).warnings,
-        stack(project, StackOptions(stacker="mean-probabilities", name="new")).notes,
-    ):
+    dry = evaluate(project, EvaluateOptions(limit=9)).warnings
+    for found in (dry, *list_warnings_of_all(project)):
         assert any(text.startswith(told) for text in found)
     notes = export_logits(project, EXPORT).notes
     assert any(text.startswith(f"Since {SPEECH} was trained") for text in notes)
@@ -177,6 +176,73 @@ def test_logits_that_are_older_than_the_frames_are_reported(project: Workspace) 
     assert not any("other frames" in text for text in warnings)
     shutil.rmtree(project.cache)
     assert evaluate(project, EvaluateOptions(systems=(SPEECH,), baselines=False)).num_utterances
+
+
+def list_warnings_of_all(project: Workspace) -> list[list[str]]:
+    """Return what each command that reads logits tells about changes since they were made."""
+    bundle = BundleOptions(stacker="linear", output=str(project.root / "bundle"), overwrite=True)
+    return [
+        list(evaluate(project, EvaluateOptions(systems=("linear",), baselines=False)).warnings),
+        list(stack(project, StackOptions(stacker="mean-probabilities", name="new")).notes),
+        list(make_bundle(project, bundle).notes),
+    ]
+
+
+def test_audio_and_transcripts_that_were_not_encoded_again_are_reported(project: Workspace) -> None:
+    for path in project.root.glob("*.wav"):
+        os.utime(path, (1e9, 1e9))  # the hash of a very new file is not saved
+    export_logits(project, EXPORT)
+    evaluate(project, EvaluateOptions(baselines=False))
+    assert not report(project, ReportOptions(format="csv")).notes
+    told = "of 1 utterance (u30) have changed since they were encoded for both, speech."
+    assert not any(
+        "since they were enc" in text for one in list_warnings_of_all(project) for text in one
+    )
+    os.utime(project.root / "u30.wav", (2e9, 2e9))
+    paged = report(project, ReportOptions(format="csv")).notes  # of the evaluation before
+    for found in (paged, *list_warnings_of_all(project)):
+        assert [told in text for text in found].count(True) == 1
+    os.utime(project.root / "u30.wav", (1e9 + 1, 1e9 + 1))
+    export_logits(project, EXPORT)  # compares the bytes, which are the same
+    assert not any(
+        "since they were enc" in text for one in list_warnings_of_all(project) for text in one
+    )
+    words = read_transcripts(project.transcripts).texts | {"u31": "another one"}
+    texts = [Transcript(name, text) for name, text in words.items()]
+    write_transcripts(project.transcripts, texts, {"source": "manifest"})
+    for found in list_warnings_of_all(project):
+        assert any("(u31) have changed since they were encoded for both." in one for one in found)
+    project.transcripts.write_text("damaged")
+    assert evaluate(project, EvaluateOptions(baselines=False)).num_utterances == 6
+
+
+def test_folds_that_share_a_speaker_since_the_manifest_was_changed_are_reported(
+    project: Workspace,
+) -> None:
+    told = "By the manifest of now, 1 speaker (train-0) of the held-out parts of both, speech were"
+    assert not any(
+        "held-out parts" in one for found in list_warnings_of_all(project) for one in found
+    )
+    rows = read_manifest(project.manifest)
+    one = [replace(row, speaker="train-0") if row.split == "train" else row for row in rows]
+    write_manifest(project.manifest, one)
+    for found in list_warnings_of_all(project):
+        assert [text.startswith(told) for text in found].count(True) == 1
+    assert any("train-0) of the held-out" in text for text in export_logits(project, EXPORT).notes)
+
+
+def test_a_held_out_part_that_shares_a_speaker_with_the_training_is_reported(
+    project: Workspace,
+) -> None:
+    train(project, replace(TRAIN, name="part", folds=0, heldout=True))
+    export_logits(project, ExportLogitsOptions(run="part", device="cpu"))
+    rows = read_manifest(project.manifest)
+    one = [replace(row, speaker="train-0") if row.split == "train" else row for row in rows]
+    write_manifest(project.manifest, one)
+    options = StackOptions(models=("part",), stack_on="heldout", stacker="linear", name="new")
+    assert any(
+        "(train-0) of the held-out parts of part" in note for note in stack(project, options).notes
+    )
 
 
 def test_logits_of_another_run_are_not_taken_for_those_of_a_run(project: Workspace) -> None:
