@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from serctl.cli import console
 from serctl.data.audio import SAMPLE_RATE, measure_samples
-from serctl.data.textgrid import Interval, format_textgrid, parse_textgrid
+from serctl.data.textgrid import Interval, format_textgrid, is_unchanged
 from serctl.errors import UsageError
 from serctl.files import write_atomic, write_lines
 from serctl.names import guard_cell, guard_path
@@ -53,8 +53,7 @@ def check_output(
     Raises:
         UsageError: Several TextGrids have no folder, two have the same name, rows of a table are
             not in order, ``output`` is a folder where a file is needed, or it would replace a file
-            that is read, a TextGrid next to its recording or one that ``predict`` did not write,
-            which may be annotated by hand.
+            that is read, or a TextGrid of another program or one that was edited.
     """
     paths = list(dict.fromkeys(one.path for one in recordings))
     if form != "textgrid":
@@ -70,10 +69,12 @@ def check_output(
     if len({path.stem for path in paths}) < len(paths):
         raise UsageError("Two recordings have the same file name. Predict them in two commands.")
     for path in paths if output else ():
-        beside = path.with_suffix(".TextGrid")
-        old = output / beside.name  # type: ignore[operator]
-        if is_same_file(old, beside) or (old.exists() and not _is_predicted(old)):
-            raise UsageError(f"--output '{output}' would replace '{old}'. Name another folder.")
+        old = output / path.with_suffix(".TextGrid").name  # type: ignore[operator]
+        if old.exists() and not _is_predicted(old):
+            raise UsageError(
+                f"--output '{output}' would replace '{old}', which predict did not write, or which "
+                f"was edited since. Name another folder."
+            )
     places = {path: i for i, path in enumerate(paths)}
     for one, then in pairwise(recordings):
         overlap = one.path == then.path and (one.end is None or then.start < one.end)
@@ -93,12 +94,11 @@ def is_same_file(one: Path, other: Path) -> bool:
 
 
 def _is_predicted(path: Path) -> bool:
-    """Return whether a TextGrid has a tier of probabilities, as ``predict`` writes it."""
+    """Return whether a file is a TextGrid of ``predict`` that nobody edited."""
     try:
-        tiers = parse_textgrid(path.read_text(encoding="utf-8"))
+        return is_unchanged(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return any(name.endswith(("probability", "confidence")) for name in tiers)
 
 
 @contextmanager

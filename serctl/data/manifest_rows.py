@@ -59,7 +59,36 @@ def note_readings(table: Table, rows: Sequence[Utterance]) -> list[str]:
         if pairs:
             listed = [f"'{word}' as '{read}' ({times})" for (word, read), times in pairs.items()]
             notes.append(f"column '{column}': {first_few(listed)}")
-    return notes
+    return [*notes, *_note_alike(rows, "emotion"), *_note_alike(rows, "speaker")]
+
+
+def _note_alike(rows: Sequence[Utterance], column: str) -> list[str]:
+    """Return a note on names that differ only in capitals, separators or the form of a number."""
+    splits: dict[str, set[str]] = {}
+    for row in rows:
+        splits.setdefault(getattr(row, column), set()).add(row.split)
+    groups: dict[str, list[str]] = {}
+    for name in splits:
+        groups.setdefault(_simplify(name), []).append(name)
+    alike = [names for names in groups.values() if len(names) > 1]
+    if not alike:
+        return []
+    shown = first_few(" and ".join(map(repr, names)) for names in alike)
+    note = f"column '{column}': {shown} count as different {column}s"
+    if column == "speaker" and any(len({one for n in g for one in splits[n]}) > 1 for g in alike):
+        note += ", some in several splits"
+    return [f"{note}. If they are the same, write them alike in the table"]
+
+
+def _simplify(name: str) -> str:
+    """Return a name without capitals, separators, zeros before a number and zeros behind its point.
+
+    Example:
+        >>> _simplify("01"), _simplify("1.0"), _simplify("Spk_07"), _simplify("spk-7")
+        ('1', '1', 'spk 7', 'spk 7')
+    """
+    plain = re.sub(r"[\s_-]+", " ", re.sub(r"^(\d+)\.0+$", r"\1", name.casefold()))
+    return re.sub(r"(?<![\d.])0+(?=\d)", "", plain)
 
 
 def parse_row(row: Mapping[str, str], folder: Path, *, codes: bool = False) -> Utterance:

@@ -3,9 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from serctl.hashes import hash_document
+
 Interval = tuple[float, float, str]
 """Start and end in seconds, and the label."""
 
+
+MARK = "! serctl "
+"""Begins the last line, a comment in Praat's format, with the hash of the lines before it."""
 
 TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?!\S)')
 """A quoted string or a free-standing number, the only tokens that Praat reads."""
@@ -73,7 +78,17 @@ def format_textgrid(tiers: Mapping[str, Sequence[Interval]], duration: float) ->
         for index, (start, end, label) in enumerate(covered, 1):
             lines += [f"        intervals [{index}]:", f"            xmin = {start:.6f}"]
             lines += [f"            xmax = {end:.6f}", f"            text = {_quote(label)}"]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    return f"{text}{MARK}{hash_document(text)}\n"
+
+
+def is_unchanged(text: str) -> bool:
+    """Whether `format_textgrid` wrote a TextGrid, which was not changed since.
+
+    Praat leaves the mark out when it saves a TextGrid.
+    """
+    body, _, digest = text.rpartition(MARK)
+    return bool(body) and digest.strip() == hash_document(body)
 
 
 def _fill_gaps(intervals: Sequence[Interval], duration: float) -> list[Interval]:

@@ -86,6 +86,8 @@ def predict(
     started = time.monotonic()
     mapping = workspace.weights if workspace else None
     predictor = Predictor(parts, options, mapping, transcribe=words is None)
+    if words is not None:
+        predictor.note_unused("--transcripts")
     loaded = time.monotonic()
     recordings = _RecordingReader(predictor, options, words if parts.needs_transcripts else None)
     predictions: list[Prediction] = []

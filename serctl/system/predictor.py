@@ -65,6 +65,8 @@ class Predictor:
             check_prior(options.prior)
             self._calibration = parts.calibrate()
             self._prior = read_prior(options.prior, self.labels, self._calibration.natural)
+        if options.recogniser:
+            self.note_unused("--recogniser")
         self._device = resolve_device(options.device)
         mapping = {**(mapping or {}), **parse_weights(options.weights)}
         self._runs = {
@@ -92,6 +94,11 @@ class Predictor:
     def note(self, text: str) -> None:
         """Add a note for the user."""
         self._own_notes.append(text)
+
+    def note_unused(self, words: str) -> None:
+        """Note that a transcript or recogniser has no effect, unless a branch reads text."""
+        if not self.parts.needs_transcripts:
+            self.note(f"{words} not used: no network of '{self.parts.name}' reads text.")
 
     @property
     def group_seconds(self) -> float:
@@ -203,6 +210,8 @@ class Predictor:
     ) -> list[Prediction | SerctlError]:
         """Predict utterances together; no prediction depends on the other utterances."""
         good = [one for one in utterances if one.error is None]
+        if any(one.text is not None for one in good):
+            self.note_unused("Transcripts")
         self.encode(good)
         good = [one for one in good if one.error is None]
         predictions = iter(self._combine(good) if good else ())

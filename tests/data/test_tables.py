@@ -284,6 +284,31 @@ def test_words_that_were_read_as_others_are_noted(tmp_path: Path) -> None:
     assert read_manifest(table).notes == ("columns separated by semicolons",)
 
 
+def test_names_that_are_nearly_equal_are_noted(folder: Path) -> None:
+    table = folder / "alike.csv"
+    text = "path,emotion,speaker,split,utterance_id\n"
+    rows = [
+        ("1", "1", "train"),
+        ("1.0", "01", "test"),
+        ("2", "Anna_B", "test"),
+        ("2", "anna b", "test"),
+    ]
+    rows += [("2", "", "test"), ("2", "1-1", "train"), ("2", "11", "train"), ("2", "1.05", "test")]
+    for number, row in enumerate(rows):
+        text += f"clip_{number:02d}.wav,{','.join(row)},u{number}\n"
+    table.write_text(text)
+    noted = (
+        "column 'emotion': '1' and '1.0' count as different emotions. If they are the same, write "
+        "them alike in the table",
+        "column 'speaker': '1' and '01', 'Anna_B' and 'anna b' count as different speakers, some "
+        "in several splits. If they are the same, write them alike in the table",
+    )
+    assert read_table(table, {}).notes == noted
+    assert read_manifest(table).notes == noted
+    table.write_text(text.replace("01,test", "01,train"))
+    assert "several splits" not in read_manifest(table).notes[1]
+
+
 def test_a_table_to_predict_names_the_command_that_has_the_options(tmp_path: Path) -> None:
     table = tmp_path / "x.csv"
     with pytest.raises(ManifestError, match=r"does not exist\..*--root DIR$"):

@@ -283,6 +283,22 @@ def test_words_are_asked_for_by_name(project: Workspace, words: str, tmp_path: P
     assert run(project, words, model=SPEECH, audio=(str(other),)).predictions
 
 
+def test_texts_that_no_network_reads_are_noted(project: Workspace, words: str) -> None:
+    path = str(read_manifest(project.manifest).utterances[0].path)
+    told = f"not used: no network of '{SPEECH}' reads text."
+    assert run(project, words, model=SPEECH, audio=(path,)).notes == (f"--transcripts {told}",)
+    system = serctl.load(SPEECH, project=project.root, device="cpu")
+    system.predict(path)
+    assert not system.notes
+    system.predict_batch([path, path], texts=["hello", None])
+    assert system.notes == (f"Transcripts {told}",)
+    other = serctl.load(SPEECH, project=project.root, device="cpu", recogniser="whisper-tiny")
+    assert other.notes == (f"--recogniser {told}",)
+    assert not any(
+        "not used" in note for note in run(project, words, model=BOTH, audio=(path,)).notes
+    )
+
+
 def test_recordings_of_one_name_cannot_share_a_transcript(
     project: Workspace, words: str, tmp_path: Path
 ) -> None:
@@ -583,7 +599,10 @@ def test_textgrids_cover_each_recording(
     again = (audio[0], "-m", SPEECH, "-f", "textgrid", "-o", str(tmp_path / "t"))
     call(*again, "-C", str(project.root))  # a result is replaced, as in every format
     mine = tmp_path / "t" / f"{Path(audio[0]).stem}.TextGrid"
-    for text in ("annotated by hand", format_textgrid({"emotion": [(0.0, 1.0, "x")]}, 1.0)):
+    written = mine.read_text()
+    corrected = re.sub(r'text = ".*"', 'text = "other"', written, count=1)
+    by_praat = written.partition("!")[0]
+    for text in ("annotated by hand", corrected, by_praat):
         mine.write_text(text)
         assert "would replace" in call(*again, "-C", str(project.root), code=2).stderr
         assert mine.read_text() == text
@@ -612,7 +631,10 @@ def test_no_file_of_the_user_is_replaced(audio: list[str], tmp_path: Path) -> No
         made = call(*given, "-f", "csv", "-o", str(output), code=2)
         assert "would replace a" in made.stderr
     made = call(*given, "-f", "textgrid", "-o", str(tmp_path), code=2)
-    assert "a.TextGrid'. Name another folder" in made.stderr
+    assert (
+        "a.TextGrid', which predict did not write, or which was edited since. Name another folder"
+        in made.stderr
+    )
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
