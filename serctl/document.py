@@ -140,6 +140,8 @@ def _describe_error(kind: type[Document], found: ErrorDetails) -> str:
             return f"has the unknown field '{field}'.{near}"
         case "value_error":  # raised by serctl's validators, which name field and expectation
             return f"is wrong in {field}: {str(found['ctx']['error']).removesuffix('.')}."
+        case "string_too_short":
+            expected = "expected text that is not empty"
         case _:
             expected = f"expected {message.removeprefix('Input should be ')}"
             if kind.place.endswith(".toml"):

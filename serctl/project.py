@@ -1,6 +1,6 @@
 """The project file `serctl.toml` as a document, and the tables that it shares with recipes."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -17,7 +17,8 @@ def _table(stage: str) -> Any:
 
 def _path(name: str) -> Any:
     meaning = str(getattr(Workspace, name).__doc__).removesuffix(".").replace("``", "`")
-    return Field(default=PATHS[name], description=f"{meaning}; default `{PATHS[name]}`")
+    shown = f"{meaning}; default `{PATHS[name]}`"
+    return Field(default=PATHS[name], min_length=1, description=shown)
 
 
 class StageTables(Document):
@@ -70,7 +71,7 @@ class ProjectDocument(StageTables):
     place: ClassVar = PROJECT_FILE
 
     paths: Paths = Field(default_factory=Paths, description="places of files and folders")
-    weights: dict[str, str] = Field(
+    weights: dict[str, Annotated[str, Field(min_length=1)]] = Field(
         default_factory=dict, description="folder of the weights, by encoder"
     )
     labels: LabelOrder = Field(default_factory=LabelOrder, description="order of the emotions")

@@ -67,6 +67,11 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
     [
         ("paths = 3", r"value 3 in 'paths', expected a table"),
         ("train = []", r"value \[\] in 'train', expected a table"),
+        (
+            "[paths]\nmanifest = ''",
+            r"value '' in 'paths.manifest', expected text that is not empty",
+        ),
+        ("[weights]\nwavlm = ''", r"value '' in 'weights.wavlm', expected text that is not empty"),
         ("[weights]\nwavlm = 3", r"value 3 in 'weights.wavlm', expected a valid string"),
     ],
 )

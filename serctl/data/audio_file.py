@@ -7,6 +7,7 @@ import stat
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """O_NONBLOCK prevents that opening a pipe waits for a writer."""
+
+URL = "file:/"
+"""Begins a URL of a file. A path keeps one of its slashes."""
 
 EXPECTED = "Expected WAV, FLAC, MP3, Ogg or another format of libsndfile."
 FOREIGN = (
@@ -107,8 +111,11 @@ def explain_absence(path: Path) -> str:
     """Return a reason why a file is not found under its name; '' if there is none."""
     if "\\" in str(path):
         return " Its name has backslashes, as on Windows. Write paths with '/'."
+    if URL in str(path):
+        return " It is written as a URL. Write the path without 'file://'."
     try:
         names = [found.name for found in path.parent.iterdir()]
+        other = ignore_case(path)
     except (OSError, ValueError):
         return ""
     wanted = unicodedata.normalize("NFC", path.name)
@@ -117,7 +124,29 @@ def explain_absence(path: Path) -> str:
             " A file with the same letters exists, but its accents have another Unicode form "
             "(NFC or NFD)."
         )
-    return ""
+    return f" '{other}' exists: write it with these capitals." if other != path else ""
+
+
+@lru_cache(maxsize=1000)
+def _list_names(folder: Path, time_ns: int) -> dict[str, list[str]]:
+    """Return the names in a folder by their forms without capitals."""
+    names: dict[str, list[str]] = {}
+    for found in folder.iterdir():
+        names.setdefault(found.name.casefold(), []).append(found.name)
+    return names
+
+
+def ignore_case(path: Path) -> Path:
+    """Return the only existing path that differs in capitals at most; the path itself if none."""
+    found = Path(path.anchor)
+    try:
+        for part in path.parts[bool(path.anchor) :]:
+            if not (found / part).exists():
+                (part,) = _list_names(found, found.stat().st_mtime_ns)[part.casefold()]
+            found /= part
+    except (OSError, ValueError, KeyError):
+        return path
+    return found
 
 
 def recognise(head: bytes, name: Path | str) -> str:

@@ -207,8 +207,10 @@ def _tidy(
     width = max(kept) + 1
     ragged = [line for line, fields in records[1:] if not _fits(fields, width)]
     if ragged:
+        comment = " Delete the comment before the header." * header[0].startswith("#")
         raise error(
-            f"'{path}': {len(ragged)} rows do not have {width} fields: line {first_few(ragged)}"
+            f"'{path}': {len(ragged)} rows do not have {width} fields: line {first_few(ragged)}."
+            f"{comment}"
         )
     return Table(
         path,

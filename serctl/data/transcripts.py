@@ -151,6 +151,11 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
         names = list(reader.fieldnames or ())
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise TranscriptsError(f"Transcripts '{path}': column '{twice[0]}' is there twice.")
+        if names and not {"utterance_id", "text"} <= {*names}:
+            raise TranscriptsError(
+                f"Transcripts '{path}' has the columns {', '.join(names)}, expected utterance_id "
+                f"and text, separated by commas. {HINT}"
+            )
         return list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error

@@ -12,11 +12,12 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serctl.data.audio import read_audio
 from serctl.data.corpora.table import read_table
 from serctl.data.manifest_file import read_manifest
 from serctl.data.recordings import read_recordings
 from serctl.data.tables import parse_table, read_table_file
-from serctl.errors import CorpusError, ManifestError, SerctlError
+from serctl.errors import AudioError, CorpusError, ManifestError, SerctlError
 
 EMOTIONS = ("angry", "sad", "happy", "neutral")
 HEADER = ("path", "emotion", "speaker", "transcript")
@@ -230,6 +231,39 @@ def test_paths_of_windows_and_of_mac(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("path,emotion\nC:\\gone\\a.wav,sad\n")
     with pytest.raises(CorpusError, match="backslashes"):
         read_table(tmp_path / "x.csv", {})
+
+
+def test_paths_in_other_capitals_and_file_urls(tmp_path: Path) -> None:
+    root = tmp_path / "Ä b"
+    names = ["x.WAV", "Y.wav", "z.wav", "Z.wav", "u v.wav"]
+    for name in names:
+        root.mkdir(exist_ok=True)
+        soundfile.write(root / name, [0.1, -0.1] * 50, 8000)
+    table, where = tmp_path / "table.csv", tmp_path.as_uri()
+    written = ["ä B/X.wav", "Ä b/y.wav", "Ä b/Z.wav", "Ä b/Z.WAV", f"{where}/%C3%84%20b/u%20v.wav"]
+    table.write_text("path,emotion\n" + "".join(f"{name},sad\n" for name in written))
+    corpus = read_table(table, {})
+    kept = [str(row.path.relative_to(tmp_path)) for row in corpus.utterances]
+    assert kept == ["Ä b/x.WAV", "Ä b/Y.wav", "Ä b/Z.wav", "Ä b/Z.WAV", "Ä b/u v.wav"]
+    assert corpus.notes == (
+        "3 audio files found under another spelling or suffix: X.wav (capitals), y.wav (capitals), "
+        "u%20v.wav (a file URL)",
+        "1 audio files that do not exist: Z.WAV",
+    )
+    with pytest.raises(AudioError, match=r"Y\.wav' exists: write it with these capitals"):
+        read_audio(root / "y.wav")
+    with pytest.raises(AudioError, match="Write the path without 'file://'"):
+        read_audio(Path((root / "Y.wav").as_uri()))
+
+
+@pytest.mark.parametrize("comment", ["# made by A", "# made, by, A, in, 2026", "#"])
+def test_a_comment_before_the_header_is_named(folder: Path, comment: str) -> None:
+    table = folder / "comment.csv"
+    table.write_text(f"{comment}\npath,emotion\nclip_00.wav,sad\nclip_01.wav,angry\n")
+    with pytest.raises(ManifestError, match="Delete the comment before the header"):
+        read_table(table, {})
+    table.write_text("#,path,emotion\n1,clip_00.wav,sad\n2,clip_01.wav,angry\n")
+    assert len(read_table(table, {}).utterances) == 2
 
 
 def test_the_same_stem_twice_gives_ids_of_the_paths(tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ def test_an_id_with_two_texts_is_an_error_and_is_transcribed_again(tmp_path: Pat
     [
         ("utterance_id,text\na,Hello, there.\n", "line 2: more fields than columns"),
         ("utterance_id,text,text\na,Hello,Bye\n", "column 'text' is there twice"),
+        ("utterance_id;text\na;Hello\n", "utterance_id;text, expected utterance_id and text, sep"),
+        ("# mine\nutterance_id,text\na,Hello\n", "has the columns # mine, expected"),
     ],
 )
 def test_a_text_that_would_be_cut_is_an_error(tmp_path: Path, text: str, message: str) -> None:
@@ -223,7 +225,11 @@ def test_two_processes_do_not_write_one_journal(tmp_path: Path) -> None:
         (None, None, "cannot be read: No such file.*serctl transcribe"),
         ("utterance_id,text\na,hi\n", None, "does not exist.*serctl transcribe"),
         ("utterance_id,text\na,hi\n", "{}", "json' has transcripts format None.*serctl transcribe"),
-        ("utterance_id,words\na,hi\n", '{"serctl_transcripts":1,"source":"s"}', "line 2: no utt"),
+        (
+            "utterance_id,words\na,hi\n",
+            '{"serctl_transcripts":1,"source":"s"}',
+            "columns utterance_id, words, exp",
+        ),
         ("utterance_id,text,no_speech\na,b,c\n", '{"serctl_transcripts":1,"source":"s"}', "line 2"),
     ],
 )

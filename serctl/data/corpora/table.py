@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.request import url2pathname
 
-from serctl.data.audio_file import explain_absence, is_audio_file
+from serctl.data.audio_file import URL, explain_absence, ignore_case, is_audio_file
 from serctl.data.corpora.scan import AUDIO, Corpus, describe_cases, name_utterances
 from serctl.data.corpora.times import settle_times
 from serctl.data.manifest import KNOWN_COLUMNS, Utterance
@@ -114,24 +115,32 @@ def _note_paths(written: Sequence[Utterance], found: Sequence[Utterance]) -> lis
 
 
 def _compare_names(written: Path, found: Path) -> str:
+    if URL in str(written):
+        return "a file URL"
     if "\\" in str(written):
         return "backslashes"
+    if str(written).casefold() == str(found).casefold():
+        return "capitals"
     return "accents" if written.suffix == found.suffix else found.suffix
 
 
 def find_audio_file(path: Path) -> Path:
     """Return the audio file for a path.
 
-    The path is tried as written, with slashes, with other Unicode forms and with audio suffixes.
+    The path is tried as written, as a file URL, with slashes, with other Unicode forms, with audio
+    suffixes and in other capitals.
     """
     text = str(path)
+    if URL in text:
+        path = Path(url2pathname("/" + text.partition(URL)[2].lstrip("/")))
+        text = str(path)
     for slashed in dict.fromkeys((text, text.replace("\\", "/"))):
         for form in (slashed, *(unicodedata.normalize(name, slashed) for name in ("NFC", "NFD"))):
             if is_audio_file(Path(form)):
                 return Path(form)
     endings = AUDIO if path.suffix.lower() not in AUDIO else ()
     named = (path.with_name(path.name + ending) for ending in endings if path.name)
-    return next((file for file in named if is_audio_file(file)), path)
+    return next((file for file in (*named, ignore_case(path)) if is_audio_file(file)), path)
 
 
 def _map_columns(table: Table, columns: Mapping[str, str]) -> tuple[Table, bool]:
