@@ -30,6 +30,7 @@ SETTINGS = ("every", "window", "smooth", "shortest")
 def make_api(worker: Worker, limits: Limits) -> "FastAPI":
     """Return an application with ``GET /health`` and ``POST /predict``."""
     from fastapi import FastAPI
+    from fastapi.exceptions import RequestValidationError
     from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect
@@ -51,9 +52,17 @@ def make_api(worker: Worker, limits: Limits) -> "FastAPI":
         return JSONResponse({"error": "The upload ended early."}, 400)  # nobody reads it
 
     async def explain_status(request: "Request", error: Any) -> "Response":
-        text = f"{request.method} {request.url.path}: {error.detail}. The API has {ROUTES}."
-        # The page reads the detail.
-        return JSONResponse({"error": text, "detail": error.detail}, error.status_code)
+        return refuse(request, error.detail, error.status_code)
+
+    async def explain_form(request: "Request", error: Any) -> "Response":
+        return refuse(request, "The request lacks a value or has a wrong one", 422)
+
+    async def explain_fault(request: "Request", error: Exception) -> "Response":
+        return refuse(request, f"Internal error: {type(error).__name__}", 500)
+
+    def refuse(request: "Request", detail: str, status: int) -> "Response":
+        text = f"{request.method} {request.url.path}: {detail.rstrip('.')}. The API has {ROUTES}."
+        return JSONResponse({"error": text, "detail": detail}, status)  # the page reads the detail
 
     app = FastAPI(openapi_url=None)
     app.add_route("/health", health)
@@ -61,6 +70,8 @@ def make_api(worker: Worker, limits: Limits) -> "FastAPI":
     app.add_exception_handler(SerctlError, explain)
     app.add_exception_handler(ClientDisconnect, forget)
     app.add_exception_handler(HTTPException, explain_status)
+    app.add_exception_handler(RequestValidationError, explain_form)  # of the page's routes
+    app.add_exception_handler(Exception, explain_fault)
     return app
 
 

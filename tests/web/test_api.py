@@ -33,6 +33,17 @@ def test_health_says_what_is_served(served) -> None:
     assert found["labels"] == ["angry", "neutral", "bored"]
 
 
+def test_an_error_of_a_route_of_the_page_is_in_json(served) -> None:
+    kind = {"Content-Type": "application/json"}
+    for path, wanted in (("queue/join", 422), ("run/x", 500)):
+        status, found = served.get(f"/gradio_api/{path}", b'{"data": []}' * (wanted == 500), **kind)
+        assert status == wanted
+        assert found["error"].startswith(f"POST /gradio_api/{path}: ")
+        assert found["error"].endswith(
+            f"{found['detail']}. The API has GET /health and POST /predict."
+        )
+
+
 @pytest.mark.parametrize(
     ("path", "content"),
     [("/predictt", b"x"), ("/predict", None), ("/health", b"x"), ("/a/b", None)],
