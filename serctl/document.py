@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from serctl.errors import SerctlError, guess, show_value
@@ -25,6 +25,11 @@ orders and numbers, which would otherwise be read as valid."""
 
 UPDATE = "A newer serctl wrote it: pip install --upgrade serctl"
 """Next command for a file of a newer format. To make the file again would lose it."""
+
+
+def hash_field() -> Any:
+    """Return the definition of the field `HASH_FIELD` of a document."""
+    return Field(default="", description="hash of all other fields; earlier versions wrote none")
 
 
 class Section(BaseModel):

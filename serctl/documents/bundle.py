@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
-from serctl.document import Document, Section
+from serctl.document import Document, Section, hash_field
 from serctl.errors import CheckpointError
 
 BUNDLE_VERSION: Literal[1] = 1
@@ -120,6 +120,4 @@ class BundleDocument(Document):
         default=(), description="data of calibration and metrics, if not the training data"
     )
     files: dict[str, FileRecord] = Field(description="path in the bundle → size and hash")
-    document_hash: str = Field(
-        default="", description="hash of all other fields; earlier versions wrote none"
-    )
+    document_hash: str = hash_field()

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from serctl.document import Document
+from serctl.document import Document, hash_field
 from serctl.errors import LogitsError
 
 LOGITS_VERSION: Literal[1] = 1
@@ -89,6 +89,7 @@ class LogitsSidecar(Document):
         default=(), description="utterances that could not be read and have no row"
     )
     csv_hash: str = Field(default="", description="BLAKE2b hash of the CSV")
+    document_hash: str = hash_field()
 
     @property
     def limit(self) -> int | None:

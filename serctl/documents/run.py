@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator
 
 from serctl.cache.key import FeatureKey
 from serctl.config import options_to_dict
-from serctl.document import Document, Section
+from serctl.document import Document, Section, hash_field
 from serctl.errors import CheckpointError, ConfigError
 from serctl.models.config import ModelConfig
 from serctl.options import TrainOptions, restore_options
@@ -110,7 +110,9 @@ class RunSummary(Document):
     noun: ClassVar = "summary of a run"
     place: ClassVar = "runs/<name>/summary.json"
     error: ClassVar = CheckpointError
-    hint: ClassVar = "The training is not finished. Repeat its command to continue."
+    hint: ClassVar = (
+        "Repeat its command: an unfinished training continues, a finished one needs --overwrite."
+    )
 
     best_epoch: int = Field(description="epoch of the kept network, from 1; 0 for a pooled model")
     epochs: int = Field(description="number of trained epochs; 0 for a pooled model")
@@ -134,6 +136,7 @@ class RunSummary(Document):
         default_factory=dict,
         description="SHA-256 of configuration, network and ids; earlier versions wrote none",
     )
+    document_hash: str = hash_field()
 
 
 class EpochRecord(Document):

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from serctl.document import Document, Section
+from serctl.document import Document, Section, hash_field
 from serctl.errors import CheckpointError
 
 STACKER_VERSION: Literal[1] = 1
@@ -72,6 +72,4 @@ class StackerDocument(Document):
         default=None,
         description="shares (M, C) of each base model's logit of each class; null for averages",
     )
-    document_hash: str = Field(
-        default="", description="hash of all other fields; earlier versions wrote none"
-    )
+    document_hash: str = hash_field()

@@ -316,7 +316,7 @@ def test_trees_that_never_split_and_runs_without_logits_are_noted(tmp_path: Path
 def test_logits_of_two_kinds_of_model_are_not_mixed(project: Workspace) -> None:
     path = project.runs / "first" / "logits" / "test.json"
     document = json.loads(path.read_text())
-    path.write_text(json.dumps(document | {"predicted_by": "main"}))
+    path.write_text(json.dumps(document | {"predicted_by": "main", "document_hash": ""}))
     with pytest.raises(LogitsError, match=r"test of its main model.*--predicted-by folds"):
         stack(project, make_options(stacker=QUICK))
 

@@ -101,6 +101,30 @@ def test_overwrite_replaces_a_changed_run(project: Workspace, name: str, change)
     assert load(SPEECH, project=project.root, device="cpu").labels == EMOTIONS
 
 
+def test_a_number_of_a_summary_or_sidecar_that_was_changed_is_refused(project: Workspace) -> None:
+    summary, sidecar = (
+        project.runs / SPEECH / name for name in ("summary.json", "logits/test.json")
+    )
+    for path, field in ((summary, "best_epoch"), (sidecar, "seed")):
+        before = path.read_text()
+        document = json.loads(before)
+        path.write_text(json.dumps(document | {field: 77}))
+        with pytest.raises(
+            (CheckpointError, LogitsError), match="its values differ from its docum"
+        ):
+            evaluate(project, EvaluateOptions(systems=(SPEECH,)))
+        del document["document_hash"]  # as an earlier version wrote it
+        path.write_text(json.dumps(document))
+        assert evaluate(project, EvaluateOptions(systems=(SPEECH,))).num_utterances == 6
+        path.write_text(json.dumps(document | {"document_hash": "x"}))
+        assert any("differ from its" in check.found for check in examine(project.root)) == (
+            path == summary
+        )
+        train(project, replace(TRAIN, name=SPEECH, overwrite=True))
+        export_logits(project, EXPORT)
+        assert evaluate(project, EvaluateOptions(systems=(SPEECH,))).num_utterances == 6
+
+
 def test_a_run_with_a_damaged_configuration_is_left_out_of_a_stacker(project: Workspace) -> None:
     (project.runs / SPEECH / "config.json").write_text("{")
     left = stack(project, StackOptions(stacker="mean-probabilities", name="new"))
