@@ -33,6 +33,20 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 @contextmanager
+def ended_at_once() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the process, while a library waits and no Python code runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def stop_requests() -> Iterator[threading.Event]:
     """Yield an event that the first Ctrl-C or SIGTERM sets. The second one interrupts at once.
 

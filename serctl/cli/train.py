@@ -1,6 +1,5 @@
 """`serctl train`."""
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,8 +31,9 @@ def train(
 ) -> None:
     """Train a fusion network or a pooled model on cached frames."""
     from serctl.stages import train as stage
+    from serctl.training.ranks import read_place
 
-    first = os.environ.get("RANK", "0") == "0"  # torchrun sets it
+    first = read_place()[0] == 0
     say_once = console.make_say_once()
     result = stage.train(
         workspace,

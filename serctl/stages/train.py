@@ -70,7 +70,7 @@ def train(
     options, few = _limit_folds(options, corpus)
     runs, folds, notes = [], [], (*corpus.notes, *few)
     device = resolve_device(options.device)
-    with Ranks.join(device) as ranks:
+    with Ranks.join(device, log) as ranks:
         if ranks.rank == 0:  # show notes before the first epoch
             for note in notes:
                 log(f"Note: {note}")

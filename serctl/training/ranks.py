@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from threading import Timer
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -18,8 +19,12 @@ from torch import distributed as dist
 from torch import nn
 
 from serctl.errors import ConfigError, SerctlError, UsageError, count
+from serctl.interrupt import ended_at_once
+from serctl.progress import Log
 
 T = TypeVar("T")
+PATIENCE = 10.0
+"""Seconds without other processes after which a line says so."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +47,18 @@ class Ranks:
 
     @classmethod
     @contextmanager
-    def join(cls, device: torch.device) -> Iterator["Ranks"]:
+    def join(cls, device: torch.device, log: Log = lambda line: None) -> Iterator["Ranks"]:
         """Join the processes that ``torchrun`` started. Without it there is a single process.
 
         Args:
             device: Device type of all processes; see `bind_device`.
+            log: Receives a line if other processes do not come.
 
         Raises:
-            SerctlError: This machine has fewer devices than processes.
+            SerctlError: This machine has fewer devices than processes, or others do not come.
         """
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        _, number = read_place()
+        if number == 1:
             yield cls(device=device)
             return
         # The first optimiser imports this module. If a group exists by then, the module keeps it
@@ -60,7 +67,7 @@ class Ranks:
         own = bind_device(device)
         if own.type == "cuda":
             torch.cuda.set_device(own)  # NCCL uses the current device
-        dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+        _meet("nccl" if own.type == "cuda" else "gloo", number, log)
         failed = True
         try:
             size = dist.get_world_size()
@@ -112,6 +119,46 @@ class Ranks:
         if isinstance(found[0], SerctlError):
             raise found[0]
         return cast(T, found[0])
+
+
+def read_place() -> tuple[int, int]:
+    """Return the rank of this process and the number of processes; 0 and 1 without ``torchrun``.
+
+    Raises:
+        ConfigError: The environment has a number of processes and lacks what else torchrun sets.
+    """
+    size = os.environ.get("WORLD_SIZE") or "1"
+    if size == "1":
+        return 0, 1
+    found = {name: os.environ.get(name, "") for name in ("RANK", "MASTER_ADDR", "MASTER_PORT")}
+    rank = found["RANK"]
+    known = all(found.values()) and size.isdecimal() and rank.isdecimal()
+    if not known or int(rank) >= int(size):
+        shown = ", ".join(f"{name} is '{value}'" for name, value in found.items())
+        raise ConfigError(
+            f"WORLD_SIZE is '{size}', but {shown}, expected what torchrun sets. For one process: "
+            f"unset WORLD_SIZE. For several: torchrun --nproc-per-node 2 -m serctl train"
+        )
+    return int(rank), int(size)
+
+
+def _meet(backend: str, number: int, log: Log) -> None:
+    """Wait for all processes; see `Ranks.join`."""
+    place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    told = f"Waiting for all {number} processes (WORLD_SIZE) at {place}. Ctrl-C ends this one."
+    timer = Timer(PATIENCE, log, [told])
+    timer.daemon = True
+    timer.start()
+    try:
+        with ended_at_once():  # there is no work to keep yet
+            dist.init_process_group(backend)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"The {number} processes (WORLD_SIZE) do not meet at {place}: {reason}"
+        ) from error
+    finally:
+        timer.cancel()
 
 
 def bind_device(device: torch.device) -> torch.device:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -10,14 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from ranks import Done, fork_ranks, read_losses, run_ranks
+from ranks import CONTEXT, Done, fork_ranks, read_losses, run_ranks
 from synthetic_frames import TINY, make_project
 
 from serctl.config import Workspace
-from serctl.errors import SerctlError
+from serctl.errors import ConfigError, SerctlError
+from serctl.interrupt import sigterm_as_interrupt
 from serctl.options import TrainOptions
 from serctl.stages.train import train
-from serctl.training.ranks import Ranks, bind_device
+from serctl.training import ranks as module
+from serctl.training.ranks import Ranks, bind_device, read_place
 
 PRELOAD = ("serctl.cli", "serctl.stages.train")
 ONE_GPU, OTHERS = "--device cuda:0 is one GPU", "4 processes on a machine with 2 GPUs"
@@ -26,7 +29,7 @@ ONE_GPU, OTHERS = "--device cuda:0 is one GPU", "4 processes on a machine with 2
 def train_in_shares(monkeypatch: pytest.MonkeyPatch, shares: int) -> None:
     """Let this process train what so many would."""
     alone = Ranks(shares=shares)
-    monkeypatch.setattr(Ranks, "join", lambda _: nullcontext(alone))
+    monkeypatch.setattr(Ranks, "join", lambda *_: nullcontext(alone))
 
 
 def stop_after_an_epoch(project: Workspace, options: TrainOptions, model: str = "") -> None:
@@ -115,6 +118,7 @@ def start_as(monkeypatch: pytest.MonkeyPatch, local_rank: int, beside: int) -> N
     """Set what torchrun sets on the second of two machines."""
     rank, size = beside + local_rank, 2 * beside
     places = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": local_rank}
+    places |= {"MASTER_ADDR": "localhost", "MASTER_PORT": 1}
     for name, value in {**places, "LOCAL_WORLD_SIZE": beside}.items():
         monkeypatch.setenv(name, str(value))
 
@@ -154,6 +158,56 @@ def test_ranks_that_would_share_a_gpu_are_refused(
     start_as(monkeypatch, local_rank, beside)
     with pytest.raises(SerctlError, match=message):
         bind_device(torch.device(device))
+
+
+def wait_alone(log: Path) -> None:
+    os.environ |= {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    module.PATIENCE = 0.05
+    with sigterm_as_interrupt(), Ranks.join(torch.device("cpu"), log.write_text):
+        pass
+
+
+def test_a_process_without_the_others_says_so_and_can_be_stopped(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = CONTEXT.Process(target=wait_alone, args=(log,))
+    process.start()
+    for _ in range(600):
+        if log.is_file():
+            break
+        time.sleep(0.05)
+    process.terminate()
+    process.join(10)
+    if ended := process.exitcode:
+        assert log.read_text().startswith("Waiting for all 2 processes (WORLD_SIZE) at 127.0.0.1")
+        assert ended == -signal.SIGTERM
+        return
+    process.kill()
+    pytest.fail("SIGTERM did not end the process.")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"WORLD_SIZE": "4"},
+        {"WORLD_SIZE": "x", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"},
+        {"WORLD_SIZE": "2", "RANK": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"},
+        {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "x"},
+    ],
+)
+def test_an_environment_that_is_not_of_torchrun_is_one_line(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="WORLD_SIZE"), Ranks.join(torch.device("cpu")):
+        pass
+
+
+def test_a_rank_without_others_is_the_first_and_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    for size in ("", "1"):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        assert read_place() == (0, 1)
 
 
 def test_a_process_alone_keeps_the_device_that_was_asked_for() -> None:
