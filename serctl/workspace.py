@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT_FILE = "serctl.toml"
+BUNDLE_FILE = "bundle.json"
 PATHS = {
     "manifest": "manifest.csv",
     "transcripts": "transcripts.csv",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from serctl.data.recordings import FORMATS, UNREADABLE
 from serctl.errors import UsageError
-from serctl.workspace import PROJECT_FILE, Workspace
+from serctl.workspace import BUNDLE_FILE, PROJECT_FILE, Workspace
 
 
 def check_output_file(
@@ -18,9 +18,10 @@ def check_output_file(
         flag: Flag of the path, for the message.
 
     Raises:
-        UsageError: It would.
+        UsageError: It would, or it would be in a bundle.
     """
     path = Path(output)
+    check_outside_bundles(path / "a file", flag)
     if not path.is_file():
         return
     if path.suffix.lower() in {*FORMATS, *UNREADABLE}:
@@ -29,6 +30,20 @@ def check_output_file(
         raise UsageError(
             f"{flag} '{output}' would replace a file of the project. Name another file."
         )
+
+
+def check_outside_bundles(output: Path, flag: str = "--output") -> None:
+    """Check that no folder above a result is a bundle, which would be refused with another file.
+
+    Raises:
+        UsageError: One is.
+    """
+    for folder in output.resolve().parents:
+        if (folder / BUNDLE_FILE).is_file():
+            raise UsageError(
+                f"{flag} would write into the bundle '{folder}', which is complete. Name another "
+                f"place."
+            )
 
 
 def _is_read(workspace: Workspace, path: Path) -> bool:

@@ -6,9 +6,9 @@ from pydantic import Field, PositiveFloat
 
 from serctl.document import Document, Section, hash_field
 from serctl.errors import CheckpointError
+from serctl.workspace import BUNDLE_FILE
 
 BUNDLE_VERSION: Literal[1] = 1
-BUNDLE_FILE = "bundle.json"
 OTHER_LICENSE = "other"
 """The hub's identifier of licences without their own identifier."""
 

@@ -11,6 +11,7 @@ from serctl import __version__
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest
 from serctl.data.manifest_file import read_manifest
+from serctl.data.outputs import check_outside_bundles
 from serctl.documents.bundle import (
     BUNDLE_VERSION,
     OTHER_LICENSE,
@@ -232,6 +233,7 @@ def _check_output(options: BundleOptions) -> Path:
     if not options.output:
         raise UsageError("No folder given for the bundle. Add: --output DIR")
     output = Path(options.output).expanduser()
+    check_outside_bundles(output)
     if output.exists():
         if not options.overwrite:
             raise UsageError(f"'{output}' exists already. Replace it with: --overwrite")

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from serctl import __version__
+from serctl.data.outputs import check_outside_bundles
 from serctl.documents.bundle import BundleDocument
 from serctl.errors import UsageError
 from serctl.files import write_atomic, write_folder
@@ -105,6 +106,7 @@ def check_space_folder(output: Path, overwrite: bool) -> None:
     Raises:
         UsageError: The folder exists and is not a Space, or ``overwrite`` is False.
     """
+    check_outside_bundles(output)
     if not output.exists():
         return
     if not overwrite:

@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest_file import read_manifest
+from serctl.data.outputs import check_output_file
 from serctl.documents.bundle import CorpusRecord, RecogniserRecord
 from serctl.encoders.catalog import get_spec
 from serctl.ensemble.logits_file import read_logits
 from serctl.errors import CheckpointError, LogitsError, UnknownNameError, UsageError
-from serctl.options import BundleOptions, EvaluateOptions, ReportOptions
+from serctl.options import BundleOptions, EvaluateOptions, ReportOptions, SpaceOptions
 from serctl.stages.bundle import (
     BundleResult,
     describe_bundle,
@@ -28,6 +29,7 @@ from serctl.stages.bundle import (
 from serctl.stages.evaluate import evaluate
 from serctl.stages.report import report
 from serctl.system.bundle_folder import open_bundle
+from serctl.web.space import write_space
 
 FOLD_FILES = [f"folds/{k}/{f}" for k in range(2) for f in ("config.json", "model.safetensors")]
 
@@ -83,6 +85,27 @@ def test_labels_in_another_order_are_refused(bundle: BundleResult, tmp_path: Pat
     (folder / "bundle.json").write_text(json.dumps(document))
     assert "An older serctl made the bundle" in describe_bundle(folder).notes[0]
     assert not describe_bundle(bundle.folder).notes
+
+
+def test_nothing_is_written_into_a_bundle(
+    project: Workspace, bundle: BundleResult, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(bundle.folder, tmp_path / "b")
+    with pytest.raises(UsageError, match="would write into the bundle"):
+        make_bundle(project, BundleOptions(base=str(folder), output=str(folder / "sub")))
+    with pytest.raises(UsageError, match="would write into the bundle"):
+        write_space(SpaceOptions(bundle=str(folder), output=str(folder / "space")))
+    for output in (
+        folder,
+        folder / "new.csv",
+        folder / "networks" / "x.csv",
+        folder / "bundle.json",
+    ):
+        with pytest.raises(UsageError, match="would write into the bundle"):
+            check_output_file(None, output)
+    assert describe_bundle(folder).files == bundle.files
+    again = BundleOptions(name=SPEECH, output=str(folder), overwrite=True)
+    assert make_bundle(project, again).folder == folder
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(
