@@ -167,7 +167,10 @@ def check_features(
 
 
 def find_changed(
-    workspace: Workspace, branches: Sequence[FeatureBranch], utterances: Sequence[Utterance]
+    workspace: Workspace,
+    branch: FeatureBranch,
+    utterances: Sequence[Utterance],
+    hasher: SourceHasher,
 ) -> set[str]:
     """Return the utterances whose audio or transcripts differ from those that were encoded.
 
@@ -175,14 +178,14 @@ def find_changed(
     Files without a saved hash are not compared.
     """
     changed: set[str] = set()
-    hasher = SourceHasher(workspace.cache)
-    for branch in branches:
-        if inputs := _open_inputs(workspace, branch, hasher, saved=True):
-            for row in utterances:
-                name, now = row.utterance_id, find_source(inputs.hash_of, row)
-                made = [store.source_of(name) for store in branch.stores if name in store]
-                if now and any(source != now for source in made):
-                    changed.add(name)
+    inputs = _open_inputs(workspace, branch, hasher, saved=True)
+    if inputs is None:
+        return changed
+    for row in utterances:
+        name, now = row.utterance_id, find_source(inputs.hash_of, row)
+        made = [store.source_of(name) for store in branch.stores if name in store]
+        if now and any(source != now for source in made):
+            changed.add(name)
     return changed
 
 

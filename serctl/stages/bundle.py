@@ -104,7 +104,8 @@ def make_bundle(
         _measure_without_speakers(workspace, parts, manifest, options) if by_speaker else ({}, ())
     )
     systems = [System(name, "run", folder) for name, folder in parts.networks.items()]
-    notes += tuple(list_changes(workspace, manifest, systems, manifest.splits))
+    measured = [split for split in manifest.splits if split != "train"]
+    notes += tuple(list_changes(workspace, manifest, systems, measured))
     with progress.task(f"bundle {options.name}", len(parts.networks) + 2, "steps") as advance:
         encoders = [describe_encoder(one, workspace) for one in parts.encoders.values()]
         advance(note="encoders")

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import read_manifest
@@ -147,12 +148,17 @@ def find_unextracted(
         systems: Runs and stackers. A run without its frames cannot be checked.
     """
     names, changed = [], set()
+    hasher = SourceHasher(workspace.cache)
+    changed_in: dict[tuple[Path, ...], set[str]] = {}
     for name in name_runs(systems):
-        try:
+        found: set[str] = set()
+        with suppress(SerctlError):
             config = RunConfig.read(workspace.runs / name / CONFIG)
-            found = find_changed(workspace, reopen_branches(workspace, config.branches), rows)
-        except SerctlError:
-            continue
+            for branch in reopen_branches(workspace, config.branches):
+                paths = tuple(store.path for store in branch.stores)
+                if paths not in changed_in:  # many runs read one store
+                    changed_in[paths] = find_changed(workspace, branch, rows, hasher)
+                found |= changed_in[paths]
         if found:
             names.append(name)
             changed |= found
@@ -190,7 +196,7 @@ def find_shared(
     return [
         f"By the manifest of now, {count(len(shared), 'speaker')} ({first_few(sorted(shared))}) of "
         f"the held-out parts of {first_few(names)} were trained on: out-of-fold and held-out "
-        f"results are optimistic. Correct the column speaker, or run: serctl train --overwrite"
+        f"results are optimistic. Correct speakers and folds there, or: serctl train --overwrite"
     ]
 
 

@@ -60,8 +60,10 @@ def make_api(worker: Worker, limits: Limits) -> "FastAPI":
     async def explain_fault(request: "Request", error: Exception) -> "Response":
         return refuse(request, f"Internal error: {type(error).__name__}", 500)
 
-    def refuse(request: "Request", detail: str, status: int) -> "Response":
-        text = f"{request.method} {request.url.path}: {detail.rstrip('.')}. The API has {ROUTES}."
+    def refuse(request: "Request", detail: Any, status: int) -> "Response":
+        text = (
+            f"{request.method} {request.url.path}: {str(detail).rstrip('.')}. The API has {ROUTES}."
+        )
         return JSONResponse({"error": text, "detail": detail}, status)  # the page reads the detail
 
     app = FastAPI(openapi_url=None)

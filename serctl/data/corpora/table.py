@@ -140,7 +140,8 @@ def find_audio_file(path: Path) -> Path:
                 return Path(form)
     endings = AUDIO if path.suffix.lower() not in AUDIO else ()
     named = (path.with_name(path.name + ending) for ending in endings if path.name)
-    return next((file for file in (*named, ignore_case(path)) if is_audio_file(file)), path)
+    found = next((file for file in named if is_audio_file(file)), None) or ignore_case(path)
+    return found if is_audio_file(found) else path
 
 
 def _map_columns(table: Table, columns: Mapping[str, str]) -> tuple[Table, bool]:
