@@ -59,5 +59,10 @@ def split_by_fold(
             f"Fold '{absent[0]}' cannot be used for test or dev. The manifest's column "
             f"'{FOLD}' has {first_few(known, 20)}. Each is train, dev or test."
         )
+    if without := [row.utterance_id for row in rows if not row.extra.get(FOLD)]:
+        raise ManifestError(
+            f"{len(without)} of {len(rows)} utterances have no '{FOLD}' ({first_few(without)}), "
+            f"expected one for all. Add them, or split the corpora before serctl manifest merge"
+        )
     split_of = dict.fromkeys(test, "test") | dict.fromkeys(dev, "dev")
     return [replace(row, split=split_of.get(row.extra.get(FOLD, ""), "train")) for row in rows]

@@ -54,7 +54,9 @@ class CalibrationRecord(Section):
     implied_prior: dict[str, PositiveFloat] = Field(
         description="emotion → share that the predictions imply"
     )
-    natural_prior: dict[str, PositiveFloat] = Field(description="emotion → share in dev")
+    natural_prior: dict[str, PositiveFloat] = Field(
+        description="emotion → share in dev, with one utterance more of each"
+    )
     num_rows: int = Field(description="utterances of dev")
 
 

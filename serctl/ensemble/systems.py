@@ -124,6 +124,9 @@ def find_systems(workspace: Workspace, names: Sequence[str]) -> list[System]:
     twice = sorted({system.name for system in found if found.count(system) > 1})
     if twice:
         raise UsageError(f"'{twice[0]}' is named twice. Name each system once.")
+    names_of = [system.name for system in found]
+    if alike := [str(system.path) for system in found if names_of.count(system.name) > 1]:
+        raise UsageError(f"{first_few(alike)} have the same name in a report. Rename one.")
     return found
 
 

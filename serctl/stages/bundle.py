@@ -42,6 +42,7 @@ from serctl.system.bundle_facts import (
     list_corpora,
     measure_splits,
     note_terms,
+    note_unmeasured,
     score_split,
 )
 from serctl.system.bundle_folder import BUNDLE_FILE, seal_bundle
@@ -137,6 +138,7 @@ def make_bundle(
             if parts.stacker and stacker:
                 _copy(parts.stacker, new / "stacker", (STACKER_FILE, *stacker.files))
             _write_card(new, document)
+    notes += note_unmeasured(manifest, parts.labels)
     return replace(describe_bundle(output), notes=(*notes, *note_terms(encoders, corpora)))
 
 
@@ -180,7 +182,8 @@ def _make_from_base(
     with write_folder(output) as new:
         _copy(base.bundle.folder, new, [name for name in old.files if name != CARD])
         _write_card(new, document)
-    return replace(describe_bundle(output), notes=(*base.notes, *note_terms((), corpora)))
+    notes = (*base.notes, *note_unmeasured(manifest, old.labels), *note_terms((), corpora))
+    return replace(describe_bundle(output), notes=notes)
 
 
 def show_bundle(bundle: Path | str) -> str:

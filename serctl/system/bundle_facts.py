@@ -35,6 +35,25 @@ def measure_splits(parts: Parts, manifest: Manifest) -> dict[str, SplitMetrics]:
     return found
 
 
+def note_unmeasured(manifest: Manifest, labels: Sequence[str]) -> tuple[str, ...]:
+    """Return notes on emotions that the system does not know, and on those that dev lacks."""
+    rows = [row for row in manifest if row.split != "train" and row.emotion]
+    unknown = [row.emotion for row in rows if row.emotion not in labels]
+    in_dev = {row.emotion for row in rows if row.split == "dev"}
+    notes = []
+    if unknown:
+        notes.append(
+            f"Not in the metrics: {len(unknown)} of {len(rows)} labelled utterances outside of "
+            f"train have emotions that the system does not know ({first_few(sorted({*unknown}))}). "
+            f"If it has them under other names: serctl init --map OLD=NEW"
+        )
+    if absent := [name for name in labels if name not in in_dev]:
+        notes.append(
+            f"No utterance of dev is {', '.join(absent)}: the calibration is fitted without."
+        )
+    return tuple(notes)
+
+
 def score_split(logits: Logits, manifest: Manifest, labels: Sequence[str]) -> SplitMetrics:
     """Return the metrics of the labelled utterances that were predicted."""
     emotion = {row.utterance_id: row.emotion for row in manifest}

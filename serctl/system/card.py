@@ -130,6 +130,11 @@ def write_card(document: BundleDocument) -> str:
     count = len(document.networks)
     calibration = document.calibration
     natural, implied = calibration.natural_prior, calibration.implied_prior
+    rows, size = calibration.num_rows, len(document.labels)
+
+    def share(name: str) -> float:  # the prior counts one utterance more of each emotion
+        return max(0.0, (natural[name] * (rows + size) - 1) / max(rows, 1))
+
     parts = [
         f"# {document.name}",
         f"Speech emotion recognition: {system}{count} model{'s' * (count > 1)} on frames of frozen "
@@ -155,7 +160,7 @@ def write_card(document: BundleDocument) -> str:
         f"{calibration.temperature:.2f}.",
         _table(
             ("emotion", "share in dev", "share implied by the predictions"),
-            [(name, f"{natural[name]:.3f}", f"{implied[name]:.3f}") for name in document.labels],
+            [(name, f"{share(name):.3f}", f"{implied[name]:.3f}") for name in document.labels],
         ),
         "## Encoders",
         "The weights are not in this folder. serctl finds them by name and checks their revision.",

@@ -214,6 +214,11 @@ def test_iemocap_is_tested_on_each_session_in_turn(tmp_path: Path) -> None:
     assert [{name[3:5] for name in ids} for ids in left_out] == [{f"0{s}"} for s in sessions]
     with pytest.raises(ManifestError, match=r"Fold '6'.*has 1, 2, 3, 4, 5"):
         split_manifest(source, target, test_folds=["6"], overwrite=True)
+    write_manifest(target, [replace(rows[0], extra={}), *rows[1:]])
+    with pytest.raises(
+        ManifestError, match=f"1 of 10 utterances have no 'fold' .{rows[0].utterance_id}"
+    ):
+        split_manifest(target, source, test_folds=["5"], overwrite=True)
     write_manifest(target, [replace(row, extra={}) for row in rows])
     with pytest.raises(ManifestError, match=r"no column 'fold'.*without --test-fold"):
         split_manifest(target, source, test_folds=["5"], overwrite=True)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
-from serctl.data.manifest_file import read_manifest
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.outputs import check_output_file
 from serctl.documents.bundle import CorpusRecord, RecogniserRecord
 from serctl.encoders.catalog import get_spec
@@ -194,6 +194,20 @@ def test_a_base_is_calibrated_and_evaluated_again(project: Workspace, tmp_path: 
     assert new.base in card
     assert "| new | mine |" in card
     assert "name: new (test)" in card
+    assert "| bored | 0.333 |" in card
+    own = open_workspace(Path(shutil.copytree(project.root, tmp_path / "own")))
+    rows = [
+        replace(row, emotion="happy") if row.emotion == "bored" else row
+        for row in read_manifest(own.manifest)
+    ]
+    write_manifest(own.manifest, rows)
+    again = make_bundle(own, replace(options, overwrite=True))
+    assert again.notes[0].startswith(
+        "Not in the metrics: 4 of 12 labelled utterances outside of train have emotions that the "
+        "system does not know (happy)."
+    )
+    assert again.notes[1].startswith("No utterance of dev is bored:")
+    assert "| bored | 0.000 |" in (again.folder / "README.md").read_text()
     with pytest.raises(UsageError, match="--run and --base name several systems"):
         make_bundle(project, replace(options, run=SPEECH, overwrite=True))
 

@@ -383,6 +383,15 @@ def test_labels_that_never_name_an_emotion_are_evaluated(project: Workspace) -> 
     assert score.uar == pytest.approx(1 / len(LABELS))
 
 
+def test_outside_systems_of_one_name_are_refused(project: Workspace, tmp_path: Path) -> None:
+    paths = [tmp_path / "a" / "mine.csv", tmp_path / "mine.csv"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("utterance_id,angry,sad\n")
+    with pytest.raises(UsageError, match=r"a/mine\.csv, .*mine\.csv have the same name"):
+        evaluate(project, EvaluateOptions(systems=tuple(map(str, paths))))
+
+
 def test_an_outside_csv_is_evaluated_like_any_other(project: Workspace) -> None:
     source = read_logits(project.runs / "good" / "logits" / "test.csv")
     write_logits(project.root / "theirs.csv", replace(source, labels=source.labels))
