@@ -98,6 +98,8 @@ def predict(
     if options.every:
         from serctl.cli.timelines import check_plot, show_timelines
 
+        if per_model:
+            raise UsageError("--per-model cannot be used with --every. Leave one of them out.")
         if plot is not None:
             check_plot(plot, len(paths))
         console.say(loading)

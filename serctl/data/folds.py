@@ -6,7 +6,7 @@ its speaker may be in other folds. `Folds.warning` reports that.
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from serctl.data.manifest import FOLD, Utterance
@@ -63,7 +63,7 @@ def choose_folds(utterances: Iterable[Utterance], num_folds: int | None, seed: i
             f"column."
         )
     fold_of = {row.utterance_id: names.index(row.extra[FOLD]) for row in rows}
-    return _add_lost(rows, Folds(fold_of, num_folds, _warn_of_shared(rows, fold_of)))
+    return _add_lost(rows, Folds(fold_of, num_folds, warn_of_shared(rows, fold_of)))
 
 
 def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> Folds:
@@ -161,10 +161,11 @@ def _strata(rows: Sequence[Utterance], num_folds: int) -> list[str]:
     return emotions if max(Counter(emotions).values()) >= num_folds else [""] * len(rows)
 
 
-def _warn_of_shared(rows: Sequence[Utterance], fold_of: dict[str, int]) -> str:
-    folds: dict[str, set[int]] = {}
+def warn_of_shared(rows: Sequence[Utterance], fold_of: Mapping[str, int | str]) -> str:
+    """Return a warning if speakers are in several folds of the manifest; else ''."""
+    folds: dict[str, set[int | str]] = {}
     for row in rows:
-        if row.speaker:
+        if row.speaker and row.utterance_id in fold_of:
             folds.setdefault(row.speaker, set()).add(fold_of[row.utterance_id])
     shared = [speaker for speaker, found in folds.items() if len(found) > 1]
     if not shared:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from serctl.errors import ConfigError, SerctlError, UnknownNameError, UsageError
 from serctl.options.files import find_recipe, read_config
-from serctl.options.option import Option, option_of
+from serctl.options.option import OVER_TIME, Option, option_of
 
 FLAGS = "flags"
 """Source of the values of a command line."""
@@ -75,7 +75,7 @@ def check_together(kind: type, values: Mapping[str, Any], source_of: Callable[..
 
 
 def check_read(kind: type, values: Mapping[str, Any], given: Collection[str], source: str) -> None:
-    """Check that the kind of model reads every option that one source names.
+    """Check that every option that one source names has an effect with the others.
 
     Args:
         kind: Dataclass of the options.
@@ -86,6 +86,15 @@ def check_read(kind: type, values: Mapping[str, Any], given: Collection[str], so
     Raises:
         SerctlError: Options have no effect.
     """
+    over_time = [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.name in given and option_of(field).panel == OVER_TIME
+        if values[field.name] != field.default
+    ]
+    if source == FLAGS and over_time and not values["every"]:
+        flag = over_time[0].replace("_", "-")
+        raise UsageError(f"--{flag} needs a timeline. Add: --every 1")
     unread = [
         field.name
         for field in dataclasses.fields(kind)

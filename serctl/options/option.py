@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Options = TypeVar("Options")
+OVER_TIME = "Emotion over time"
+"""Panel of the options of a timeline, which is made with ``every``."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from serctl.options.check import checked
 from serctl.options.option import (
+    OVER_TIME,
     abstain_option,
     checkpoints_option,
     device_option,
@@ -169,9 +170,6 @@ class EvaluateOptions:
     name: str = option("", "Name of the report.", shown="the split")
     seed: int = seed_option()
     limit: int | None = limit_option()
-
-
-OVER_TIME = "Emotion over time"
 
 
 @checked("predict")

@@ -14,7 +14,8 @@ from statistics import median
 from serctl.data.audio import SAMPLE_RATE, measure_samples, read_audio
 from serctl.data.corpora.table import read_table
 from serctl.data.downmix import KEEP_CHANNEL, DownmixReport, ReportProblem
-from serctl.data.manifest import Manifest, Utterance
+from serctl.data.folds import warn_of_shared
+from serctl.data.manifest import FOLD, Manifest, Utterance
 from serctl.data.manifest_file import (
     check_manifest,
     read_manifest,
@@ -102,6 +103,8 @@ def check_audio(
             else:
                 found.setdefault(digest, []).append(row)
             advance()
+    folds = {row.utterance_id: row.extra[FOLD] for row in rows if row.extra.get(FOLD)}
+    shared = warn_of_shared(rows, folds)
     groups = [group for group in found.values() if len(group) > 1]
     leaks = [group for group in groups if len({row.split for row in group}) > 1]
     return AudioCheckResult(
@@ -109,7 +112,7 @@ def check_audio(
         problems=tuple(problems),
         leaks=_ids(leaks),
         duplicates=_ids(group for group in groups if group not in leaks),
-        notes=(*manifest.notes, *report.list_notes(KEEP_CHANNEL)),
+        notes=(*manifest.notes, *filter(None, [shared]), *report.list_notes(KEEP_CHANNEL)),
     )
 
 

@@ -1,6 +1,7 @@
 """`serctl manifest`: what it finds wrong, counts, divides and joins."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 from serctl.cli import app
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
+from serctl.stages.manifest import check_audio
 
 runner = CliRunner()
 
@@ -137,6 +139,16 @@ def test_channels_that_lose_sound_or_mix_talkers_are_a_line_each(manifest: Path)
     assert "0.wav (a different talker on each channel)" in result.stdout
     assert "1.wav (channels that are partly in opposite phase)" in result.stdout
     assert len(json.loads(run("check", manifest, "--json").stdout)["notes"]) == 2
+
+
+def test_check_names_speakers_in_several_folds(manifest: Path) -> None:
+    rows = read_manifest(manifest).utterances
+    write_manifest(manifest, [replace(row, extra={"fold": row.speaker}) for row in rows])
+    assert not check_audio(manifest).notes
+    extra = [{"fold": str(i % 2)} if row.split == "train" else {} for i, row in enumerate(rows)]
+    mixed = [replace(row, extra=one, speaker="anna") for row, one in zip(rows, extra, strict=True)]
+    write_manifest(manifest, mixed)
+    assert "1 speakers (anna) are in several folds" in check_audio(manifest).notes[0]
 
 
 def test_check_says_how_the_manifest_was_read(manifest: Path) -> None:

@@ -130,6 +130,9 @@ def test_python_and_command_line_agree(run, call: Path, trained: Path) -> None:
     [
         (["--plot", "x.html"], "--plot needs a timeline. Add: --every 1"),
         (["--channels", "left"], "--channels needs a timeline"),
+        (["--window", "2"], "--window needs a timeline. Add: --every 1"),
+        (["--windows-alone"], "--windows-alone needs a timeline"),
+        (["--every", "1", "--per-model"], "--per-model cannot be used with --every"),
         (["--format", "rttm"], "--format rttm needs a timeline"),
         (["--every", "1", "--plot", "x.svg"], "expected FILE.html, FILE.png, or a folder"),
         (["--every", "1", "--window", "0.5"], "--window is 0.5, expected at least a step"),
