@@ -50,9 +50,14 @@ def _is_read(workspace: Workspace, path: Path) -> bool:
     """Return whether a file is an input of later commands."""
     transcripts = workspace.transcripts
     files = (workspace.manifest, transcripts, transcripts.with_suffix(".json"))
+    return any(path == file.resolve() for file in files) or is_in_results(workspace, path)
+
+
+def is_in_results(workspace: Workspace, path: Path) -> bool:
+    """Return whether a resolved path is in the cache, a run or a stacker."""
     root = workspace.root.resolve()
     folders = [one.resolve() for one in (workspace.cache, workspace.runs, workspace.stackers)]
-    return any(path == file.resolve() for file in files) or any(
+    return any(
         path.is_relative_to(folder)
         for folder in folders
         if not root.is_relative_to(folder)  # with cache = "." every result is in the cache

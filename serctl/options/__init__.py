@@ -5,9 +5,9 @@ from the fields.
 """
 
 from serctl.options.check import check_options, read_recipe, restore_options
+from serctl.options.option import OVER_TIME
 from serctl.options.serving import ServeOptions, SpaceOptions
 from serctl.options.slurm import SlurmOptions
-from serctl.options.option import OVER_TIME
 from serctl.options.stages import (
     BundleOptions,
     EvaluateOptions,

@@ -11,7 +11,7 @@ from serctl import __version__
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest
 from serctl.data.manifest_file import read_manifest
-from serctl.data.outputs import check_outside_bundles
+from serctl.data.outputs import check_outside_bundles, is_in_results
 from serctl.documents.bundle import (
     BUNDLE_VERSION,
     OTHER_LICENSE,
@@ -87,7 +87,7 @@ def make_bundle(
         UnknownNameError: There is no such stacker or run.
         LogitsError: There are no predictions for dev, on which temperature and prior are fitted.
     """
-    output = _check_output(options)
+    output = _check_output(workspace, options)
     if options.base:
         return _make_from_base(workspace, options, output, progress)
     chosen = options.stacker or options.run or options.name
@@ -225,7 +225,7 @@ def find_missing_weights(document: BundleDocument, mapping: Mapping[str, Path]) 
     return [row.encoder for row in document.encoders if not is_here(row.encoder)]
 
 
-def _check_output(options: BundleOptions) -> Path:
+def _check_output(workspace: Workspace, options: BundleOptions) -> Path:
     systems = {"--stacker": options.stacker, "--run": options.run, "--base": options.base}
     given = [flag for flag, name in systems.items() if name]
     if len(given) > 1:
@@ -238,6 +238,10 @@ def _check_output(options: BundleOptions) -> Path:
         raise UsageError("No folder given for the bundle. Add: --output DIR")
     output = Path(options.output).expanduser()
     check_outside_bundles(output)
+    if is_in_results(workspace, output.resolve()):
+        raise UsageError(
+            f"'{output}' is in a folder of the project's results. Name another folder."
+        )
     if output.exists():
         if not options.overwrite:
             raise UsageError(f"'{output}' exists already. Replace it with: --overwrite")

@@ -190,11 +190,13 @@ def split_manifest(
         overwrite: Replace ``target``.
 
     Raises:
-        UsageError: ``target`` exists, or ``all_train`` contradicts the folds.
+        UsageError: ``target`` exists, or ``all_train`` or ``seed`` contradicts the folds.
         ManifestError: There are fewer than three speakers, or no such fold.
     """
     if all_train and (test_folds or dev_folds):
         raise UsageError("--all-train excludes --test-fold and --dev-fold. Leave one of them out.")
+    if seed and (all_train or test_folds or dev_folds):
+        raise UsageError("--seed has no effect on given folds and on --all-train. Leave it out.")
     rows: Sequence[Utterance] = read_table(Path(source), {}).utterances
     if all_train or test_folds or dev_folds:
         rows = split_by_fold(rows, test_folds, dev_folds)

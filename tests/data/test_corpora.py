@@ -222,6 +222,9 @@ def test_iemocap_is_tested_on_each_session_in_turn(tmp_path: Path) -> None:
     write_manifest(target, [replace(row, extra={}) for row in rows])
     with pytest.raises(ManifestError, match=r"no column 'fold'.*without --test-fold"):
         split_manifest(target, source, test_folds=["5"], overwrite=True)
+    for given in ({"all_train": True}, {"test_folds": ["5"]}):
+        with pytest.raises(UsageError, match="--seed has no effect"):
+            split_manifest(source, target, seed=3, overwrite=True, **given)
     with pytest.raises(UsageError, match="excludes --test-fold"):
         split_manifest(source, target, test_folds=["5"], all_train=True, overwrite=True)
 

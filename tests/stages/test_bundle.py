@@ -104,6 +104,9 @@ def test_nothing_is_written_into_a_bundle(
         with pytest.raises(UsageError, match="would write into the bundle"):
             check_output_file(None, output)
     assert describe_bundle(folder).files == bundle.files
+    for place in (project.runs / SPEECH / "b", project.stackers / "b", project.cache / "b"):
+        with pytest.raises(UsageError, match="is in a folder of the project's results"):
+            make_bundle(project, BundleOptions(run=SPEECH, output=str(place)))
     again = BundleOptions(name=SPEECH, output=str(folder), overwrite=True)
     assert make_bundle(project, again).folder == folder
 
