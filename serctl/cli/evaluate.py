@@ -48,19 +48,16 @@ def describe(result: "EvaluateResult") -> "Text":
 
     Too few speakers give no meaningful interval. The column is then left out.
     """
-    from serctl.metrics.paired import can_test
-
     columns = ["system", "kind", "macro-F1", "95 % interval", "UAR", "accuracy", "BS-F1"]
     rows = [_to_row(system) for system in result.table]
-    if not can_test(result.num_clusters):
+    if not any(system.intervals for system in result.table):
         at = columns.index("95 % interval")
         columns, rows = [*columns[:at], *columns[at + 1 :]], [[*r[:at], *r[at + 1 :]] for r in rows]
     return console.table(f"{result.split}: {result.num_utterances:,} utterances", columns, rows)
 
 
 def _to_row(system: "SystemSummary") -> list[str]:
-    low, high = system.intervals.macro_f1
     kind = KINDS.get(system.kind, system.kind)
     metrics = (system.uar, system.accuracy, system.bs_f1.mean)
-    interval = f"[{low:.3f}, {high:.3f}]"
+    interval = "[{:.3f}, {:.3f}]".format(*system.intervals.macro_f1) if system.intervals else ""
     return [system.name, kind, f"{system.macro_f1:.3f}", interval, *(f"{m:.3f}" for m in metrics)]

@@ -101,7 +101,7 @@ def predict(
         if per_model:
             raise UsageError("--per-model cannot be used with --every. Leave one of them out.")
         if plot is not None:
-            check_plot(plot, len(paths))
+            check_plot(plot, paths)
         console.say(loading)
         show_timelines(workspace, options, form.value, output, plot)
         return

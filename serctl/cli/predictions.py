@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from serctl.data.textgrid import Interval, format_textgrid, is_unchanged
 from serctl.errors import UsageError
 from serctl.files import write_atomic, write_lines
 from serctl.names import guard_cell, guard_path
+from serctl.timeline.formats import name_in_rttm
 
 if TYPE_CHECKING:
     from serctl.data.recordings import Recording
@@ -56,6 +58,8 @@ def check_output(
             that is read, or a TextGrid of another program or one that was edited.
     """
     paths = list(dict.fromkeys(one.path for one in recordings))
+    if form in ("rttm", "textgrid"):
+        check_names(form, paths)
     if form != "textgrid":
         if output and output.is_dir():
             raise UsageError(f"--output '{output}' is a folder, expected a file.")
@@ -66,8 +70,6 @@ def check_output(
         raise UsageError(f"{len(paths)} TextGrids need a folder: --output DIR")
     if output and (output.is_file() or output.suffix.lower() == ".textgrid"):
         raise UsageError(f"--output '{output}' is a file; TextGrids need a folder.")
-    if len({path.stem for path in paths}) < len(paths):
-        raise UsageError("Two recordings have the same file name. Predict them in two commands.")
     for path in paths if output else ():
         old = output / path.with_suffix(".TextGrid").name  # type: ignore[operator]
         if old.exists() and not _is_predicted(old):
@@ -82,6 +84,22 @@ def check_output(
             raise UsageError(
                 f"A TextGrid has intervals one after the other, and '{then.name}' comes after "
                 f"'{one.name}'. Sort the table by path and start, or take --format csv"
+            )
+
+
+def check_names(form: str, paths: Sequence[Path]) -> None:
+    """Check that recordings have different names in the output.
+
+    Raises:
+        UsageError: Two of them would be one.
+    """
+    name_of = name_in_rttm if form == "rttm" else attrgetter("stem")
+    names: dict[str, Path] = {}
+    for path in paths:
+        if (other := names.setdefault(name_of(path), path)) != path:
+            raise UsageError(
+                f"'{other}' and '{path}' have the same name in {form}, '{name_of(path)}'. Predict "
+                f"them in two commands."
             )
 
 

@@ -1,11 +1,13 @@
 """Output of `serctl predict --every`: timelines as a table, files of several formats or a page."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from serctl.cli import console
+from serctl.cli.predictions import check_names
 from serctl.config import Workspace
 from serctl.errors import UsageError, count
 from serctl.files import write_atomic
@@ -80,17 +82,19 @@ def write_textgrids(result: "TimelinesResult", output: Path | None) -> None:
         write_text(to_textgrid(recording.timelines), path)
 
 
-def check_plot(plot: Path, recordings: int) -> None:
+def check_plot(plot: Path, paths: Sequence[Path]) -> None:
     """Check, before prediction, that a plot can be written.
 
     Raises:
-        UsageError: The suffix belongs to no format, or one file is given for several recordings.
+        UsageError: The suffix belongs to no format, one file is given for several recordings, or
+            two recordings have the same name.
         SerctlError: A package for plots is not installed.
     """
     if plot.suffix not in (".html", ".png", ""):
         raise UsageError(f"--plot '{plot}': expected FILE.html, FILE.png, or a folder.")
-    if plot.suffix and recordings > 1:
-        raise UsageError(f"{recordings} recordings need a folder: --plot {plot.with_suffix('')}")
+    if plot.suffix and len(paths) > 1:
+        raise UsageError(f"{len(paths)} recordings need a folder: --plot {plot.with_suffix('')}")
+    check_names("html", paths)
     from serctl.page.packages import check_report_packages
 
     check_report_packages()

@@ -48,7 +48,7 @@ def read_sheet(
         _check_cells(path, rows, list(formulas.worksheets[0].iter_rows()), error)
     except (zipfile.BadZipFile, KeyError, ValueError, IndexError, SyntaxError, OSError) as cause:
         raise error(f"'{path}' is not a readable spreadsheet: {cause}. Save it as CSV.") from cause
-    notes = [f"sheet '{book.sheetnames[0]}' of {len(book.sheetnames)} read"]
+    notes = [f"sheet '{book.sheetnames[0]}' of {len(book.sheetnames)} read, with hidden rows"]
     dates = [
         f"{cell.coordinate} as '{cell.value}'" for row in rows for cell in row if _is_date(cell)
     ]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from serctl.data.rttm import split_rttm
 from serctl.data.spreadsheets import read_sheet
 from serctl.errors import ManifestError, SerctlError, first_few
 from serctl.files import read_file
@@ -82,9 +83,8 @@ def parse_table(content: bytes, path: Path, error: type[SerctlError] = ManifestE
         raise error(f"'{path}' is {kind}. Expected a table as text: save it as CSV (UTF-8).")
     text, notes = decode_text(content, path, error)
     if path.suffix.lower() == ".rttm":
-        records = _split_rttm(text)
-        what = "speakers' turns" + " on their channels" * ("channel" in records[0][1])
-        return _tidy(path, records, [*notes, f"read as RTTM: {what}"], error)
+        records, read = split_rttm(path, text, error)
+        return _tidy(path, records, [*notes, *read], error)
     separator = re.match(r"sep=(.)\r?\n", text)  # Excel's own first line
     text = text[separator.end() :] if separator else text
     dialect = _find_dialect(text.lstrip("\r\n"))
@@ -149,27 +149,6 @@ def decode_text(content: bytes, path: Path, error: type[SerctlError]) -> tuple[s
     if text.lstrip().startswith(('{"', '[{"')):
         raise error(f"'{path}' is JSON. Expected a table as text: save it as CSV (UTF-8).")
     return text, notes
-
-
-def _split_rttm(text: str) -> list[tuple[int, list[str]]]:
-    """Return the turns of an RTTM file (NIST's format of speaker turns) with a header.
-
-    Programs write channel 1 for the mean of all, so channels count if one of them is another.
-    """
-    records = [(0, ["path", "start", "end", "speaker"])]
-    channels: list[str] = []
-    for line, fields in enumerate(map(str.split, text.splitlines()), 1):
-        if len(fields) >= 8 and fields[0] == "SPEAKER":
-            try:
-                end = f"{float(fields[3]) + float(fields[4]):.6f}"
-            except ValueError:
-                end = fields[4]  # refused as a number, with its line
-            records.append((line, [fields[1], fields[3], end, fields[7]]))
-            channels.append(fields[2].replace("<NA>", ""))
-    if set(channels) - {"", "1"}:
-        for (_, values), channel in zip(records, ["channel", *channels], strict=True):
-            values.append(channel)
-    return records
 
 
 def _find_dialect(text: str) -> type[csv.Dialect]:

@@ -84,7 +84,9 @@ class SystemSummary(Section):
     macro_f1: float = Field(description="mean F1 over the declared labels")
     uar: float = Field(description="unweighted average recall")
     accuracy: float = Field(description="share of correct predictions")
-    intervals: Intervals = Field(description="95 % intervals over speakers")
+    intervals: Intervals | None = Field(
+        description="95 % intervals over speakers; null with fewer than six"
+    )
     bs_f1: SubsetSummary = Field(description="macro-F1 over balanced subsets")
 
 

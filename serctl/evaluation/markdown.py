@@ -8,13 +8,12 @@ TABLE_COLUMNS = ("system", "macro-F1", "95 % interval", "UAR", "accuracy", "BS-F
 
 
 def table_row(system: SystemSummary) -> list[str]:
-    """Return the metrics of one system under `TABLE_COLUMNS`."""
-    low, high = system.intervals.macro_f1
+    """Return the metrics of one system under `TABLE_COLUMNS`; '' for a missing interval."""
     subset = system.bs_f1
     return [
         system.name,
         f"{system.macro_f1:.3f}",
-        f"[{low:.3f}, {high:.3f}]",
+        "[{:.3f}, {:.3f}]".format(*system.intervals.macro_f1) if system.intervals else "",
         f"{system.uar:.3f}",
         f"{system.accuracy:.3f}",
         f"{subset.mean:.3f}",

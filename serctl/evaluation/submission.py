@@ -41,7 +41,7 @@ def write_submission(
         split for split in manifest.splits if not any(row.emotion for row in manifest.select(split))
     ]
     if not options.split and len(open_splits) != 1:
-        shown = ", ".join(open_splits) or "none"
+        shown = ", ".join(open_splits or manifest.splits)
         raise UsageError(f"No split given for the submission. Add: --split NAME (one of {shown}).")
     split = options.split or open_splits[0]
     rows = manifest.select(split)

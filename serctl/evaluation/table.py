@@ -98,7 +98,7 @@ def escape_latex(text: str) -> str:
 
 
 def _record(system: SystemSummary) -> Record:
-    low, high = system.intervals.macro_f1
+    low, high = system.intervals.macro_f1 if system.intervals else (None, None)
     subset = system.bs_f1
     return {
         "system": system.name,

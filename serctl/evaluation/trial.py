@@ -38,6 +38,7 @@ from serctl.metrics.classification import (
     score_confusion,
     score_predictions,
 )
+from serctl.metrics.paired import can_test
 
 DURATION_EDGES = (2.0, 4.0, 6.0, 8.0)
 """Edges of duration groups in seconds: "< 2 s", "2-4 s", … and "≥ 8 s"."""
@@ -111,13 +112,14 @@ def score_system(
     confusion = count_confusion(trial.true, predicted, size)
     scores = score_confusion(confusion)
     resampled = score_resamples(trial.resamples, trial.true, predicted, size)
+    intervals = Intervals(**{name: interval(getattr(resampled, name)) for name in METRICS})
     return SystemScore(
         name=name,
         kind=kind,
         macro_f1=float(scores.macro_f1),
         uar=float(scores.uar),
         accuracy=float(scores.accuracy),
-        intervals=Intervals(**{name: interval(getattr(resampled, name)) for name in METRICS}),
+        intervals=intervals if can_test(trial.resamples.num_clusters) else None,
         bs_f1=_summarise(score_subsets(trial.true, predicted, trial.subsets, size), trial),
         per_class=_per_class(scores, trial.labels),
         confusion=tuple(map(tuple, confusion.astype(int).tolist())),

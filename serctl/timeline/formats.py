@@ -13,6 +13,9 @@ from serctl.data.textgrid import format_textgrid
 from serctl.names import guard_cell
 from serctl.timeline.course import Timeline
 
+CHANNELS = {"": "1", "left": "1", "right": "2"}
+"""Numbers of channels in RTTM. Other channels have their number as their name."""
+
 NO_EMOTION = "-"
 """Label in tables and RTTM for a segment without an emotion."""
 
@@ -105,21 +108,31 @@ def to_rttm(timelines: Sequence[Timeline]) -> str:
     """Return a line for each segment, with the emotion in the field of the speaker.
 
     Tools that score diarization read only SPEAKER lines, so they can score emotions too.
+    `name_in_rttm` must tell the recordings apart.
 
     Source: NIST, Rich Transcription 2009 evaluation plan, appendix A (RTTM).
     """
     lines = []
-    channels: dict[str, int] = {}
     for timeline in timelines:
-        name = Path(timeline.audio).stem.replace(" ", "_")
-        channels[name] = channels.get(name, 0) + 1
+        name = name_in_rttm(Path(timeline.audio))
+        channel = CHANNELS.get(timeline.channel, timeline.channel)
         for segment in timeline.segments:
             label = (segment.emotion or NO_EMOTION).replace(" ", "_")
             lines.append(
-                f"SPEAKER {name} {channels[name]} {segment.start:.3f} "
+                f"SPEAKER {name} {channel} {segment.start:.3f} "
                 f"{segment.end - segment.start:.3f} <NA> <NA> {label} {segment.confidence:.3f} <NA>"
             )
     return "".join(f"{line}\n" for line in lines)
+
+
+def name_in_rttm(path: Path) -> str:
+    """Return the name of a recording in RTTM, whose fields are separated by blanks.
+
+    Example:
+        >>> name_in_rttm(Path("calls/my call.wav"))
+        'my_call'
+    """
+    return "_".join(path.stem.split())
 
 
 def to_table(timelines: Sequence[Timeline]) -> str:

@@ -16,6 +16,7 @@ from serctl.data.corpora.scan import Corpus
 from serctl.data.corpora.table import read_table
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
+from serctl.data.tables import read_table_file
 from serctl.data.textgrid import format_textgrid, parse_textgrid
 from serctl.encoding.inputs import AudioInputs
 from serctl.errors import AudioError, CorpusError, ManifestError
@@ -197,6 +198,29 @@ def test_turns_of_an_rttm_file(recording: Path, tmp_path: Path) -> None:
         (2.0, 3.0, "customer"),
     ]
     assert corpus.utterances[0].path == recording
+
+
+@pytest.mark.parametrize(
+    ("name", "speakers"),
+    [("SPEAKER_00", {"f1-SPEAKER_00", "f2-SPEAKER_00", "Anna"}), ("Berta", {"Berta", "Anna"})],
+)
+def test_names_that_a_program_gave_belong_to_one_recording(
+    tmp_path: Path, name: str, speakers: set[str]
+) -> None:
+    (tmp_path / "turns.rttm").write_text(
+        "".join(f"SPEAKER {f} 1 0 1 <NA> <NA> {name} <NA> <NA>\n" for f in ("f1", "f2"))
+        + "SPEAKER f2 1 1 1 <NA> <NA> Anna <NA> <NA>\n"
+    )
+    table = read_table_file(tmp_path / "turns.rttm")
+    assert {row["speaker"] for row in table.rows} == speakers
+    assert any("several recordings" in note for note in table.notes) == (name == "SPEAKER_00")
+
+
+def test_a_blank_in_a_name_of_an_rttm_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "turns.rttm"
+    path.write_text("SPEAKER my call 1 0 1 <NA> <NA> a <NA> <NA>\n")
+    with pytest.raises(ManifestError, match=r"line 1 has 11 fields, expected 10 .* blanks"):
+        read_table_file(path)
 
 
 SHORT = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n4\n<exists>\n2\n'

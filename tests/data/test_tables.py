@@ -112,7 +112,7 @@ def test_a_spreadsheet_is_read(folder: Path) -> None:
     corpus = read_table(folder / "table.xlsx", {})
     assert [row.emotion for row in corpus.utterances] == [row[1] for row in make_rows()]
     assert corpus.utterances[4].speaker == "1"  # numbers have no leading zeros in Excel
-    assert "sheet 'Sheet' of 1 read" in corpus.notes
+    assert "sheet 'Sheet' of 1 read, with hidden rows" in corpus.notes
 
 
 def test_names_that_a_spreadsheet_made_dates_are_named(tmp_path: Path) -> None:

@@ -29,9 +29,16 @@ from serctl.ensemble.logits_file import read_logits, write_logits
 from serctl.ensemble.pooled import STRENGTHS
 from serctl.errors import LogitsError, ManifestError, UnknownNameError, UsageError
 from serctl.evaluation.baselines import MAJORITY, POOLED
-from serctl.options import EvaluateOptions, ExportLogitsOptions, StackOptions, TrainOptions
+from serctl.options import (
+    EvaluateOptions,
+    ExportLogitsOptions,
+    ReportOptions,
+    StackOptions,
+    TrainOptions,
+)
 from serctl.stages.evaluate import EvaluateResult, evaluate
 from serctl.stages.export_logits import export_logits
+from serctl.stages.report import report
 from serctl.stages.stack import stack
 from serctl.stages.train import train
 
@@ -208,6 +215,9 @@ def test_intervals_of_few_speakers_are_left_out_or_qualified(
     assert f"Only {size} speakers: {effect}." in result.warnings
     text = result.markdown.read_text()
     assert ("95 % interval" in text) == (size == 6)
+    assert [system.intervals is None for system in result.table] == [size == 5] * len(result.table)
+    lines = report(workspace, ReportOptions(format="csv")).output.read_text().splitlines()
+    assert all((row["macro_f1_low"] == "") == (size == 5) for row in csv.DictReader(lines))
     assert text.count(f"Only {size} speakers") == 1
 
 

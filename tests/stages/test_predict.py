@@ -668,7 +668,9 @@ def test_what_cannot_be_written_is_refused_before_anything_is_loaded(
         ([*audio, "-f", "textgrid"], "--output DIR"),
         ([*audio, "-f", "textgrid", "-o", str(file)], "is a file"),
         ([audio[0], "-f", "textgrid", "-o", str(tmp_path / "a.TextGrid")], "is a file"),
-        ([audio[0], str(twin), "-f", "textgrid", "-o", str(tmp_path / "t")], "same file name"),
+        ([audio[0], str(twin), "-f", "textgrid", "-o", str(tmp_path / "t")], "the same name in"),
+        ([audio[0], str(twin), "-f", "rttm", "--every", "1"], "the same name in"),
+        ([audio[0], str(twin), "--plot", str(tmp_path), "--every", "1"], "the same name in"),
         ([*audio, "-f", "csv", "-o", str(tmp_path)], "is a folder"),
     ):
         assert told in call(*arguments, "-m", SPEECH, "-C", str(project.root), code=2).stderr

@@ -6,6 +6,7 @@ import json
 import re
 
 import numpy as np
+import pytest
 
 from serctl.timeline.course import EmotionSegment, Spoken, Timeline
 from serctl.timeline.formats import to_csv, to_jsonl, to_rttm, to_table, to_textgrid
@@ -73,6 +74,12 @@ def test_rttm_lines_are_of_ten_fields_that_diarization_tools_read() -> None:
     assert [line[2] for line in lines] == ["1", "1", "2", "2"]
     assert lines[0][1:9] == ["a_call", "1", "0.000", "1.000", "<NA>", "<NA>", "angry", "0.750"]
     assert lines[1][7] == "-"
+
+
+@pytest.mark.parametrize(("channel", "number"), [("", "1"), ("right", "2"), ("3", "3")])
+def test_rttm_has_the_number_of_the_channel_alone(channel: str, number: str) -> None:
+    lines = to_rttm([make_timeline(channel)]).splitlines()
+    assert {line.split()[2] for line in lines} == {number}
 
 
 def test_the_table_shows_segments_with_what_was_said() -> None:

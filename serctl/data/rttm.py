@@ -1,0 +1,68 @@
+"""Speaker turns of RTTM files (NIST's Rich Transcription Time Marked).
+
+Source: NIST, Rich Transcription 2009 evaluation plan, appendix A.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from serctl.errors import SerctlError, first_few
+
+Records = list[tuple[int, list[str]]]
+"""Line numbers and fields; the first one is the header."""
+
+MOST_FIELDS = 10
+GENERIC = re.compile(r"(?:spea?ke?r|spkr?|s)?[ _-]?\d+|[a-z]", re.IGNORECASE)
+"""Names such as SPEAKER_00, which diarization programs give again in every recording."""
+
+
+def split_rttm(path: Path, text: str, error: type[SerctlError]) -> tuple[Records, list[str]]:
+    """Return the turns as a table with path, start, end and speaker, and notes on what was read.
+
+    Programs write channel 1 for the mean of all, so channels count if one of them is another.
+
+    Raises:
+        SerctlError: A turn has more fields than RTTM, as with a blank in a name.
+    """
+    records: Records = [(0, ["path", "start", "end", "speaker"])]
+    channels: list[str] = []
+    for line, fields in enumerate(map(str.split, text.splitlines()), 1):
+        if len(fields) < 8 or fields[0] != "SPEAKER":
+            continue
+        if len(fields) > MOST_FIELDS:
+            raise error(
+                f"'{path}', line {line} has {len(fields)} fields, expected {MOST_FIELDS} at most. "
+                f"RTTM separates fields by blanks: names cannot have any."
+            )
+        try:
+            end = f"{float(fields[3]) + float(fields[4]):.6f}"
+        except ValueError:
+            end = fields[4]  # refused as a number, with its line
+        records.append((line, [fields[1], fields[3], end, fields[7]]))
+        channels.append(fields[2].replace("<NA>", ""))
+    notes = _separate_speakers([fields for _, fields in records[1:]])
+    what = "speakers' turns"
+    if set(channels) - {"", "1"}:
+        what += " on their channels"
+        for (_, fields), channel in zip(records, ["channel", *channels], strict=True):
+            fields.append(channel)
+    return records, [f"read as RTTM: {what}", *notes]
+
+
+def _separate_speakers(turns: Sequence[list[str]]) -> list[str]:
+    """Put the recording before speakers' names that a program gave; return a note on it."""
+    places: dict[str, set[str]] = {}
+    for place, _, _, speaker in turns:
+        places.setdefault(speaker, set()).add(place)
+    given = {name: min(found) for name, found in places.items() if GENERIC.fullmatch(name)}
+    several = sorted(name for name in given if len(places[name]) > 1)
+    if not several:
+        return []
+    for fields in turns:
+        if fields[3] in given:
+            fields[3] = f"{fields[0]}-{fields[3]}"
+    return [
+        f"{first_few(several)} in several recordings taken as different speakers, such as "
+        f"'{given[several[0]]}-{several[0]}'"
+    ]
