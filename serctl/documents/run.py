@@ -132,6 +132,10 @@ class RunSummary(Document):
         default="",
         description="hash of the emotions of the training utterances; earlier versions wrote none",
     )
+    features_hash: str = Field(
+        default="",
+        description="hash of the training utterances and their sources; earlier versions wrote none",
+    )
     files: dict[str, str] = Field(
         default_factory=dict,
         description="SHA-256 of configuration, network and ids; earlier versions wrote none",

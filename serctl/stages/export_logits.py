@@ -21,7 +21,7 @@ from serctl.files import remove_file
 from serctl.options import ExportLogitsOptions
 from serctl.progress import Progress, silent
 from serctl.runtime import environment, resolve_device
-from serctl.training.changes import find_relabelled, find_shared, hash_features
+from serctl.training.changes import find_outdated, find_shared, hash_features
 from serctl.training.dataset import make_reader
 from serctl.training.run_folder import CONFIG, read_summary
 from serctl.training.run_models import RunModels, name_speakers
@@ -79,7 +79,7 @@ def export_logits(
     rows = [row for part in splits for row in part]
     notes = export.models.check_folds(rows)
     own, everyone = [System(folder.name, "run", folder)], export.manifest.utterances
-    notes += find_relabelled(workspace, everyone, own) + find_shared(workspace, everyone, own)
+    notes += find_outdated(workspace, everyone, own) + find_shared(workspace, everyone, own)
     unread, found = check_features(workspace, export.branches, rows)
     notes += found
     with progress.task(f"export {folder.name}", len(rows), "utterances") as advance:

@@ -45,42 +45,50 @@ def name_runs(systems: Iterable[System]) -> list[str]:
     return sorted(names)
 
 
-def find_relabelled(
+def find_outdated(
     workspace: Workspace, rows: Sequence[Utterance], systems: Iterable[System]
 ) -> list[str]:
-    """Return a warning that names the runs, also base models of stackers, with other emotions now.
+    """Return warnings that name the runs, also base models of stackers, with other training data.
 
     Args:
         workspace: The project.
         rows: All utterances of the manifest.
-        systems: Runs and stackers. Runs of earlier versions recorded no emotions.
+        systems: Runs and stackers. Frames that the cache lacks are not compared.
     """
-    changed = []
+    emotions, frames = [], []
     for name in name_runs(systems):
         folder = workspace.runs / name
-        recorded = read_summary(folder).emotions if (folder / SUMMARY).is_file() else ""
-        if recorded and recorded != hash_emotions(rows, read_train_ids(folder)):
-            changed.append(name)
-    if not changed:
-        return []
+        if not (folder / SUMMARY).is_file():
+            continue
+        summary, ids = read_summary(folder), read_train_ids(folder)
+        if summary.emotions not in ("", hash_emotions(rows, ids)):
+            emotions.append(name)
+        if _has_other_frames(workspace, folder, sorted(ids), summary.features_hash):
+            frames.append(name)
+    causes = {
+        "have changed in the manifest: other emotions, or some are missing": emotions,
+        "were encoded again from other audio or transcripts": frames,
+    }
     return [
-        f"Since {first_few(changed)} was trained, its training utterances have changed in the "
-        f"manifest: other emotions, or some are missing. Run: serctl train --overwrite"
+        f"Since {first_few(names)} was trained, its training utterances {cause}. "
+        f"Run: serctl train --overwrite"
+        for cause, names in causes.items()
+        if names
     ]
 
 
 def hash_features(
     branches: Sequence[FeatureBranch],
     ids: Sequence[str],
-    rows: Sequence[Utterance],
-    by_speaker: bool,
+    rows: Sequence[Utterance] = (),
+    by_speaker: bool = False,
 ) -> str:
     """Return a hash of the utterances ``ids`` and of the audio and text of their frames.
 
     Args:
         branches: The stores of a run.
         ids: The utterances, in the order of the file of logits.
-        rows: All utterances of the manifest.
+        rows: All utterances of the manifest, if ``by_speaker``.
         by_speaker: Whether frames are standardised with all utterances of their speaker.
     """
     stores = [store for branch in branches for store in branch.stores]
@@ -106,7 +114,7 @@ def find_reencoded(
     """
     found = []
     for name in name_runs(systems):
-        old = [split for split in splits if _has_other_frames(workspace, rows, name, split)]
+        old = [split for split in splits if _has_other_logits(workspace, rows, name, split)]
         if old:
             found.append(
                 f"The logits of {name} on {', '.join(old)} are of other frames than the cache "
@@ -115,26 +123,39 @@ def find_reencoded(
     return found
 
 
-def _has_other_frames(
+def _has_other_logits(
     workspace: Workspace, rows: Sequence[Utterance], name: str, split: str
 ) -> bool:
     """Whether the logits of a split are of other frames than the stores hold."""
-    config = workspace.runs / name / CONFIG
-    path = workspace.runs / name / "logits" / f"{split}.csv"
-    if not (config.is_file() and path.is_file()):
+    folder = workspace.runs / name
+    path = folder / "logits" / f"{split}.csv"
+    if not ((folder / CONFIG).is_file() and path.is_file()):
         return False
     logits = read_logits(path, name)
     made = logits.provenance
-    if not made.features_hash:
+    recorded, by_speaker = made.features_hash, made.by_speaker
+    return _has_other_frames(workspace, folder, logits.ids, recorded, rows, by_speaker)
+
+
+def _has_other_frames(
+    workspace: Workspace,
+    folder: Path,
+    ids: Sequence[str],
+    recorded: str,
+    rows: Sequence[Utterance] = (),
+    by_speaker: bool = False,
+) -> bool:
+    """Whether the stores of a run hold the utterances with another hash than the recorded one."""
+    if not recorded:
         return False
     try:
-        branches = reopen_branches(workspace, RunConfig.read(config).branches)
+        branches = reopen_branches(workspace, RunConfig.read(folder / CONFIG).branches)
     except MissingFeaturesError:
         return False
     stores = [store for branch in branches for store in branch.stores]
-    if not all(one in store for store in stores for one in logits.ids):
+    if not all(one in store for store in stores for one in ids):
         return False
-    return hash_features(branches, logits.ids, rows, made.by_speaker) != made.features_hash
+    return hash_features(branches, ids, rows, by_speaker) != recorded
 
 
 def find_unextracted(
@@ -226,7 +247,7 @@ def list_changes(
     """
     rows = manifest.utterances
     return [
-        *find_relabelled(workspace, rows, systems),
+        *find_outdated(workspace, rows, systems),
         *find_shared(workspace, rows, systems),
         *find_reencoded(workspace, rows, systems, splits),
         *find_unextracted(workspace, [row for row in rows if row.split in splits], systems),

@@ -14,7 +14,7 @@ from serctl.models.pooled import PooledModel
 from serctl.options import TrainOptions
 from serctl.progress import Log, Progress
 from serctl.runtime import environment, split_threads
-from serctl.training.changes import hash_emotions
+from serctl.training.changes import hash_emotions, hash_features
 from serctl.training.checkpoint import load_run
 from serctl.training.corpus import TrainingCorpus
 from serctl.training.dataset import UtteranceSet
@@ -225,7 +225,9 @@ class RunTrainer:
         """Add facts on the corpus and learned layer weights to the summary of a folder."""
         corpus = self.corpus
         seen: dict[str, Any] = {"skipped": corpus.skipped, "notes": corpus.notes}
-        seen["emotions"] = hash_emotions(corpus.utterances, read_train_ids(folder))
+        ids = read_train_ids(folder)
+        seen["emotions"] = hash_emotions(corpus.utterances, ids)
+        seen["features_hash"] = hash_features(corpus.branches, sorted(ids))
         if any(len(branch.stores) > 1 for branch in self.corpus.branches):
             model: PredictedBy = "main" if (folder / MODEL).is_file() else "folds"
             seen["layer_weights"] = load_run(folder, predicted_by=model).layer_weights()

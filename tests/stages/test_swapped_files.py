@@ -202,6 +202,18 @@ def test_logits_that_are_older_than_the_frames_are_reported(project: Workspace) 
     assert evaluate(project, EvaluateOptions(systems=(SPEECH,), baselines=False)).num_utterances
 
 
+def test_training_audio_that_was_encoded_again_is_reported_after_every_export(
+    project: Workspace,
+) -> None:
+    told = f"Since {SPEECH} was trained, its training utterances were encoded again from other"
+    assert not any(told in text for text in export_logits(project, EXPORT).notes)
+    shutil.copy(project.root / "u02.wav", project.root / "u01.wav")
+    extract(project, ExtractOptions(encoder="wavlm-large", device="cpu"))
+    assert any(told in text for text in export_logits(project, EXPORT).notes)
+    warnings = evaluate(project, EvaluateOptions(systems=(SPEECH,), baselines=False)).warnings
+    assert any(told in text for text in warnings)
+
+
 def list_warnings_of_all(project: Workspace) -> list[list[str]]:
     """Return what each command that reads logits tells about changes since they were made."""
     bundle = BundleOptions(stacker="linear", output=str(project.root / "bundle"), overwrite=True)
