@@ -134,7 +134,7 @@ class RunSummary(Document):
     )
     features_hash: str = Field(
         default="",
-        description="hash of the training utterances and their sources; earlier versions wrote none",
+        description="hash of the training utterances and sources; earlier versions wrote none",
     )
     files: dict[str, str] = Field(
         default_factory=dict,

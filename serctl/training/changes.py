@@ -53,7 +53,7 @@ def find_outdated(
     Args:
         workspace: The project.
         rows: All utterances of the manifest.
-        systems: Runs and stackers. Frames that the cache lacks are not compared.
+        systems: Runs and stackers. Missing frames are not compared.
     """
     emotions, frames = [], []
     for name in name_runs(systems):
