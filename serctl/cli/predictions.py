@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from serctl.cli import console
 from serctl.data.audio import SAMPLE_RATE, measure_samples
+from serctl.data.manifest_file import check_labels
 from serctl.data.textgrid import Interval, format_textgrid, is_unchanged
 from serctl.errors import UsageError
 from serctl.files import write_atomic, write_lines
@@ -156,6 +157,7 @@ def _csv_lines(write_line: Callable[[str], None], paths: Sequence[Path], per_mod
 
 def to_row(found: "Prediction", per_model: bool) -> dict[str, Any]:
     """Return a prediction as the fields of a CSV row."""
+    check_labels(found.probabilities)
     row: dict[str, Any] = {
         "audio": guard_path(found.audio),
         "start": f"{found.start:.3f}",
@@ -290,7 +292,8 @@ def _to_textgrid(name: str, found: Sequence["Prediction"], per_model: bool) -> s
     if any(one.text is not None for one in found):
         tiers["words"] = tier(lambda one: one.text or "")
     for model in found[0].per_model if per_model else ():
-        tiers[model] = [(one.start, one.end, _name_best(one.per_model[model])) for one in found]
+        own = f"{model} (model)" if model in tiers else model
+        tiers[own] = [(one.start, one.end, _name_best(one.per_model[model])) for one in found]
     return format_textgrid(tiers, max(measure_samples(Path(name)) / SAMPLE_RATE, found[-1].end))
 
 

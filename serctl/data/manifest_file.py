@@ -19,7 +19,7 @@ from serctl.data.manifest import (
 )
 from serctl.data.manifest_rows import note_readings, parse_rows
 from serctl.data.tables import Table, match_columns, parse_table, read_table_bytes, read_table_file
-from serctl.errors import ManifestError, first_few
+from serctl.errors import ManifestError, UsageError, first_few
 from serctl.files import write_atomic
 from serctl.names import is_portable_name
 
@@ -28,8 +28,13 @@ HINT = "Make a manifest with: serctl init --corpus NAME --root DIR"
 NEARLY = 0.8
 """Minimum similarity (difflib) of a column to a known one to be reported as a typo."""
 
-RESERVED = frozenset({"utterance_id", "in_sample", *ATTRIBUTES})
-"""Columns of logits files, which cannot be names of emotions."""
+RESERVED = frozenset(
+    [
+        *("utterance_id", "in_sample", *ATTRIBUTES),
+        *("audio", *SEGMENT, CHANNEL, "emotion", "confidence", "text", "transcript", "suspect"),
+    ]
+)
+"""Columns of logits and predictions and tiers of timelines, which cannot be names of emotions."""
 
 LONGEST_SPLIT = 60
 """Maximum characters of a split. Files of logits and reports are named by it."""
@@ -143,6 +148,19 @@ def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) ->
         if bad:
             shown = first_few(dict.fromkeys(bad))
             raise ManifestError(f"{source}: {problem} in {len(bad)} rows ({shown}). {remedy}")
+
+
+def check_labels(labels: Iterable[str]) -> None:
+    """Check that a model's emotions can be columns of predictions, for models of old manifests.
+
+    Raises:
+        UsageError: One of them is reserved.
+    """
+    if taken := sorted(RESERVED.intersection(labels)):
+        raise UsageError(
+            f"The model has the label '{taken[0]}', which is another column of predictions. Write "
+            f"JSON lines: --format jsonl"
+        )
 
 
 def _is_unprintable(value: str | Path) -> bool:

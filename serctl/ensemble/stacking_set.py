@@ -8,7 +8,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -20,7 +20,7 @@ from serctl.documents.logits import name_source
 from serctl.documents.run import PredictedBy
 from serctl.documents.stacker import FittedOn
 from serctl.ensemble.logits import JoinedLogits, Logits, join_logits
-from serctl.ensemble.systems import System, load_systems
+from serctl.ensemble.systems import System, check_columns, load_systems
 from serctl.errors import LogitsError, first_few
 
 StackOn = Literal["oof", "heldout", "dev", "in-sample"]
@@ -98,6 +98,7 @@ def collect_stacking_set(
     *,
     all_must_fit: bool,
     limit: int | None,
+    labels: Iterable[str] = (),
 ) -> StackingSet:
     """Read and join the logits for fitting a stacker.
 
@@ -107,6 +108,7 @@ def collect_stacking_set(
         stack_on: See the module's docstring.
         all_must_fit: Raise an error for a system without such logits; else exclude it with a note.
         limit: Use only N utterances, balanced over emotions.
+        labels: Emotions of the project, which the manifest may lack.
 
     Raises:
         LogitsError: No system has such logits, a required one has none, or they do not match.
@@ -119,6 +121,7 @@ def collect_stacking_set(
         all_required=all_must_fit,
         if_none="No run has logits to stack. Run serctl train, then: serctl export-logits RUN",
     )
+    check_columns(found, {*labels, *(row.emotion for row in manifest)})
     parts = [logits for _, logits in found]
     if not all_must_fit:
         parts, copies = _leave_out_copies(parts)

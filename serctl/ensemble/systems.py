@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serctl.config import Workspace
+from serctl.data.labels import ALIASES, EMOTIONS
 from serctl.documents.report import SystemKind
 from serctl.documents.run import RunConfig
 from serctl.ensemble.logits import Logits
@@ -159,6 +160,31 @@ def load_systems(
     if not found:
         raise LogitsError(problems[0] if problems else if_none)
     return found, [f"Left out: {problem}" for problem in problems]
+
+
+def check_columns(found: Iterable[tuple[System, Logits]], known: Iterable[str]) -> None:
+    """Check that the columns of outside scores are emotions, and not an index or a duration.
+
+    Args:
+        found: Systems with their logits.
+        known: Emotions of the manifest and of the project.
+
+    Raises:
+        LogitsError: A column is no emotion that serctl, the project or a run knows.
+    """
+    found = list(found)
+    ours = [logits.labels for system, logits in found if system.kind != "outside"]
+    every = {*EMOTIONS, *ALIASES.values(), *known}.union(*ours)
+    for system, logits in found:
+        strange = (
+            [] if logits.hard_labels else [name for name in logits.labels if name not in every]
+        )
+        if system.kind == "outside" and strange:
+            raise LogitsError(
+                f"'{system.path}' has a column '{strange[0]}', expected emotions: no utterance of "
+                f"the manifest has it. Delete the column, or rename it to an emotion of the "
+                f"manifest. If it is an emotion, add it to serctl.toml: [labels] order"
+            )
 
 
 def _find_system(known: Sequence[System], name: str, workspace: Workspace) -> System:

@@ -18,7 +18,13 @@ from serctl.documents.report import (
     UtteranceColumns,
 )
 from serctl.ensemble.logits import Logits
-from serctl.ensemble.systems import System, find_systems, list_systems, load_systems
+from serctl.ensemble.systems import (
+    System,
+    check_columns,
+    find_systems,
+    list_systems,
+    load_systems,
+)
 from serctl.errors import LogitsError, ManifestError, first_few
 from serctl.evaluation.baselines import make_baselines
 from serctl.evaluation.markdown import to_markdown
@@ -80,6 +86,7 @@ def evaluate(
     found, missing = _read_systems(workspace, options.systems, split, rows.ids)
     notes += missing
     rows, found, left_out = _leave_out_unread(rows, found)
+    check_columns(found, {*workspace.label_order, *(row.emotion for row in whole)})
     order = manifest.label_set(workspace.label_order).names
     labels = _declared_labels(found, order, rows)
     systems = [system for system, _ in found]

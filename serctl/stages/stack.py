@@ -132,6 +132,7 @@ def _collect_models(
         options.stack_on,
         all_must_fit=bool(options.models),
         limit=options.limit,
+        labels=workspace.label_order,
     )
     return [system for system in systems if system.name in rows.joined.names], rows
 

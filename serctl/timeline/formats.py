@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from serctl.data.manifest_file import check_labels
 from serctl.data.textgrid import format_textgrid
 from serctl.names import guard_cell
 from serctl.timeline.course import Timeline
@@ -26,7 +27,7 @@ def to_csv(timelines: Sequence[Timeline]) -> str:
     writer: csv.DictWriter | None = None
     for row in (row for timeline in timelines for row in list_steps(timeline)):
         shares = row.pop("probabilities") or {}
-        labels = timelines[0].labels
+        check_labels(labels := timelines[0].labels)
         flat = row | {name: f"{shares[name]:.6f}" if shares else "" for name in labels}
         flat |= {name: f"{row[name]:.3f}" for name in ("start", "end")}
         flat["confidence"] = "" if row["confidence"] is None else f"{row['confidence']:.4f}"
@@ -89,6 +90,7 @@ def to_textgrid(timelines: Sequence[Timeline]) -> str:
     """
     tiers = {}
     for timeline in timelines:
+        check_labels(timeline.labels)
         before = f"{timeline.channel}: " if timeline.channel else ""
         segments = timeline.segments
         tiers[f"{before}emotion"] = [(s.start, s.end, s.emotion or "") for s in segments]

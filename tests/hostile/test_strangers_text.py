@@ -3,16 +3,20 @@
 import csv
 import io
 import sys
+from pathlib import Path
 
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from serctl.cli import console
-from serctl.cli.predictions import to_row
-from serctl.errors import escape_controls
+from serctl.cli.predictions import _join_csv, _to_textgrid, to_row
+from serctl.data.textgrid import parse_textgrid
+from serctl.errors import UsageError, escape_controls
 from serctl.names import guard_cell, guard_path
+from serctl.system.prediction import Prediction
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 [red]bold[/red] [/nothing] \x9b31m \u202etxt.wav \udcff"
 
@@ -67,9 +71,6 @@ def test_no_cell_is_a_formula(text: str) -> None:
 
 
 def test_a_predicted_transcript_is_no_formula() -> None:
-    from serctl.cli.predictions import _join_csv
-    from serctl.system.prediction import Prediction
-
     found = Prediction(
         audio="=cmd|' /C calc'!A0.wav",
         start=0.0,
@@ -83,3 +84,22 @@ def test_a_predicted_transcript_is_no_formula() -> None:
     (row,) = csv.reader([_join_csv(list(to_row(found, False).values()))])
     assert row[0].startswith("./=cmd")
     assert '\'=HYPERLINK("http://x")' in row
+
+
+def test_a_label_that_is_another_column_replaces_no_column() -> None:
+    shares = {"text": 0.9, "sad": 0.1}
+    found = Prediction("a.wav", 0.0, 1.0, "text", shares, per_model={}, text="hello", suspect="")
+    with pytest.raises(UsageError, match="the label 'text', which is another column"):
+        to_row(found, False)
+
+
+def test_a_model_named_like_a_tier_replaces_no_tier(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, [0.1] * 8000, 8000)
+    shares = {"sad": 0.9, "happy": 0.1}
+    found = Prediction(
+        str(path), 0.0, 1.0, "sad", shares, per_model={"emotion": shares}, text=None, suspect=""
+    )
+    tiers = parse_textgrid(_to_textgrid(str(path), [found], True))
+    assert tiers["emotion"] == [(0.0, 1.0, "sad")]
+    assert tiers["emotion (model)"] == [(0.0, 1.0, "sad 0.90")]

@@ -393,6 +393,20 @@ def test_labels_that_never_name_an_emotion_are_evaluated(project: Workspace) -> 
     assert score.uar == pytest.approx(1 / len(LABELS))
 
 
+@pytest.mark.parametrize("column", ["", "duration"])
+def test_a_column_of_outside_scores_that_is_no_emotion_is_refused(
+    project: Workspace, column: str
+) -> None:
+    source = pd.read_csv(project.runs / "good" / "logits" / "test.csv").drop(columns="in_sample")
+    path = project.root / "theirs.csv"
+    source.insert(0, column, range(len(source)))
+    source.to_csv(path, index=False)
+    with pytest.raises(LogitsError, match=f"has a column '{column or 'unnamed_1'}', expected emo"):
+        evaluate(project, replace(BARE, systems=(str(path),)))
+    source.rename(columns={column: "contempt"}).to_csv(path, index=False)
+    evaluate(project, replace(BARE, systems=(str(path),)))  # a known emotion that nobody has here
+
+
 def test_outside_systems_of_one_name_are_refused(project: Workspace, tmp_path: Path) -> None:
     paths = [tmp_path / "a" / "mine.csv", tmp_path / "mine.csv"]
     for path in paths:

@@ -191,6 +191,17 @@ def test_outside_logits_join_by_utterance_id(project: Workspace, tmp_path: Path)
     assert np.allclose(read_logits(outside.folder / "test.csv").values, expected)
 
 
+def test_outside_logits_with_an_index_are_refused(project: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "theirs.csv"
+    rows = [row for row in make_utterances() if row.split == "dev"]
+    path.write_text(
+        ",utterance_id,angry,sad,happy,neutral\n"
+        + "".join(f"{i},{row.utterance_id},-1,2,3,4\n" for i, row in enumerate(rows))
+    )
+    with pytest.raises(LogitsError, match="has a column 'unnamed_1', expected emotions"):
+        stack(project, make_options(models=(str(path),), stacker=QUICK, stack_on="dev"))
+
+
 def test_outside_logits_that_hide_what_they_were_trained_on_are_refused(
     project: Workspace, tmp_path: Path
 ) -> None:

@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from serctl.errors import UsageError
 from serctl.timeline.course import EmotionSegment, Spoken, Timeline
 from serctl.timeline.formats import to_csv, to_jsonl, to_rttm, to_table, to_textgrid
 
@@ -45,6 +47,13 @@ def test_csv_has_a_row_for_each_step_and_empty_fields_where_nobody_speaks() -> N
         "happy": "0.250000",
     }
     assert rows[1]["emotion"] == rows[1]["angry"] == rows[1]["confidence"] == ""
+
+
+@pytest.mark.parametrize("write", [to_csv, to_textgrid])
+def test_a_label_that_is_another_column_is_refused(write) -> None:
+    named = replace(make_timeline(), emotions=("angry", None, "confidence"))
+    with pytest.raises(UsageError, match="the label 'confidence', which is another column"):
+        write([replace(named, labels=("angry", "confidence"))])
 
 
 def test_json_lines_hold_the_same() -> None:
