@@ -130,7 +130,11 @@ class FeatureStore:
 
     def source_of(self, utterance_id: str) -> str:
         """Return the hash of the audio or text that an utterance was encoded from."""
-        return self._source[self._rows([utterance_id])[0]]
+        return self.sources_of([utterance_id])[0]
+
+    def sources_of(self, ids: Sequence[str]) -> list[str]:
+        """Return `source_of` of several utterances, for one look-up each."""
+        return [self._source[row] for row in self._rows(ids).tolist()]
 
     def ids_in(self, segments: Collection[str]) -> tuple[str, ...]:
         """Return the utterances of segments in the order of their rows."""

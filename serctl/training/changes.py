@@ -92,9 +92,10 @@ def hash_features(
         by_speaker: Whether frames are standardised with all utterances of their speaker.
     """
     stores = [store for branch in branches for store in branch.stores]
-    sources: list[list[str]] = [[store.source_of(name) for store in stores] for name in ids]
+    found = zip(*(store.sources_of(ids) for store in stores), strict=True)
+    sources: list[Sequence[str]] = list(found)
     if by_speaker:
-        sources.append(list(speaker_sources(rows, branches)))
+        sources.append(tuple(speaker_sources(rows, branches)))
     return hash_document([ids, sources])
 
 
