@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from serctl.data.values import remove_invisible
 from serctl.errors import ConfigError, ManifestError, UnknownNameError
 
 EMOTIONS = ("angry", "sad", "happy", "surprise", "fear", "disgust", "contempt", "neutral")
@@ -109,7 +110,7 @@ def parse_emotion(
         >>> parse_emotion("Anger"), parse_emotion("Calm"), parse_emotion("U", codes=True)
         ('angry', 'calm', 'surprise')
     """
-    word = text.strip().lower()
+    word = remove_invisible(text).lower()
     word = (mapping or {}).get(word, word).lower()
     word = CODES.get(word, word) if codes else word
     return ALIASES.get(word, word)

@@ -7,9 +7,9 @@ from pathlib import Path
 from unicodedata import normalize
 
 from serctl.data.labels import parse_emotion
-from serctl.data.manifest import ATTRIBUTES, CHANNEL, COLUMNS, SEGMENT, Utterance
+from serctl.data.manifest import ATTRIBUTES, CHANNEL, COLUMNS, FOLD, SEGMENT, Utterance
 from serctl.data.tables import Table
-from serctl.data.values import fill_missing, parse_number, parse_seconds
+from serctl.data.values import JOINERS, fill_missing, parse_number, parse_seconds, remove_invisible
 from serctl.errors import ManifestError, first_few
 
 SPLIT_NAMES = {
@@ -49,15 +49,15 @@ def note_readings(table: Table, rows: Sequence[Utterance]) -> list[str]:
         rows: As they were read.
     """
     notes = []
-    for column in ("emotion", "split"):
+    for column, simplify in (("emotion", str.lower), ("split", str.lower), ("speaker", str)):
         pairs = Counter(
             (word, read)
             for written, row in zip(table.rows, rows, strict=True)
             if (read := getattr(row, column))
-            and (word := written.get(column, "").strip().lower()) != read
+            and (word := simplify(normalize("NFC", written.get(column, "").strip()))) != read
         )
         if pairs:
-            listed = [f"'{word}' as '{read}' ({times})" for (word, read), times in pairs.items()]
+            listed = [f"{word!r} as {read!r} ({times})" for (word, read), times in pairs.items()]
             notes.append(f"column '{column}': {first_few(listed)}")
     return [*notes, *_note_alike(rows, "emotion"), *_note_alike(rows, "speaker")]
 
@@ -81,13 +81,14 @@ def _note_alike(rows: Sequence[Utterance], column: str) -> list[str]:
 
 
 def _simplify(name: str) -> str:
-    """Return a name without capitals, separators, zeros before a number and zeros behind its point.
+    """Return a name without capitals, separators, joiners and zeros that change no number.
 
     Example:
         >>> _simplify("01"), _simplify("1.0"), _simplify("Spk_07"), _simplify("spk-7")
         ('1', '1', 'spk 7', 'spk 7')
     """
-    plain = re.sub(r"[\s_-]+", " ", re.sub(r"^(\d+)\.0+$", r"\1", name.casefold()))
+    visible = re.sub(f"[{JOINERS}]", "", name.casefold())
+    plain = re.sub(r"[\s_-]+", " ", re.sub(r"^(\d+)\.0+$", r"\1", visible))
     return re.sub(r"(?<![\d.])0+(?=\d)", "", plain)
 
 
@@ -99,7 +100,7 @@ def parse_row(row: Mapping[str, str], folder: Path, *, codes: bool = False) -> U
     """
     value = {name: row.get(name, "").strip() for name in COLUMNS}
     # Composed (NFC): tables of macOS may write the same speaker with decomposed accents.
-    speaker = normalize("NFC", fill_missing(value["speaker"]))
+    speaker = normalize("NFC", fill_missing(remove_invisible(value["speaker"])))
     start, end = (fill_missing(row.get(name, "").replace("NaT", "")) for name in SEGMENT)
     utterance = Utterance(
         utterance_id=value["utterance_id"],
@@ -144,7 +145,9 @@ def parse_channel(text: str) -> int:
 
 
 def _read_extra(name: str, text: str) -> str:
-    """Return a value unchanged; in a column of numbers '' for marks of missing values."""
+    """Return a value unchanged; in a column of numbers or folds '' for marks of missing values."""
+    if name == FOLD:
+        return fill_missing(remove_invisible(text))
     if name not in ATTRIBUTES and not name.startswith("votes_"):
         return text
     number = fill_missing(text)
@@ -168,5 +171,5 @@ def parse_split(text: str) -> str:
         >>> parse_split("Training"), parse_split("devel"), parse_split("Test1"), parse_split("Eval")
         ('train', 'dev', 'test1', 'eval')
     """
-    name = text.strip().lower()
+    name = remove_invisible(text).lower()
     return next((ours for ours, names in SPLIT_NAMES.items() if name in names), name)

@@ -12,7 +12,7 @@ from serctl.errors import SerctlError, first_few
 Records = list[tuple[int, list[str]]]
 """Line numbers and fields; the first one is the header."""
 
-MOST_FIELDS = 10
+LEAST_FIELDS, MOST_FIELDS = 8, 10
 GENERIC = re.compile(r"(?:spea?ke?r|spkr?|s)?[ _-]?\d+|[a-z]", re.IGNORECASE)
 """Names such as SPEAKER_00, which diarization programs give again in every recording."""
 
@@ -23,17 +23,18 @@ def split_rttm(path: Path, text: str, error: type[SerctlError]) -> tuple[Records
     Programs write channel 1 for the mean of all, so channels count if one of them is another.
 
     Raises:
-        SerctlError: A turn has more fields than RTTM, as with a blank in a name.
+        SerctlError: A turn has more fields than RTTM, as with a blank in a name, or is cut off.
     """
     records: Records = [(0, ["path", "start", "end", "speaker"])]
     channels: list[str] = []
     for line, fields in enumerate(map(str.split, text.splitlines()), 1):
-        if len(fields) < 8 or fields[0] != "SPEAKER":
+        if not fields or fields[0].upper() != "SPEAKER":
             continue
-        if len(fields) > MOST_FIELDS:
+        if not LEAST_FIELDS <= len(fields) <= MOST_FIELDS:
             raise error(
-                f"'{path}', line {line} has {len(fields)} fields, expected {MOST_FIELDS} at most. "
-                f"RTTM separates fields by blanks: names cannot have any."
+                f"'{path}', line {line} has {len(fields)} fields, expected {LEAST_FIELDS} to "
+                f"{MOST_FIELDS}. RTTM separates fields by blanks: names cannot have any, and empty "
+                f"fields are <NA>."
             )
         try:
             end = f"{float(fields[3]) + float(fields[4]):.6f}"

@@ -22,7 +22,7 @@ def parse_textgrid(text: str) -> dict[str, list[Interval]]:
     Tiers of points are left out.
 
     Raises:
-        ValueError: The text is not a TextGrid, or is incomplete.
+        ValueError: The text is not a TextGrid, is incomplete, or has two tiers of one name.
 
     Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
     """
@@ -33,10 +33,12 @@ def parse_textgrid(text: str) -> dict[str, list[Interval]]:
     )
     try:
         _ = [next(tokens) for _ in range(4)]  # "ooTextFile", "TextGrid", xmin, xmax
-        tiers = {}
+        tiers: dict[str, list[Interval]] = {}
         for _ in range(_count(next(tokens))):
             kind, name, _, _, size = (next(tokens) for _ in range(5))
             if kind == "IntervalTier":
+                if name in tiers:
+                    raise ValueError(f"two tiers have the name '{name}', rename one in Praat")
                 tiers[str(name)] = [_read_interval(tokens) for _ in range(_count(size))]
             else:
                 _ = [(next(tokens), next(tokens)) for _ in range(_count(size))]

@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 
 MISSING = frozenset(
     [
@@ -20,6 +21,8 @@ MISSING = frozenset(
     ]
 )
 """Marks of a missing value in lower case (source: na_values of pandas.read_csv)."""
+JOINERS = "\u200c\u200d"
+"""Invisible characters that have a meaning in some scripts and are kept."""
 DURATION = re.compile(r"(?:(\d+) days?)? ?(?:(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?))?")
 
 
@@ -32,6 +35,19 @@ def fill_missing(text: str) -> str:
     """
     text = text.strip()
     return "" if text.lower() in MISSING else text
+
+
+def remove_invisible(text: str) -> str:
+    r"""Return a name without format characters, as web pages have, and surrounding blanks.
+
+    Example:
+        >>> remove_invisible("an\u00adgry\u200b ")
+        'angry'
+    """
+    if not text.isprintable():
+        kept = (c for c in text if unicodedata.category(c) != "Cf" or c in JOINERS)
+        text = "".join(kept)
+    return text.strip()
 
 
 def parse_number(text: str) -> float:

@@ -1,6 +1,7 @@
 """The challenge's CSV file: ``FileName,EmoClass``, one class code per file."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 from serctl.config import Workspace
@@ -24,7 +25,7 @@ def write_submission(
         Split, file and number of utterances.
 
     Raises:
-        UsageError: The system or the split is ambiguous.
+        UsageError: The system or the split is ambiguous, or a file has several utterances.
         LogitsError: The system has no prediction for an utterance, or labels without a code.
     """
     systems = find_systems(workspace, options.systems)
@@ -56,6 +57,13 @@ def write_submission(
         raise LogitsError(
             f"'{logits.name}' has the labels {first_few(strange)}, expected only those with a code "
             f"of the challenge: {', '.join(CODES)}. Train it on these."
+        )
+    names = Counter(row.path.name for row in rows)
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise UsageError(
+            f"{len(twice)} files of '{split}' have several utterances ({first_few(twice)}), "
+            f"expected a FileName once. Write a submission with a manifest of whole files, each of "
+            f"another name."
         )
     path = Path(options.submission)
     check_output_file(workspace, path, "--submission")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from serctl.data.folds import assign_folds, choose_folds, hold_out
 from serctl.data.labels import EMOTIONS
 from serctl.data.manifest import Utterance
+from serctl.data.manifest_rows import parse_row
 from serctl.errors import ManifestError
 
 
@@ -106,6 +107,13 @@ def test_folds_that_the_manifest_names_are_the_folds():
     folds = choose_folds(named("cabbca"), 3, 0)
     assert [folds.fold_of[f"u{i:04}"] for i in range(6)] == [2, 0, 1, 1, 2, 0]
     assert "no speaker" not in folds.warning
+
+
+@pytest.mark.parametrize(
+    ("word", "fold"), [("nan", ""), ("NA", ""), ("1\u200b", "1"), ("1.0", "1.0")]
+)
+def test_a_word_for_a_missing_value_is_no_fold(word: str, fold: str) -> None:
+    assert parse_row({"fold": word, "path": "a.wav"}, Path()).extra == {"fold": fold}
 
 
 @pytest.mark.parametrize(("folds", "count"), [("abcabc", 2), ("abcabc", 5), ("aaaaaa", 3)])

@@ -118,7 +118,9 @@ def test_other_encodings_and_missing_files_are_reported(tmp_path: Path) -> None:
         read_manifest(tmp_path / "none.csv")
 
 
-@pytest.mark.parametrize("word", ["val", "Valid", "validation", "Development", " dev "])
+@pytest.mark.parametrize(
+    "word", ["val", "Valid", "validation", "Development", " dev ", "de\u2060v"]
+)
 def test_spellings_of_dev(word: str) -> None:
     assert parse_split(word) == "dev"
 

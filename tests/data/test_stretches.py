@@ -216,10 +216,21 @@ def test_names_that_a_program_gave_belong_to_one_recording(
     assert any("several recordings" in note for note in table.notes) == (name == "SPEAKER_00")
 
 
-def test_a_blank_in_a_name_of_an_rttm_file_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        ("SPEAKER my call 1 0 1 <NA> <NA> a <NA> <NA>", 11),
+        ("SPEAKER call 1 0.6 0.3 <NA> <NA>", 7),
+        ("SPEAKER call 1 0.6", 4),
+        ("speaker call 1 0.6 0.3 <NA> <NA>", 7),
+    ],
+)
+def test_a_turn_of_an_rttm_file_with_other_fields_is_told(
+    tmp_path: Path, line: str, number: int
+) -> None:
     path = tmp_path / "turns.rttm"
-    path.write_text("SPEAKER my call 1 0 1 <NA> <NA> a <NA> <NA>\n")
-    with pytest.raises(ManifestError, match=r"line 1 has 11 fields, expected 10 .* blanks"):
+    path.write_text(f"SPEAKER call 1 0 1 <NA> <NA> a <NA> <NA>\n{line}\n")
+    with pytest.raises(ManifestError, match=rf"line 2 has {number} fields, expected 8 to 10.*blan"):
         read_table_file(path)
 
 
@@ -253,6 +264,14 @@ def test_a_damaged_textgrid_is_an_error_or_a_grid(place: int, put: str) -> None:
         parse_textgrid(SHORT[:place] + put + SHORT[place + 1 :])
     except ValueError:
         return
+
+
+def test_two_tiers_of_one_name_are_refused(recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(recording.read_bytes())
+    grid = format_textgrid({"emotion": [(0, 1, "sad")], "rater 2": [(2, 3, "happy")]}, 4.0)
+    (tmp_path / "a.TextGrid").write_text(grid.replace("rater 2", "emotion"))
+    with pytest.raises(CorpusError, match="two tiers have the name 'emotion', rename one"):
+        read_corpus("textgrid", tmp_path)
 
 
 def test_a_textgrid_without_emotions_names_its_tiers(recording: Path, tmp_path: Path) -> None:

@@ -343,6 +343,28 @@ def test_names_that_are_nearly_equal_are_noted(folder: Path) -> None:
     assert "several splits" not in read_manifest(table).notes[1]
 
 
+def test_invisible_characters_hide_no_speaker_in_two_splits(folder: Path) -> None:
+    table = folder / "invisible.csv"
+    table.write_text(
+        "utterance_id,path,emotion,speaker,split\n"
+        "a,clip_00.wav,sad,s0,train\n"
+        "b,clip_01.wav,s\u00adad,s0\u200b,test\n"
+        "c,clip_02.wav,sad,s\u200c1,test\n"
+        "d,clip_03.wav,sad,s1,test\n",
+        encoding="utf-8",
+    )
+    manifest = read_manifest(table)
+    assert manifest.leaking_speakers() == {"s0": ("test", "train")}
+    assert {row.emotion for row in manifest} == {"sad"}
+    noted = (
+        "column 'emotion': 's\\xadad' as 'sad' (1)",
+        "column 'speaker': 's0\\u200b' as 's0' (1)",
+        "column 'speaker': 's\\u200c1' and 's1' count as different speakers. If they are the same, "
+        "write them alike in the table",
+    )
+    assert manifest.notes == read_table(table, {}).notes == noted
+
+
 def test_a_table_to_predict_names_the_command_that_has_the_options(tmp_path: Path) -> None:
     table = tmp_path / "x.csv"
     with pytest.raises(ManifestError, match=r"does not exist\..*--root DIR$"):

@@ -462,6 +462,19 @@ def test_a_submission_is_of_one_system_and_one_split(project: Workspace) -> None
             evaluate(project, EvaluateOptions(systems=systems, split=split, submission="x.csv"))
 
 
+def test_a_submission_has_a_file_name_once(project: Workspace) -> None:
+    rows = list(read_manifest(project.manifest))
+    path = next(row.path for row in rows if row.split == "test")
+    write_manifest(
+        project.manifest, [replace(r, path=path) if r.split == "test" else r for r in rows]
+    )
+    options = EvaluateOptions(
+        systems=("good",), split="test", submission=str(project.root / "x.csv")
+    )
+    with pytest.raises(UsageError, match=rf"1 files of 'test' .*\({path.name}\), expected a FileN"):
+        evaluate(project, options)
+
+
 def test_a_duration_that_is_no_number_is_measured(project: Workspace) -> None:
     rows = list(read_manifest(project.manifest))
     rows = [replace(row, extra=row.extra | {"duration": "3.2s"}) for row in rows]
