@@ -123,6 +123,23 @@ def test_crema_d_takes_the_votes_of_listeners_only(tmp_path: Path) -> None:
     assert rows["1002_DFA_ANG_XX"].votes() == {}
 
 
+def test_crema_d_finds_the_numbers_of_its_votes_behind_another_index(tmp_path: Path) -> None:
+    """Pandas writes an index before the others: 1 and 10 are no votes of the voice."""
+    tone(tmp_path / "AudioWAV" / "1001_IEO_HAP_LO.wav")
+    path = tmp_path / "tabulatedVotes.csv"
+    header = ",Unnamed: 0,A,D,F,H,N,S,fileName"
+    lines = ["0,100001,9,0,0,0,0,0,1001_IEO_HAP_LO", "1,200001,0,9,0,0,0,0,1001_IEO_HAP_LO"]
+    table(path, header, lines)
+    (row,) = read_corpus("crema-d", tmp_path).utterances
+    assert row.votes()["angry"] == 9
+    table(path, header, ["1,7,9,0,0,0,0,0,1001_IEO_HAP_LO"])
+    with pytest.raises(CorpusError, match="has no column of the numbers 100001"):
+        read_corpus("crema-d", tmp_path)
+    table(path, "A,D,F,H,N,S,filename", ["9,0,0,0,0,0,1001_IEO_HAP_LO"])
+    with pytest.raises(CorpusError, match=r"expected fileName\. Rename or add it"):
+        read_corpus("crema-d", tmp_path)
+
+
 def test_crema_d_prefers_wav_to_mp3(tmp_path: Path) -> None:
     wav = tone(tmp_path / "AudioWAV" / "1001_IEO_HAP_LO.wav")
     mp3 = tmp_path / "AudioMP3" / "1001_IEO_HAP_LO.mp3"
@@ -176,6 +193,13 @@ def write_iemocap(root: Path, sessions: Iterable[int]) -> Path:
         spoken = f"{dialog}_F000 [006.2901-008.2357]: Excuse me."
         table(folder / "dialog" / "transcriptions" / f"{dialog}.txt", spoken, [])
     return root
+
+
+def test_iemocap_with_words_in_latin_1(iemocap: Path) -> None:
+    wanted = read_corpus("iemocap", iemocap).utterances
+    for path in iemocap.rglob("EmoEvaluation/*.txt"):
+        path.write_bytes(path.read_bytes().replace(b"curious", b"blas\xe9"))
+    assert read_corpus("iemocap", iemocap).utterances == wanted
 
 
 def test_iemocap_has_four_or_five_classes_and_sessions_as_folds(iemocap: Path) -> None:
@@ -252,6 +276,17 @@ def test_meld_keeps_its_splits_and_finds_clips_turned_into_audio(tmp_path: Path)
     assert (row.emotion, row.transcript, row.path.is_file()) == ("happy", "Oh, hi.", True)
     assert corpus.notes == ("2 utterances without audio: dia0_utt3.wav, dia0_utt3.wav",)
     assert Manifest(corpus.utterances).leaking_speakers() == {"Joey": ("dev", "test", "train")}
+
+
+def test_meld_without_speakers_and_with_ids_of_pandas(tmp_path: Path) -> None:
+    table(
+        tmp_path / "train_sent_emo.csv",
+        "Utterance,Emotion,Dialogue_ID,Utterance_ID",
+        ["hi,joy,0.0,3.0"],
+    )
+    tone(tmp_path / "train_splits" / "dia0_utt3.wav")
+    (row,) = read_corpus("meld", tmp_path).utterances
+    assert (row.speaker, row.path.is_file()) == ("", True)
 
 
 def test_meld_names_spare_clips_and_clips_of_minutes(tmp_path: Path) -> None:

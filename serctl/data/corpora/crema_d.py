@@ -9,12 +9,13 @@ processedResults/tabulatedVotes.csv and VideoDemographics.csv of
 https://github.com/CheyneyComputerScience/CREMA-D.
 """
 
+import re
 from pathlib import Path
 
-from serctl.data.corpora.scan import Corpus, find_file, match_names, note_missing
+from serctl.data.corpora.scan import Corpus, find_file, match_names, note_missing, read_rows
 from serctl.data.labels import CODES
 from serctl.data.manifest import Utterance
-from serctl.data.manifest_file import read_manifest_table
+from serctl.errors import CorpusError
 
 UTTERANCES = 7442
 EMOTIONS = {
@@ -39,6 +40,8 @@ SENTENCES = {
     "TSI": "The surface is slick",
     "WSI": "We'll stop in a couple of minutes",
 }
+MODE = re.compile(r"[123]\d{5}")
+"""Number of a row of votes: 1 for the voice, 2 for the face, 3 for both; then the clip."""
 LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "", "X": ""}
 
 
@@ -53,7 +56,7 @@ def read(root: Path) -> Corpus:
     votes = _read_votes(root)
     people = find_file(root, "VideoDemographics.csv")
     gender = (
-        {row["ActorID"]: row["Sex"].lower() for row in read_manifest_table(people).rows}
+        {row["ActorID"]: row["Sex"].lower() for row in read_rows(people, "ActorID", "Sex")}
         if people
         else {}
     )
@@ -81,12 +84,20 @@ def _read_votes(root: Path) -> dict[str, dict[str, str]]:
     if simple := find_file(root, "voice_votes.csv"):
         return {
             row["clip"]: {name: value for name, value in row.items() if name.startswith("votes_")}
-            for row in read_manifest_table(simple).rows
+            for row in read_rows(simple, "clip")
         }
     if (table := find_file(root, "tabulatedVotes.csv")) is None:
         return {}
+    rows = read_rows(table, "fileName", *"ADFHNS")
+    columns = {name for row in rows for name in row if MODE.fullmatch(row[name])}
+    modes = [name for name in columns if all(MODE.fullmatch(row[name]) for row in rows)]
+    if not modes:
+        raise CorpusError(
+            f"'{table}' has no column of the numbers 100001 (voice) to 307442 (voice and face), "
+            f"expected the file of the official repository."
+        )
     return {
         row["fileName"]: {f"votes_{CODES[letter.lower()]}": row[letter] for letter in "ADFHNS"}
-        for row in read_manifest_table(table).rows
-        if next(iter(row.values())).startswith("1")
+        for row in rows
+        if row[modes[0]].startswith("1")
     }

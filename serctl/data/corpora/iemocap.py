@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from serctl.data.corpora.scan import Corpus, note_missing, present_only
+from serctl.data.corpora.scan import Corpus, note_missing, present_only, read_words
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.errors import CorpusError
@@ -68,7 +68,7 @@ def _read(root: Path, classes: dict[str, str]) -> Corpus:
 
 def _evaluations(path: Path) -> Iterator[tuple[re.Match[str], Counter[str]]]:
     """Yield the header of each turn with the votes of its outside raters."""
-    blocks = re.split(r"\n(?=\[)", path.read_text(encoding="utf-8"))
+    blocks = re.split(r"\n(?=\[)", read_words(path))
     for block in blocks:
         if match := HEADER.match(block):
             words = [word.strip() for given in VOTE.findall(block) for word in given.split(";")]
@@ -100,8 +100,6 @@ def _utterance(
 
 def _read_transcripts(folder: Path) -> dict[str, str]:
     lines = (
-        line
-        for path in sorted(folder.glob("Ses*.txt"))
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+        line for path in sorted(folder.glob("Ses*.txt")) for line in read_words(path).splitlines()
     )
     return {match[1]: match[2].strip() for line in lines if (match := SPOKEN.match(line))}

@@ -13,10 +13,16 @@ folders of MELD.Raw.tar.gz, not in that README, as several public loaders name t
 from pathlib import Path
 
 from serctl.data.audio import SAMPLE_RATE, measure_samples
-from serctl.data.corpora.scan import Corpus, describe_cases, find_audio, find_file, note_missing
+from serctl.data.corpora.scan import (
+    Corpus,
+    describe_cases,
+    find_audio,
+    find_file,
+    note_missing,
+    read_rows,
+)
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
-from serctl.data.manifest_file import read_manifest_table
 from serctl.data.manifest_rows import parse_split
 from serctl.data.values import parse_seconds
 from serctl.errors import AudioError, CorpusError
@@ -39,6 +45,9 @@ COLUMNS = {
 }
 
 
+NEEDED = ("Utterance", "Emotion", "Dialogue_ID", "Utterance_ID")
+
+
 def read(root: Path) -> Corpus:
     """Read labels and, if audio was extracted from the clips, its paths."""
     rows, notes = _read_tables(root)
@@ -48,7 +57,8 @@ def read(root: Path) -> Corpus:
     }
     utterances = []
     for row in rows:
-        split, clip = parse_split(row["split"]), f"dia{row['dialogue_id']}_utt{row['utterance_id']}"
+        ids = (row[name].removesuffix(".0") for name in ("dialogue_id", "utterance_id"))
+        split, clip = parse_split(row["split"]), "dia{}_utt{}".format(*ids)
         usual = root / SPLITS[split] / f"{clip}.wav"
         utterances.append(
             Utterance(
@@ -56,9 +66,9 @@ def read(root: Path) -> Corpus:
                 path=clips.get((SPLITS[split], clip), usual),
                 split=split,
                 emotion=parse_emotion(row["emotion"]),
-                speaker=row["speaker"],
+                speaker=row.get("speaker", ""),
                 transcript=row["transcript"],
-                extra={name: row[name] for name in ("dialogue_id", "season", "episode")},
+                extra={name: row.get(name, "") for name in ("dialogue_id", "season", "episode")},
             )
         )
     absent = [
@@ -91,7 +101,7 @@ def _is_too_long(times: dict[str, str], clip: Path) -> bool:
 
 def _read_tables(root: Path) -> tuple[list[dict[str, str]], list[str]]:
     if (whole := find_file(root, "transcripts.csv")) is not None:
-        return list(read_manifest_table(whole).rows), []
+        return list(read_rows(whole, "split", *(COLUMNS[name] for name in NEEDED))), []
     tables = {split: find_file(root, f"{split}_sent_emo.csv") for split in SPLITS}
     found = {split: path for split, path in tables.items() if path}
     if not found:
@@ -99,6 +109,6 @@ def _read_tables(root: Path) -> tuple[list[dict[str, str]], list[str]]:
     rows = [
         {COLUMNS.get(name, name): value for name, value in row.items()} | {"split": split}
         for split, path in found.items()
-        for row in read_manifest_table(path).rows
+        for row in read_rows(path, *NEEDED)
     ]
     return rows, note_missing(len(found), len(SPLITS), "tables (train, dev, test)")

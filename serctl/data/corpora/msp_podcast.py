@@ -15,11 +15,18 @@ in the challenge's form; ``EmoClass_Major``: README of https://github.com/msplab
 from collections import Counter
 from pathlib import Path
 
-from serctl.data.corpora.scan import Corpus, describe_cases, find_audio, find_file, present_only
+from serctl.data.corpora.scan import (
+    Corpus,
+    describe_cases,
+    find_audio,
+    find_file,
+    present_only,
+    read_rows,
+    read_words,
+)
 from serctl.data.folders import list_files
 from serctl.data.labels import EMOTIONS, parse_emotion
 from serctl.data.manifest import Utterance
-from serctl.data.manifest_file import read_manifest_table
 from serctl.data.manifest_rows import NO_SPEAKER, parse_split
 from serctl.errors import CorpusError
 
@@ -35,9 +42,7 @@ def read(root: Path) -> Corpus:
     audio: dict[str, Path] = {}
     for path in find_audio(root):  # Audios comes before Previous_releases_information
         audio.setdefault(path.name, path)
-    table = read_manifest_table(labels)
-    if missing := {"FileName", "EmoClass", "Split_Set"} - set(table.header):
-        raise CorpusError(f"'{labels}' has no column {', '.join(sorted(missing))}.")
+    rows = read_rows(labels, "FileName", "EmoClass", "Split_Set")
     votes = _read_votes(labels.with_name("labels_detailed.csv"))
     files = list_files(root)
     texts = {
@@ -47,9 +52,9 @@ def read(root: Path) -> Corpus:
     }
     utterances = [
         _utterance(row, audio.get(row["FileName"]), texts, votes.get(row["FileName"], Counter()))
-        for row in table.rows
+        for row in rows
     ]
-    named = {row["FileName"] for row in table.rows}
+    named = {row["FileName"] for row in rows}
     test3 = [
         Utterance(path.stem, path, "test3", transcript=_words(texts, path.stem))
         for name, path in audio.items()
@@ -92,7 +97,7 @@ def _words(texts: dict[str, Path], name: str) -> str | None:
     """Return the corpus' transcript of a clip; '' if it is missing, None if all are missing."""
     if not texts:
         return None
-    return texts[name].read_text(encoding="utf-8").strip() if name in texts else ""
+    return read_words(texts[name]).strip() if name in texts else ""
 
 
 def _read_votes(path: Path) -> dict[str, Counter[str]]:
@@ -100,7 +105,7 @@ def _read_votes(path: Path) -> dict[str, Counter[str]]:
     votes: dict[str, Counter[str]] = {}
     if not path.is_file():
         return votes
-    for row in read_manifest_table(path).rows:
+    for row in read_rows(path, "FileName"):
         primary = row.get("EmoClass_Major") or row.get("EmoDetail", ";").split(";")[1]
         emotion = parse_emotion(primary, codes=True)
         empty = Counter(dict.fromkeys((*EMOTIONS, "other"), 0))

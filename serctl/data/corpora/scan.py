@@ -10,6 +10,7 @@ from serctl.data.folders import list_files
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest_table
 from serctl.data.manifest_rows import parse_split
+from serctl.data.tables import decode_text
 from serctl.errors import CorpusError, first_few
 
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".sph")
@@ -21,6 +22,31 @@ class Corpus:
 
     utterances: tuple[Utterance, ...]
     notes: tuple[str, ...] = ()
+
+
+def read_rows(path: Path, *columns: str) -> tuple[dict[str, str], ...]:
+    """Return the rows of a table of a corpus.
+
+    Raises:
+        CorpusError: One of the columns is missing.
+        ManifestError: The table cannot be read.
+    """
+    table = read_manifest_table(path)
+    if absent := [name for name in columns if name not in table.header]:
+        raise CorpusError(
+            f"'{path}' has the columns {', '.join(table.header)}, expected {', '.join(absent)}. "
+            f"Rename or add it."
+        )
+    return table.rows
+
+
+def read_words(path: Path) -> str:
+    """Return the text of a file in UTF-8, UTF-16 or Windows-1252.
+
+    Raises:
+        CorpusError: It is none of these.
+    """
+    return decode_text(path.read_bytes(), path, CorpusError)[0]
 
 
 def find_audio(root: Path) -> list[Path]:
@@ -133,7 +159,5 @@ def given_splits(root: Path) -> dict[str, str]:
     path = root / "labels.csv"
     if not path.is_file():
         return {}
-    rows = read_manifest_table(path).rows
-    if absent := [name for name in ("file", "split") if rows and name not in rows[0]]:
-        raise CorpusError(f"'{path}' has the columns {', '.join(rows[0])}, expected {absent[0]}.")
+    rows = read_rows(path, "file", "split")
     return {Path(row["file"]).stem: parse_split(row["split"]) for row in rows}
