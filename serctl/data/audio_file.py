@@ -22,6 +22,11 @@ READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0
 URL = "file:/"
 """Begins a URL of a file. A path keeps one of its slashes."""
 
+_chained: dict[tuple[int, ...], bool] = {}
+MOST_MARKS = 1000
+"""Maximum number of Ogg files whose pages are remembered."""
+OGG = b"OggS"
+"""Begins every page of an Ogg file."""
 EXPECTED = "Expected WAV, FLAC, MP3, Ogg or another format of libsndfile."
 FOREIGN = (
     (4, b"ftyp", "MP4 audio (m4a, mp4, mov)"),
@@ -60,7 +65,8 @@ def open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFil
     """Open audio with libsndfile for the block.
 
     Raises:
-        AudioError: The audio is empty or cannot be decoded, when it is opened or in the block.
+        AudioError: The audio is empty, a chain of several, or cannot be decoded, when it is opened
+            or in the block.
     """
     import soundfile
 
@@ -76,6 +82,11 @@ def open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFil
     head = source[:64] if isinstance(source, bytes) else source.read(64)
     if not head:
         raise AudioError(f"Audio file '{name}' is empty (0 bytes).")
+    if head.startswith(OGG) and _is_chained(source):
+        raise AudioError(
+            f"Audio file '{name}' holds several Ogg streams one after the other, and libsndfile "
+            f"reads the first only (join them with: {_to_flac(name)})."
+        )
     file: io.BytesIO | int
     if isinstance(source, bytes):
         file = io.BytesIO(source)
@@ -89,6 +100,37 @@ def open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFil
         reason = str(error).rpartition(": ")[2].rstrip(".")
         problem = recognise(head, name) or f"cannot be decoded: {reason}. {EXPECTED}"
         raise AudioError(f"Audio file '{name}' {problem}") from error
+
+
+def _is_chained(source: bytes | BinaryIO) -> bool:
+    """Whether the pages of an Ogg file hold streams that begin after others."""
+    if isinstance(source, bytes):
+        return _begins_again(io.BytesIO(source))
+    found = os.fstat(source.fileno())
+    mark = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    if mark not in _chained:  # a recording of many segments is opened for each
+        if len(_chained) >= MOST_MARKS:
+            _chained.clear()
+        _chained[mark] = _begins_again(source)
+    return _chained[mark]
+
+
+def _begins_again(file: BinaryIO) -> bool:
+    """Whether a page begins a stream after a page that does not. Reads headers of pages only.
+
+    Source: RFC 3533, sections 4 and 6.
+    """
+    place, begun = 0, False
+    while True:
+        file.seek(place)
+        page = file.read(27 + 255)
+        if len(page) < 27 or not page.startswith(OGG):
+            return False
+        begins = bool(page[5] & 2)
+        if begins and begun:
+            return True
+        begun |= not begins
+        place += 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
 def is_audio_file(path: Path) -> bool:
@@ -157,9 +199,13 @@ def recognise(head: bytes, name: Path | str) -> str:
         return "is a resource fork of macOS, not audio. Name the file without '._'."
     for offset, magic, kind in FOREIGN:
         if head[offset:].startswith(magic):
-            target = Path(name).with_suffix(".flac")
-            line = f"ffmpeg -i {shlex.quote(str(name))} {shlex.quote(str(target))}"
-            return f"is {kind}, which libsndfile does not read (convert it with: {line})."
+            return f"is {kind}, which libsndfile does not read (convert it with: {_to_flac(name)})."
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         return "is a web page, not audio. Download it again."
     return ""
+
+
+def _to_flac(name: Path | str) -> str:
+    """Return the command that converts a file."""
+    target = Path(name).with_suffix(".flac")
+    return f"ffmpeg -i {shlex.quote(str(name))} {shlex.quote(str(target))}"
