@@ -46,6 +46,14 @@ def find_workspace(start: Path | str | None = None) -> Workspace | None:
     return open_workspace(start) if there or start is not None else None
 
 
+def _resolve(root: Path, text: str) -> Path:
+    """Return a path of a project file, which is relative to ``root`` or begins with ``~``."""
+    try:
+        return root / Path(text).expanduser()
+    except RuntimeError as error:  # ~NAME of an unknown user
+        raise ConfigError(f"'{text}' in '{root / PROJECT_FILE}': {error}") from error
+
+
 def read_workspace(path: Path | str) -> Workspace:
     """Read a project file; see `open_workspace`."""
     from serctl.project import ProjectDocument  # late: pydantic would make --help slower
@@ -54,8 +62,8 @@ def read_workspace(path: Path | str) -> Workspace:
     found, root = ProjectDocument.read_toml(path), path.parent
     return Workspace(
         root=root,
-        paths={name: root / value for name, value in found.paths},
-        weights={name: root / value for name, value in found.weights.items()},
+        paths={name: _resolve(root, value) for name, value in found.paths},
+        weights={name: _resolve(root, value) for name, value in found.weights.items()},
         label_order=found.labels.order,
         tables=found.list_tables(),
     )

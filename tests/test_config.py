@@ -12,6 +12,7 @@ from serctl.cli import app
 from serctl.config import Workspace, check_options, open_workspace, options_to_dict, resolve_options
 from serctl.errors import ConfigError, UnknownNameError, UsageError
 from serctl.options import ReportOptions, TrainOptions
+from serctl.workspace import PROJECT_FILE
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,15 @@ def test_a_project_file_is_found_from_a_folder_below_it(tmp_path: Path) -> None:
     assert workspace.cache == tmp_path / "frames"
     assert workspace.runs == tmp_path / "runs"
     assert workspace.weights == {"wavlm-large": tmp_path / "w"}
+
+
+def test_a_path_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    (tmp_path / PROJECT_FILE).write_text('[paths]\ncache = "~/cache"\n')
+    assert open_workspace(tmp_path).cache == tmp_path / "home" / "cache"
 
 
 def test_no_project_file_names_the_command_that_makes_one(tmp_path: Path) -> None:

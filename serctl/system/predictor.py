@@ -16,7 +16,7 @@ from serctl.documents.bundle import RecogniserRecord
 from serctl.ensemble.calibration import check_prior, read_prior
 from serctl.ensemble.logits import Logits, softmax
 from serctl.ensemble.stacker_folder import load_stacker
-from serctl.errors import SerctlError, UsageError
+from serctl.errors import CheckpointError, SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.runtime import resolve_device
 from serctl.system.encoders import Encoders, parse_weights
@@ -251,7 +251,11 @@ class Predictor:
         encode_utterances(utterances, self._encoders, self._device, seconds, keys)
 
     def logits(self, utterances: Sequence[LoadedUtterance]) -> dict[str, NDArray[np.float64]]:
-        """Return the logits ``(N, C)`` of every network for utterances with frames."""
+        """Return the logits ``(N, C)`` of every network for utterances with frames.
+
+        Raises:
+            CheckpointError: They are not finite.
+        """
         found = {}
         for name, run in self._runs.items():
             keys = [[one.key for one in branch] for branch in self.parts.branches[name]]
@@ -260,6 +264,11 @@ class Predictor:
                 moments = read_corpus_moments(run.model, len(keys))
             data = tabulate(utterances, keys, len(run.labels), moments)
             found[name] = infer(run.model, data, self._device).logits
+            if not np.isfinite(found[name]).all():
+                raise CheckpointError(
+                    f"Run '{name}' of '{self.parts.name}' predicts values that are not finite, "
+                    f"expected numbers: its weights are damaged. Make it again: serctl train"
+                )
         return found
 
     def _combine(self, utterances: Sequence[LoadedUtterance]) -> Iterator[Prediction]:

@@ -54,7 +54,7 @@ from serctl.stages.predict import PredictResult, predict
 from serctl.stages.timeline import predict_timelines
 from serctl.stages.train import train
 from serctl.system import encoders as loaded
-from serctl.system import loading
+from serctl.system import loading, predictor
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
 from serctl.system.utterances import LoadedUtterance
@@ -683,6 +683,20 @@ def test_two_talkers_on_two_channels_are_one_line(
     (line,) = run(project, words, model="linear", audio=tuple(names)).notes
     assert f"{', '.join(names)} (a different talker on each channel)" in line
     assert line.endswith(f"serctl predict {names[0]} --every 1 --channels split")
+
+
+def test_values_that_are_not_finite_are_refused(
+    project: Workspace, audio: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = serctl.load(SPEECH, project=project.root, device="cpu")
+    whole = predictor.infer
+
+    def infer(*arguments: Any) -> Any:
+        return replace(found := whole(*arguments), logits=found.logits * np.nan)
+
+    monkeypatch.setattr(predictor, "infer", infer)
+    with pytest.raises(CheckpointError, match="not finite, expected numbers"):
+        system.predict(audio[0], text="well")
 
 
 def test_two_talkers_are_noted_in_python(project: Workspace, tmp_path: Path) -> None:
