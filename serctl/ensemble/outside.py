@@ -27,6 +27,8 @@ IDS = ("utterance_id", "filename", "file_name", "file", "path", "id")
 """Possible columns of ids, in lower case. The first that exists is used."""
 HARD_LABELS = ("emoclass", "emotion", "label", "prediction", "predicted")
 """Possible columns of one predicted label, in lower case."""
+TRUTH = {"true": "1", "false": "0"}
+"""Truth values as pandas and R write them."""
 PERCENT = "percent"
 LOOSEST = 0.1
 """Maximum deviation of a sum of rounded probabilities from one."""
@@ -205,8 +207,11 @@ def _numbers(table: Table, columns: Sequence[str], ids: Sequence[str]) -> NDArra
 
 
 def _parse(table: Table, row: Mapping[str, str], column: str, name: str) -> float:
+    text = row[column]
+    if column == "in_sample":
+        text = TRUTH.get(text.strip().lower(), text)
     try:
-        return parse_number(row[column])
+        return parse_number(text)
     except ValueError:
         raise LogitsError(
             f"'{table.source}': '{row[column]}' of '{name}' in column '{column}' is not a finite "

@@ -441,6 +441,9 @@ def test_audformat_databases_are_read_through_audformat(tmp_path: Path) -> None:
             tone(tmp_path / file)
     database.save(str(tmp_path))
     rows = by_id(read_corpus("audformat", tmp_path))
+    (tmp_path / "db.yaml").write_text("name: [")
+    with pytest.raises(CorpusError, match="audformat cannot load the database"):
+        read_corpus("audformat", tmp_path)
     assert {name: (row.emotion, row.split, row.speaker) for name, row in rows.items()} == {
         "audio_1": ("angry", "train", "trainer"),
         "audio_2": ("bored", "train", "trainer"),

@@ -137,3 +137,9 @@ def test_letters_that_were_read_as_those_of_msp_podcast_are_noted(tmp_path: Path
     read = read_logits(path)
     assert read.labels == ("angry", "fear", "neutral")
     assert read.assumed.endswith("with emotions by the letters of MSP-Podcast")
+
+
+@pytest.mark.parametrize(("word", "flag"), [("True", True), ("FALSE", False), ("1", True)])
+def test_in_sample_may_be_a_truth_value(tmp_path: Path, scores, word: str, flag: bool) -> None:
+    logits = read_logits(write(tmp_path / "a.csv", scores[0], ".4f", in_sample=word))
+    assert logits.in_sample.tolist() == [flag] * len(IDS)

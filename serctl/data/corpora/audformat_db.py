@@ -29,7 +29,11 @@ def read(root: Path) -> Corpus:
         ) from None
     if not (root / "db.yaml").is_file():
         raise CorpusError(f"'{root}' is not an audformat database: it has no db.yaml.")
-    database = audformat.Database.load(str(root), load_data=True)
+    try:
+        database = audformat.Database.load(str(root), load_data=True)
+    except Exception as error:  # whatever pandas and PyYAML raise for a file that does not fit
+        reason = str(error).partition("\n")[0]
+        raise CorpusError(f"audformat cannot load the database '{root}': {reason}.") from error
     if "emotion" not in database.schemes:
         known = ", ".join(database.schemes) or "none"
         raise CorpusError(f"The database '{root}' has the schemes {known}, expected emotion.")
