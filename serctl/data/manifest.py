@@ -6,8 +6,10 @@ Further columns are kept (raters' votes as ``votes_<emotion>``, attributes as ``
 ``valence``, ``dominance``). Paths are absolute or relative to the manifest's folder.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
@@ -20,6 +22,8 @@ COLUMNS = ("utterance_id", "path", "split", "emotion", "speaker", "transcript")
 SEGMENT = ("start", "end")
 CHANNEL = "channel"
 ATTRIBUTES = ("arousal", "valence", "dominance")
+DURATIONS = ("duration", "duration_s")
+"""Columns with the seconds of an utterance."""
 FOLD = "fold"
 """Column with the folds of a corpus, such as the sessions of IEMOCAP."""
 KNOWN_COLUMNS = (*COLUMNS, *SEGMENT, CHANNEL, *ATTRIBUTES, FOLD)
@@ -50,6 +54,14 @@ class Utterance:
     def is_segment(self) -> bool:
         """Whether it is a stretch of its file."""
         return self.start > 0 or self.end is not None
+
+    def duration(self) -> float | None:
+        """Return the seconds in the column ``duration`` or ``duration_s``, or None without any."""
+        for name in DURATIONS:
+            with suppress(KeyError, ValueError):
+                if 0 < (seconds := float(self.extra[name])) < math.inf:
+                    return seconds
+        return None
 
     def votes(self) -> dict[str, float]:
         """Return raters' votes per emotion, from the columns ``votes_<emotion>``."""

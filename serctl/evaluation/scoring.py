@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import suppress
 
 import numpy as np
 
@@ -53,10 +52,8 @@ def lay_out_trial(
 
 def measure_duration(row: Utterance) -> float:
     """Return the duration in seconds from the manifest, else from the audio file, else 0."""
-    for name in ("duration", "duration_s"):
-        with suppress(KeyError, ValueError):
-            if 0 < (seconds := float(row.extra[name])) < np.inf:
-                return seconds
+    if seconds := row.duration():
+        return seconds
     try:
         return measure_samples(row.path, row.start, row.end) / SAMPLE_RATE
     except AudioError:

@@ -15,7 +15,7 @@ from serctl.data.audio import SAMPLE_RATE, measure_samples, read_audio
 from serctl.data.corpora.table import read_table
 from serctl.data.downmix import KEEP_CHANNEL, DownmixReport, ReportProblem
 from serctl.data.folds import warn_of_shared
-from serctl.data.manifest import FOLD, Manifest, Utterance
+from serctl.data.manifest import DURATIONS, FOLD, Manifest, Utterance
 from serctl.data.manifest_file import (
     check_manifest,
     read_manifest,
@@ -25,6 +25,9 @@ from serctl.data.manifest_file import (
 from serctl.data.splits import assign_splits, split_by_fold
 from serctl.errors import AudioError, ManifestError, UsageError, first_few
 from serctl.progress import Advance, Progress, silent
+
+ROUNDING = 0.5
+"""Maximum difference of the column ``duration`` to the seconds of the audio."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +93,16 @@ def check_audio(
     manifest = _open(manifest)
     rows = manifest.utterances
     found: dict[str, list[Utterance]] = {}
-    problems = []
+    problems, other = [], []
     report = DownmixReport()
     with (
         progress.task("check audio", len(rows), "utterances") as advance,
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
         digests = pool.map(partial(_digest, report), rows)
-        for row, (digest, problem) in zip(rows, digests, strict=True):
+        for row, (digest, seconds, problem) in zip(rows, digests, strict=True):
+            if not problem and abs((row.duration() or seconds) - seconds) > ROUNDING:
+                other.append(f"{row.utterance_id}: {row.duration():g} for {seconds:.3g} s")
             if problem:
                 problems.append(AudioProblem(row.utterance_id, row.split, problem))
             else:
@@ -112,17 +117,34 @@ def check_audio(
         problems=tuple(problems),
         leaks=_ids(leaks),
         duplicates=_ids(group for group in groups if group not in leaks),
-        notes=(*manifest.notes, *filter(None, [shared]), *report.list_notes(KEEP_CHANNEL)),
+        notes=(
+            *manifest.notes,
+            *_note_durations(other),
+            *filter(None, [shared]),
+            *report.list_notes(KEEP_CHANNEL),
+        ),
     )
 
 
-def _digest(report: ReportProblem, row: Utterance) -> tuple[str, str]:
-    """Return a hash of the samples and '', or '' and the problem."""
+def _note_durations(other: Sequence[str]) -> list[str]:
+    """Return a note on values of the column ``duration`` that are not those of the audio."""
+    if not other:
+        return []
+    return [
+        f"column '{DURATIONS[0]}': {len(other)} utterances have another length "
+        f"({first_few(other)}), expected their seconds. evaluate groups by it: write "
+        f"seconds, or delete the column"
+    ]
+
+
+def _digest(report: ReportProblem, row: Utterance) -> tuple[str, float, str]:
+    """Return a hash of the samples, their seconds and '', or '', 0 and the problem."""
     try:
         samples = read_audio(row.path, row.start, row.end, row.channel, report=report)
-        return hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest(), ""
+        digest = hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest()
+        return digest, len(samples) / SAMPLE_RATE, ""
     except AudioError as error:
-        return "", str(error)
+        return "", 0.0, str(error)
 
 
 def _ids(groups: Iterable[Sequence[Utterance]]) -> tuple[tuple[str, ...], ...]:

@@ -45,6 +45,15 @@ def test_sound_audio_passes_the_check(manifest: Path) -> None:
     assert result.stdout.startswith("18 utterances: no problem found")
 
 
+@pytest.mark.parametrize(("stated", "noted"), [("0.5", 0), ("1", 0), ("500", 1), ("x", 0)])
+def test_check_names_durations_in_another_unit(manifest: Path, stated: str, noted: int) -> None:
+    rows = [replace(row, extra={"duration": stated}) for row in read_manifest(manifest)]
+    write_manifest(manifest, rows)
+    notes = check_audio(manifest).notes
+    assert len(notes) == noted
+    assert all("18 utterances have another length (u0: 500 for 0.5 s, " in note for note in notes)
+
+
 def test_check_names_every_kind_of_bad_audio(manifest: Path) -> None:
     folder = manifest.parent
     (folder / "0.wav").unlink()
