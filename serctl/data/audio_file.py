@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shlex
 import stat
 import unicodedata
@@ -27,6 +28,10 @@ MOST_MARKS = 1000
 """Maximum number of Ogg files whose pages are remembered."""
 OGG = b"OggS"
 """Begins every page of an Ogg file."""
+MP3 = (b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xe3", b"\xff\xe2")
+"""First bytes of MP3 files: a tag, or a frame of MPEG 1, 2 or 2.5."""
+MP3_TAG = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x00-\xff]{2}\x00{9,32}(?:Xing|Info)")
+MP3_TAG_BYTES = 4 + 32 + 4
 EXPECTED = "Expected WAV, FLAC, MP3, Ogg or another format of libsndfile."
 FOREIGN = (
     (4, b"ftyp", "MP4 audio (m4a, mp4, mov)"),
@@ -82,10 +87,10 @@ def open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFil
     head = source[:64] if isinstance(source, bytes) else source.read(64)
     if not head:
         raise AudioError(f"Audio file '{name}' is empty (0 bytes).")
-    if head.startswith(OGG) and _is_chained(source):
+    if head.startswith((OGG, *MP3)) and _is_chained(source, head):
         raise AudioError(
-            f"Audio file '{name}' holds several Ogg streams one after the other, and libsndfile "
-            f"reads the first only (join them with: {_to_flac(name)})."
+            f"Audio file '{name}' holds several streams one after the other, and libsndfile reads "
+            f"the first only (join them with: {_to_flac(name)})."
         )
     file: io.BytesIO | int
     if isinstance(source, bytes):
@@ -102,16 +107,17 @@ def open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFil
         raise AudioError(f"Audio file '{name}' {problem}") from error
 
 
-def _is_chained(source: bytes | BinaryIO) -> bool:
-    """Whether the pages of an Ogg file hold streams that begin after others."""
+def _is_chained(source: bytes | BinaryIO, head: bytes) -> bool:
+    """Whether an Ogg or MP3 file holds streams that begin after others."""
+    look = _begins_again if head.startswith(OGG) else _has_two_tags
     if isinstance(source, bytes):
-        return _begins_again(io.BytesIO(source))
+        return look(io.BytesIO(source))
     found = os.fstat(source.fileno())
     mark = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
     if mark not in _chained:  # a recording of many segments is opened for each
         if len(_chained) >= MOST_MARKS:
             _chained.clear()
-        _chained[mark] = _begins_again(source)
+        _chained[mark] = look(source)
     return _chained[mark]
 
 
@@ -131,6 +137,21 @@ def _begins_again(file: BinaryIO) -> bool:
             return True
         begun |= not begins
         place += 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def _has_two_tags(file: BinaryIO) -> bool:
+    """Whether an MP3 file has two frames that tell a length. libsndfile believes the first one.
+
+    Source: the Xing tag as LAME writes it, behind a header and side information of zeros.
+    """
+    number, rest = 0, b""
+    file.seek(0)
+    while number < 2 and (block := file.read(1 << 20)):
+        content = rest + block
+        ends = [found.end() for found in MP3_TAG.finditer(content)]
+        number += len(ends)
+        rest = content[max(len(content) - MP3_TAG_BYTES, *ends[-1:], 0) :]
+    return number > 1
 
 
 def is_audio_file(path: Path) -> bool:

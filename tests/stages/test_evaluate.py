@@ -483,6 +483,12 @@ def test_a_duration_that_is_no_number_is_measured(project: Workspace) -> None:
     assert set(report["utterances"]["duration"]) == {0.0}  # there is no audio here to measure
 
 
+def test_a_word_for_a_missing_gender_is_no_group(project: Workspace) -> None:
+    rows = read_manifest(project.manifest)
+    write_manifest(project.manifest, [replace(r, extra=r.extra | {"gender": "NaN"}) for r in rows])
+    assert set(report_of(evaluate(project, BARE))["utterances"]["gender"]) == {""}
+
+
 def test_limit_takes_the_rows_that_the_steps_before_took(project: Workspace) -> None:
     limited = read_manifest(project.manifest).limit(60)
     result = evaluate(project, replace(BARE, limit=60))
