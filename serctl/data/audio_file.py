@@ -114,11 +114,12 @@ def _is_chained(source: bytes | BinaryIO, head: bytes) -> bool:
         return look(io.BytesIO(source))
     found = os.fstat(source.fileno())
     mark = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-    if mark not in _chained:  # a recording of many segments is opened for each
+    chained = _chained.get(mark)  # a recording of many segments is opened for each
+    if chained is None:
         if len(_chained) >= MOST_MARKS:
             _chained.clear()
-        _chained[mark] = look(source)
-    return _chained[mark]
+        chained = _chained[mark] = look(source)
+    return chained
 
 
 def _begins_again(file: BinaryIO) -> bool:
