@@ -71,15 +71,12 @@ def predict(
     plot: PlotOpt = None,
 ) -> None:
     """Predict the emotion of every utterance in recordings, with probabilities."""
-    names = [
-        name
-        for given in options.audio
-        for name in (_read_names() if given == "-" else [given])
-        if name
-    ]
+    given = (_read_names() if one == "-" else [one] for one in options.audio)
+    names = [name for part in given for name in part if name]
     options = replace(options, audio=tuple(names))
     output = None if output == Path("-") else output
     from serctl.cli import predictions
+    from serctl.cli.prediction_checks import check_output
     from serctl.data.outputs import check_output_file
     from serctl.data.recordings import check_files, read_recordings
     from serctl.system.parts import check_model
@@ -90,7 +87,7 @@ def predict(
     recordings, _ = read_recordings(options.audio)
     paths = list(dict.fromkeys(one.path for one in recordings))
     files = [Path(name) for name in (*names, options.transcripts, options.prior) if name]
-    predictions.check_output(form.value, recordings, output, files)
+    check_output(form.value, recordings, output, files)
     check_model(options.model, workspace)
     if not options.skip_bad:
         check_files(paths)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from serctl.cli import console
-from serctl.cli.predictions import check_names
+from serctl.cli.prediction_checks import check_names
 from serctl.config import Workspace
 from serctl.errors import UsageError, count
 from serctl.files import write_atomic

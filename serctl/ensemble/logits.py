@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.documents.logits import LogitsSidecar
-from serctl.errors import LogitsError, first_few
+from serctl.errors import CheckpointError, LogitsError, first_few
 
 SMALLEST_PROBABILITY = 1e-9
 """Lower bound of probabilities before the logarithm, because a tree may predict 0."""
@@ -145,6 +145,20 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the softmax along the last axis, with the shape of ``logits``."""
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def check_finite(logits: NDArray[np.float64], run: str) -> NDArray[np.float64]:
+    """Return the logits of a run.
+
+    Raises:
+        CheckpointError: They are not finite.
+    """
+    if not np.isfinite(logits).all():
+        raise CheckpointError(
+            f"Run '{run}' predicts values that are not finite, expected numbers: its weights are "
+            f"damaged. Make it again: serctl train"
+        )
+    return logits
 
 
 def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> JoinedLogits:

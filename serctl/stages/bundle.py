@@ -33,7 +33,7 @@ from serctl.errors import (
 )
 from serctl.files import write_atomic, write_folder
 from serctl.options import BundleOptions
-from serctl.progress import Progress, silent
+from serctl.progress import Advance, Progress, silent
 from serctl.runtime import resolve_device
 from serctl.system.base import predict_base
 from serctl.system.bundle_facts import (
@@ -106,7 +106,7 @@ def make_bundle(
     )
     systems = [System(name, "run", folder) for name, folder in parts.networks.items()]
     measured = [split for split in manifest.splits if split != "train"]
-    notes += tuple(list_changes(workspace, manifest, systems, measured))
+    notes += (*list_changes(workspace, manifest, systems, measured),)
     with progress.task(f"bundle {options.name}", len(parts.networks) + 2, "steps") as advance:
         encoders = [describe_encoder(one, workspace) for one in parts.encoders.values()]
         advance(note="encoders")
@@ -130,16 +130,23 @@ def make_bundle(
         )
         advance(note="metrics")
         with write_folder(output) as new:
-            for name, network in parts.networks.items():
-                check_run(network)
-                files = list_model_files(network, parts.predicted_by.get(name))
-                _copy(network, new / "networks" / name, files)
-                advance(note=name)
-            if parts.stacker and stacker:
-                _copy(parts.stacker, new / "stacker", (STACKER_FILE, *stacker.files))
+            _copy_models(parts, stacker, new, advance)
             _write_card(new, document)
     notes += note_unmeasured(manifest, parts.labels)
     return replace(describe_bundle(output), notes=(*notes, *note_terms(encoders, corpora)))
+
+
+def _copy_models(
+    parts: Parts, stacker: StackerDocument | None, folder: Path, advance: Advance
+) -> None:
+    """Copy what predictions need of the networks and the stacker."""
+    for name, network in parts.networks.items():
+        check_run(network)
+        files = list_model_files(network, parts.predicted_by.get(name))
+        _copy(network, folder / "networks" / name, files)
+        advance(note=name)
+    if parts.stacker and stacker:
+        _copy(parts.stacker, folder / "stacker", (STACKER_FILE, *stacker.files))
 
 
 def _measure_without_speakers(

@@ -14,9 +14,9 @@ from serctl.data.audio import SAMPLE_RATE
 from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport
 from serctl.documents.bundle import RecogniserRecord
 from serctl.ensemble.calibration import check_prior, read_prior
-from serctl.ensemble.logits import Logits, softmax
+from serctl.ensemble.logits import Logits, check_finite, softmax
 from serctl.ensemble.stacker_folder import load_stacker
-from serctl.errors import CheckpointError, SerctlError, UsageError
+from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.runtime import resolve_device
 from serctl.system.encoders import Encoders, parse_weights
@@ -87,8 +87,7 @@ class Predictor:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user."""
-        channels = self._downmixed.list_notes(PREDICT_CHANNELS)
-        own = (*self._own_notes, *channels)
+        own = (*self._own_notes, *self._downmixed.list_notes(PREDICT_CHANNELS))
         return tuple(dict.fromkeys((*self.parts.notes, *self._encoders.notes, *own)))
 
     def note(self, text: str) -> None:
@@ -214,7 +213,7 @@ class Predictor:
             self.note_unused("Transcripts")
         self.encode(good)
         good = [one for one in good if one.error is None]
-        predictions = iter(self._combine(good) if good else ())
+        predictions = self._combine(good) if good else iter(())
         return [one.error or next(predictions) for one in utterances]
 
     def predict_stream(
@@ -251,11 +250,7 @@ class Predictor:
         encode_utterances(utterances, self._encoders, self._device, seconds, keys)
 
     def logits(self, utterances: Sequence[LoadedUtterance]) -> dict[str, NDArray[np.float64]]:
-        """Return the logits ``(N, C)`` of every network for utterances with frames.
-
-        Raises:
-            CheckpointError: They are not finite.
-        """
+        """Return the finite logits ``(N, C)`` of every network for utterances with frames."""
         found = {}
         for name, run in self._runs.items():
             keys = [[one.key for one in branch] for branch in self.parts.branches[name]]
@@ -263,12 +258,7 @@ class Predictor:
             if run.config.model.by_speaker and any(one.speaker for one in utterances):
                 moments = read_corpus_moments(run.model, len(keys))
             data = tabulate(utterances, keys, len(run.labels), moments)
-            found[name] = infer(run.model, data, self._device).logits
-            if not np.isfinite(found[name]).all():
-                raise CheckpointError(
-                    f"Run '{name}' of '{self.parts.name}' predicts values that are not finite, "
-                    f"expected numbers: its weights are damaged. Make it again: serctl train"
-                )
+            found[name] = check_finite(infer(run.model, data, self._device).logits, name)
         return found
 
     def _combine(self, utterances: Sequence[LoadedUtterance]) -> Iterator[Prediction]:

@@ -92,11 +92,9 @@ def hash_features(
         by_speaker: Whether frames are standardised with all utterances of their speaker.
     """
     stores = [store for branch in branches for store in branch.stores]
-    found = zip(*(store.sources_of(ids) for store in stores), strict=True)
-    sources: list[Sequence[str]] = list(found)
-    if by_speaker:
-        sources.append(tuple(speaker_sources(rows, branches)))
-    return hash_document([ids, sources])
+    sources = list(zip(*(store.sources_of(ids) for store in stores), strict=True))
+    moments = [speaker_sources(rows, branches)] if by_speaker else []
+    return hash_document([ids, [*sources, *moments]])
 
 
 def find_reencoded(
