@@ -60,6 +60,9 @@ CHALLENGE: dict[str, dict[str, Any]] = {
 NETWORKS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "seed 1": {"seed": 1},
+    "seed 2": {"seed": 2},
+    "3 folds": {"folds": 3},
+    "8 folds": {"folds": 8},
     "learned sum of layers": {"layer_fusion": "sum"},
     "downsample 8": {"downsample": 8},
     "downsample 2": {"downsample": 2},
@@ -81,6 +84,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "SML, natural shares": {"loss": "wce+sml", "balance": "off"},
 }
 """Changes of the network of the recipe `small`."""
+
+SEEDS = ("as shipped", "seed 1", "seed 2")
+"""Their mean is a row of its own."""
 
 SHIPPED = "shipped stack"
 BASELINES = {
@@ -271,15 +277,21 @@ def compare_networks(
     table: dict[str, dict[str, float]] = {}
     for corpus in corpora:
         project, speech = open_train_part(corpus, encoder, weights, data, folder)
+        runs = {
+            name: "network-" + re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
+            for name in NETWORKS
+        }
         for name, changes in NETWORKS.items():
-            run = "network-" + re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
+            run = runs[name]
             file = project / "networks" / f"{run}.toml"
             file.parent.mkdir(exist_ok=True)
             write_network(file, {**read_network("small"), **changes})
             call(project, "train", *speech, "--config", str(file), "--name", run)
             call(project, "export-logits", run, "--split", "train")
-            table.setdefault(name, {})[corpus] = score_out_of_fold(project, run)
+            table.setdefault(name, {})[corpus] = score_out_of_fold(project, [run])
             print(f"{corpus}: {name} {table[name][corpus]:.3f}", file=sys.stderr, flush=True)
+        averaged = score_out_of_fold(project, [runs[name] for name in SEEDS])
+        table.setdefault("three seeds, mean logits", {})[corpus] = averaged
     print(f"\n### Networks, out of fold\n\n| Network | {' | '.join(corpora)} | mean |")
     print("|---|" + "---:|" * (len(corpora) + 1))
     for name, values in table.items():
@@ -305,12 +317,15 @@ def open_train_part(
     return project, speech
 
 
-def score_out_of_fold(project: Path, run: str) -> float:
-    """Return the macro-F1 of the fold models of a run on the utterances that they did not see."""
-    logits = read_logits(project / "runs" / run / "logits" / "train.csv")
+def score_out_of_fold(project: Path, runs: Sequence[str]) -> float:
+    """Return the macro-F1 of the mean of runs on utterances that their fold models did not see."""
+    read = [read_logits(project / "runs" / run / "logits" / "train.csv") for run in runs]
+    logits = read[0]
+    assert all(other.ids == logits.ids for other in read)
+    values = np.mean([other.values for other in read], axis=0)
     with (project / "manifest.csv").open(newline="") as file:
         emotion = {row["utterance_id"]: row["emotion"] for row in csv.DictReader(file)}
-    predicted = [logits.labels[i] for i in logits.values.argmax(axis=1)]
+    predicted = [logits.labels[i] for i in values.argmax(axis=1)]
     return float(f1_score([emotion[name] for name in logits.ids], predicted, average="macro"))
 
 
