@@ -13,7 +13,7 @@ Records = list[tuple[int, list[str]]]
 """Line numbers and fields; the first one is the header."""
 
 LEAST_FIELDS, MOST_FIELDS = 8, 10
-GENERIC = re.compile(r"(?:spea?ke?r|spkr?|s)?[ _-]?\d+|[a-z]", re.IGNORECASE)
+GENERIC = re.compile(r"(?:speaker|spkr?|s)?[_-]?\d+|[a-z]", re.IGNORECASE)
 """Names such as SPEAKER_00, which diarization programs give again in every recording."""
 
 
