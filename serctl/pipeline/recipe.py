@@ -24,7 +24,12 @@ from serctl.options import (
     TranscribeOptions,
 )
 from serctl.options.files import find_recipe, read_config
-from serctl.training.run_folder import choose_run_name, holds_other_options, settle_options
+from serctl.training.run_folder import (
+    choose_run_name,
+    holds_other_options,
+    settle_options,
+    split_seeds,
+)
 
 STAGES = ("transcribe", "extract", "train", "export-logits", "stack", "evaluate")
 """Stages in the order in which they run."""
@@ -38,7 +43,8 @@ class Recipe:
         name: Stem of the file.
         title: Title in one line.
         note: Note for readers of the results, for example that a network is reduced.
-        models: Options of each training, in the order of the table and of the stacker's input.
+        models: Options of each run, in the order of the table and of the stacker's input. A model
+            with several seeds has a run for each.
         path: File of the recipe.
     """
 
@@ -89,19 +95,20 @@ def read_plan(name: str, workspace: Workspace | None = None, **flags: Any) -> Re
     path = find_recipe(name)
     document = RecipeDocument.read_toml(path)
     shared = resolve_options(TrainOptions, "train", workspace, recipe=name, **flags)
-    models = tuple(
-        settle_options(lay_over(shared, entry, f"{path} [[models]] {number}"))
-        for number, entry in enumerate(document.models, 1)
-    )
-    for number, model in enumerate(models, 1):
-        if (twin := models.index(model) + 1) < number:
-            raise ConfigError(f"{path} [[models]] {number} equals {twin}. Change or remove one.")
+    models: dict[TrainOptions, int] = {}
+    for number, entry in enumerate(document.models, 1):
+        model = settle_options(lay_over(shared, entry, f"{path} [[models]] {number}"))
+        for one in split_seeds(model):
+            if (twin := models.setdefault(one, number)) < number:
+                raise ConfigError(
+                    f"{path} [[models]] {number} equals {twin}. Change or remove one."
+                )
         if not (model.speech or model.text or model.paralinguistic):
             raise ConfigError(
                 f"{path} [[models]] {number} names no encoders. "
                 f"Add one of speech, text, paralinguistic: speech = ['wavlm-large']"
             )
-    return Recipe(path.stem, document.title or path.stem, document.note, models, path)
+    return Recipe(path.stem, document.title or path.stem, document.note, tuple(models), path)
 
 
 def plan_recipe(

@@ -14,7 +14,7 @@ from serctl.progress import Log, Progress, silent
 from serctl.runtime import resolve_device
 from serctl.training.corpus import TrainingCorpus, prepare_corpus
 from serctl.training.ranks import Ranks
-from serctl.training.run_folder import choose_run_name, settle_options
+from serctl.training.run_folder import choose_run_name, settle_options, split_seeds
 from serctl.training.run_trainer import RunResult, RunTrainer
 from serctl.training.session import Session
 from serctl.training.tracking import check_tracker
@@ -74,9 +74,7 @@ def train(
         if ranks.rank == 0:  # show notes before the first epoch
             for note in notes:
                 log(f"Note: {note}")
-        for seed in range(options.seed, options.seed + options.seeds):
-            name = f"{options.name}-s{seed}" if options.name and options.seeds > 1 else options.name
-            one = replace(options, seed=seed, seeds=1, name=name)
+        for one in split_seeds(options):
             folder = workspace.runs / choose_run_name(workspace.runs, one)
             session = Session(RunTrainer(folder, one, corpus, ranks, progress, log, log_epoch))
             found, parts = session.run(part)

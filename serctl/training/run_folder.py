@@ -29,6 +29,24 @@ INDIFFERENT = frozenset(
 """Options that do not change the numbers of the main model."""
 
 
+def split_seeds(options: TrainOptions) -> list[TrainOptions]:
+    """Return the options of each run of a training with several seeds.
+
+    Example:
+        >>> [run_name(one) for one in split_seeds(TrainOptions(text=("minilm",), seeds=2))]
+        ['minilm', 'minilm-s1']
+        >>> [run_name(one) for one in split_seeds(TrainOptions(name="mine", seeds=2))]
+        ['mine-s0', 'mine-s1']
+    """
+    if options.seeds == 1:
+        return [options]
+    numbers = range(options.seed, options.seed + options.seeds)
+    return [
+        replace(options, seed=n, seeds=1, name=options.name and f"{options.name}-s{n}")
+        for n in numbers
+    ]
+
+
 def run_name(options: TrainOptions) -> str:
     """Return the name of a run: the given one, or encoders and options that are not the default.
 
@@ -40,7 +58,7 @@ def run_name(options: TrainOptions) -> str:
     """
     if options.name:
         check_name(options.name)
-        return options.name if options.seeds == 1 else f"{options.name}-s{options.seed}"
+        return options.name
     kind = "-pooled" if options.kind == "pooled" else ""
     loss = "-sml" if options.loss == "wce+sml" else ""
     seed = f"-s{options.seed}" if options.seed else ""

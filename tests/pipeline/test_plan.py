@@ -16,6 +16,7 @@ from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest_file import write_manifest
 from serctl.data.transcripts import read_source, read_transcripts
+from serctl.errors import ConfigError
 from serctl.options import TranscribeOptions
 from serctl.pipeline import RecipeStep, plan_recipe, read_plan
 from serctl.pipeline.estimate import estimate_steps
@@ -141,6 +142,27 @@ def test_an_encoder_of_two_names_is_extracted_once(tmp_path: Path) -> None:
     entries = [f"[[models]]\nspeech = ['{name}']\nhidden = {h}" for name, h in names.items()]
     (tmp_path / "mine.toml").write_text("\n".join(entries))
     assert read_plan(str(tmp_path / "mine.toml")).encoders == ("whisper-large-v3",)
+
+
+def test_each_seed_of_a_model_is_a_run_that_the_stack_reads(
+    project: Workspace, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "seeds.toml"
+    recipe.write_text(
+        "[[models]]\nspeech = ['whisper-tiny']\nseed = 3\nseeds = 2\n"
+        "[[models]]\nkind = 'pooled'\nname = 'mine'\nspeech = ['whisper-tiny']\nseeds = 2\n"
+    )
+    steps = plan_recipe(project, read_plan(str(recipe), project))
+    runs = ("whisper-tiny-s3", "whisper-tiny-s4", "mine-s0", "mine-s1")
+    trained = [step.options for step in steps if step.stage == "train"]
+    assert [(run_name(one), one.seed, one.seeds) for one in trained] == [
+        (name, int(name[-1]), 1) for name in runs
+    ]
+    assert tuple(step.what for step in steps if step.stage == "export-logits") == runs
+    assert next(step.options.models for step in steps if step.stage == "stack") == runs
+    recipe.write_text(recipe.read_text() + "[[models]]\nspeech = ['whisper-tiny']\nseed = 4\n")
+    with pytest.raises(ConfigError, match=r"\[\[models\]\] 3 equals 1"):
+        read_plan(str(recipe), project)
 
 
 def test_layers_that_models_name_are_extracted_in_one_pass(
