@@ -13,7 +13,15 @@ from typer.testing import CliRunner
 from serctl.cli import app
 from serctl.config import Workspace, lay_over, resolve_options
 from serctl.errors import ConfigError, SerctlError, UsageError
-from serctl.options import STAGE_OPTIONS, PredictOptions, ServeOptions, TrainOptions, read_recipe
+from serctl.options import (
+    STAGE_OPTIONS,
+    EvaluateOptions,
+    LayersOptions,
+    PredictOptions,
+    ServeOptions,
+    TrainOptions,
+    read_recipe,
+)
 from serctl.options.option import copy_options, option_of
 
 SMALL = read_recipe(TrainOptions, "train", "small")
@@ -21,7 +29,9 @@ SMALL = read_recipe(TrainOptions, "train", "small")
 REFUSED = [
     ("sort_window", 0, "a whole number, at least 1"),
     ("accumulate", -1, "a whole number, at least 0"),
-    ("dropout", 1.5, "0 to 1"),
+    ("dropout", 1.5, "0 to less than 1"),
+    ("dropout", 1, "0 to less than 1"),
+    ("hidden", 1, "a whole number, at least 2"),
     ("heads", 3, "a divisor of 1024 (2 x hidden)"),
     ("learning_rate", math.nan, "more than 0"),
     ("learning_rate", 0, "more than 0"),
@@ -66,8 +76,15 @@ def test_every_source_passes_the_same_check(
     with pytest.raises(UsageError if source == "flags" else ConfigError) as caught:
         sources[source]()
     shown = tuple(value) if isinstance(value, list) else value
-    shown = float(shown) if name in ("learning_rate", "weight_decay") else shown
+    shown = float(shown) if name in ("learning_rate", "weight_decay", "dropout") else shown
     assert str(caught.value) == f"{named[source]} is {shown!r}, expected {expected}."
+
+
+@pytest.mark.parametrize("kind", [EvaluateOptions, LayersOptions])
+def test_a_95_percent_interval_needs_40_resamples(kind: Any) -> None:
+    assert kind(resamples=40).resamples == 40
+    with pytest.raises(ConfigError, match="is 39, expected a whole number, at least 40"):
+        kind(resamples=39)
 
 
 @pytest.mark.parametrize(

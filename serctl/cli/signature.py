@@ -101,7 +101,8 @@ def _make_parameter(field: dataclasses.Field[Any], kind: type, repeat: bool) -> 
     about: dict[str, Any] = {"help": help_, "metavar": metavar}
     about["show_default"] = show_default(field) or False
     if plain in (int, float):
-        about |= {"min": found.min if found.above is None else found.above, "max": found.max}
+        about["min"] = found.min if found.above is None else found.above
+        about["max"] = found.max if found.below is None else found.below
     info = typer.Argument(**about)
     if not found.argument:
         name = (found.flag or field.name).replace("_", "-")

@@ -19,6 +19,7 @@ class Option:
         min: Smallest value. A default outside the range is allowed; it switches the option off.
         max: Largest value.
         above: Exclusive lower bound.
+        below: Exclusive upper bound.
         endless: Infinity is allowed.
         divides: Option whose value this one divides.
         times: Factor of that value.
@@ -37,6 +38,7 @@ class Option:
     min: float | None = None
     max: float | None = None
     above: float | None = None
+    below: float | None = None
     endless: bool = False
     divides: str = ""
     times: int = 1
@@ -52,10 +54,11 @@ class Option:
     def admits(self, value: float) -> bool:
         """Whether a number is within the range and, unless ``endless``, finite."""
         above = self.above is None or value > self.above
+        below = self.below is None or value < self.below
         low = float("-inf") if self.min is None else self.min
         high = float("inf") if self.max is None else self.max
         finite = self.endless or abs(value) < float("inf")
-        return above and low <= value <= high and finite
+        return above and below and low <= value <= high and finite
 
     @property
     def range(self) -> str:
@@ -64,6 +67,8 @@ class Option:
             return f"more than {self.above:g}"
         if self.min is not None and self.max is not None:
             return f"{self.min:g} to {self.max:.10g}"
+        if self.min is not None and self.below is not None:
+            return f"{self.min:g} to less than {self.below:g}"
         return f"at least {self.min:g}" if self.min is not None else ""
 
 
@@ -110,6 +115,14 @@ def layer_option() -> Any:
 def dtype_option() -> Any:
     """Return the precision of an encoder."""
     return option("float32", "Precision of the computation.")
+
+
+def resamples_option() -> Any:
+    """Return the number of bootstrap resamples.
+
+    A 95 % interval leaves out 2.5 % on each side, which is one of 40 resamples.
+    """
+    return option(1000, "Number of bootstrap resamples of speakers.", min=40)
 
 
 def storage_option() -> Any:

@@ -15,6 +15,7 @@ from serctl.options.option import (
     option,
     prior_option,
     recogniser_option,
+    resamples_option,
     seed_option,
     shard_option,
     skip_bad_option,
@@ -94,7 +95,7 @@ class LayersOptions:
     )
     weights: str | None = weights_option()
     folds: int = option(5, "Speaker-disjoint folds of the cross-validation.", min=2)
-    resamples: int = option(1000, "Number of bootstrap resamples of speakers.", min=1)
+    resamples: int = resamples_option()
     seed: int = seed_option()
     limit: int | None = limit_option()
     skip_bad: bool = skip_bad_option()
@@ -163,7 +164,7 @@ class EvaluateOptions:
     baselines: bool = option(True, "Add the majority class and classifiers on pooled frames.")
     per_class: int = option(200, "Utterances of each class in a BS-F1 subset.", min=1)
     subsets: int = option(100, "Number of balanced subsets for BS-F1.", min=1)
-    resamples: int = option(1000, "Number of bootstrap resamples of speakers.", min=1)
+    resamples: int = resamples_option()
     submission: str = option(
         "", "Write only the challenge's submission file of one system.", metavar="FILE"
     )

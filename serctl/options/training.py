@@ -52,11 +52,11 @@ class TrainOptions:
         min=0,
         only_in_files=True,
     )
-    hidden: int = network_option(
-        512, "Width of projections, GRU directions and heads.", panel=NETWORK, min=1
+    hidden: int = network_option(  # layer norm makes one value 0
+        512, "Width of projections, GRU directions and heads.", panel=NETWORK, min=2
     )
     dropout: float = network_option(
-        0.5, "Dropout of attention weights and classifier.", panel=NETWORK, min=0, max=1
+        0.5, "Dropout of attention weights and classifier.", panel=NETWORK, min=0, below=1
     )
     heads: int = network_option(
         1,

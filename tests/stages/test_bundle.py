@@ -64,7 +64,7 @@ def test_emotions_beyond_the_eight_are_evaluated_and_shown_but_not_submitted(
     project: Workspace, tmp_path: Path
 ) -> None:
     assert EMOTIONS[-1] == "bored"
-    judged = evaluate(project, EvaluateOptions(resamples=9, subsets=2))
+    judged = evaluate(project, EvaluateOptions(resamples=40, subsets=2))
     assert judged.markdown is not None
     assert "bored" in judged.markdown.read_text()
     page = report(project, ReportOptions(output=str(tmp_path / "page.html"))).output

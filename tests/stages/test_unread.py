@@ -70,7 +70,7 @@ def test_what_was_skipped_is_left_out_and_counted_up_to_the_report(
     recorded = (fitted.folder / "stacker.json").read_text()  # goes into bundles, without ids
     assert "1 of 48 utterances are excluded from the fit" in recorded
     assert "u0026" not in recorded
-    result = evaluate(project, EvaluateOptions(split="test", resamples=20, subsets=5))
+    result = evaluate(project, EvaluateOptions(split="test", resamples=40, subsets=5))
     assert result.num_utterances == 15
     assert "1 of 16 utterances of test are left out" in result.warnings[0]
     assert "is not fitted on 1 of 48 utterances of train" in " ".join(result.notes)
