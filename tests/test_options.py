@@ -157,6 +157,58 @@ def test_options_that_a_pooled_model_does_not_read_are_refused(tmp_path: Path) -
     assert lay_over(found, {"kind": "pooled", "speech": "wavlm-large"}, "plan").epochs == 20
 
 
+IDLE: list[tuple[type, str, dict[str, Any], str]] = [
+    (TrainOptions, "train", {"main": True}, "--main has no effect without --folds"),
+    (
+        TrainOptions,
+        "train",
+        {"select_by": "macro_f1", "fit_on": "train+dev"},
+        "--select-by has no effect with --fit-on train",
+    ),
+    (
+        TrainOptions,
+        "train",
+        {"patience": 3, "select_by": "last"},
+        "--patience has no effect with --select-by last",
+    ),
+    (
+        PredictOptions,
+        "predict",
+        {"cut_over": 5.0, "every": 1.0},
+        "--cut-over has no effect with --every",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "stage", "flags", "message"), IDLE)
+def test_a_flag_without_effect_is_refused(
+    kind: type, stage: str, flags: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"^{message}"):
+        resolve_options(kind, stage, **flags)
+    # In a project such a value is a default for other calls.
+    (name, value), *others = flags.items()
+    workspace = Workspace(tmp_path, tables={stage: {name: value}})
+    assert getattr(resolve_options(kind, stage, workspace, **dict(others)), name) == value
+
+
+def test_a_flag_with_an_effect_is_not_refused() -> None:
+    for flags in (
+        {"main": True, "folds": 3},
+        {"select_by": "last", "fit_on": "train+dev"},
+        {"select_by": "bs_f1", "patience": 3},
+        {"recipe": "small", "fit_on": "train+dev"},
+    ):
+        resolve_options(TrainOptions, "train", **flags)
+    resolve_options(PredictOptions, "predict", cut_over=5.0)
+
+
+def test_an_entry_of_a_plan_without_effect_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^plan \[\[models\]\] 2: --main has no effect without"):
+        lay_over(TrainOptions(), {"main": True}, "plan [[models]] 2")
+    assert lay_over(TrainOptions(folds=2), {"main": True}, "plan").main
+
+
 def test_a_name_is_a_list_of_one_and_a_path_is_a_text(tmp_path: Path) -> None:
     assert TrainOptions(speech="whisper-tiny").speech == ("whisper-tiny",)
     assert PredictOptions(audio=[tmp_path], model=tmp_path).audio == (str(tmp_path),)

@@ -95,6 +95,13 @@ def check_read(kind: type, values: Mapping[str, Any], given: Collection[str], so
     if source == FLAGS and over_time and not values["every"]:
         flag = over_time[0].replace("_", "-")
         raise UsageError(f"--{flag} needs a timeline. Add: --every 1")
+    for field in dataclasses.fields(kind):
+        found = option_of(field)
+        if field.name in given and found.idle and (why := found.idle(values)):
+            flag = f"--{field.name.replace('_', '-')}"
+            if source == FLAGS:
+                raise UsageError(f"{flag} has no effect {why}.")
+            raise ConfigError(f"{source}: {flag} has no effect {why}.")
     unread = [
         field.name
         for field in dataclasses.fields(kind)

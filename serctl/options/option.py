@@ -1,6 +1,7 @@
 """Metadata of an option: default, help, range, panel and the name of its flag."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ class Option:
         required: Required on the command line.
         only_in_files: Set by serctl.toml, recipes and Python. There is no flag.
         only_with: Value of the option ``kind`` that reads this one; '' if all do.
+        idle: Returns why this option has no effect with the values of all; '' if it has one.
     """
 
     help: str = ""
@@ -50,6 +52,7 @@ class Option:
     required: bool = False
     only_in_files: bool = False
     only_with: str = ""
+    idle: Callable[[Mapping[str, Any]], str] | None = None
 
     def admits(self, value: float) -> bool:
         """Whether a number is within the range and, unless ``endless``, finite."""

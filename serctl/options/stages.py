@@ -191,7 +191,13 @@ class PredictOptions:
     )
     recogniser: str = recogniser_option()
     cut_over: float = option(
-        30.0, "Cut recordings longer than this many seconds at their pauses.", min=0, endless=True
+        30.0,
+        "Cut recordings longer than this many seconds at their pauses.",
+        min=0,
+        endless=True,
+        idle=lambda given: (
+            "with --every, which predicts windows. Leave one of them out" if given["every"] else ""
+        ),
     )
     segment_seconds: float = option(11.0, "Maximum seconds of a segment.", min=1)
     prior: str = prior_option()

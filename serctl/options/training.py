@@ -160,9 +160,21 @@ class TrainOptions:
         "Stop after this many epochs without improvement on dev; 0 does not stop.",
         panel=OPTIMISATION,
         min=0,
+        idle=lambda given: (
+            "with --select-by last. Leave it out, or take --select-by macro_f1"
+            if given["patience"] and given["select_by"] == "last"
+            else ""
+        ),
     )
     select_by: Literal["macro_f1", "bs_f1", "last"] = option(
-        "macro_f1", "Keep the epoch that is best in this dev metric, or the last.", panel=RUN
+        "macro_f1",
+        "Keep the epoch that is best in this dev metric, or the last.",
+        panel=RUN,
+        idle=lambda given: (
+            "with --fit-on train+dev, which keeps the last epoch. Leave one of them out"
+            if given["select_by"] != "last" and given["fit_on"] == "train+dev"
+            else ""
+        ),
     )
     fit_on: Literal["train", "train+dev"] = option(
         "train", "Splits to train on; train+dev keeps the last epoch.", panel=RUN
@@ -234,6 +246,12 @@ class TrainOptions:
         False,
         "With --folds: also train a model on all of train (export-logits --predicted-by main).",
         panel=RUN,
+        idle=lambda given: (
+            "without --folds: the model of all of train is the only one. Leave it out, or add "
+            "--folds 5"
+            if given["main"] and not given["folds"]
+            else ""
+        ),
     )
     heldout: bool = option(
         False, "Keep a speaker-disjoint tenth of train for the stacker.", panel=RUN
