@@ -2,7 +2,7 @@
 
 serctl writes all files through this module. A new file or folder is written under a temporary
 name, flushed to the disk, and then renamed. After a crash there is either the old version or the
-new one. The old version is deleted last.
+new one. The old version is deleted last. A symbolic link stays; what it leads to is replaced.
 """
 
 import errno
@@ -34,20 +34,32 @@ def write_beside(path: Path) -> Iterator[Path]:
     Raises:
         SerctlError: The file cannot be written (disk full, read-only folder).
     """
-    temporary = _beside(path, "tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target = follow_link(path)
+        temporary = _beside(target, "tmp")
+        target.parent.mkdir(parents=True, exist_ok=True)
         with _reserve_file(temporary):
             try:
                 yield temporary
                 sync(temporary)
-                temporary.replace(path)
+                temporary.replace(target)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-        sync(path.parent)
+        sync(target.parent)
     except OSError as error:
         raise SerctlError(f"Cannot write '{path}': {explain_os_error(error)}") from error
+
+
+def follow_link(path: Path) -> Path:
+    """Return where a symbolic link leads to, or the path; a link to a read-only file is an OSError.
+
+    Tools for versions of data make such links to files that must not change.
+    """
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target != path and target.is_file() and not target.stat().st_mode & 0o222:
+        raise OSError(errno.EACCES, f"It is a link to the read-only file '{target}'")
+    return target
 
 
 @contextmanager
@@ -120,8 +132,9 @@ def write_folder(folder: Path) -> Iterator[Path]:
     Raises:
         SerctlError: The folder cannot be written, or another process is writing it.
     """
-    new = _beside(folder, "new")
     try:
+        folder = follow_link(folder)
+        new = _beside(folder, "new")
         with _reserve_folder(new):
             try:
                 yield new
@@ -199,8 +212,7 @@ def sync(path: Path) -> None:
     """
     if WINDOWS and path.is_dir():
         return
-    # Windows flushes only files that are open for writing.
-    descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)  # Windows: open for writing
     try:
         os.fsync(descriptor)
     finally:

@@ -12,10 +12,11 @@ import pytest
 
 from serctl import files
 from serctl.data.manifest_file import read_manifest
+from serctl.data.outputs import check_output_file
 from serctl.data.transcripts import read_rows
 from serctl.documents.logits import LogitsSidecar
 from serctl.ensemble.logits_file import read_logits
-from serctl.errors import SerctlError
+from serctl.errors import SerctlError, UsageError
 from serctl.files import (
     read_json,
     recover_folder,
@@ -69,6 +70,49 @@ def test_killed_at_any_step_one_whole_folder_is_left_and_the_next_call_ends_well
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SerctlError, match="Cannot write"):
         replace_folder(tmp_path / "missing", tmp_path / "x")
+
+
+@pytest.mark.posix("Windows: links need a privilege")
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    place = make(tmp_path / "elsewhere", "old")
+    file, folder, nowhere = tmp_path / "file", tmp_path / "folder", tmp_path / "nowhere"
+    file.symlink_to(place / "content")
+    folder.symlink_to(place)
+    nowhere.symlink_to(tmp_path / "later" / "content")
+    for path in (file, nowhere):
+        with write_atomic(path) as text:
+            text.write("new")
+    assert (place / "content").read_text() == "new"
+    assert (tmp_path / "later" / "content").read_text() == "new"
+    for content in ("newer", "newest"):
+        with write_folder(folder) as new:
+            (new / "content").write_text(content)
+        assert (place / "content").read_text() == content
+    assert all(path.is_symlink() for path in (file, folder, nowhere))
+    assert names(tmp_path) == {"file", "folder", "nowhere", "elsewhere", "later"}
+
+
+@pytest.mark.posix("Windows: links need a privilege")
+def test_a_link_to_a_read_only_file_is_not_written(tmp_path: Path) -> None:
+    kept, link = tmp_path / "kept", tmp_path / "link"
+    kept.write_text("old")
+    kept.chmod(0o444)
+    link.symlink_to(kept)
+    with (
+        pytest.raises(SerctlError, match=r"Cannot write '.*link': It is a link to the read-only"),
+        write_atomic(link) as text,
+    ):
+        text.write("new")
+    assert kept.read_text() == "old"
+    assert names(tmp_path) == {"kept", "link"}
+
+
+@pytest.mark.posix("Windows: links need a privilege")
+def test_a_result_does_not_replace_a_recording_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "a.csv").symlink_to(tmp_path / "a.wav")
+    with pytest.raises(UsageError, match="would replace a recording"):
+        check_output_file(None, tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, OSError(28, "No space left")])

@@ -24,9 +24,10 @@ def check_output_file(
     check_outside_bundles(path / "a file", flag)
     if not path.is_file():
         return
-    if path.suffix.lower() in {*FORMATS, *UNREADABLE}:
+    names = (path.name, path.resolve().name)  # of a link and of what it leads to
+    if any(Path(name).suffix.lower() in {*FORMATS, *UNREADABLE} for name in names):
         raise UsageError(f"{flag} '{output}' would replace a recording. Name another file.")
-    if path.name == PROJECT_FILE or (workspace and _is_read(workspace, path.resolve())):
+    if PROJECT_FILE in names or (workspace and _is_read(workspace, path.resolve())):
         raise UsageError(
             f"{flag} '{output}' would replace a file of the project. Name another file."
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from serctl.data.folds import choose_folds, hold_out
 from serctl.data.journal import WHOLE
-from serctl.files import recover_folder, replace_folder
+from serctl.files import follow_link, recover_folder, replace_folder
 from serctl.locks import hold
 from serctl.training.run_folder import SUMMARY, choose_folder
 from serctl.training.run_trainer import RunResult, RunTrainer
@@ -138,6 +138,7 @@ class Session:
             ids: Training utterances by name of the run (``.`` or the number of a fold).
         """
         call_first = self._ranks.call_first
+        folder = follow_link(folder)
         call_first(lambda: recover_folder(folder))
         if not self._options.overwrite or not ids:
             yield folder

@@ -114,6 +114,17 @@ def test_split_divides_speakers_and_is_decided_by_the_seed(manifest: Path, tmp_p
     assert "--overwrite" in again.stderr
 
 
+@pytest.mark.posix("Windows: links need a privilege")
+def test_a_link_to_a_manifest_stays_a_link(manifest: Path) -> None:
+    real = manifest.rename(manifest.with_name("table.csv"))
+    manifest.symlink_to(real)
+    before = real.read_text()
+    assert run("split", manifest, "-o", manifest, "--overwrite", "--seed", 3).exit_code == 0
+    assert manifest.is_symlink()
+    assert real.read_text() != before
+    assert read_manifest(manifest).utterances[0].path == manifest.with_name("0.wav")
+
+
 def test_two_speakers_cannot_be_divided(manifest: Path, tmp_path: Path) -> None:
     rows = [row for row in read_manifest(manifest) if row.speaker in ("s0", "s4")]
     write_manifest(tmp_path / "few.csv", rows)

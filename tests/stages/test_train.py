@@ -161,6 +161,17 @@ def test_a_run_is_replaced_when_its_successor_is_finished(project, monkeypatch):
     assert not hidden
 
 
+@pytest.mark.posix("Windows: links need a privilege")
+def test_a_run_behind_a_link_is_replaced_where_it_is(project, tmp_path):
+    folder = train(project, replace(TINY, name="linked", epochs=1)).runs[0].folder
+    place = folder.rename(tmp_path / "linked")
+    folder.symlink_to(place)
+    train(project, replace(OTHER, name="linked", epochs=1))
+    assert folder.is_symlink()
+    assert load_run(place).config.options.hidden == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["linked"]
+
+
 def test_what_is_finished_is_not_trained_again_for_overwrite(project, monkeypatch):
     train(project, replace(TINY, name="seeds", epochs=1, seeds=2))
     with monkeypatch.context() as patch:
