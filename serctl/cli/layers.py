@@ -48,7 +48,8 @@ def describe(result: "LayersResult") -> str:
         f"{count(document.speakers, 'speaker')}, {document.folds} folds; {result.encoded:,} "
         f"encoded, {result.present:,} already present"
     )
-    lines = [head, "layer  macro-F1  95 % interval    UAR"]
+    interval = "  95 % interval " if document.intervals else ""
+    lines = [head, f"layer  macro-F1{interval}    UAR"]
     lines += [_row(document, position) for position in range(len(document.scores))]
     lines += ["", document.verdict(), *document.notes, str(result.curve)]
     return "\n".join(lines)
@@ -59,6 +60,7 @@ def _row(document: "LayersDocument", position: int) -> str:
     one = document.scores[position]
     spread = max(scores) - min(scores) or 1.0
     bar = "█" * round(1 + (BAR - 1) * (one.macro_f1 - min(scores)) / spread)
-    mark = " best" if one is document.best else "" if one.is_worse else " as good"
-    interval = f"{one.low:.3f} to {one.high:.3f}"
-    return f"{one.layer:>5}  {one.macro_f1:>8.3f}  {interval}  {one.uar:.3f}  {bar}{mark}"
+    alike = " as good" if document.intervals and not one.is_worse else ""
+    mark = " best" if one is document.best else alike
+    interval = "" if one.low is None else f"  {one.low:.3f} to {one.high:.3f}"
+    return f"{one.layer:>5}  {one.macro_f1:>8.3f}{interval}  {one.uar:.3f}  {bar}{mark}"

@@ -4,11 +4,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from serctl.cache.key import FeatureKey
 from serctl.document import Document, Section
 from serctl.errors import ReportError
+from serctl.metrics.paired import can_test
 
 LAYERS_VERSION: Literal[1] = 1
 
@@ -18,12 +19,16 @@ class LayerScore(Section):
 
     layer: int = Field(description="N of `hidden_states[N]`; -1 is `last_hidden_state`")
     macro_f1: float = Field(description="macro-F1 of the cross-validated predictions")
-    low: float = Field(description="lower bound of its 95 % interval")
-    high: float = Field(description="upper bound")
+    low: float | None = Field(
+        description="lower bound of its 95 % interval; null with fewer than six speakers"
+    )
+    high: float | None = Field(description="upper bound")
     uar: float = Field(description="unweighted average recall")
     behind: float = Field(description="macro-F1 of the best layer minus this one's")
-    behind_low: float = Field(description="lower bound of the 95 % interval of the difference")
-    behind_high: float = Field(description="upper bound")
+    behind_low: float | None = Field(
+        description="lower bound of the 95 % interval of the difference"
+    )
+    behind_high: float | None = Field(description="upper bound")
     p_value: float = Field(description="of the difference: paired randomisation over speakers")
     is_worse: bool = Field(
         description="whether test and interval both show a difference to the best"
@@ -49,6 +54,26 @@ class LayersDocument(Document):
     scores: tuple[LayerScore, ...] = Field(description="from the lowest layer to the last")
     notes: tuple[str, ...] = Field(default=(), description="notes for the reader")
 
+    @field_validator("scores")
+    @classmethod
+    def drop_intervals(
+        cls, scores: tuple[LayerScore, ...], found: ValidationInfo
+    ) -> tuple[LayerScore, ...]:
+        """Remove intervals of too few speakers, which earlier versions wrote."""
+        if can_test(found.data.get("speakers", 0)):
+            return scores
+        bounds = dict.fromkeys(("low", "high", "behind_low", "behind_high"))
+        return tuple(score.model_copy(update=bounds) for score in scores)
+
+    @property
+    def intervals(self) -> list[tuple[float, float]]:
+        """The 95 % interval of each layer; none with fewer than six speakers."""
+        return [
+            (score.low, score.high)
+            for score in self.scores
+            if score.low is not None and score.high is not None
+        ]
+
     @property
     def best(self) -> LayerScore:
         """The layer with the highest macro-F1."""
@@ -64,6 +89,12 @@ class LayersDocument(Document):
         best, last = self.best, self.last
         if best is last:
             return f"The last layer has the highest macro-F1 ({best.macro_f1:.3f})."
+        if last.behind_low is None:
+            return (
+                f"{self.speakers} speakers: differences cannot be tested. Layer {best.layer} has "
+                f"the highest macro-F1 ({best.macro_f1:.3f}), {last.behind:.3f} above the last "
+                f"layer."
+            )
         interval = f"95 % interval {last.behind_low:.3f} to {last.behind_high:.3f}"
         if not last.is_worse:
             return (

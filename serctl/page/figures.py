@@ -126,12 +126,13 @@ def show_layers(comparisons: Sequence[LayersDocument]) -> Chart:
     rows: list[Sequence[Cell]] = []
     for number, found in enumerate(comparisons):
         names = [str(score.layer) for score in found.scores]
+        bounded = list(zip(found.scores, found.intervals, strict=False))
         figure.add_scatter(
             x=list(range(len(names))),
             y=[score.macro_f1 for score in found.scores],
             error_y={
-                "array": [score.high - score.macro_f1 for score in found.scores],
-                "arrayminus": [score.macro_f1 - score.low for score in found.scores],
+                "array": [high - it.macro_f1 for it, (_, high) in bounded],
+                "arrayminus": [it.macro_f1 - low for it, (low, _) in bounded],
                 "thickness": 1,
             },
             name=plain(found.encoder),
@@ -141,7 +142,11 @@ def show_layers(comparisons: Sequence[LayersDocument]) -> Chart:
             hovertemplate="%{fullData.name}<br>layer %{customdata}: %{y:.3f}<extra></extra>",
         )
         rows += [
-            [found.encoder, name, f"{it.macro_f1:.3f}", f"{it.low:.3f}", f"{it.high:.3f}"]
+            [
+                found.encoder,
+                name,
+                *("" if x is None else f"{x:.3f}" for x in (it.macro_f1, it.low, it.high)),
+            ]
             for name, it in zip(names, found.scores, strict=True)
         ]
     figure.update_layout(

@@ -17,10 +17,10 @@ STEP = 0.05
 
 
 def draw_curve(document: LayersDocument) -> str:
-    """Return the SVG text: metrics as a line, 95 % intervals as a band."""
-    scores = document.scores
-    low = STEP * int(min(score.low for score in scores) / STEP)
-    high = STEP * (int(max(score.high for score in scores) / STEP) + 1)
+    """Return the SVG text: metrics as a line, 95 % intervals as a band if there are any."""
+    scores, bounds = document.scores, document.intervals
+    shown = [score.macro_f1 for score in scores] + [value for pair in bounds for value in pair]
+    low, high = STEP * int(min(shown) / STEP), STEP * (int(max(shown) / STEP) + 1)
 
     def x(position: int) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * position / max(1, len(scores) - 1)
@@ -31,8 +31,11 @@ def draw_curve(document: LayersDocument) -> str:
     def join(points: Iterable[tuple[float, float]]) -> str:
         return " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
 
-    band = [(x(i), y(score.high)) for i, score in enumerate(scores)]
-    band += [(x(i), y(scores[i].low)) for i in reversed(range(len(scores)))]
+    band = [(x(i), y(top)) for i, (_, top) in enumerate(bounds)]
+    band += [(x(i), y(bounds[i][0])) for i in reversed(range(len(bounds)))]
+    about = "band: 95 % interval over speakers"
+    if not bounds:
+        about = f"{document.speakers} speakers: no intervals"
     curve = [(x(i), y(score.macro_f1)) for i, score in enumerate(scores)]
     best = scores.index(document.best)
     title = f"{document.encoder}: macro-F1 by layer ({document.utterances:,} utterances)"
@@ -58,8 +61,8 @@ def draw_curve(document: LayersDocument) -> str:
             )
     lines += [
         f'<text x="{(WIDTH + LEFT - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">layer '
-        "(-1: last hidden state); band: 95 % interval over speakers</text>",
-        f'<polygon points="{join(band)}" fill="{BAND}"/>',
+        f"(-1: last hidden state); {about}</text>",
+        f'<polygon points="{join(band)}" fill="{BAND}"/>' if bounds else "",
         f'<polyline points="{join(curve)}" fill="none" stroke="{LINE}" stroke-width="2"/>',
         *(
             f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{5 if i == best else 2.5}" fill="{LINE}"/>'

@@ -7,16 +7,19 @@ import pytest
 from synthetic_report import make_evaluation, write_project
 
 from serctl.cache.key import FeatureKey
+from serctl.cli.layers import describe
 from serctl.documents.layers import LayerScore, LayersDocument
 from serctl.documents.run import RunConfig, RunSummary
 from serctl.options import ReportOptions
 from serctl.page.figures import show_layer_weights, show_layers
+from serctl.page.layer_curve import draw_curve
+from serctl.stages.layers import LayersResult
 from serctl.stages.report import report
 
 KEY = FeatureKey("whisper-tiny", "speech", "w", "r", 0, "float32", "30s", "audio-16k-mono")
 
 
-def make_comparison(encoder: str) -> LayersDocument:
+def make_comparison(encoder: str, speakers: int = 6) -> LayersDocument:
     scores = [
         LayerScore(
             layer=layer, macro_f1=0.5 + layer / 50, low=0.4, high=0.7, uar=0.5, behind=0.1,
@@ -25,8 +28,8 @@ def make_comparison(encoder: str) -> LayersDocument:
         for layer in (0, 1, 2, -1)
     ]  # fmt: skip
     return LayersDocument(
-        serctl_layers=1, encoder=encoder, key=KEY, labels=("a", "b"), utterances=9, speakers=3,
-        folds=3, data="", scores=tuple(scores),
+        serctl_layers=1, encoder=encoder, key=KEY, labels=("a", "b"), utterances=9,
+        speakers=speakers, folds=3, data="", scores=tuple(scores),
     )  # fmt: skip
 
 
@@ -39,6 +42,22 @@ def test_a_curve_has_a_point_an_interval_and_a_row_for_every_layer() -> None:
     assert "<b>" not in second["name"]
     assert len(made.rows) == 8
     assert "Layer 2 has the highest macro-F1" in made.summary
+
+
+def test_fewer_than_six_speakers_have_no_intervals() -> None:
+    document = make_comparison("whisper-tiny", speakers=5)
+    assert document.scores[0].low is document.last.behind_high is None
+    assert document.verdict().startswith("5 speakers: differences cannot be tested. Layer 2 has")
+    made = show_layers([document])
+    assert not made.figure["data"][0]["error_y"]["array"]
+    assert made.rows[0] == ["whisper-tiny", "0", "0.500", "", ""]
+    assert "polygon" in draw_curve(make_comparison("whisper-tiny"))
+    curve = draw_curve(document)
+    assert "polygon" not in curve
+    assert "5 speakers: no intervals" in curve
+    printed = describe(LayersResult(document, Path("a"), Path("b"), 0))
+    assert " to " not in printed
+    assert "as good" not in printed
 
 
 def test_weights_of_a_sum_are_bars_that_add_up_to_one() -> None:
