@@ -108,6 +108,8 @@ def split(
         all_train=all_train,
         overwrite=overwrite,
     )
+    for note in made.notes:
+        console.say(f"Note: {note}")
     _show_counts(made.counts(), output, as_json)
     workspace = find_workspace(project)
     if workspace and output.resolve() != workspace.manifest.resolve():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from serctl.data.folds import assign_folds, warn_of_unknown
 from serctl.data.manifest import FOLD, Manifest, Utterance
-from serctl.errors import ManifestError, first_few
+from serctl.errors import ManifestError, count, first_few
 
 PARTS = 5
 """A fifth of the speakers is test, a fifth dev, the rest train."""
@@ -66,3 +66,17 @@ def split_by_fold(
         )
     split_of = dict.fromkeys(test, "test") | dict.fromkeys(dev, "dev")
     return [replace(row, split=split_of.get(row.extra.get(FOLD, ""), "train")) for row in rows]
+
+
+def note_moved(old: Iterable[Utterance], new: Iterable[Utterance]) -> str:
+    """Return a note on utterances of test splits that are in train now; '' if there are none."""
+    pairs = zip(old, new, strict=True)
+    moved = [
+        a.split for a, b in pairs if b.split == "train" and a.split not in ("", "train", "dev")
+    ]
+    if not moved:
+        return ""
+    return (
+        f"{count(len(moved), 'utterance')} of {', '.join(sorted({*moved}))} are in train now, and "
+        f"no split is test. To make one: --test-fold"
+    )

@@ -22,7 +22,7 @@ from serctl.data.manifest_file import (
     read_manifest_table,
     write_manifest,
 )
-from serctl.data.splits import assign_splits, split_by_fold
+from serctl.data.splits import assign_splits, note_moved, split_by_fold
 from serctl.errors import AudioError, ManifestError, UsageError, first_few
 from serctl.progress import Advance, Progress, silent
 
@@ -211,6 +211,9 @@ def split_manifest(
         all_train: Use all utterances as train, for evaluation out of fold.
         overwrite: Replace ``target``.
 
+    Returns:
+        The new manifest. Its notes name test utterances that are in train now, and shared speakers.
+
     Raises:
         UsageError: ``target`` exists, or ``all_train`` or ``seed`` contradicts the folds.
         ManifestError: There are fewer than three speakers, or no such fold.
@@ -221,10 +224,11 @@ def split_manifest(
         raise UsageError("--seed has no effect on given folds and on --all-train. Leave it out.")
     rows: Sequence[Utterance] = read_table(Path(source), {}).utterances
     if all_train or test_folds or dev_folds:
-        rows = split_by_fold(rows, test_folds, dev_folds)
+        old, rows = rows, split_by_fold(rows, test_folds, dev_folds)
+        note = "" if all_train or test_folds else note_moved(old, rows)
     else:
-        rows, _ = assign_splits(rows, seed)
-    return _write(rows, Path(target), overwrite)
+        rows, note = assign_splits(rows, seed)
+    return replace(_write(rows, Path(target), overwrite), notes=tuple(filter(None, [note])))
 
 
 def merge_manifests(

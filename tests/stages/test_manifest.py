@@ -114,6 +114,23 @@ def test_split_divides_speakers_and_is_decided_by_the_seed(manifest: Path, tmp_p
     assert "--overwrite" in again.stderr
 
 
+def test_split_names_test_utterances_that_become_train(manifest: Path, tmp_path: Path) -> None:
+    rows = [replace(row, extra={"fold": row.speaker}) for row in read_manifest(manifest)]
+    write_manifest(manifest, rows)
+    alone = run("split", manifest, "-o", tmp_path / "a.csv", "--dev-fold", "s1")
+    assert alone.exit_code == 0
+    assert "Note: 3 utterances of test are in train now, and no split is test." in alone.stderr
+    both = run("split", manifest, "-o", tmp_path / "b.csv", "--dev-fold", "s1", "--test-fold", "s2")
+    assert "Note" not in both.stderr
+
+
+def test_split_notes_utterances_without_a_speaker(manifest: Path, tmp_path: Path) -> None:
+    rows = read_manifest(manifest).utterances
+    write_manifest(manifest, [replace(rows[0], speaker=""), *rows[1:]])
+    made = run("split", manifest, "-o", tmp_path / "a.csv")
+    assert "Note: 1 of 18 utterances have no speaker" in made.stderr
+
+
 @pytest.mark.posix("Windows: links need a privilege")
 def test_a_link_to_a_manifest_stays_a_link(manifest: Path) -> None:
     real = manifest.rename(manifest.with_name("table.csv"))
