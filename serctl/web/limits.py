@@ -1,7 +1,10 @@
-"""Limits of a request: bytes, seconds, channels and sampling rate."""
+"""Limits of a request: bytes, time, seconds, channels and sampling rate."""
 
+import asyncio
 import io
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +23,13 @@ MOST_CHANNELS, HIGHEST_RATE = 32, 768_000
 """Limits of the header. Beyond them a small file may fill the memory when it is decoded."""
 
 
+TOO_LARGE, TOO_SLOW = 413, 408
 DRAINED = 4
 """Multiple of the limit that is still read, and discarded, of a request that is too large."""
+
+
+IDLE_SECONDS, UPLOAD_SECONDS = 30.0, 600.0
+"""Time that the server waits for the next bytes of an upload, and for the whole upload."""
 
 
 class TooLargeError(SerctlError):
@@ -86,7 +94,7 @@ class Limits:
 
 
 class SizeLimit:
-    """ASGI middleware that counts the bytes of a body and refuses it before it fills the disk."""
+    """ASGI middleware that refuses a body that would fill the disk, or that does not finish."""
 
     def __init__(self, app: Any, limits: Limits) -> None:
         self._app, self._limits = app, limits
@@ -94,7 +102,7 @@ class SizeLimit:
         self._most = limits.num_bytes + 10_000
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Respond with 413 to a request that is too large. Forward all others."""
+        """Respond with 413 to a request that is too large, with 408 to one that is too slow."""
         from starlette.responses import JSONResponse
 
         if scope["type"] != "http":
@@ -103,46 +111,66 @@ class SizeLimit:
         body = _Body(receive, send, self._most)
         stated = dict(scope["headers"]).get(b"content-length", b"")
         if stated.isdigit() and int(stated) > self._most:
-            body.too_large = True
+            body.refusal = TOO_LARGE
         else:
-            try:
+            with suppress(_RefusedError):
                 await self._app(scope, body.receive, body.send)
-            except _RefusedError:
-                body.too_large = True
-        if body.too_large and not body.answered:
-            await body.drain()
-            error = f"The request is too large, expected up to {self._limits.megabytes:g} MB."
-            await JSONResponse({"error": error}, 413)(scope, receive, send)
+        if body.answered or not body.refusal:
+            return
+        if body.refusal == TOO_LARGE:
+            with suppress(_RefusedError):
+                await body.drain()
+        error = {
+            TOO_LARGE: f"The request is too large, expected up to {self._limits.megabytes:g} MB.",
+            TOO_SLOW: f"The upload did not finish, expected its next bytes within "
+            f"{IDLE_SECONDS:g} s and all within {UPLOAD_SECONDS:g} s.",
+        }[body.refusal]
+        closing = {"Connection": "close"} if body.refusal == TOO_SLOW else None
+        await JSONResponse({"error": error}, body.refusal, closing)(scope, receive, send)
 
 
 class _Body:
-    """Counts the bytes of a request, and drops the application's response to a refused one."""
+    """Counts bytes and time of a body, and drops the application's response to a refused one."""
 
     def __init__(self, receive: Receive, send: Send, most: int) -> None:
         self._receive, self._send, self._most, self._seen = receive, send, most, 0
-        self.too_large = self.answered = False
+        self._end: float | None = None
+        self._complete = self.answered = False
+        self.refusal = 0  # or the status of the response
 
     async def receive(self) -> Message:
-        message = await self._receive()
-        self._seen += len(message.get("body", b""))
+        message = await self._wait()
         if self._seen > self._most:
-            self.too_large = True
+            self.refusal = TOO_LARGE
             raise _RefusedError
+        return message
+
+    async def _wait(self) -> Message:
+        """Return the next message. After the body it is the end of the connection."""
+        if self._complete:
+            return await self._receive()
+        self._end = self._end or time.monotonic() + UPLOAD_SECONDS
+        try:
+            async with asyncio.timeout(min(IDLE_SECONDS, self._end - time.monotonic())):
+                message = await self._receive()
+        except TimeoutError:
+            self.refusal = self.refusal or TOO_SLOW
+            raise _RefusedError from None
+        self._seen += len(message.get("body", b""))
+        self._complete = not message.get("more_body")
         return message
 
     async def drain(self) -> None:
         """Read more of the body: a client that is still sending would not see the response."""
         while self._seen < DRAINED * self._most:
-            message = await self._receive()
-            self._seen += len(message.get("body", b""))
-            if not message.get("more_body"):
+            if not (await self._wait()).get("more_body"):
                 return
 
     async def send(self, message: Message) -> None:
-        if not self.too_large:
+        if not self.refusal:
             self.answered = True
             await self._send(message)
 
 
 class _RefusedError(Exception):
-    """The request exceeds the limit of bytes."""
+    """The request exceeds the limit of bytes or of time."""

@@ -16,6 +16,7 @@ from serctl.options.option import copy_options
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
 from serctl.web.api import make_api
+from serctl.web.hosts import HostCheck
 from serctl.web.limits import Limits, SizeLimit
 from serctl.web.worker import Worker
 
@@ -70,9 +71,8 @@ def make_server(worker: Worker, options: ServeOptions) -> "uvicorn.Server":
     limits = Limits(options.max_megabytes, options.max_seconds)
     page = make_page(worker, limits, find_examples(options.examples))
     app: Any = mount_page(make_api(worker, limits), page, limits)
-    config = uvicorn.Config(
-        SizeLimit(app, limits), log_level="warning", access_log=False, lifespan="on"
-    )
+    app = HostCheck(SizeLimit(app, limits), options.host)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
     return uvicorn.Server(config)
 
 

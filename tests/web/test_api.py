@@ -1,5 +1,6 @@
 """The HTTP API: the command line's predictions, and a status for whatever is wrong."""
 
+import asyncio
 import http.client
 import json
 import re
@@ -18,6 +19,7 @@ from serctl.data.segments import SpeechSegment
 from serctl.errors import ConfigError, UsageError
 from serctl.options import PredictOptions, ServeOptions
 from serctl.stages.predict import predict
+from serctl.web.hosts import HostCheck
 from serctl.web.limits import Limits
 from serctl.web.page import show_recording
 from serctl.web.server import find_examples, listen, load_predictor, make_server
@@ -215,6 +217,57 @@ def test_what_is_too_large_is_refused_with_or_without_a_length(served) -> None:
         answer = connection.getresponse()
         assert answer.status in (400, 413), json.loads(answer.read())
     assert served.get("/health")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/predict", "/gradio_api/upload"])
+def test_an_upload_that_does_not_finish_is_closed(
+    served, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serctl.web.limits.IDLE_SECONDS", 0.2, raising=False)
+    host, port = urlsplit(served.address).netloc.split(":")
+    kind = "Content-Type: multipart/form-data; boundary=x"
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{kind}\r\nContent-Length: 99\r\n\r\n--x"
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(head.encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))  # until it is closed
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"The upload did not finish" in answer
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:7860", 200), ("127.0.0.1", 200), ("[::1]:7860", 200), ("evil.example", 421)],
+)
+def test_only_requests_to_this_machine_are_answered(served, host: str, status: int) -> None:
+    found, answer = served.get("/health", Host=host)
+    assert found == status
+    assert status == 200 or answer["error"].startswith(f"Host '{host}' is not the name of this")
+
+
+@pytest.mark.parametrize(
+    ("bound", "host", "passes"),
+    [
+        ("my-machine", "My-Machine:7860", True),
+        ("my-machine", "localhost", True),
+        ("my-machine", "my-machine.example", False),
+        ("0.0.0.0", "space.example", True),
+        ("127.0.0.1", "", False),
+    ],
+)
+def test_the_name_that_the_server_is_bound_to_is_answered(
+    bound: str, host: str, passes: bool
+) -> None:
+    async def app(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+
+    sent = []
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "headers": [(b"host", host.encode())]}
+    asyncio.run(HostCheck(app, bound)(scope, None, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == (200 if passes else 421)
 
 
 @pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=y"])

@@ -1,0 +1,60 @@
+"""Names under which a server answers: a page of another site must not reach it by its own name."""
+
+from ipaddress import ip_address
+from typing import Any
+
+from serctl.web.limits import Message, Receive, Send
+
+EVERYWHERE = ("0.0.0.0", "::", "")
+"""Addresses of ``--host`` with which other machines use the server, under names it cannot know."""
+
+
+class HostCheck:
+    """ASGI middleware that answers only requests to an address, to localhost or to ``--host``.
+
+    A browser sends the name in its address bar. A site that resolves its name to this machine (DNS
+    rebinding) could otherwise read the answers. An address cannot be such a name.
+    """
+
+    def __init__(self, app: Any, host: str) -> None:
+        self._app, self._host = app, host.lower()
+        self._names = ("localhost", self._host)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Respond with 421 to a request for another host. Forward all others."""
+        from starlette.responses import JSONResponse
+
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        name = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        if self._host in EVERYWHERE or _is_address(name) or find_name(name) in self._names:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            error = (
+                f"Host '{name}' is not the name of this server, expected localhost, an address or "
+                f"--host ({self._host})."
+            )
+            await JSONResponse({"error": error}, 421)(scope, receive, send)
+
+
+def find_name(header: str) -> str:
+    """Return the name in a header ``Host``, without the port.
+
+    Example:
+        >>> find_name("LocalHost:7860"), find_name("[::1]:7860"), find_name("")
+        ('localhost', '::1', '')
+    """
+    if header.startswith("["):
+        return header[1:].partition("]")[0].lower()
+    return header.partition(":")[0].rstrip(".").lower()
+
+
+def _is_address(header: str) -> bool:
+    try:
+        ip_address(find_name(header))
+    except ValueError:
+        return False
+    return True
