@@ -110,6 +110,11 @@ class BundleDocument(Document):
         description="networks with metrics for frames standardised per speaker, which `predict` "
         "does only with `--speaker-per`",
     )
+    unmeasured: dict[str, int] = Field(
+        default={},
+        description="emotion that the system does not know → labelled utterances outside of train, "
+        "which are not in the metrics",
+    )
     without_speakers: dict[str, SplitMetrics] = Field(
         default={},
         description="metrics of `predict` without `--speaker-per`, where `by_speaker` names any",

@@ -37,6 +37,7 @@ from serctl.progress import Advance, Progress, silent
 from serctl.runtime import resolve_device
 from serctl.system.base import predict_base
 from serctl.system.bundle_facts import (
+    count_unmeasured,
     describe_encoder,
     drop_paths,
     list_corpora,
@@ -123,6 +124,7 @@ def make_bundle(
             recogniser=parts.recogniser and drop_paths(parts.recogniser),
             calibration=parts.calibrate().record(parts.labels),
             metrics=measure_splits(parts, manifest),
+            unmeasured=count_unmeasured(manifest, parts.labels),
             by_speaker=by_speaker,
             without_speakers=without,
             corpora=tuple(corpora),
@@ -180,6 +182,7 @@ def _make_from_base(
                 split: score_split(found, manifest, old.labels)
                 for split, found in base.predictions.items()
             },
+            "unmeasured": count_unmeasured(manifest, old.labels),
             "by_speaker": (),
             "without_speakers": {},
             "base": base.name,

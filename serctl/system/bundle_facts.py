@@ -1,6 +1,7 @@
 """Facts that a bundle records: encoders, metrics, and terms of the corpora."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -35,16 +36,23 @@ def measure_splits(parts: Parts, manifest: Manifest) -> dict[str, SplitMetrics]:
     return found
 
 
+def count_unmeasured(manifest: Manifest, labels: Sequence[str]) -> dict[str, int]:
+    """Return the number of utterances outside of train by emotion that the system lacks."""
+    rows = (row.emotion for row in manifest if row.split != "train" and row.emotion)
+    return dict(sorted(Counter(emotion for emotion in rows if emotion not in labels).items()))
+
+
 def note_unmeasured(manifest: Manifest, labels: Sequence[str]) -> tuple[str, ...]:
     """Return notes on emotions that the system does not know, and on those that dev lacks."""
     rows = [row for row in manifest if row.split != "train" and row.emotion]
-    unknown = [row.emotion for row in rows if row.emotion not in labels]
+    unknown = count_unmeasured(manifest, labels)
     in_dev = {row.emotion for row in rows if row.split == "dev"}
     notes = []
     if unknown:
+        number = sum(unknown.values())
         notes.append(
-            f"Not in the metrics: {len(unknown)} of {len(rows)} labelled utterances outside of "
-            f"train have emotions that the system does not know ({first_few(sorted({*unknown}))}). "
+            f"Not in the metrics: {number} of {len(rows)} labelled utterances outside of "
+            f"train have emotions that the system does not know ({first_few(list(unknown))}). "
             f"If it has them under other names: serctl init --map OLD=NEW"
         )
     if absent := [name for name in labels if name not in in_dev]:

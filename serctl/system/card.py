@@ -155,6 +155,7 @@ def write_card(document: BundleDocument) -> str:
         ),
         "Predictions as trained, before `--prior`. The temperature was fitted on dev, and dev may "
         "have selected the epochs of the networks, so metrics on dev are optimistic.",
+        *_describe_unmeasured(document),
         *_describe_speakers(document),
         f"Fitted on dev ({calibration.num_rows} utterances): temperature "
         f"{calibration.temperature:.2f}.",
@@ -176,6 +177,16 @@ def write_card(document: BundleDocument) -> str:
         f"Made by serctl {document.serctl} on {document.made}.",
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _describe_unmeasured(document: BundleDocument) -> list[str]:
+    if not document.unmeasured:
+        return []
+    names = ", ".join(f"{name} ({number})" for name, number in document.unmeasured.items())
+    return [
+        f"Not in the metrics: {sum(document.unmeasured.values())} labelled utterances outside of "
+        f"train whose emotions the system does not know: {names}."
+    ]
 
 
 def _describe_speakers(document: BundleDocument) -> list[str]:

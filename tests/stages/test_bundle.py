@@ -198,6 +198,7 @@ def test_a_base_is_calibrated_and_evaluated_again(project: Workspace, tmp_path: 
     assert "| new | mine |" in card
     assert "name: new (test)" in card
     assert "| bored | 0.333 |" in card
+    assert "does not know" not in card
     own = open_workspace(Path(shutil.copytree(project.root, tmp_path / "own")))
     rows = [
         replace(row, emotion="happy") if row.emotion == "bored" else row
@@ -210,7 +211,9 @@ def test_a_base_is_calibrated_and_evaluated_again(project: Workspace, tmp_path: 
         "system does not know (happy)."
     )
     assert again.notes[1].startswith("No utterance of dev is bored:")
-    assert "| bored | 0.000 |" in (again.folder / "README.md").read_text()
+    card = (again.folder / "README.md").read_text()
+    assert "| bored | 0.000 |" in card
+    assert "whose emotions the system does not know: happy (4)." in card
     with pytest.raises(UsageError, match="--run and --base name several systems"):
         make_bundle(project, replace(options, run=SPEECH, overwrite=True))
 
