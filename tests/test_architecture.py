@@ -112,6 +112,14 @@ def test_the_command_line_and_its_completion_import_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "heavy: []"
 
 
+def test_the_report_and_the_warnings_of_changes_import_no_torch() -> None:
+    code = (
+        "import sys, serctl.stages.report, serctl.training.changes; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_no_load_path_unpickles() -> None:
     for path in MODULES:
         source = path.read_text()

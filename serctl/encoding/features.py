@@ -1,6 +1,6 @@
 """The branches of a network: stores of frames, and the check that they are complete."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from serctl.cache.header import read_header
@@ -251,3 +251,16 @@ def _remedy(workspace: Workspace, encoder: str, key: FeatureKey, inputs: Inputs 
             f"and train on its frames."
         )
     return f"Run: {command}"
+
+
+def speaker_sources(
+    utterances: Iterable[Utterance], branches: Sequence[FeatureBranch]
+) -> tuple[str, ...]:
+    """Return the utterances, speakers and hashes of sources of the speakers' statistics."""
+    stores = [store for branch in branches for store in branch.stores]
+    return tuple(
+        " ".join([row.utterance_id, row.speaker, store.source_of(row.utterance_id)])
+        for row in sorted(utterances, key=lambda row: row.utterance_id)
+        for store in stores
+        if row.speaker and row.utterance_id in store
+    )

@@ -23,6 +23,7 @@ from serctl.files import write_atomic
 from serctl.options import ReportOptions
 from serctl.page.packages import check_report_packages
 from serctl.progress import Progress, silent
+from serctl.training.changes import find_changes_since
 from serctl.training.run_folder import CONFIG, METRICS, SUMMARY
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ def report(
             it, or Plotly is missing.
         UnknownNameError: No evaluation has this name, or the suffix belongs to no format.
     """
-    from serctl.training.changes import find_changes_since  # late: it imports torch
-
     source = find_evaluation(workspace, options.name)
     document = Report.read(source)
     kind = options.format or choose_format(options.output)

@@ -12,7 +12,12 @@ from serctl.documents.logits import LogitsSidecar
 from serctl.documents.report import Report
 from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
-from serctl.encoding.features import FeatureBranch, find_changed, reopen_branches
+from serctl.encoding.features import (
+    FeatureBranch,
+    find_changed,
+    reopen_branches,
+    speaker_sources,
+)
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.systems import System
 from serctl.errors import MissingFeaturesError, SerctlError, count, first_few
@@ -25,7 +30,6 @@ from serctl.training.run_folder import (
     read_summary,
     read_train_ids,
 )
-from serctl.training.speakers import speaker_sources
 
 
 def hash_emotions(rows: Iterable[Utterance], ids: Collection[str]) -> str:
@@ -131,8 +135,7 @@ def _has_other_logits(
     if not ((folder / CONFIG).is_file() and path.is_file()):
         return False
     logits = read_logits(path, name)
-    made = logits.provenance
-    recorded, by_speaker = made.features_hash, made.by_speaker
+    recorded, by_speaker = logits.provenance.features_hash, logits.provenance.by_speaker
     return _has_other_frames(workspace, folder, logits.ids, recorded, rows, by_speaker)
 
 
@@ -151,10 +154,8 @@ def _has_other_frames(
         branches = reopen_branches(workspace, RunConfig.read(folder / CONFIG).branches)
     except MissingFeaturesError:
         return False
-    stores = [store for branch in branches for store in branch.stores]
-    if not all(one in store for store in stores for one in ids):
-        return False
-    return hash_features(branches, ids, rows, by_speaker) != recorded
+    known = all(one in store for branch in branches for store in branch.stores for one in ids)
+    return known and hash_features(branches, ids, rows, by_speaker) != recorded
 
 
 def find_unextracted(
@@ -273,8 +274,9 @@ def find_changes_since(
     ]
     systems = [System(one.name, one.kind, workspace.stackers / one.name) for one in report.systems]
     with suppress(SerctlError):
-        manifest = read_manifest(workspace.manifest)
-        found += list_changes(workspace, manifest, systems, (report.split,))
+        found += list_changes(
+            workspace, read_manifest(workspace.manifest), systems, (report.split,)
+        )
     return [text for text in found if text not in report.warnings]
 
 

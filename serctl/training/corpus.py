@@ -11,7 +11,12 @@ from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import read_manifest
 from serctl.documents.run import AttributeScale
 from serctl.encoding.failures import FAILURES
-from serctl.encoding.features import FeatureBranch, check_features, open_branches
+from serctl.encoding.features import (
+    FeatureBranch,
+    check_features,
+    open_branches,
+    speaker_sources,
+)
 from serctl.errors import ManifestError, MissingFeaturesError, count, first_few
 from serctl.hashes import hash_document
 from serctl.options import TrainOptions
@@ -25,7 +30,6 @@ from serctl.training.speakers import (
     make_speaker_readers,
     measure_corpus,
     pool_readers,
-    speaker_sources,
 )
 
 

@@ -183,16 +183,3 @@ def choose_by_speaker(
         f"{how} Logistic regression on pooled frames, cross-validated on train: macro-F1 "
         f"{speaker:.3f} per speaker, {corpus:.3f} over the corpus."
     )
-
-
-def speaker_sources(
-    utterances: Iterable[Utterance], branches: Sequence[FeatureBranch]
-) -> tuple[str, ...]:
-    """Return the utterances, speakers and hashes of sources of the speakers' statistics."""
-    stores = [store for branch in branches for store in branch.stores]
-    return tuple(
-        " ".join([row.utterance_id, row.speaker, store.source_of(row.utterance_id)])
-        for row in sorted(utterances, key=lambda row: row.utterance_id)
-        for store in stores
-        if row.speaker and row.utterance_id in store
-    )
