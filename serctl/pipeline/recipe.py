@@ -14,7 +14,7 @@ from serctl.config import Workspace, lay_over, resolve_options
 from serctl.data.transcripts import FROM_MANIFEST, read_source
 from serctl.documents.recipe import RecipeDocument
 from serctl.encoding.keys import group_layers
-from serctl.errors import ConfigError, UnknownNameError, UsageError
+from serctl.errors import CheckpointError, ConfigError, UnknownNameError, UsageError, first_few
 from serctl.options import (
     EvaluateOptions,
     ExportLogitsOptions,
@@ -25,8 +25,9 @@ from serctl.options import (
 )
 from serctl.options.files import find_recipe, read_config
 from serctl.training.run_folder import (
+    SUMMARY,
     choose_run_name,
-    holds_other_options,
+    list_other_options,
     settle_options,
     split_seeds,
 )
@@ -118,6 +119,7 @@ def plan_recipe(
 
     Raises:
         UnknownNameError: ``only`` holds an unknown stage.
+        CheckpointError: A finished run of a model's name has other options.
     """
     for stage in only:
         if stage not in STAGES:
@@ -128,6 +130,8 @@ def plan_recipe(
 
     models = [_make_room(workspace, recipe, model) for model in recipe.models]
     names = [choose_run_name(workspace.runs, model) for model in models]
+    for name, model in zip(names, models, strict=True):
+        _refuse_other_run(workspace.runs / name, model, recipe)
     words = options(TranscribeOptions, "transcribe", limit=limit)
     if _keep_own_words(workspace, recipe):
         words = TranscribeOptions(from_manifest=True)
@@ -198,9 +202,19 @@ def _choose(encoder: str, layers: tuple[int, ...], limit: int | None) -> dict[st
 def _make_room(workspace: Workspace, recipe: Recipe, model: TrainOptions) -> TrainOptions:
     """Prefix a run's name with the recipe's if a run of another recipe has the same name."""
     name = choose_run_name(workspace.runs, model)
-    if model.name or not holds_other_options(workspace.runs / name, model):
+    if model.name or not list_other_options(workspace.runs / name, model):
         return model
     return replace(model, name=f"{recipe.name}-{name}")
+
+
+def _refuse_other_run(folder: Path, model: TrainOptions, recipe: Recipe) -> None:
+    """Refuse a finished run that the recipe would take for its own."""
+    other = list_other_options(folder, model)
+    if other and not model.overwrite and (folder / SUMMARY).is_file():
+        raise CheckpointError(
+            f"'{folder}' holds a run of other options ({first_few(other)}). Change the name of the "
+            f"model in {recipe.path}, delete the folder, or add overwrite = true under [train]."
+        )
 
 
 def _keep_own_words(workspace: Workspace, recipe: Recipe) -> bool:

@@ -70,7 +70,7 @@ def choose_run_name(runs: Path, options: TrainOptions) -> str:
     name = run_name(options)
     former = f"{_join_encoders(options)}-{options.loss}-s{options.seed}{_limited(options)}"
     there = (runs / former / CONFIG).is_file() and not (runs / name).exists()
-    if options.name or not there or holds_other_options(runs / former, options):
+    if options.name or not there or list_other_options(runs / former, options):
         return name
     return former
 
@@ -97,10 +97,10 @@ def settle_options(options: TrainOptions) -> TrainOptions:
     return replace(options, **settled)
 
 
-def holds_other_options(folder: Path, options: TrainOptions) -> bool:
-    """Whether the folder holds a run of other options. ``options`` are settled."""
+def list_other_options(folder: Path, options: TrainOptions) -> list[str]:
+    """Return the options of a folder's run that differ from ``options``, which are settled."""
     path = folder / CONFIG
-    return path.is_file() and bool(_list_differences(RunConfig.read(path).options, options))
+    return _list_differences(RunConfig.read(path).options, options) if path.is_file() else []
 
 
 def usual_model(folder: Path) -> PredictedBy:

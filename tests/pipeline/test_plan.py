@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest_file import write_manifest
 from serctl.data.transcripts import read_source, read_transcripts
-from serctl.errors import ConfigError
+from serctl.errors import CheckpointError, ConfigError
 from serctl.options import TranscribeOptions
 from serctl.pipeline import RecipeStep, plan_recipe, read_plan
 from serctl.pipeline.estimate import estimate_steps
@@ -197,3 +198,19 @@ def test_recipes_share_what_is_the_same_and_keep_apart_what_is_not(project: Work
         write_run(project.runs / usual[0], options)
         name = usual[0] if kept else f"small-{usual[0]}"
         assert plan("small") == [name, *usual[1:]]
+
+
+@pytest.mark.parametrize("only", [["export-logits"], ["evaluate"], []])
+def test_a_finished_run_of_other_options_is_not_taken_for_the_one_of_a_recipe(
+    project: Workspace, tmp_path: Path, only: list[str]
+) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[[models]]\nname = 'a'\nspeech = ['whisper-tiny']\nhidden = 32\n")
+    plan = read_plan(str(recipe), project)
+    write_run(project.runs / "a", replace(plan.models[0], hidden=16))
+    assert plan_recipe(project, plan, only=only)  # not finished: train decides
+    (project.runs / "a" / "summary.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"other options \(hidden 16, now 32\)"):
+        plan_recipe(project, plan, only=only)
+    recipe.write_text("[train]\noverwrite = true\n" + recipe.read_text())
+    assert plan_recipe(project, read_plan(str(recipe), project), only=only)
