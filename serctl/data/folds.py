@@ -72,10 +72,16 @@ def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> 
     Of ten divisions, the first one with the fewest emotions in only one fold is used.
 
     Raises:
-        ManifestError: There are fewer speakers (or utterances) than folds.
+        ManifestError: There is one speaker, or fewer speakers (or utterances) than folds.
     """
     rows = sorted(utterances, key=lambda row: row.utterance_id)
     groups = group_by_speaker(rows)
+    if len(set(groups)) == 1:
+        raise ManifestError(
+            f"All {len(rows)} utterances are of one speaker, expected at least two, because folds "
+            f"and --heldout keep speakers apart. Add speakers, or train without --folds and "
+            f"--heldout."
+        )
     if num_folds < 2 or len(set(groups)) < num_folds:
         raise ManifestError(
             f"{len(rows)} utterances of {len(set(groups))} speakers cannot make {num_folds} "

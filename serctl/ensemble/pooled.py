@@ -51,6 +51,8 @@ def fit_pooled(
 ) -> PooledClassifier:
     """Fit a class-balanced multinomial logistic regression.
 
+    A fold of some speakers may hold one class only. The model then always predicts this class.
+
     Args:
         vectors: ``(N, F)`` pooled frames.
         targets: ``(N,)`` label ids.
@@ -122,10 +124,13 @@ class _Space:
     ) -> PooledClassifier:
         from sklearn.linear_model import LogisticRegression
 
-        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500)
-        model.fit(self.coordinates, targets)
         weight = np.zeros((num_classes, self.basis.shape[1]))
         bias = np.full(num_classes, ABSENT)
+        if len(only := np.unique(targets)) == 1:
+            bias[only] = 0.0
+            return PooledClassifier(self.mean, self.deviation, weight, bias, strength)
+        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500)
+        model.fit(self.coordinates, targets)
         bias[model.classes_] = 0.0
         # For two classes scikit-learn returns only the difference.
         fitted = model.classes_[-len(model.coef_) :]

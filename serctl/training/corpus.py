@@ -78,7 +78,8 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
     """Read manifest and stores and check them against each other.
 
     Raises:
-        ManifestError: There is no training utterance, or no dev split to select the epoch.
+        ManifestError: There is no training utterance, only one emotion, or no dev split to select
+            the epoch.
         CacheError: Frames are missing or stale.
     """
     manifest = read_manifest(workspace.manifest)
@@ -92,6 +93,7 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
             f"No utterance of {options.fit_on} has an emotion. The manifest has the splits "
             f"{', '.join(manifest.splits)}. See: serctl manifest stats"
         )
+    _check_emotions(utterances, options)
     dev = _select_dev(limited, options)
     given = {"speech": options.speech, "text": options.text}
     given["paralinguistic"] = options.paralinguistic
@@ -162,6 +164,15 @@ def _has_target(options: TrainOptions, labels: LabelSet) -> Callable[[Utterance]
         return bool(row.emotion or voted)
 
     return has_target
+
+
+def _check_emotions(utterances: Manifest, options: TrainOptions) -> None:
+    found = {row.emotion for row in utterances}
+    if len(found) == 1 and not options.soft_targets:
+        raise ManifestError(
+            f"All utterances of {options.fit_on} have the emotion '{found.pop()}', expected at "
+            f"least two emotions. See: serctl manifest stats"
+        )
 
 
 def _select_dev(manifest: Manifest, options: TrainOptions) -> tuple[Utterance, ...]:

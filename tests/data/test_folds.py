@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,9 @@ def test_few_speakers_make_a_larger_held_out_part_and_few_for_folds_are_refused(
     assert len(hold_out(rows, 0.1, 0).ids(0)) == 10
     with pytest.raises(ManifestError, match="40 utterances of 4 speakers cannot make 5"):
         assign_folds(rows, 5, 0)
+    for divide in (partial(assign_folds, num_folds=2), partial(hold_out, fraction=0.1)):
+        with pytest.raises(ManifestError, match="All 3 utterances are of one speaker"):
+            divide([utterance(i, "s", "happy") for i in range(3)], seed=0)
 
 
 def test_unknown_speakers_are_reported():

@@ -498,3 +498,41 @@ def test_no_label_is_taken_for_neutral_without_being_named():
     with pytest.raises(ConfigError, match="--neutral LABEL"):
         plan_phases(options, data=None, labels=labels)
     assert LabelSet.of(["calm", "angry"], neutral="calm").neutral == "calm"
+
+
+@pytest.mark.parametrize("kind", ["fusion", "pooled"])
+def test_train_with_one_emotion_is_refused(tmp_path, kind):
+    workspace = make_project(tmp_path)
+    rows = read_manifest(workspace.manifest)
+    left = [row for row in rows if row.split != "train" or row.emotion == "happy"]
+    write_manifest(workspace.manifest, left)
+    options = TrainOptions(speech=("whisper-tiny",), kind=kind)
+    with pytest.raises(ManifestError, match="of train have the emotion 'happy', expected at least"):
+        train(workspace, options)
+
+
+def test_a_pooled_fold_of_one_emotion_predicts_it(tmp_path):
+    workspace = make_project(tmp_path)
+    rows = read_manifest(workspace.manifest)
+    speakers = {"happy": "a", "angry": "b"}
+    left = [
+        replace(row, speaker=speakers[row.emotion])
+        for row in rows
+        if row.split == "train" and row.emotion in speakers
+    ]
+    write_manifest(workspace.manifest, left)
+    options = TrainOptions(speech=("whisper-tiny",), kind="pooled", folds=2, select_by="last")
+    (run,) = train(workspace, options).runs
+    export_logits(workspace, ExportLogitsOptions(run=run.name))
+    logits = read_logits(run.folder / "logits" / "train.csv")
+    emotions = {row.utterance_id: row.emotion for row in left}
+    other = {"happy": "angry", "angry": "happy"}
+    predicted = [logits.labels[label] for label in logits.values.argmax(axis=1)]
+    assert predicted == [other[emotions[name]] for name in logits.ids]
+
+
+def test_seeds_of_a_pooled_model_without_folds_are_a_note(project, tmp_path):
+    options = TrainOptions(speech=("whisper-tiny",), kind="pooled", seeds=2, name="same")
+    notes = train(project, options).notes
+    assert any("2 seeds give the same pooled model" in note for note in notes)
+    assert len(train(project, replace(options, name="other", folds=2)).notes) < len(notes) + 1
