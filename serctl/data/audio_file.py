@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from serctl.data.riff import RIFF, UNLISTED, count_unlisted
 from serctl.errors import AudioError
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ def open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFil
         raise AudioError(
             f"Audio file '{name}' holds several streams one after the other, and libsndfile reads "
             f"the first only (join them with: {_to_flac(name)})."
+        )
+    if head.startswith(RIFF) and (seconds := count_unlisted(source)) > UNLISTED:
+        raise AudioError(
+            f"Audio file '{name}' holds {seconds:.1f} s behind the length in its header, as if its "
+            f"recorder had stopped (repair it with: {_to_flac(name, '-ignore_length 1 ')})."
         )
     file: io.BytesIO | int
     if isinstance(source, bytes):
@@ -227,7 +233,7 @@ def recognise(head: bytes, name: Path | str) -> str:
     return ""
 
 
-def _to_flac(name: Path | str) -> str:
+def _to_flac(name: Path | str, options: str = "") -> str:
     """Return the command that converts a file."""
     target = Path(name).with_suffix(".flac")
-    return f"ffmpeg -i {shlex.quote(str(name))} {shlex.quote(str(target))}"
+    return f"ffmpeg {options}-i {shlex.quote(str(name))} {shlex.quote(str(target))}"

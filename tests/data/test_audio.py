@@ -87,3 +87,47 @@ def test_a_stretch_is_that_of_the_whole_where_the_codec_cannot_seek(
     soundfile.write(path, noise, 16_000, subtype=subtype)
     whole = read_audio(path)
     np.testing.assert_array_equal(read_audio(path, 1.0, 1.5), whole[16_000:24_000])
+
+
+def write_wav(path: Path, listed: int, samples: np.ndarray, behind: bytes = b"") -> Path:
+    """Write a WAV file whose header lists ``listed`` samples, and bytes behind all samples."""
+    soundfile.write(path, samples, 8000, "PCM_16")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = (2 * listed).to_bytes(4, "little")
+    path.write_bytes(bytes(content) + behind)
+    return path
+
+
+NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
+
+
+@pytest.mark.parametrize("listed", [0, 1000, 4000])
+def test_sound_behind_the_length_of_the_header_is_refused(tmp_path: Path, listed: int) -> None:
+    path = write_wav(tmp_path / "a.wav", listed, NOISE)
+    seconds = 1 - listed / 8000
+    with pytest.raises(AudioError, match=f"holds {seconds:.1f} s behind the length in its header"):
+        read_audio(path)
+    with pytest.raises(AudioError, match="-ignore_length 1 -i"):
+        read_audio(path)
+
+
+@pytest.mark.parametrize(
+    ("listed", "behind"),
+    [
+        (8000, b""),
+        (8022, b""),  # the size of the file: llfbandit/record#96
+        (8000, b"\x01"),
+        (8000, bytes(40_000)),  # blocks of a recorder
+        (8000, b"ID3\x03" + bytes(range(256)) * 40),
+        (8000, b"TAG" + bytes(range(256)) * 40),
+        (8000, b"LIST\x05\x00\x00\x00INFOx" + b"bext\x04\x00\x00\x00abcd"),  # without pad
+        (8000, b"LIST" + (9001).to_bytes(4, "little") + b"INFO" * 2250 + b"x\x00"),
+    ],
+)
+def test_what_follows_the_samples_of_a_wav_file_changes_none(
+    tmp_path: Path, listed: int, behind: bytes
+) -> None:
+    path = write_wav(tmp_path / "a.wav", listed, NOISE, behind)
+    soundfile.write(tmp_path / "b.wav", NOISE, 8000, "PCM_16")
+    np.testing.assert_array_equal(read_audio(path), read_audio(tmp_path / "b.wav"))
