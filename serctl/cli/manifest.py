@@ -133,6 +133,8 @@ def merge(
     from serctl.stages.manifest import merge_manifests
 
     made = merge_manifests(paths, output, prefixes=prefix or [], overwrite=overwrite)
+    for note in made.notes:
+        console.say(f"Note: {note}")
     _show_counts(made.counts(), output, as_json)
 
 

@@ -9,6 +9,7 @@ from serctl import __version__
 from serctl.data.corpora import CORPORA, read_corpus
 from serctl.data.corpora.scan import Corpus
 from serctl.data.corpora.table import read_table
+from serctl.data.joined import describe_joined
 from serctl.data.labels import ALIASES, CODES, find_slips, parse_emotion
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import check_manifest, write_manifest
@@ -136,7 +137,7 @@ def _join_corpora(
     sources: Sequence[Source], mapping: Mapping[str, str], drop: Sequence[str], seed: int
 ) -> tuple[list[Utterance], list[str]]:
     """Return the utterances of all corpora, each with splits of its own, and notes on them."""
-    rows: list[Utterance] = []
+    parts: list[tuple[str, Sequence[Utterance]]] = []
     notes: list[str] = []
     corpora = [_read(source, seed) for source in sources]
     present = {row.emotion for corpus in corpora for row in corpus.utterances}
@@ -147,9 +148,9 @@ def _join_corpora(
         renamed = _rename(corpus.utterances, mapping, dropped)
         _check_labels(source, renamed)
         found, split_notes = _divide(renamed, seed)
-        rows += [_prefix(row, prefix) for row in found] if prefix else found
+        parts.append((_name_of(source), [_prefix(r, prefix) for r in found] if prefix else found))
         notes += [f"{_name_of(source)}: {note}" for note in (*corpus.notes, *split_notes)]
-    return rows, notes
+    return [row for _, found in parts for row in found], [*notes, *describe_joined(parts)]
 
 
 def project_text(sources: Sequence[Source]) -> str:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from statistics import median
 
@@ -15,6 +16,7 @@ from serctl.data.audio import SAMPLE_RATE, measure_samples, read_audio
 from serctl.data.corpora.table import read_table
 from serctl.data.downmix import KEEP_CHANNEL, DownmixReport, ReportProblem
 from serctl.data.folds import warn_of_shared
+from serctl.data.joined import describe_joined
 from serctl.data.manifest import DURATIONS, FOLD, Manifest, Utterance
 from serctl.data.manifest_file import (
     check_manifest,
@@ -263,7 +265,11 @@ def merge_manifests(
             f"{len(clashes)} ids are in several manifests ({first_few(clashes)}), expected unique "
             f"ids. Add one --prefix for each manifest."
         )
-    return _write(rows, Path(target), overwrite)
+    merged = _write(rows, Path(target), overwrite)
+    ends = list(accumulate(map(len, manifests)))
+    parts = [rows[end - len(part) : end] for end, part in zip(ends, manifests, strict=True)]
+    notes = describe_joined(list(zip(map(str, sources), parts, strict=True)))
+    return replace(merged, notes=tuple(notes))
 
 
 def _open(manifest: Manifest | Path | str) -> Manifest:

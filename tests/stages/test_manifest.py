@@ -195,3 +195,22 @@ def test_check_says_how_the_manifest_was_read(manifest: Path) -> None:
     assert "columns separated by semicolons" in result.stdout
     assert "column 'emotion': 'anger' as 'angry' (4)" in result.stdout
     assert "column 'split': 'training' as 'train' (4)" in result.stdout
+
+
+def test_merge_names_speakers_of_several_tables_and_other_scales(tmp_path: Path) -> None:
+    def write(name: str, highest: float) -> Path:
+        rows = []
+        for i, value in enumerate((1.0, highest)):
+            soundfile.write(tmp_path / f"{name}{i}.wav", np.full(800, 0.1), 8000)
+            extra = dict.fromkeys(("arousal", "valence", "dominance"), f"{value:g}")
+            path = tmp_path / f"{name}{i}.wav"
+            rows.append(Utterance(f"{name}{i}", path, "train", "sad", str(i), None, extra))
+        write_manifest(tmp_path / f"{name}.csv", rows)
+        return tmp_path / f"{name}.csv"
+
+    five, seven, like = write("five", 5), write("seven", 7), write("like", 5.5)
+    merged = run("merge", five, seven, "-o", tmp_path / "a.csv")
+    assert "Note: 2 speakers are in several tables (0, 1)" in merged.stderr
+    assert f"arousal: 1 to 5 in {five}, 1 to 7 in {seven}" in merged.stderr
+    apart = run("merge", five, like, "-o", tmp_path / "b.csv", "--prefix", "x", "--prefix", "y")
+    assert (apart.exit_code, "Note" in apart.stderr) == (0, False)

@@ -1,0 +1,56 @@
+"""What several tables that become one manifest have in common, and what not."""
+
+from collections.abc import Sequence
+
+from serctl.data.manifest import ATTRIBUTES, Utterance
+from serctl.errors import first_few
+
+OTHER_SCALE = 1.25
+"""Least ratio of the largest values of an attribute on two scales, such as 1 to 5 and 1 to 7."""
+
+
+def describe_joined(parts: Sequence[tuple[str, Sequence[Utterance]]]) -> list[str]:
+    """Return notes on speakers of several tables, and on attributes of different scales.
+
+    Args:
+        parts: Name and utterances of each table.
+    """
+    return [*_note_speakers(parts), *_note_scales(parts)]
+
+
+def _note_speakers(parts: Sequence[tuple[str, Sequence[Utterance]]]) -> list[str]:
+    seen: set[str] = set()
+    shared: set[str] = set()
+    for _, rows in parts:
+        speakers = {row.speaker for row in rows if row.speaker}
+        shared |= speakers & seen
+        seen |= speakers
+    if not shared:
+        return []
+    return [
+        f"{len(shared)} speakers are in several tables ({first_few(sorted(shared))}) and are one "
+        f"person each in the result. If they are different people, add one --prefix for each table."
+    ]
+
+
+def _note_scales(parts: Sequence[tuple[str, Sequence[Utterance]]]) -> list[str]:
+    """Return a note on the first attribute whose ranges are those of different scales."""
+    values = [
+        (name, [found for row in rows if (found := row.attributes())]) for name, rows in parts
+    ]
+    for number, attribute in enumerate(ATTRIBUTES):
+        ranges = [
+            (name, min(row[number] for row in found), max(row[number] for row in found))
+            for name, found in values
+            if found
+        ]
+        lows, highs = [low for _, low, _ in ranges], [high for _, _, high in ranges]
+        if ranges and (
+            min(lows) < 0 <= max(lows) or max(highs) > OTHER_SCALE * max(min(highs), 0.0)
+        ):
+            told = ", ".join(f"{low:g} to {high:g} in {name}" for name, low, high in ranges)
+            return [
+                f"The attributes may have different scales ({attribute}: {told}). Training with "
+                f"attribute_weight and CCC need one scale: convert the values in one of the tables."
+            ]
+    return []
