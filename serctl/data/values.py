@@ -21,6 +21,8 @@ MISSING = frozenset(
     ]
 )
 """Marks of a missing value in lower case (source: na_values of pandas.read_csv)."""
+GENDERS = {"female": ("f", "w", "woman"), "male": ("m", "man")}
+"""Other spellings of the genders of corpora. German ones write w."""
 JOINERS = "\u200c\u200d"
 """Invisible characters that have a meaning in some scripts and are kept."""
 DURATION = re.compile(r"(?:(\d+) days?)? ?(?:(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?))?")
@@ -35,6 +37,17 @@ def fill_missing(text: str) -> str:
     """
     text = text.strip()
     return "" if text.lower() in MISSING else text
+
+
+def parse_gender(text: str) -> str:
+    """Return a gender in lower case, with known spellings joined; '' for a missing value.
+
+    Example:
+        >>> parse_gender("F"), parse_gender("Male"), parse_gender("nonbinary"), parse_gender("NA")
+        ('female', 'male', 'nonbinary', '')
+    """
+    text = fill_missing(text).lower()
+    return next((name for name, spellings in GENDERS.items() if text in spellings), text)
 
 
 def remove_invisible(text: str) -> str:

@@ -176,6 +176,11 @@ def check_columns(found: Iterable[tuple[System, Logits]], known: Iterable[str]) 
     ours = [logits.labels for system, logits in found if system.kind != "outside"]
     every = {*EMOTIONS, *ALIASES.values(), *known}.union(*ours)
     for system, logits in found:
+        if logits.hard_labels and not every.intersection(logits.labels):
+            raise LogitsError(
+                f"'{system.path}' predicts {first_few(sorted(logits.labels))}, and none of them is "
+                f"an emotion of the manifest. Write the names of the emotions."
+            )
         strange = (
             [] if logits.hard_labels else [name for name in logits.labels if name not in every]
         )

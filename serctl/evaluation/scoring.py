@@ -8,7 +8,7 @@ import numpy as np
 from serctl.data.audio import SAMPLE_RATE, measure_samples
 from serctl.data.folds import group_by_speaker
 from serctl.data.manifest import Manifest, Utterance
-from serctl.data.values import fill_missing
+from serctl.data.values import parse_gender
 from serctl.documents.report import PairedResult, SystemFacts, SystemKind, SystemScore
 from serctl.ensemble.logits import Logits
 from serctl.errors import AudioError
@@ -40,7 +40,7 @@ def lay_out_trial(
         group_by_speaker(rows),
         groups={
             "speaker": [row.speaker for row in rows],
-            "gender": [fill_missing(row.extra.get("gender", "")).lower() for row in rows],
+            "gender": [parse_gender(row.extra.get("gender", "")) for row in rows],
             "duration": [duration_group(seconds) if seconds else "" for seconds in durations],
         },
         attributes=np.array(attributes, dtype=np.float64),

@@ -103,8 +103,8 @@ def test_every_figure_of_the_report_equals_an_independent_one(project: Workspace
 
     by_gender = {row["name"]: row for row in system["groups"]["gender"]}
     women = np.array([row.extra["gender"] == "f" for row in rows])
-    assert by_gender["f"]["count"] == women.sum()
-    assert by_gender["f"]["accuracy"] == pytest.approx((true == predicted)[women].mean())
+    assert by_gender["female"]["count"] == women.sum()
+    assert by_gender["female"]["accuracy"] == pytest.approx((true == predicted)[women].mean())
     durations = [row["name"] for row in system["groups"]["duration"]]
     assert durations == ["< 2 s", "2-4 s", "4-6 s"]
     assert len(system["groups"]["speaker"]) == report["num_speakers"] == 8
@@ -487,6 +487,25 @@ def test_a_word_for_a_missing_gender_is_no_group(project: Workspace) -> None:
     rows = read_manifest(project.manifest)
     write_manifest(project.manifest, [replace(r, extra=r.extra | {"gender": "NaN"}) for r in rows])
     assert set(report_of(evaluate(project, BARE))["utterances"]["gender"]) == {""}
+
+
+def test_spellings_of_a_gender_are_one_group(project: Workspace) -> None:
+    rows = read_manifest(project.manifest)
+    words = ("F", "female", "Female", "m", "male", "nonbinary")
+    write_manifest(
+        project.manifest,
+        [replace(r, extra=r.extra | {"gender": words[i % 6]}) for i, r in enumerate(rows)],
+    )
+    groups = report_of(evaluate(project, BARE))["systems"][0]["groups"]["gender"]
+    assert {row["name"] for row in groups} == {"female", "male", "nonbinary"}
+
+
+def test_predicted_labels_that_are_no_emotions_are_refused(project: Workspace) -> None:
+    ids = [row.utterance_id for row in read_manifest(project.manifest).select("test")]
+    table = project.root / "numbers.csv"
+    table.write_text("id,prediction\n" + "".join(f"{n},{i % 3}\n" for i, n in enumerate(ids)))
+    with pytest.raises(LogitsError, match="predicts 0, 1, 2, and none of them is an emotion"):
+        evaluate(project, replace(BARE, systems=(str(table),), split="test"))
 
 
 def test_limit_takes_the_rows_that_the_steps_before_took(project: Workspace) -> None:
