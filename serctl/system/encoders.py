@@ -55,14 +55,29 @@ class Encoders:
         self._kept: dict[str, Encoder] = {}
         if self.find_transcripts:
             self._recognition = settle_words(parts.recogniser, mapping)
-            self._recogniser = self.recogniser() if keep else None
         for one in parts.encoders.values():
             if not keep:
                 identity = self._call(identify_encoder, one)
                 check_identity(identity, one.key, parts.contents)
+        self._load_kept()
+
+    def _load_kept(self) -> None:
+        """Load the encoders and the recogniser that are kept."""
+        if not self._keep:
+            return
+        if self.find_transcripts:
+            self._recogniser = self.recogniser()
         for digest, [first, *_] in self.passes.items():
-            if keep and (self._recogniser is None or not makes(self._recogniser, first)):
+            if self._recogniser is None or not makes(self._recogniser, first):
                 self._kept[digest] = self._load(self._parts.encoders[first.digest])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what another process loads again, because not every encoder can be pickled."""
+        return self.__dict__ | {"_kept": {}, "_recogniser": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._load_kept()
 
     @property
     def keys(self) -> list[FeatureKey]:

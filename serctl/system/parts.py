@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -162,7 +163,7 @@ def read_bundle(bundle: Bundle) -> Parts:
         branches={name: read_branches(folder) for name, folder in bundle.networks.items()},
         stacker=bundle.stacker,
         recogniser=document.recogniser,
-        calibrate=lambda: Calibrator.of(document.calibration, bundle.labels),
+        calibrate=partial(Calibrator.of, document.calibration, bundle.labels),
         predicted_by=read_predicted_by(bundle.stacker),
         contents={found.revision: found.content for found in document.encoders},
         bundle=bundle,
@@ -188,7 +189,7 @@ def _from_project(
         branches=branches,
         stacker=stacker,
         recogniser=_find_recogniser(workspace, branches),
-        calibrate=lambda: fit_on_dev(workspace, system, labels),
+        calibrate=partial(fit_on_dev, workspace, system, labels),
         predicted_by=read_predicted_by(stacker),
     )
 

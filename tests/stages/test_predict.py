@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import math
+import pickle
 import re
 import shutil
 import sys
@@ -181,6 +182,8 @@ def test_python_takes_files_arrays_and_batches(project: Workspace, tmp_path: Pat
     samples, rate = soundfile.read(path)
     model = serctl.load(SPEECH, project=project.root, device="cpu")
     first = model.predict(path)
+    copied = pickle.loads(pickle.dumps(model))  # as multiprocessing does
+    assert copied.predict(path).probabilities == first.probabilities
     assert isinstance(first, serctl.Prediction)
     assert model.labels == EMOTIONS == tuple(first.probabilities)
     assert first.emotion == max(first.probabilities, key=first.probabilities.get)  # type: ignore[arg-type]
