@@ -144,3 +144,10 @@ def test_a_flag_of_the_wrong_value_is_named_as_it_was_typed() -> None:
 def test_a_name_where_nothing_is_known_says_so() -> None:
     told = str(UnknownNameError("run", "nope", [], "Make one with: serctl train"))
     assert told == "Unknown run 'nope'. There are none yet. Make one with: serctl train"
+
+
+def test_a_project_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    text = "[train]\nhidden = 24\n"
+    (tmp_path / "serctl.toml").write_text(text, encoding="utf-8-sig")
+    workspace = open_workspace(tmp_path)
+    assert resolve_options(TrainOptions, "train", workspace).hidden == 24

@@ -64,7 +64,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: The file does not exist or is not TOML.
     """
     try:
-        return tomllib.loads(read_file(path).decode())
+        return tomllib.loads(read_file(path).decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"'{path}' cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

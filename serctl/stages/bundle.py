@@ -37,6 +37,7 @@ from serctl.progress import Advance, Progress, silent
 from serctl.runtime import resolve_device
 from serctl.system.base import predict_base
 from serctl.system.bundle_facts import (
+    check_license,
     count_unmeasured,
     describe_encoder,
     drop_paths,
@@ -88,6 +89,7 @@ def make_bundle(
         UnknownNameError: There is no such stacker or run.
         LogitsError: There are no predictions for dev, on which temperature and prior are fitted.
     """
+    check_license(options.license)
     output = _check_output(workspace, options)
     if options.base:
         return _make_from_base(workspace, options, output, progress)

@@ -71,6 +71,19 @@ def score_split(logits: Logits, manifest: Manifest, labels: Sequence[str]) -> Sp
     return SplitMetrics(num_utterances=len(true), **metrics)
 
 
+def check_license(name: str) -> None:
+    """Check that a licence is an identifier as the hub's model cards have it.
+
+    Raises:
+        UsageError: It has capitals, blanks or other characters.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", name):
+        raise UsageError(
+            f"--license is '{name}', expected the hub's spelling in lower case without blanks, "
+            f"such as cc-by-nc-4.0."
+        )
+
+
 def list_corpora(
     workspace: Workspace, manifest: Manifest, given: Sequence[str]
 ) -> list[CorpusRecord]:

@@ -1,6 +1,7 @@
 """Importers: generated trees in the official layouts, and real folders if available."""
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -419,6 +420,17 @@ def test_audiofolder_reads_json_lines_and_class_folders(tmp_path: Path) -> None:
     tone(tmp_path / "folders" / "test" / "happy" / "1.wav")
     (row,) = read_corpus("audiofolder", tmp_path / "folders").utterances
     assert (row.emotion, row.split, row.utterance_id) == ("happy", "test", "test_happy_1")
+
+
+@pytest.mark.parametrize("column", ["label", "emotion", "text"])
+def test_audiofolder_refuses_several_values_in_one_field(tmp_path: Path, column: str) -> None:
+    tone(tmp_path / "1.wav")
+    row = {"file_name": "1.wav", "emotion": "sad", column: ["sad", "happy"]}
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(row))
+    with pytest.raises(CorpusError, match=rf"line 1: '{column}' is \['sad', 'happy'\], expected"):
+        read_corpus("audiofolder", tmp_path)
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(row | {column: "sad", "vector": [1, 2]}))
+    assert len(read_corpus("audiofolder", tmp_path).utterances) == 1
 
 
 def test_audformat_databases_are_read_through_audformat(tmp_path: Path) -> None:

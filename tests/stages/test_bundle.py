@@ -172,6 +172,8 @@ def test_terms_that_are_given_go_before_those_that_init_noted(
     assert result.document.stacker is None
     with pytest.raises(UsageError, match="expected NAME: TERMS"):
         make_bundle(project, replace(options, data=("own",), overwrite=True))
+    with pytest.raises(UsageError, match=r"'CC BY 4\.0', expected the hub's spelling"):
+        make_bundle(project, replace(options, license="CC BY 4.0", overwrite=True))
 
 
 def test_a_base_is_calibrated_and_evaluated_again(project: Workspace, tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ NAMES = {
     "sentence": "transcript",
 }
 
+ONE_VALUE = {*NAMES.values(), "utterance_id", "split"}
+"""Columns that hold one value. Others may be lists."""
+
 
 def read(root: Path) -> Corpus:
     """Read an audio folder like the datasets library."""
@@ -96,6 +99,9 @@ def _read_json_lines(table: Path) -> list[dict[str, str]]:
             raise CorpusError(f"'{table}' line {number} is not JSON: {error}.") from error
         if not isinstance(row, dict):
             raise CorpusError(f"'{table}' line {number} is {line:.40}, expected a JSON object.")
+        for name, value in row.items():
+            if NAMES.get(name, name) in ONE_VALUE and isinstance(value, (list, dict)):
+                raise CorpusError(f"'{table}' line {number}: '{name}' is {value}, expected text.")
         rows.append({name: "" if value is None else str(value) for name, value in row.items()})
     return rows
 
