@@ -168,8 +168,7 @@ def find_unextracted(
         rows: Utterances to check.
         systems: Runs and stackers. A run without its frames cannot be checked.
     """
-    names, changed = [], set()
-    hasher = SourceHasher(workspace.cache)
+    names, changed, hasher = [], set(), SourceHasher(workspace.cache)
     changed_in: dict[tuple[Path, ...], set[str]] = {}
     for name in name_runs(systems):
         found: set[str] = set()
@@ -274,9 +273,8 @@ def find_changes_since(
     ]
     systems = [System(one.name, one.kind, workspace.stackers / one.name) for one in report.systems]
     with suppress(SerctlError):
-        found += list_changes(
-            workspace, read_manifest(workspace.manifest), systems, (report.split,)
-        )
+        manifest = read_manifest(workspace.manifest)
+        found += list_changes(workspace, manifest, systems, (report.split,))
     return [text for text in found if text not in report.warnings]
 
 
