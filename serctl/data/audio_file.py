@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 import shlex
 import stat
 import unicodedata
@@ -12,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from serctl.data.mp3 import SEVERAL, find_unread
 from serctl.data.riff import RIFF, UNLISTED, count_unlisted
 from serctl.errors import AudioError
 
@@ -24,15 +24,13 @@ READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0
 URL = "file:/"
 """Begins a URL of a file. A path keeps one of its slashes."""
 
-_chained: dict[tuple[int, ...], bool] = {}
+_unread: dict[tuple[int, ...], str] = {}
 MOST_MARKS = 1000
-"""Maximum number of Ogg files whose pages are remembered."""
+"""Maximum number of files for which it is remembered what libsndfile does not read."""
 OGG = b"OggS"
 """Begins every page of an Ogg file."""
 MP3 = (b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xe3", b"\xff\xe2")
 """First bytes of MP3 files: a tag, or a frame of MPEG 1, 2 or 2.5."""
-MP3_TAG = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x00-\xff]{2}\x00{9,32}(?:Xing|Info)")
-MP3_TAG_BYTES = 4 + 32 + 4
 EXPECTED = "Expected WAV, FLAC, MP3, Ogg or another format of libsndfile."
 FOREIGN = (
     (4, b"ftyp", "MP4 audio (m4a, mp4, mov)"),
@@ -88,11 +86,8 @@ def open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFil
     head = source[:64] if isinstance(source, bytes) else source.read(64)
     if not head:
         raise AudioError(f"Audio file '{name}' is empty (0 bytes).")
-    if head.startswith((OGG, *MP3)) and _is_chained(source, head):
-        raise AudioError(
-            f"Audio file '{name}' holds several streams one after the other, and libsndfile reads "
-            f"the first only (join them with: {_to_flac(name)})."
-        )
+    if head.startswith((OGG, *MP3)) and (unread := _find_unread(source, head)):
+        raise AudioError(f"Audio file '{name}' has {unread} (convert it with: {_to_flac(name)}).")
     if head.startswith(RIFF) and (seconds := count_unlisted(source)) > UNLISTED:
         raise AudioError(
             f"Audio file '{name}' holds {seconds:.1f} s behind the length in its header, as if its "
@@ -113,19 +108,23 @@ def open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFil
         raise AudioError(f"Audio file '{name}' {problem}") from error
 
 
-def _is_chained(source: bytes | BinaryIO, head: bytes) -> bool:
-    """Whether an Ogg or MP3 file holds streams that begin after others."""
-    look = _begins_again if head.startswith(OGG) else _has_two_tags
+def _find_unread(source: bytes | BinaryIO, head: bytes) -> str:
+    """Return why libsndfile reads only a part of an Ogg or MP3 file; '' if it reads all."""
+    look = _find_second if head.startswith(OGG) else find_unread
     if isinstance(source, bytes):
         return look(io.BytesIO(source))
     found = os.fstat(source.fileno())
     mark = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-    chained = _chained.get(mark)  # a recording of many segments is opened for each
-    if chained is None:
-        if len(_chained) >= MOST_MARKS:
-            _chained.clear()
-        chained = _chained[mark] = look(source)
-    return chained
+    reason = _unread.get(mark)  # a recording of many segments is opened for each
+    if reason is None:
+        if len(_unread) >= MOST_MARKS:
+            _unread.clear()
+        reason = _unread[mark] = look(source)
+    return reason
+
+
+def _find_second(file: BinaryIO) -> str:
+    return SEVERAL if _begins_again(file) else ""
 
 
 def _begins_again(file: BinaryIO) -> bool:
@@ -144,21 +143,6 @@ def _begins_again(file: BinaryIO) -> bool:
             return True
         begun |= not begins
         place += 27 + page[26] + sum(page[27 : 27 + page[26]])
-
-
-def _has_two_tags(file: BinaryIO) -> bool:
-    """Whether an MP3 file has two frames that tell a length. libsndfile believes the first one.
-
-    Source: the Xing tag as LAME writes it, behind a header and side information of zeros.
-    """
-    number, rest = 0, b""
-    file.seek(0)
-    while number < 2 and (block := file.read(1 << 20)):
-        content = rest + block
-        ends = [found.end() for found in MP3_TAG.finditer(content)]
-        number += len(ends)
-        rest = content[max(len(content) - MP3_TAG_BYTES, *ends[-1:], 0) :]
-    return number > 1
 
 
 def is_audio_file(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Audio of any kind in, 16 kHz mono float32 out."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,37 @@ def test_real_whispers_are_not_silent(test_data: Path) -> None:
 def test_the_length_in_the_header_is_the_length_of_the_samples(test_data: Path) -> None:
     for path in sorted((test_data / "msp_podcast_layout" / "Audios").glob("*.wav")):
         assert measure_samples(path) == len(read_audio(path))
+
+
+def make_mp3(seconds: tuple[float, float], mode: str) -> tuple[bytes, bytes]:
+    """Return an MP3 file of noise and near silence, and the same without the frame of its tag."""
+    noise = np.random.default_rng(0).normal(0, 0.1, int(seconds[0] * 16_000))
+    file = io.BytesIO()
+    sound = np.concatenate([noise, np.full(int(seconds[1] * 16_000), 1e-4)])
+    soundfile.write(file, sound, 16_000, "MPEG_LAYER_III", format="MP3", bitrate_mode=mode)
+    whole = file.getvalue()
+    return whole, whole[whole.index(whole[:2], 4) :]
+
+
+def test_mp3_files_that_libsndfile_reads_in_part_are_refused(tmp_path: Path) -> None:
+    tagged, bare = make_mp3((2, 3), "VARIABLE")
+    assert len(decode_audio(tagged, "a.mp3")) == 5 * 16_000
+    id3 = b"ID3\x04\x00\x00" + bytes([0, 0, 1, 2]) + bytes(130)
+    with pytest.raises(AudioError, match=r"variable bit rate and no length.* ffmpeg -i a.mp3 "):
+        decode_audio(bare, "a.mp3")
+    with pytest.raises(AudioError, match="variable bit rate"):
+        decode_audio(id3 + bare, "a.mp3")
+    for chain in (tagged + bare, tagged + id3 + bare, id3 + tagged + bare):
+        with pytest.raises(AudioError, match="several streams"):
+            decode_audio(chain, "a.mp3")
+
+
+def test_mp3_files_that_libsndfile_reads_whole_are_accepted() -> None:
+    tagged, _ = make_mp3((2, 3), "VARIABLE")
+    id3 = b"ID3\x04\x00\x00" + bytes([0, 0, 1, 2]) + bytes(130)
+    trailer = b"TAG" + bytes(125)
+    for file in (tagged, id3 + tagged + trailer, tagged + trailer, tagged + bytes(20_000)):
+        assert len(decode_audio(file, "a.mp3")) == 5 * 16_000
 
 
 @pytest.mark.parametrize(
