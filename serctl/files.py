@@ -52,11 +52,11 @@ def write_beside(path: Path) -> Iterator[Path]:
 
 
 def follow_link(path: Path) -> Path:
-    """Return where a symbolic link leads to, or the path; a link to a read-only file is an OSError.
-
-    Tools for versions of data make such links to files that must not change.
-    """
+    """Return where a symbolic link leads to, or the path; an OSError if it must not be replaced."""
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise OSError(errno.EINVAL, f"'{target}' is a device or pipe. Name a file")
+    # Tools for versions of data make links to read-only files, which must not change.
     if target != path and target.is_file() and not target.stat().st_mode & 0o222:
         raise OSError(errno.EACCES, f"It is a link to the read-only file '{target}'")
     return target

@@ -107,6 +107,20 @@ def test_a_link_to_a_read_only_file_is_not_written(tmp_path: Path) -> None:
     assert names(tmp_path) == {"kept", "link"}
 
 
+@pytest.mark.posix("Windows has no named pipes in folders")
+def test_a_device_or_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with (
+            pytest.raises(SerctlError, match=r"is a device or pipe. Name a file\.$"),
+            write_atomic(tmp_path / name) as text,
+        ):
+            text.write("new")
+    assert (tmp_path / "pipe").is_fifo()
+    assert names(tmp_path) == {"link", "pipe"}
+
+
 @pytest.mark.posix("Windows: links need a privilege")
 def test_a_result_does_not_replace_a_recording_behind_a_link(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()

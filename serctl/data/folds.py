@@ -78,9 +78,9 @@ def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> 
     groups = group_by_speaker(rows)
     if len(set(groups)) == 1:
         raise ManifestError(
-            f"All {len(rows)} utterances are of one speaker, expected at least two, because folds "
-            f"and --heldout keep speakers apart. Add speakers, or train without --folds and "
-            f"--heldout."
+            f"All {len(rows)} utterances are of one speaker, expected at least two for "
+            f"speaker-disjoint folds. Add speakers. serctl train needs no second one without "
+            f"--folds and --heldout."
         )
     if num_folds < 2 or len(set(groups)) < num_folds:
         raise ManifestError(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from serctl.data.manifest import ATTRIBUTES, Utterance
-from serctl.errors import first_few
+from serctl.errors import count, first_few
 
 OTHER_SCALE = 1.25
 """Least ratio of the largest values of an attribute on two scales, such as 1 to 5 and 1 to 7."""
@@ -28,8 +28,9 @@ def _note_speakers(parts: Sequence[tuple[str, Sequence[Utterance]]]) -> list[str
     if not shared:
         return []
     return [
-        f"{len(shared)} speakers are in several tables ({first_few(sorted(shared))}) and are one "
-        f"person each in the result. If they are different people, add one --prefix for each table."
+        f"Several tables have {count(len(shared), 'speaker')} of the same name "
+        f"({first_few(sorted(shared))}), and the result has one person for each name. If they are "
+        f"different people, add one --prefix for each table."
     ]
 
 

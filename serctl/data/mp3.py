@@ -4,13 +4,13 @@ libsndfile believes the Xing or Info tag of the first frame. Without a tag it co
 from the bit rate of the first frame.
 
 Source: ISO/IEC 11172-3 and 13818-3 (headers of frames); the Xing tag as LAME writes it, behind a
-header and side information of zeros; ID3v2.4, section 3.1.
+header and side information of zeros, of which a checksum may take two; ID3v2.4, section 3.1.
 """
 
 import re
 from typing import BinaryIO
 
-TAG = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x00-\xff]{2}\x00{9,32}(?:Xing|Info)")
+TAG = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x00-\xff]{4}\x00{7,30}(?:Xing|Info)")
 TAG_BYTES = 4 + 32 + 4
 SEVERAL = "several streams one after the other, and libsndfile reads only the first"
 BLOCK = 1 << 20
@@ -41,7 +41,7 @@ def find_unread(file: BinaryIO) -> str:
     if number > 1 or (length and _goes_on(file, place + length)):
         return SEVERAL
     if not number and _varies(file):
-        return "a variable bit rate and no length, and libsndfile would read only a part"
+        return "a variable bit rate and no length, which libsndfile guesses from its first frame"
     return ""
 
 

@@ -1,6 +1,6 @@
 """The options of `serctl train`. The defaults are the settings of the paper."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -276,3 +276,19 @@ class TrainOptions:
     )
     device: str = device_option()
     limit: int | None = limit_option()
+
+
+def split_seeds(options: TrainOptions) -> list[TrainOptions]:
+    """Return the options of each run of a training with several seeds.
+
+    Example:
+        >>> [(one.seed, one.name) for one in split_seeds(TrainOptions(name="mine", seeds=2))]
+        [(0, 'mine-s0'), (1, 'mine-s1')]
+    """
+    if options.seeds == 1:
+        return [options]
+    numbers = range(options.seed, options.seed + options.seeds)
+    return [
+        replace(options, seed=n, seeds=1, name=options.name and f"{options.name}-s{n}")
+        for n in numbers
+    ]

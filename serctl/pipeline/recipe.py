@@ -24,12 +24,12 @@ from serctl.options import (
     TranscribeOptions,
 )
 from serctl.options.files import find_recipe, read_config
+from serctl.options.training import split_seeds
 from serctl.training.run_folder import (
     SUMMARY,
     choose_run_name,
     list_other_options,
     settle_options,
-    split_seeds,
 )
 
 STAGES = ("transcribe", "extract", "train", "export-logits", "stack", "evaluate")

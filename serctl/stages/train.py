@@ -10,11 +10,12 @@ from serctl.data.folds import FOLD, group_by_speaker
 from serctl.encoding.shards import parse_shard
 from serctl.errors import UsageError
 from serctl.options import TrainOptions
+from serctl.options.training import split_seeds
 from serctl.progress import Log, Progress, silent
 from serctl.runtime import resolve_device
 from serctl.training.corpus import TrainingCorpus, prepare_corpus
 from serctl.training.ranks import Ranks
-from serctl.training.run_folder import choose_run_name, settle_options, split_seeds
+from serctl.training.run_folder import choose_run_name, settle_options
 from serctl.training.run_trainer import RunResult, RunTrainer
 from serctl.training.session import Session
 from serctl.training.tracking import check_tracker

@@ -29,24 +29,6 @@ INDIFFERENT = frozenset(
 """Options that do not change the numbers of the main model."""
 
 
-def split_seeds(options: TrainOptions) -> list[TrainOptions]:
-    """Return the options of each run of a training with several seeds.
-
-    Example:
-        >>> [run_name(one) for one in split_seeds(TrainOptions(text=("minilm",), seeds=2))]
-        ['minilm', 'minilm-s1']
-        >>> [run_name(one) for one in split_seeds(TrainOptions(name="mine", seeds=2))]
-        ['mine-s0', 'mine-s1']
-    """
-    if options.seeds == 1:
-        return [options]
-    numbers = range(options.seed, options.seed + options.seeds)
-    return [
-        replace(options, seed=n, seeds=1, name=options.name and f"{options.name}-s{n}")
-        for n in numbers
-    ]
-
-
 def run_name(options: TrainOptions) -> str:
     """Return the name of a run: the given one, or encoders and options that are not the default.
 

@@ -86,7 +86,11 @@ def test_mp3_files_that_libsndfile_reads_whole_are_accepted() -> None:
     tagged, _ = make_mp3((2, 3), "VARIABLE")
     id3 = b"ID3\x04\x00\x00" + bytes([0, 0, 1, 2]) + bytes(130)
     trailer = b"TAG" + bytes(125)
-    for file in (tagged, id3 + tagged + trailer, tagged + trailer, tagged + bytes(20_000)):
+    checked = bytearray(tagged)  # LAME's option -p: a checksum behind the header of each frame
+    checked[1] &= 0xFE
+    checked[4:6] = b"\x12\x34"
+    padded = tagged + bytes(20_000)
+    for file in (tagged, bytes(checked), id3 + tagged + trailer, tagged + trailer, padded):
         assert len(decode_audio(file, "a.mp3")) == 5 * 16_000
 
 
@@ -154,6 +158,10 @@ def test_sound_behind_the_length_of_the_header_is_refused(tmp_path: Path, listed
         (8000, b"ID3\x03" + bytes(range(256)) * 40),
         (8000, b"TAG" + bytes(range(256)) * 40),
         (8000, b"LIST\x05\x00\x00\x00INFOx" + b"bext\x04\x00\x00\x00abcd"),  # without pad
+        (
+            8000,
+            b"LIST\x05\x00\x00\x00INFOx\x80" + b"LIST" + (4000).to_bytes(4, "little") + bytes(4000),
+        ),
         (8000, b"LIST" + (9001).to_bytes(4, "little") + b"INFO" * 2250 + b"x\x00"),
     ],
 )
@@ -163,3 +171,11 @@ def test_what_follows_the_samples_of_a_wav_file_changes_none(
     path = write_wav(tmp_path / "a.wav", listed, NOISE, behind)
     soundfile.write(tmp_path / "b.wav", NOISE, 8000, "PCM_16")
     np.testing.assert_array_equal(read_audio(path), read_audio(tmp_path / "b.wav"))
+
+
+def test_a_wav_file_that_libsndfile_has_not_closed_is_read_to_its_end(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", 0, NOISE)
+    content = bytearray(path.read_bytes())
+    content[4:8] = (8).to_bytes(4, "little")
+    path.write_bytes(bytes(content))
+    assert len(read_audio(path)) == 16_000

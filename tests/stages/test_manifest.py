@@ -210,7 +210,7 @@ def test_merge_names_speakers_of_several_tables_and_other_scales(tmp_path: Path)
 
     five, seven, like = write("five", 5), write("seven", 7), write("like", 5.5)
     merged = run("merge", five, seven, "-o", tmp_path / "a.csv")
-    assert "Note: 2 speakers are in several tables (0, 1)" in merged.stderr
+    assert "Note: Several tables have 2 speakers of the same name (0, 1)" in merged.stderr
     assert f"arousal: 1 to 5 in {five}, 1 to 7 in {seven}" in merged.stderr
     apart = run("merge", five, like, "-o", tmp_path / "b.csv", "--prefix", "x", "--prefix", "y")
     assert (apart.exit_code, "Note" in apart.stderr) == (0, False)

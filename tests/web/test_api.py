@@ -223,7 +223,7 @@ def test_what_is_too_large_is_refused_with_or_without_a_length(served) -> None:
 def test_an_upload_that_does_not_finish_is_closed(
     served, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serctl.web.limits.IDLE_SECONDS", 0.2, raising=False)
+    monkeypatch.setattr("serctl.web.limits.IDLE_SECONDS", 0.2)
     host, port = urlsplit(served.address).netloc.split(":")
     kind = "Content-Type: multipart/form-data; boundary=x"
     head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{kind}\r\nContent-Length: 99\r\n\r\n--x"
