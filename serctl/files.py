@@ -58,7 +58,7 @@ def follow_link(path: Path) -> Path:
         raise OSError(errno.EINVAL, f"'{target}' is a device or pipe. Name a file")
     # Tools for versions of data make links to read-only files, which must not change.
     if target != path and target.is_file() and not target.stat().st_mode & 0o222:
-        raise OSError(errno.EACCES, f"It is a link to the read-only file '{target}'")
+        raise OSError(errno.EACCES, f"It is a link to the read-only file '{target}'. Name a file")
     return target
 
 

@@ -117,6 +117,8 @@ def test_a_device_or_pipe_is_not_replaced(tmp_path: Path) -> None:
             write_atomic(tmp_path / name) as text,
         ):
             text.write("new")
+        with pytest.raises(UsageError, match=rf"^--output '.*{name}' cannot be replaced: "):
+            check_output_file(None, tmp_path / name)  # before the work
     assert (tmp_path / "pipe").is_fifo()
     assert names(tmp_path) == {"link", "pipe"}
 

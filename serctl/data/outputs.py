@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from serctl.data.recordings import FORMATS, UNREADABLE
-from serctl.errors import UsageError
+from serctl.errors import UsageError, explain_os_error
+from serctl.files import follow_link
 from serctl.workspace import BUNDLE_FILE, PROJECT_FILE, Workspace
 
 
@@ -18,10 +19,17 @@ def check_output_file(
         flag: Flag of the path, for the message.
 
     Raises:
-        UsageError: It would, or it would be in a bundle.
+        UsageError: It would, it would be in a bundle, or the path is a device or a link to a
+            read-only file.
     """
     path = Path(output)
     check_outside_bundles(path / "a file", flag)
+    try:
+        follow_link(path)
+    except OSError as error:
+        raise UsageError(
+            f"{flag} '{output}' cannot be replaced: {explain_os_error(error)}"
+        ) from error
     if not path.is_file():
         return
     names = (path.name, path.resolve().name)  # of a link and of what it leads to
