@@ -199,10 +199,13 @@ def remove_file(path: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder: rename it, then delete its files."""
+    """Delete a folder: rename it, then delete its files. Of a symbolic link, delete the link."""
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     folder.rename(aside)
-    shutil.rmtree(aside)
+    if aside.is_symlink():
+        aside.unlink()
+    else:
+        shutil.rmtree(aside)
 
 
 def sync(path: Path) -> None:

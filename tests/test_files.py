@@ -21,6 +21,7 @@ from serctl.files import (
     read_json,
     recover_folder,
     remove_file,
+    remove_folder,
     replace_folder,
     write_atomic,
     write_beside,
@@ -93,6 +94,13 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.posix("Windows: links need a privilege")
+def test_of_a_linked_folder_the_link_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near").symlink_to(tmp_path / "far")
+    remove_folder(tmp_path / "near")
+    assert [path.name for path in tmp_path.iterdir()] == ["far"]
+
+
 def test_a_link_to_a_read_only_file_is_not_written(tmp_path: Path) -> None:
     kept, link = tmp_path / "kept", tmp_path / "link"
     kept.write_text("old")

@@ -77,6 +77,6 @@ def note_moved(old: Iterable[Utterance], new: Iterable[Utterance]) -> str:
     if not moved:
         return ""
     return (
-        f"{count(len(moved), 'utterance')} of {', '.join(sorted({*moved}))} are in train now, and "
-        f"no split is test. To make one: --test-fold"
+        f"train has {count(len(moved), 'utterance')} that had the split "
+        f"{' or '.join(sorted({*moved}))}. No split is test now. To make one: --test-fold"
     )

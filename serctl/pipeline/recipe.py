@@ -130,7 +130,8 @@ def plan_recipe(
 
     models = [_make_room(workspace, recipe, model) for model in recipe.models]
     names = [choose_run_name(workspace.runs, model) for model in models]
-    for name, model in zip(names, models, strict=True):
+    reads_runs = not only or bool({*only} - {"transcribe", "extract"})
+    for name, model in zip(names, models, strict=True) if reads_runs else ():
         _refuse_other_run(workspace.runs / name, model, recipe)
     words = options(TranscribeOptions, "transcribe", limit=limit)
     if _keep_own_words(workspace, recipe):
@@ -212,8 +213,9 @@ def _refuse_other_run(folder: Path, model: TrainOptions, recipe: Recipe) -> None
     other = list_other_options(folder, model)
     if other and not model.overwrite and (folder / SUMMARY).is_file():
         raise CheckpointError(
-            f"'{folder}' holds a run of other options ({first_few(other)}). Change the name of the "
-            f"model in {recipe.path}, delete the folder, or add overwrite = true under [train]."
+            f"'{folder}' holds a run of other options ({first_few(other)}). Give the model "
+            f"another name in {recipe.path}, delete the folder, or add overwrite = true "
+            f"under [train]."
         )
 
 

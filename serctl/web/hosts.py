@@ -1,24 +1,24 @@
 """Names under which a server answers: a page of another site must not reach it by its own name."""
 
 from ipaddress import ip_address
+from socket import inet_aton
 from typing import Any
 
 from serctl.web.limits import Message, Receive, Send
-
-EVERYWHERE = ("0.0.0.0", "::", "")
-"""Addresses of ``--host`` with which other machines use the server, under names it cannot know."""
 
 
 class HostCheck:
     """ASGI middleware that answers only requests to an address, to localhost or to ``--host``.
 
     A browser sends the name in its address bar. A site that resolves its name to this machine (DNS
-    rebinding) could otherwise read the answers. An address cannot be such a name.
+    rebinding) could otherwise read the answers. An address cannot be such a name, and no browser
+    leaves the header out. A server on all addresses answers all, because it cannot know its names.
     """
 
     def __init__(self, app: Any, host: str) -> None:
         self._app, self._host = app, host.lower()
-        self._names = ("localhost", self._host)
+        self._names = ("localhost", self._host, "")
+        self._answers_all = is_everywhere(host)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Respond with 421 to a request for another host. Forward all others."""
@@ -28,7 +28,7 @@ class HostCheck:
             await self._app(scope, receive, send)
             return
         name = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        if self._host in EVERYWHERE or _is_address(name) or find_name(name) in self._names:
+        if self._answers_all or _is_address(name) or find_name(name) in self._names:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
@@ -38,6 +38,19 @@ class HostCheck:
                 f"--host ({self._host})."
             )
             await JSONResponse({"error": error}, 421)(scope, receive, send)
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether ``--host`` stands for all addresses of the machine, in any spelling.
+
+    Example:
+        >>> is_everywhere("0.0.0.0"), is_everywhere("0"), is_everywhere("::0"), is_everywhere("a.b")
+        (True, True, True, False)
+    """
+    try:
+        return not host or inet_aton(host) == bytes(4)  # inet_aton reads 0 and 0x0 too
+    except OSError:
+        return _is_address(f"[{host}]") and ip_address(host).is_unspecified
 
 
 def find_name(header: str) -> str:

@@ -212,5 +212,6 @@ def test_a_finished_run_of_other_options_is_not_taken_for_the_one_of_a_recipe(
     (project.runs / "a" / "summary.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"other options \(hidden 16, now 32\)"):
         plan_recipe(project, plan, only=only)
+    assert plan_recipe(project, plan, only=["extract"])  # reads no run
     recipe.write_text("[train]\noverwrite = true\n" + recipe.read_text())
     assert plan_recipe(project, read_plan(str(recipe), project), only=only)

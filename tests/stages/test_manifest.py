@@ -119,7 +119,7 @@ def test_split_names_test_utterances_that_become_train(manifest: Path, tmp_path:
     write_manifest(manifest, rows)
     alone = run("split", manifest, "-o", tmp_path / "a.csv", "--dev-fold", "s1")
     assert alone.exit_code == 0
-    assert "Note: 3 utterances of test are in train now, and no split is test." in alone.stderr
+    assert "train has 3 utterances that had the split test. No split is test" in alone.stderr
     both = run("split", manifest, "-o", tmp_path / "b.csv", "--dev-fold", "s1", "--test-fold", "s2")
     assert "Note" not in both.stderr
 
