@@ -20,7 +20,7 @@ OPEN = 8
 
 
 def count_unlisted(source: bytes | BinaryIO) -> float:
-    """Return the seconds of bytes that are in no chunk; 0 if they are zeros or a tag."""
+    """Return the seconds of bytes that are in no chunk; 0 if they are a tag or padding."""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     end = file.seek(0, io.SEEK_END)
     file.seek(4)
@@ -45,8 +45,8 @@ def count_unlisted(source: bytes | BinaryIO) -> float:
         return 0.0
     file.seek(place)
     rest = file.read(rate)
-    is_other = rest.startswith(TAGS) or not any(rest)
-    return 0.0 if is_other else (end - place) / rate
+    is_padding = len({*rest}) <= 2  # zeros, 0xff, line ends
+    return 0.0 if is_padding or rest.startswith(TAGS) else (end - place) / rate
 
 
 def _is_printable(text: bytes) -> bool:

@@ -155,6 +155,8 @@ def test_sound_behind_the_length_of_the_header_is_refused(tmp_path: Path, listed
         (8022, b""),  # the size of the file: llfbandit/record#96
         (8000, b"\x01"),
         (8000, bytes(40_000)),  # blocks of a recorder
+        (8000, b"\xff" * 40_000),  # erased flash memory
+        (8000, b"\r\n" * 20_000),  # of a transfer
         (8000, b"ID3\x03" + bytes(range(256)) * 40),
         (8000, b"TAG" + bytes(range(256)) * 40),
         (8000, b"LIST\x05\x00\x00\x00INFOx" + b"bext\x04\x00\x00\x00abcd"),  # without pad
