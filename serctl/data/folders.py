@@ -8,10 +8,14 @@ from serctl.errors import CorpusError
 
 RESOURCE_FORK = "._"
 """Beginning of the names of files that macOS writes beside others. They hold no audio."""
+HIDDEN = "."
+"""Beginning of the names of hidden folders."""
 
 
 def list_files(root: Path) -> list[Path]:
     """Return the files below a folder, sorted, without resource forks of macOS; [] for a file.
+
+    Hidden folders are left out: .ipynb_checkpoints and .snapshot hold copies of other files.
 
     Links to folders are followed, each folder once: real folders first, then links by name. A link
     to the folder itself or to a folder above it is not followed.
@@ -32,6 +36,7 @@ def _walk(start: Path, seen: set[Path]) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
         links += [Path(here, name) for name in folders if Path(here, name).is_symlink()]
         yield from (Path(here, name) for name in files if not name.startswith(RESOURCE_FORK))
     for link in sorted(links):

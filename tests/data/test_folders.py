@@ -47,6 +47,17 @@ def test_resource_forks_of_macos_are_no_recordings(tmp_path: Path) -> None:
     assert len(read_corpus("audiofolder", tmp_path).utterances) == 1
 
 
+def test_hidden_folders_hold_no_recordings(tmp_path: Path) -> None:
+    file = tone(tmp_path / "sad" / "a.wav")
+    tone(tmp_path / ".ipynb_checkpoints" / "a-checkpoint.wav")
+    tone(tmp_path / "sad" / ".snapshot" / "a.wav")
+    (tmp_path / ".link").symlink_to(tmp_path / "sad")
+    assert find_recordings([str(tmp_path)]) == [file]
+    assert [row.emotion for row in read_corpus("audiofolder", tmp_path).utterances] == ["sad"]
+    hidden = tone(tmp_path / ".named" / "a.wav")
+    assert find_recordings([str(hidden.parent)]) == [hidden]
+
+
 def test_a_folder_that_cannot_be_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
