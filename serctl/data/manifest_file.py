@@ -1,6 +1,7 @@
 """The file of a manifest: read, checked and written."""
 
 import csv
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,8 @@ HINT = "Make a manifest with: serctl init --corpus NAME --root DIR"
 
 NEARLY = 0.8
 """Minimum similarity (difflib) of a column to a known one to be reported as a typo."""
+SPEAKER = re.compile(r"(?:speaker|spkr?)s?[ _.-]?(?:id|name|no|nr|num|number|code)?", re.IGNORECASE)
+"""Names of columns that hold speakers and are less similar to ``speaker``: Speaker ID, SpkrID."""
 
 RESERVED = frozenset(
     [
@@ -89,7 +92,10 @@ def check_column_names(table: Table, remedy: str) -> None:
     for name in table.header:
         absent = [known for known in KNOWN_COLUMNS if known not in table.header]
         known_or_count = name in KNOWN_COLUMNS or name in COUNTS
-        if not known_or_count and (near := get_close_matches(name, absent, 1, NEARLY)):
+        near = get_close_matches(name, absent, 1, NEARLY)
+        if not near and "speaker" in absent and SPEAKER.fullmatch(name):
+            near = ["speaker"]
+        if near and not known_or_count:
             raise ManifestError(
                 f"'{table.source}': column '{name}' is similar to '{near[0]}', which is missing. "
                 + remedy.format(known=near[0], name=name)

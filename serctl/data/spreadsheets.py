@@ -13,6 +13,7 @@ from serctl.errors import SerctlError, first_few
 
 LARGEST_SHEET = 500_000_000
 """Maximum unpacked bytes of a spreadsheet, as a protection from decompression bombs."""
+MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]*?ref=\"([A-Z0-9:$]+)\"")
 
 
 def read_sheet(
@@ -44,6 +45,7 @@ def read_sheet(
             openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=values)
             for values in (True, False)
         )
+        _check_merged(content, book.worksheets[0], path, error)
         rows = list(book.worksheets[0].iter_rows())
         _check_cells(path, rows, list(formulas.worksheets[0].iter_rows()), error)
     except (zipfile.BadZipFile, KeyError, ValueError, IndexError, SyntaxError, OSError) as cause:
@@ -60,6 +62,22 @@ def read_sheet(
 
 def _is_date(cell: Any) -> bool:
     return isinstance(cell.value, datetime.date)
+
+
+def _check_merged(content: bytes, sheet: Any, path: Path, error: type[SerctlError]) -> None:
+    """Refuse cells that are merged over several rows: all rows but the first read as empty."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        text = archive.read(
+            sheet._worksheet_path
+        )  # a read-only sheet of openpyxl has no merged_cells
+    ranges = [found.decode() for found in MERGED.findall(text)]
+    over_rows = [cells for cells in ranges if len({*re.findall(r"\d+", cells)}) > 1]
+    if over_rows:
+        raise error(
+            f"'{path}' has {len(over_rows)} cells that are merged over several rows: "
+            f"{first_few(over_rows)}. Their value belongs to the first row only. Unmerge them and "
+            f"fill in all rows."
+        )
 
 
 def _check_cells(

@@ -142,6 +142,30 @@ def test_a_cell_of_a_spreadsheet_without_a_value_is_named(
     assert message in str(error.value)
 
 
+def test_cells_merged_over_rows_are_refused(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (HEADER, ("a.wav", "sad", "1", ""), ("b.wav", "sad", "", "")):
+        book.active.append(row)
+    book.active.merge_cells("E2:F2")
+    book.save(tmp_path / "wide.xlsx")
+    assert len(read_table_file(tmp_path / "wide.xlsx").rows) == 2
+    book.active.merge_cells("C2:C3")
+    book.save(tmp_path / "table.xlsx")
+    with pytest.raises(ManifestError, match=r"1 cells that are merged over several rows: C2:C3\."):
+        read_table_file(tmp_path / "table.xlsx")
+
+
+@pytest.mark.parametrize("name", ["Speaker ID", "SpkrID", "spk_id", "speaker_name"])
+def test_a_column_of_speakers_under_another_name_is_not_ignored(folder: Path, name: str) -> None:
+    rows = [f"{row[0]},{row[1]},{row[2]}" for row in make_rows()]
+    (folder / "table.csv").write_text("\n".join([f"path,emotion,{name}", *rows]))
+    with pytest.raises(ManifestError, match=f"--column speaker={name} If not: --column speaker="):
+        read_table(folder / "table.csv", {})
+    assert read_table(folder / "table.csv", {"speaker": name}).utterances[0].speaker
+    assert not read_table(folder / "table.csv", {"speaker": ""}).utterances[0].speaker
+
+
 def test_numbers_of_a_spreadsheet_keep_the_zeros_that_it_shows(tmp_path: Path) -> None:
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
