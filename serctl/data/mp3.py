@@ -16,6 +16,8 @@ SEVERAL = "several streams one after the other, and libsndfile reads only the fi
 BLOCK = 1 << 20
 AT_LEAST = 8192
 """Bytes behind the length of a tag that are more than a frame, which some encoders do not count."""
+AT_MOST = 4
+"""Frames more than those of a tag, about 0.1 s: the frame of the tag itself, and padding."""
 RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}
 """Sampling rates by the bits of the version: MPEG 2.5, 2 and 1."""
 KILOBITS = {
@@ -27,7 +29,7 @@ KILOBITS = {
 
 def find_unread(file: BinaryIO) -> str:
     """Return why libsndfile reads only a part of an MP3 file; '' if it reads all."""
-    number, rest, length, place = 0, b"", 0, 0
+    number, rest, length, place, frames = 0, b"", 0, 0, 0
     file.seek(0)
     while number < 2 and (block := file.read(BLOCK)):
         content = rest + block
@@ -36,10 +38,13 @@ def find_unread(file: BinaryIO) -> str:
             fields = content[found.end() : found.end() + 12]
             if number == 1 and len(fields) == 12 and fields[3] & 3 == 3:
                 place, length = file.tell() - len(content) + found.start(), _number(fields[8:])
+                frames = _number(fields[4:8])
         ends = [found.end() for found in TAG.finditer(content)]
         rest = content[max(len(content) - TAG_BYTES, *ends[-1:], 0) :]
     if number > 1 or (length and _goes_on(file, place + length)):
         return SEVERAL
+    if length and _count_frames(file, place, length) > frames + AT_MOST:
+        return f"more frames than its length of {frames:,}, at which libsndfile stops"
     if not number and _varies(file):
         return "a variable bit rate and no length, which libsndfile guesses from its first frame"
     return ""
@@ -60,9 +65,26 @@ def _varies(file: BinaryIO) -> bool:
     return len({*_list_rates(file.read(BLOCK))}) > 1
 
 
+def _count_frames(file: BinaryIO, place: int, length: int) -> int:
+    """Return the number of frames that follow each other in the length of a tag."""
+    end, number = place + length, 0
+    while place < end:
+        file.seek(place)
+        sizes = [size for _, size in _list_frames(file.read(min(BLOCK, end - place)))]
+        if not sizes:
+            break
+        number, place = number + len(sizes), place + sum(sizes)
+    return number
+
+
 def _list_rates(content: bytes) -> list[int]:
     """Return the bit rates of the frames that follow each other from the beginning."""
-    place, first, rates = _skip_id3(content[:10]), b"", []
+    return [kilobits for kilobits, _ in _list_frames(content[_skip_id3(content[:10]) :])]
+
+
+def _list_frames(content: bytes) -> list[tuple[int, int]]:
+    """Return the bit rates and sizes of the frames that follow each other from the beginning."""
+    place, first, frames = 0, b"", []
     while len(header := content[place : place + 4]) == 4:
         kind, version = (header[1] & 0xFE, header[2] & 0x0C), header[1] >> 3 & 3
         index, rate = header[2] >> 4, header[2] >> 2 & 3
@@ -72,11 +94,11 @@ def _list_rates(content: bytes) -> list[int]:
         first = first or bytes(kind)
         if bytes(kind) != first:
             break
-        kilobits = KILOBITS[version == 3][index - 1]
-        rates.append(kilobits)
-        samples = 144 if version == 3 else 72
-        place += samples * kilobits * 1000 // RATES[version][rate] + (header[2] >> 1 & 1)
-    return rates
+        kilobits, samples = KILOBITS[version == 3][index - 1], 144 if version == 3 else 72
+        size = samples * kilobits * 1000 // RATES[version][rate] + (header[2] >> 1 & 1)
+        frames.append((kilobits, size))
+        place += size
+    return frames
 
 
 def _skip_id3(head: bytes) -> int:

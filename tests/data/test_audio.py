@@ -82,6 +82,16 @@ def test_mp3_files_that_libsndfile_reads_in_part_are_refused(tmp_path: Path) -> 
             decode_audio(chain, "a.mp3")
 
 
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+def test_mp3_files_of_more_frames_than_their_tag_says_are_refused(mode: str) -> None:
+    tagged = bytearray(make_mp3((2, 3), mode)[0])
+    place = max(tagged.find(b"Xing"), tagged.find(b"Info")) + 8
+    frames = int.from_bytes(tagged[place : place + 4], "big")
+    tagged[place : place + 4] = (frames // 2).to_bytes(4, "big")
+    with pytest.raises(AudioError, match=f"more frames than its length of {frames // 2}"):
+        decode_audio(bytes(tagged), "a.mp3")
+
+
 def test_mp3_files_that_libsndfile_reads_whole_are_accepted() -> None:
     tagged, _ = make_mp3((2, 3), "VARIABLE")
     id3 = b"ID3\x04\x00\x00" + bytes([0, 0, 1, 2]) + bytes(130)
