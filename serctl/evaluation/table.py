@@ -18,6 +18,7 @@ PAPER = tuple(
         *("test_macro_f1", "test_accuracy"),
     )
 )
+RANGE_NOTE = "BS-F1: mean and range of balanced subsets. The range is not a confidence interval"
 LATEX_COLUMNS = {"macro_f1": "F1", "uar": "UAR", "accuracy": "Acc.", "bs_f1": "BS-F1"}
 
 
@@ -63,7 +64,10 @@ def to_markdown_published(published: Sequence[PublishedPair]) -> str:
 
 
 def to_latex(title: str, records: Sequence[Record]) -> str:
-    """Return the records as a `booktabs` table, the best value of each column in bold."""
+    """Return the records as a `booktabs` table, the best value of each column in bold.
+
+    The caption says that the range of BS-F1 is not a confidence interval.
+    """
     columns = dict(LATEX_COLUMNS)
     if any("paper_bs_f1" in record for record in records):
         columns |= {"paper_macro_f1": "F1 (paper)", "paper_bs_f1": "BS-F1 (paper)"}
@@ -73,7 +77,7 @@ def to_latex(title: str, records: Sequence[Record]) -> str:
     }
     lines = [
         r"\begin{table}",
-        rf"\caption{{{escape_latex(title)}}}",
+        rf"\caption{{{escape_latex(f'{title}. {RANGE_NOTE}')}.}}",
         rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"\toprule",
         rf"System & {' & '.join(columns.values())} \\",

@@ -55,5 +55,11 @@ def test_latex_escapes_names_and_marks_the_best() -> None:
     assert {line.replace(r"\&", "").count("&") for line in rows} == {4}
 
 
+def test_latex_does_not_show_the_range_of_bs_f1_as_a_confidence_interval() -> None:
+    document = read_evaluation(make_evaluation(60, runs=("a",)))
+    text = to_latex(document.title, make_records(document))
+    assert "BS-F1: mean and range of balanced subsets. The range is not a confidence" in text
+
+
 def test_latex_signs_stay_signs() -> None:
     assert escape_latex("#{x}~^$") == r"\#\{x\}\textasciitilde{}\textasciicircum{}\$"
