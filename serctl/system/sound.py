@@ -83,6 +83,11 @@ def _to_array(audio: Any) -> NDArray:
             f"audio is {show_value(audio)} ({type(audio).__name__}), expected a path, bytes, an "
             f"open file or an array of numbers. For several recordings: predict_batch()"
         )
+    if isinstance(audio, list | tuple) and samples.ndim > 1:
+        raise AudioError(
+            f"A {type(audio).__name__} of {len(audio)} arrays may hold recordings or channels. For "
+            f"recordings: predict_batch(). For channels: numpy.stack(channels)"
+        )
     return samples
 
 

@@ -98,6 +98,8 @@ def test_a_file_that_was_read_before_is_not_called_empty() -> None:
         ([], "no samples"),
         ([[0.1, 0.2], [0.3]], "A list is no array"),
         ((WAVE, RATE), "A tuple is no array"),
+        ([WAVE, WAVE], r"may hold recordings or channels.* predict_batch\(\)"),
+        ((WAVE.tolist(), WAVE.tolist()), "A tuple of 2 arrays"),
         (np.ma.masked_greater(WAVE, 0), r"samples\.filled\(0\)"),
         (torch.zeros(9, requires_grad=True), r"Use tensor.detach\(\)"),
     ],
