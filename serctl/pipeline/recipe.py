@@ -5,6 +5,7 @@ entry per model. An entry overrides keys of ``[train]`` for this model. The name
 the name of its stacker and of its report.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,6 +121,7 @@ def plan_recipe(
     Raises:
         UnknownNameError: ``only`` holds an unknown stage.
         CheckpointError: A finished run of a model's name has other options.
+        ConfigError: Two models have one name.
     """
     for stage in only:
         if stage not in STAGES:
@@ -130,6 +132,7 @@ def plan_recipe(
 
     models = [_make_room(workspace, recipe, model) for model in recipe.models]
     names = [choose_run_name(workspace.runs, model) for model in models]
+    _refuse_equal(names, recipe)
     reads_runs = not only or bool({*only} - {"transcribe", "extract"})
     for name, model in zip(names, models, strict=True) if reads_runs else ():
         _refuse_other_run(workspace.runs / name, model, recipe)
@@ -206,6 +209,13 @@ def _make_room(workspace: Workspace, recipe: Recipe, model: TrainOptions) -> Tra
     if model.name or not list_other_options(workspace.runs / name, model):
         return model
     return replace(model, name=f"{recipe.name}-{name}")
+
+
+def _refuse_equal(names: Sequence[str], recipe: Recipe) -> None:
+    if equal := [name for name, number in Counter(names).items() if number > 1]:
+        raise ConfigError(
+            f"{recipe.path}: several [[models]] have the name '{equal[0]}'. Rename one."
+        )
 
 
 def _refuse_other_run(folder: Path, model: TrainOptions, recipe: Recipe) -> None:

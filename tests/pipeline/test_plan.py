@@ -166,6 +166,18 @@ def test_each_seed_of_a_model_is_a_run_that_the_stack_reads(
         read_plan(str(recipe), project)
 
 
+def test_two_models_of_one_name_are_refused_before_any_training(
+    project: Workspace, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "twins.toml"
+    recipe.write_text(
+        "[[models]]\nkind = 'pooled'\nname = 'm'\nspeech = ['whisper-tiny']\n"
+        "[[models]]\nkind = 'pooled'\nname = 'm'\nspeech = ['whisper-tiny']\nfolds = 2\n"
+    )
+    with pytest.raises(ConfigError, match=r"several \[\[models\]\] have the name 'm'"):
+        plan_recipe(project, read_plan(str(recipe), project))
+
+
 def test_layers_that_models_name_are_extracted_in_one_pass(
     project: Workspace, tmp_path: Path
 ) -> None:
