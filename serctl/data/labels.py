@@ -1,5 +1,6 @@
 """Emotion labels: any labels of a manifest, in a defined order, with known spellings merged."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -116,6 +117,10 @@ def parse_emotion(
     return ALIASES.get(word, word)
 
 
+SEVERAL = re.compile(r"[;|/+,&]")
+"""Signs between the emotions of a cell that names several."""
+
+
 def find_slips(counts: Mapping[str, int]) -> list[str]:
     """Return a hint for every label that is probably misspelt or not an emotion.
 
@@ -130,6 +135,13 @@ def find_slips(counts: Mapping[str, int]) -> list[str]:
             continue
         if word in NO_EMOTION:
             hints.append(f"{shown} is read as an emotion. To leave it unlabelled: --map '{word}='")
+            continue
+        parts = [parse_emotion(part.strip()) for part in SEVERAL.split(word)]
+        if len(parts) > 1 and all(part in EMOTIONS or part in counts for part in parts):
+            hints.append(
+                f"{shown} names several emotions and is a class of its own. To choose one: "
+                f"--map '{word}={parts[0]}'"
+            )
             continue
         frequent = [name for name, times in counts.items() if times > number]
         near = get_close_matches(word, {*EMOTIONS, *ALIASES, *frequent} - {word, ""}, 1, cutoff=0.8)

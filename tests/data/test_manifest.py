@@ -219,3 +219,11 @@ def test_labels_that_known_spellings_are_read_as_are_no_slips() -> None:
     assert find_slips({"bored": 3, "angray": 1}) == [
         "'angray' (1 utterance) is similar to 'angry'. If it is a typo: --map 'angray=angry'"
     ]
+
+
+def test_a_label_that_names_several_emotions_is_noted() -> None:
+    assert find_slips({"joy; sad": 4, "angry": 9}) == [
+        "'joy; sad' (4 utterances) names several emotions and is a class of its own. "
+        "To choose one: --map 'joy; sad=happy'"
+    ]
+    assert find_slips({"disappointment, disapproval": 4, "r&b": 2}) == []

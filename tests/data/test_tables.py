@@ -257,6 +257,16 @@ def test_paths_of_windows_and_of_mac(tmp_path: Path) -> None:
         read_table(tmp_path / "x.csv", {})
 
 
+def test_a_path_may_begin_with_the_home_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    rows = [(f"~/{row[0]}", *row[1:]) for row in make_rows()]
+    (folder / "table.csv").write_text(to_text(rows), encoding="utf-8")
+    corpus = read_table(folder / "table.csv", {})
+    assert [row.path for row in corpus.utterances] == [folder / row[0] for row in make_rows()]
+
+
 def test_paths_in_other_capitals_and_file_urls(tmp_path: Path) -> None:
     root = tmp_path / "Ä b"
     names = ["x.WAV", "Y.wav", "z.wav", "Z.wav", "u v.wav"]

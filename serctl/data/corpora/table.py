@@ -54,7 +54,10 @@ def read_table(
             f"Name the column: --column path=YOURS"
         )
     rows = [
-        {"path": row.get("utterance_id", "")} | row | _rename_split(row, splits or {})
+        {"path": row.get("utterance_id", "")}
+        | row
+        | {name: _expand_home(row[name]) for name in ("path",) if name in row}
+        | _rename_split(row, splits or {})
         for row in table.rows
     ]
     folder, table = root or path.parent, replace(table, rows=tuple(rows))
@@ -165,6 +168,11 @@ def _map_columns(table: Table, columns: Mapping[str, str]) -> tuple[Table, bool]
         absent, "If it is this column: --column {known}={name} If not: --column {known}="
     )
     return table, codes
+
+
+def _expand_home(path: str) -> str:
+    """Return a path with the home folder for ~, which a shell replaces but a table does not."""
+    return str(Path(path.strip()).expanduser()) if path.strip().startswith("~/") else path
 
 
 def _rename_split(row: Mapping[str, str], splits: Mapping[str, str]) -> dict[str, str]:
