@@ -19,6 +19,7 @@ from serctl.options import (
     LayersOptions,
     PredictOptions,
     ServeOptions,
+    StackOptions,
     TrainOptions,
     read_recipe,
 )
@@ -159,6 +160,12 @@ def test_options_that_a_pooled_model_does_not_read_are_refused(tmp_path: Path) -
 
 IDLE: list[tuple[type, str, dict[str, Any], str]] = [
     (TrainOptions, "train", {"main": True}, "--main has no effect without --folds"),
+    (
+        StackOptions,
+        "stack",
+        {"draws": 50, "balance": "none"},
+        "--draws has no effect with --balance none",
+    ),
     (
         TrainOptions,
         "train",

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -98,7 +99,7 @@ def check_column_names(table: Table, remedy: str) -> None:
         if near and not known_or_count:
             raise ManifestError(
                 f"'{table.source}': column '{name}' is similar to '{near[0]}', which is missing. "
-                + remedy.format(known=near[0], name=name)
+                + remedy.format(known=near[0], name=shlex.quote(name))
             )
 
 

@@ -143,7 +143,16 @@ class StackOptions:
     balance: Literal["subset", "weights", "none"] = option(
         "subset", "Balancing of classes: draw a balanced subset, weight classes, or none."
     )
-    draws: int = option(10, "Number of balanced subsets; their stackers are averaged.", min=1)
+    draws: int = option(
+        10,
+        "Number of balanced subsets; their stackers are averaged.",
+        min=1,
+        idle=lambda given: (
+            f"with --balance {given['balance']}, which draws no subsets. Leave one of them out"
+            if given["balance"] != "subset"
+            else ""
+        ),
+    )
     fold: int | None = option(None, "Use only one of the five forests (paper: 4).", min=0, max=4)
     name: str = option("", "Name of the stacker.", shown="kind of the stacker")
     compare: bool = option(False, "Cross-validate all stackers instead of fitting one.")

@@ -3,6 +3,7 @@
 import csv
 import datetime
 import io
+import shlex
 import unicodedata
 from contextlib import suppress
 from pathlib import Path
@@ -160,7 +161,9 @@ def test_cells_merged_over_rows_are_refused(tmp_path: Path) -> None:
 def test_a_column_of_speakers_under_another_name_is_not_ignored(folder: Path, name: str) -> None:
     rows = [f"{row[0]},{row[1]},{row[2]}" for row in make_rows()]
     (folder / "table.csv").write_text("\n".join([f"path,emotion,{name}", *rows]))
-    with pytest.raises(ManifestError, match=f"--column speaker={name} If not: --column speaker="):
+    with pytest.raises(
+        ManifestError, match=f"--column speaker={shlex.quote(name)} If not: --column speaker="
+    ):
         read_table(folder / "table.csv", {})
     assert read_table(folder / "table.csv", {"speaker": name}).utterances[0].speaker
     assert not read_table(folder / "table.csv", {"speaker": ""}).utterances[0].speaker
