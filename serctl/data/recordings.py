@@ -1,6 +1,7 @@
 """The recordings, and parts of recordings, for files, folders and tables on a command line."""
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,14 +137,23 @@ def read_recordings(names: Sequence[str]) -> tuple[list[Recording], tuple[str, .
             ]
         else:
             found += [Recording(path, path.stem) for path in find_recordings([name])]
+    notes += _note_repeated(row.path for row in found if not row.listed)
     return found or [Recording(path, path.stem) for path in find_recordings(names)], tuple(notes)
+
+
+def _note_repeated(paths: Iterable[Path]) -> list[str]:
+    """Return a note on recordings that are named more than once, such as by a folder too."""
+    counts = Counter(map(os.path.abspath, paths))
+    if not (repeated := [path for path, number in counts.items() if number > 1]):
+        return []
+    return [f"{len(repeated)} named more than once, and predicted each time: {first_few(repeated)}"]
 
 
 def _read_listed(path: Path) -> Corpus:
     if path.suffix.lower() == ".textgrid":
         return read_grid(path)
     try:
-        return read_table(path, {})
+        return read_table(path, {"speaker": ""})  # a prediction needs no speakers
     except (CorpusError, ManifestError) as error:
         text = str(error)
         if ("--column" in text or "--root DIR" in text) and "serctl init" not in text:

@@ -402,6 +402,20 @@ def test_invisible_characters_hide_no_speaker_in_two_splits(folder: Path) -> Non
     assert manifest.notes == read_table(table, {}).notes == noted
 
 
+def test_a_table_to_predict_needs_no_column_of_speakers(folder: Path) -> None:
+    (folder / "table.csv").write_text("path,spk_id\nclip_00.wav,1\n")
+    recordings, _ = read_recordings([str(folder / "table.csv")])
+    assert [row.path.name for row in recordings] == ["clip_00.wav"]
+
+
+def test_recordings_that_are_named_twice_are_noted(folder: Path) -> None:
+    file = next(iter(sorted(folder.glob("*.wav"))))
+    recordings, notes = read_recordings([str(file), f"{folder}/../{folder.name}/{file.name}"])
+    assert len(recordings) == 2
+    assert notes == (f"1 named more than once, and predicted each time: {file}",)
+    assert read_recordings([str(file)])[1] == ()
+
+
 def test_a_table_to_predict_names_the_command_that_has_the_options(tmp_path: Path) -> None:
     table = tmp_path / "x.csv"
     with pytest.raises(ManifestError, match=r"does not exist\..*--root DIR$"):
