@@ -202,10 +202,7 @@ def remove_folder(folder: Path) -> None:
     """Delete a folder: rename it, then delete its files. Of a symbolic link, delete the link."""
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     folder.rename(aside)
-    if aside.is_symlink():
-        aside.unlink()
-    else:
-        shutil.rmtree(aside)
+    (os.unlink if aside.is_symlink() else shutil.rmtree)(aside)
 
 
 def sync(path: Path) -> None:

@@ -6,16 +6,14 @@ from the fields.
 
 from serctl.options.check import check_options, read_recipe, restore_options
 from serctl.options.option import OVER_TIME
-from serctl.options.serving import ServeOptions, SpaceOptions
+from serctl.options.serving import BundleOptions, PushOptions, ServeOptions, SpaceOptions
 from serctl.options.slurm import SlurmOptions
 from serctl.options.stages import (
-    BundleOptions,
     EvaluateOptions,
     ExportLogitsOptions,
     ExtractOptions,
     LayersOptions,
     PredictOptions,
-    PushOptions,
     ReportOptions,
     StackOptions,
     TranscribeOptions,

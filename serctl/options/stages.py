@@ -1,4 +1,4 @@
-"""Options of all stages except train, serve and the Space."""
+"""Options of all stages except train, bundles and serve."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -245,51 +245,6 @@ class PredictOptions:
     windows_alone: bool = option(
         False, "Encode every window separately instead of sharing frames.", panel=OVER_TIME
     )
-
-
-@checked("bundle")
-@dataclass(frozen=True)
-class BundleOptions:
-    """Options of `serctl bundle make`."""
-
-    name: str = option(
-        "", "Name of the bundle, and of the stacker or run if neither is given.", argument=True
-    )
-    stacker: str = option("", "Stacker of the project, with its networks.")
-    run: str = option("", "Run of the project, for a bundle of one network.")
-    base: str = option(
-        "",
-        "Bundle to take networks and stacker from; calibrated and evaluated on this project.",
-        metavar="DIR|hf:OWNER/NAME",
-    )
-    output: str = option("", "Folder to write.", short="-o", metavar="DIR")
-    data: tuple[str, ...] = option(
-        (),
-        "Training corpus: a name that `serctl init` knows, or 'NAME: TERMS'.",
-        shown="recorded by init",
-    )
-    license: str = option(
-        "other", "Licence of the weights in the hub's spelling, such as cc-by-nc-4.0."
-    )
-    device: str = device_option()
-    overwrite: bool = option(False, "Replace an existing bundle.")
-
-
-@checked("push")
-@dataclass(frozen=True)
-class PushOptions:
-    """Options of `serctl bundle push`."""
-
-    repository: str = option(
-        "",
-        "Repository on the Hugging Face hub; created if it does not exist.",
-        argument=True,
-        required=True,
-        metavar="OWNER/NAME",
-    )
-    folder: str = option("bundle", "Folder of the bundle.", argument=True, metavar="DIR")
-    private: bool = option(False, "Create the repository as a private one.")
-    revision: str = option("main", "Branch to push to; created if it does not exist.")
 
 
 @checked("report")
