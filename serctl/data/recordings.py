@@ -10,7 +10,7 @@ from serctl.data.corpora.scan import AUDIO, Corpus
 from serctl.data.corpora.table import read_table
 from serctl.data.corpora.textgrids import read_grid
 from serctl.data.folders import list_files
-from serctl.errors import AudioError, CorpusError, ManifestError, UsageError, first_few
+from serctl.errors import AudioError, CorpusError, ManifestError, UsageError, count, first_few
 
 FORMATS = frozenset({*AUDIO, ".aiff", ".aif", ".au", ".caf", ".opus", ".w64", ".oga", ".mp2"})
 """Suffixes of audio files in folders. A named file may have any suffix."""
@@ -146,7 +146,10 @@ def _note_repeated(paths: Iterable[Path]) -> list[str]:
     counts = Counter(map(os.path.abspath, paths))
     if not (repeated := [path for path, number in counts.items() if number > 1]):
         return []
-    return [f"{len(repeated)} named more than once, and predicted each time: {first_few(repeated)}"]
+    return [
+        f"Named more than once, and predicted each time: {count(len(repeated), 'recording')} "
+        f"({first_few(repeated)})."
+    ]
 
 
 def _read_listed(path: Path) -> Corpus:

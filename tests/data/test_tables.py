@@ -412,7 +412,7 @@ def test_recordings_that_are_named_twice_are_noted(folder: Path) -> None:
     file = next(iter(sorted(folder.glob("*.wav"))))
     recordings, notes = read_recordings([str(file), f"{folder}/../{folder.name}/{file.name}"])
     assert len(recordings) == 2
-    assert notes == (f"1 named more than once, and predicted each time: {file}",)
+    assert notes == (f"Named more than once, and predicted each time: 1 recording ({file}).",)
     assert read_recordings([str(file)])[1] == ()
 
 
