@@ -67,9 +67,8 @@ def _is_date(cell: Any) -> bool:
 def _check_merged(content: bytes, sheet: Any, path: Path, error: type[SerctlError]) -> None:
     """Refuse cells that are merged over several rows: all rows but the first read as empty."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        text = archive.read(
-            sheet._worksheet_path
-        )  # a read-only sheet of openpyxl has no merged_cells
+        # A read-only sheet of openpyxl has no merged_cells.
+        text = archive.read(sheet._worksheet_path)
     ranges = [found.decode() for found in MERGED.findall(text)]
     over_rows = [cells for cells in ranges if len({*re.findall(r"\d+", cells)}) > 1]
     if over_rows:
