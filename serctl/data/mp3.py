@@ -32,15 +32,14 @@ def find_unread(file: BinaryIO) -> str:
     number, rest, length, place, frames = 0, b"", 0, 0, 0
     file.seek(0)
     while number < 2 and (block := file.read(BLOCK)):
-        content = rest + block
+        content, end = rest + block, 0
         for found in TAG.finditer(content):
-            number += 1
-            fields = content[found.end() : found.end() + 12]
+            number, end = number + 1, found.end()
+            fields = content[end : end + 12]
             if number == 1 and len(fields) == 12 and fields[3] & 3 == 3:
                 place, length = file.tell() - len(content) + found.start(), _number(fields[8:])
                 frames = _number(fields[4:8])
-        ends = [found.end() for found in TAG.finditer(content)]
-        rest = content[max(len(content) - TAG_BYTES, *ends[-1:], 0) :]
+        rest = content[max(len(content) - TAG_BYTES, end) :]
     if number > 1 or (length and _goes_on(file, place + length)):
         return SEVERAL
     if length and _count_frames(file, place, length) > frames + AT_MOST:
