@@ -1,5 +1,6 @@
 """Names under which a server answers: a page of another site must not reach it by its own name."""
 
+from contextlib import suppress
 from ipaddress import ip_address
 from socket import inet_aton
 from typing import Any
@@ -47,10 +48,11 @@ def is_everywhere(host: str) -> bool:
         >>> is_everywhere("0.0.0.0"), is_everywhere("0"), is_everywhere("::0"), is_everywhere("a.b")
         (True, True, True, False)
     """
-    try:
+    with suppress(OSError):
         return not host or inet_aton(host) == bytes(4)  # inet_aton reads 0 and 0x0 too
-    except OSError:
-        return _is_address(f"[{host}]") and ip_address(host).is_unspecified
+    with suppress(ValueError):
+        return ip_address(host).is_unspecified
+    return False
 
 
 def find_name(header: str) -> str:
