@@ -69,11 +69,11 @@ def train(
     options = replace(settle_options(options), shard="")
     corpus = prepare_corpus(workspace, options)
     options, few = _limit_folds(options, corpus)
-    runs, folds, notes = [], [], (*corpus.notes, *few, _note_seeds(options))
+    runs, folds, notes = [], [], (*corpus.notes, *few, *_note_seeds(options))
     device = resolve_device(options.device)
     with Ranks.join(device, log) as ranks:
         if ranks.rank == 0:  # show notes before the first epoch
-            for note in filter(None, notes):
+            for note in notes:
                 log(f"Note: {note}")
         for one in split_seeds(options):
             folder = workspace.runs / choose_run_name(workspace.runs, one)
@@ -98,14 +98,14 @@ def _refuse_contradictions(options: TrainOptions) -> None:
         raise UsageError("--patience needs dev, which --fit-on train+dev uses. Set --patience 0.")
 
 
-def _note_seeds(options: TrainOptions) -> str:
-    """Return a note on seeds that change nothing; '' otherwise."""
+def _note_seeds(options: TrainOptions) -> list[str]:
+    """Return a note on seeds that change nothing."""
     if options.kind != "pooled" or options.folds or options.seeds == 1:
-        return ""
-    return (
+        return []
+    return [
         f"The {options.seeds} seeds give the same pooled model: it draws no random numbers without "
         f"--folds. Use --seeds 1."
-    )
+    ]
 
 
 def _limit_folds(options: TrainOptions, corpus: TrainingCorpus) -> tuple[TrainOptions, list[str]]:
