@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
+from itertools import chain
 from pathlib import Path
 from statistics import median
 
@@ -249,16 +249,18 @@ def merge_manifests(
         raise UsageError(
             f"{len(prefixes)} --prefix, expected one for each of {len(sources)} manifests."
         )
-    manifests = [read_manifest(Path(source)) for source in sources]
-    rows = [
-        replace(
-            row,
-            utterance_id=prefix + row.utterance_id,
-            speaker=row.speaker and prefix + row.speaker,
-        )
-        for manifest, prefix in zip(manifests, prefixes or [""] * len(sources), strict=True)
-        for row in manifest
+    parts = [
+        [
+            replace(
+                row,
+                utterance_id=prefix + row.utterance_id,
+                speaker=row.speaker and prefix + row.speaker,
+            )
+            for row in read_manifest(Path(source))
+        ]
+        for source, prefix in zip(sources, prefixes or [""] * len(sources), strict=True)
     ]
+    rows = list(chain.from_iterable(parts))
     counts = Counter(row.utterance_id for row in rows)
     if clashes := sorted(name for name in counts if counts[name] > 1):
         raise UsageError(
@@ -266,8 +268,6 @@ def merge_manifests(
             f"ids. Add one --prefix for each manifest."
         )
     merged = _write(rows, Path(target), overwrite)
-    ends = list(accumulate(map(len, manifests)))
-    parts = [rows[end - len(part) : end] for end, part in zip(ends, manifests, strict=True)]
     notes = describe_joined(list(zip(map(str, sources), parts, strict=True)))
     return replace(merged, notes=tuple(notes))
 
