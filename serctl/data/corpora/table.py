@@ -54,9 +54,9 @@ def read_table(
             f"Name the column: --column path=YOURS"
         )
     rows = [
-        {"path": row.get("utterance_id", "")}
+        {"path": ""}
         | row
-        | {name: _expand_home(row[name]) for name in ("path",) if name in row}
+        | {"path": _expand_home(row.get("path", row.get("utterance_id", "")))}
         | _rename_split(row, splits or {})
         for row in table.rows
     ]
