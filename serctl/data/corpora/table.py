@@ -54,8 +54,7 @@ def read_table(
             f"Name the column: --column path=YOURS"
         )
     rows = [
-        {"path": ""}
-        | row
+        row
         | {"path": _expand_home(row.get("path", row.get("utterance_id", "")))}
         | _rename_split(row, splits or {})
         for row in table.rows
