@@ -57,7 +57,9 @@ class CalibrationRecord(Section):
     natural_prior: dict[str, PositiveFloat] = Field(
         description="emotion → share in dev, with one utterance more of each"
     )
-    num_rows: int = Field(description="utterances of dev")
+    num_rows: int = Field(
+        description="utterances of dev that it was fitted on; 0 if the networks were trained on all"
+    )
 
 
 class SplitMetrics(Section):
@@ -114,6 +116,11 @@ class BundleDocument(Document):
         default={},
         description="emotion that the system does not know → labelled utterances outside of train, "
         "which are not in the metrics",
+    )
+    in_sample: dict[str, int] = Field(
+        default={},
+        description="split → labelled utterances that the networks were trained on, which are not "
+        "in the metrics",
     )
     without_speakers: dict[str, SplitMetrics] = Field(
         default={},

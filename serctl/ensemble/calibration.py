@@ -22,6 +22,11 @@ from serctl.options.files import read_toml
 
 PRIORS = ("natural", "balanced")
 """Names of priors for ``--prior``, in addition to files."""
+NOT_CALIBRATED = (
+    "Not calibrated: the networks were trained on every utterance of dev, so the temperature is 1 "
+    "and the implied prior is uniform. To calibrate: serctl train without --fit-on train+dev, or "
+    "with --folds 5."
+)
 PENALTY = 1.0
 """Weight of the squared distance (in nats) between implied and uniform prior. It regularises the
 prior of a class with few utterances in dev."""
@@ -35,7 +40,7 @@ class Calibrator:
         temperature: Divisor of the logits. A value above 1 means an overconfident system.
         implied: ``(C,)`` class prior that the predictions imply.
         natural: ``(C,)`` class frequencies of dev, with one utterance added to each class.
-        num_rows: Number of dev utterances.
+        num_rows: Number of dev utterances that it was fitted on; 0 if none was outside of training.
     """
 
     temperature: float
@@ -84,12 +89,19 @@ class Calibrator:
         )
 
 
-def fit_calibration(probabilities: NDArray[np.float64], targets: NDArray[np.intp]) -> Calibrator:
+def fit_calibration(
+    probabilities: NDArray[np.float64],
+    targets: NDArray[np.intp],
+    in_sample: NDArray[np.bool_] | None = None,
+) -> Calibrator:
     """Fit temperature and implied prior by maximum likelihood.
 
     Args:
-        probabilities: ``(N, C)`` of labelled utterances outside the training data.
+        probabilities: ``(N, C)`` of labelled utterances of dev.
         targets: ``(N,)`` label ids.
+        in_sample: ``(N,)`` bool: a network was trained on the utterance. Such utterances count only
+            for the class frequencies. Without others the temperature is 1 and the implied prior
+            uniform, because a network is too certain about its own training data.
 
     Source: temperature scaling of Guo et al. (2017), On calibration of modern neural networks;
     priors of Saerens et al. (2002), Adjusting the outputs of a classifier to new a priori
@@ -100,6 +112,10 @@ def fit_calibration(probabilities: NDArray[np.float64], targets: NDArray[np.intp
     size = probabilities.shape[1]
     counts = np.bincount(targets, minlength=size) + 1.0
     natural = counts / counts.sum()
+    if in_sample is not None:
+        probabilities, targets = probabilities[~in_sample], targets[~in_sample]
+    if not len(targets):
+        return Calibrator(1.0, np.full(size, 1 / size), natural, 0)
     logits, shift = _log(probabilities), np.log(natural)
 
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

@@ -48,7 +48,7 @@ from serctl.system.bundle_facts import (
     score_split,
 )
 from serctl.system.bundle_folder import BUNDLE_FILE, seal_bundle
-from serctl.system.card import CARD, write_bundle_readme, write_card
+from serctl.system.card import CARD, note_base, note_in_sample, write_bundle_readme, write_card
 from serctl.system.hub import find_bundle
 from serctl.system.parts import Parts, find_parts
 from serctl.system.without_speakers import measure_without_speakers
@@ -110,6 +110,7 @@ def make_bundle(
     systems = [System(name, "run", folder) for name, folder in parts.networks.items()]
     measured = [split for split in manifest.splits if split != "train"]
     notes += (*list_changes(workspace, manifest, systems, measured),)
+    metrics, in_sample = measure_splits(parts, manifest)
     with progress.task(f"bundle {options.name}", len(parts.networks) + 2, "steps") as advance:
         encoders = [describe_encoder(one, workspace) for one in parts.encoders.values()]
         advance(note="encoders")
@@ -125,7 +126,8 @@ def make_bundle(
             encoders=tuple(encoders),
             recogniser=parts.recogniser and drop_paths(parts.recogniser),
             calibration=parts.calibrate().record(parts.labels),
-            metrics=measure_splits(parts, manifest),
+            metrics=metrics,
+            in_sample=in_sample,
             unmeasured=count_unmeasured(manifest, parts.labels),
             by_speaker=by_speaker,
             without_speakers=without,
@@ -136,7 +138,7 @@ def make_bundle(
         with write_folder(output) as new:
             _copy_models(parts, stacker, new, advance)
             _write_card(new, document)
-    notes += note_unmeasured(manifest, parts.labels)
+    notes += (*note_unmeasured(manifest, parts.labels), *note_in_sample(document))
     return replace(describe_bundle(output), notes=(*notes, *note_terms(encoders, corpora)))
 
 
@@ -185,6 +187,7 @@ def _make_from_base(
                 for split, found in base.predictions.items()
             },
             "unmeasured": count_unmeasured(manifest, old.labels),
+            "in_sample": {},
             "by_speaker": (),
             "without_speakers": {},
             "base": base.name,
@@ -194,7 +197,8 @@ def _make_from_base(
     with write_folder(output) as new:
         _copy(base.bundle.folder, new, [name for name in old.files if name != CARD])
         _write_card(new, document)
-    notes = (*base.notes, *note_unmeasured(manifest, old.labels), *note_terms((), corpora))
+    notes = (*base.notes, *note_unmeasured(manifest, old.labels), *note_base(document))
+    notes += (*note_terms((), corpora),)
     return replace(describe_bundle(output), notes=notes)
 
 

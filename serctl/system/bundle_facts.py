@@ -22,18 +22,32 @@ from serctl.system.parts import EncoderKey, Parts
 NOT_STATED = "not stated"
 
 
-def measure_splits(parts: Parts, manifest: Manifest) -> dict[str, SplitMetrics]:
-    """Return the metrics of every split with labels and predictions, except train."""
+def measure_splits(
+    parts: Parts, manifest: Manifest
+) -> tuple[dict[str, SplitMetrics], dict[str, int]]:
+    """Return the metrics of every split with labels and predictions, except train.
+
+    Utterances that a network was trained on are not in the metrics. Their number is returned by
+    split as the second value.
+    """
     folder = parts.stacker or next(iter(parts.networks.values())) / "logits"
     system = System(parts.name, "stacker" if parts.stacker else "run", folder)
     found: dict[str, SplitMetrics] = {}
+    in_sample: dict[str, int] = {}
     for split in manifest.splits:
         rows = manifest.select(split).where(lambda row: row.emotion in parts.labels)
         logits = system.load(split, rows.ids) if split != "train" else None
         if logits is None:
             continue
-        found[split] = score_split(logits.reorder(parts.labels), manifest, parts.labels)
-    return found
+        if number := int(logits.in_sample.sum()):
+            in_sample[split] = number
+        if number < len(logits):
+            kept = [
+                name for name, seen in zip(logits.ids, logits.in_sample, strict=True) if not seen
+            ]
+            unseen = logits.select(kept).reorder(parts.labels)
+            found[split] = score_split(unseen, manifest, parts.labels)
+    return found, in_sample
 
 
 def count_unmeasured(manifest: Manifest, labels: Sequence[str]) -> dict[str, int]:

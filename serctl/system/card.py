@@ -16,6 +16,9 @@ from serctl.documents.bundle import (
     SplitMetrics,
 )
 from serctl.encoders.catalog import is_hub_id
+from serctl.ensemble.calibration import NOT_CALIBRATED
+from serctl.errors import first_few
+from serctl.system.bundle_facts import NOT_STATED
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -37,7 +40,8 @@ speaker. The classes are perceived (or acted) emotions, not the feelings of a sp
 
 - It was evaluated only on the corpora below. Another language, microphone, age, accent or speaking
   style can cost most of the accuracy. Evaluate it on your own labelled recordings.
-- Probabilities are calibrated on the dev split of these corpora. On other audio they are not.
+- Probabilities are as trained. With `--prior` the calibration below applies. It does not hold for
+  other audio than that of these corpora.
 - A text branch reads transcripts. Errors of the recogniser can cause wrong predictions.
 - It was not tested for decisions about people. Do not use it for them.
 
@@ -61,6 +65,27 @@ points above were checked on 2026-11-22 against reproductions of it, not the Off
 def write_bundle_readme(document: BundleDocument) -> str:
     """Return README.md of a bundle: the hub's header, then the card."""
     return f"---\n{write_header(document)}\n---\n\n{write_card(document)}"
+
+
+def note_in_sample(document: BundleDocument) -> list[str]:
+    """Return notes on utterances that the networks were trained on."""
+    notes = [
+        f"Not in the metrics: {number} utterances of {split} that the networks were trained on."
+        for split, number in document.in_sample.items()
+    ]
+    return notes if document.calibration.num_rows else [*notes, NOT_CALIBRATED]
+
+
+def note_base(document: BundleDocument) -> list[str]:
+    """Return a note on corpora that the base was trained on and that it is evaluated on."""
+    trained = {row.name for row in document.corpora}
+    shared = [row.name for row in document.measured_on if row.name in trained - {NOT_STATED}]
+    if not document.base or not shared:
+        return []
+    return [
+        f"The networks of the base were trained on {first_few(shared)} too. A bundle does not name "
+        f"their utterances. If some of them are in dev or test here, the metrics are optimistic."
+    ]
 
 
 def write_header(document: BundleDocument) -> str:
@@ -128,13 +153,6 @@ def write_card(document: BundleDocument) -> str:
     """Return the card of a bundle as Markdown, from ``bundle.json``."""
     system = f"stacker `{document.stacker.kind}` over " if document.stacker else ""
     count = len(document.networks)
-    calibration = document.calibration
-    natural, implied = calibration.natural_prior, calibration.implied_prior
-    rows, size = calibration.num_rows, len(document.labels)
-
-    def share(name: str) -> float:  # the prior counts one utterance more of each emotion
-        return max(0.0, (natural[name] * (rows + size) - 1) / max(rows, 1))
-
     parts = [
         f"# {document.name}",
         f"Speech emotion recognition: {system}{count} model{'s' * (count > 1)} on frames of frozen "
@@ -142,27 +160,10 @@ def write_card(document: BundleDocument) -> str:
         "    serctl predict AUDIO --model FOLDER",
         USE,
         "## Metrics",
-        _table(
-            ("split", "utterances", *METRIC_TITLES.values()),
-            [
-                (
-                    ", ".join(filter(None, (split, way))),
-                    str(found.num_utterances),
-                    *(f"{getattr(found, name):.3f}" for name in METRIC_TITLES),
-                )
-                for split, way, found in _list_metrics(document)
-            ],
-        ),
-        "Predictions as trained, before `--prior`. The temperature was fitted on dev, and dev may "
-        "have selected the epochs of the networks, so metrics on dev are optimistic.",
+        *_describe_metrics(document),
         *_describe_unmeasured(document),
         *_describe_speakers(document),
-        f"Fitted on dev ({calibration.num_rows} utterances): temperature "
-        f"{calibration.temperature:.2f}.",
-        _table(
-            ("emotion", "share in dev", "share implied by the predictions"),
-            [(name, f"{share(name):.3f}", f"{implied[name]:.3f}") for name in document.labels],
-        ),
+        *_describe_calibration(document),
         "## Encoders",
         "The weights are not in this folder. serctl finds them by name and checks their revision.",
         _tabulate(
@@ -177,6 +178,45 @@ def write_card(document: BundleDocument) -> str:
         f"Made by serctl {document.serctl} on {document.made}.",
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _describe_metrics(document: BundleDocument) -> list[str]:
+    rows = [
+        (
+            ", ".join(filter(None, (split, way))),
+            str(found.num_utterances),
+            *(f"{getattr(found, name):.3f}" for name in METRIC_TITLES),
+        )
+        for split, way, found in _list_metrics(document)
+    ]
+    found = [_table(("split", "utterances", *METRIC_TITLES.values()), rows)] if rows else []
+    found += note_in_sample(document)
+    found += ["Predictions as trained, before `--prior`."] if rows else []
+    if "dev" in document.metrics:
+        found.append(
+            "The temperature was fitted on dev, and dev may have selected the epochs of the "
+            "networks, so metrics on dev are optimistic."
+        )
+    return found
+
+
+def _describe_calibration(document: BundleDocument) -> list[str]:
+    calibration = document.calibration
+    rows, size = calibration.num_rows, len(document.labels)
+    natural, implied = calibration.natural_prior, calibration.implied_prior
+    if not rows:
+        return []
+
+    def share(name: str) -> float:  # the prior counts one utterance more of each emotion
+        return max(0.0, (natural[name] * (rows + size) - 1) / rows)
+
+    return [
+        f"Fitted on dev ({rows} utterances): temperature {calibration.temperature:.2f}.",
+        _table(
+            ("emotion", "share in dev", "share implied by the predictions"),
+            [(name, f"{share(name):.3f}", f"{implied[name]:.3f}") for name in document.labels],
+        ),
+    ]
 
 
 def _describe_unmeasured(document: BundleDocument) -> list[str]:
@@ -210,8 +250,9 @@ def _describe_base(document: BundleDocument) -> list[str]:
         return []
     return [
         f"Networks and stacker are those of `{document.base}`. Temperature, priors and metrics are "
-        f"from these recordings, on which no model was trained:",
+        f"from these recordings:",
         _tabulate(("name", "terms"), document.measured_on),
+        *note_base(document),
     ]
 
 

@@ -141,6 +141,8 @@ def read_predicted_by(stacker: Path | None) -> Mapping[str, PredictedBy]:
 def fit_on_dev(workspace: Workspace, system: System, labels: tuple[str, ...]) -> Calibrator:
     """Fit temperature and prior on the predictions of a run or stacker for dev.
 
+    Utterances that a network was trained on are not used for the fit.
+
     Raises:
         LogitsError: It has no logits of dev.
         ManifestError: There is no labelled dev split.
@@ -150,7 +152,7 @@ def fit_on_dev(workspace: Workspace, system: System, labels: tuple[str, ...]) ->
     logits = System(system.name, system.kind, path).load_all("dev", dev.ids).reorder(labels)
     emotions = {row.utterance_id: row.emotion for row in dev}
     targets = np.array([labels.index(emotions[name]) for name in logits.ids], dtype=np.intp)
-    return fit_calibration(logits.probabilities(), targets)
+    return fit_calibration(logits.probabilities(), targets, logits.in_sample)
 
 
 def read_bundle(bundle: Bundle) -> Parts:

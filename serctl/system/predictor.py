@@ -13,7 +13,7 @@ from serctl.cache.key import FeatureKey
 from serctl.data.audio import SAMPLE_RATE
 from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport
 from serctl.documents.bundle import RecogniserRecord
-from serctl.ensemble.calibration import check_prior, read_prior
+from serctl.ensemble.calibration import NOT_CALIBRATED, check_prior, read_prior
 from serctl.ensemble.logits import Logits, check_finite, softmax
 from serctl.ensemble.stacker_folder import load_stacker
 from serctl.errors import SerctlError, UsageError
@@ -64,6 +64,8 @@ class Predictor:
         if options.prior != "as-trained":
             check_prior(options.prior)
             self._calibration = parts.calibrate()
+            if not self._calibration.num_rows:
+                self.note(NOT_CALIBRATED)
             self._prior = read_prior(options.prior, self.labels, self._calibration.natural)
         if options.recogniser:
             self.note_unused("--recogniser")
@@ -198,11 +200,8 @@ class Predictor:
             raise UsageError(f"longest is {longest!r}, expected seconds, at least 1.")
         waveform = load_sound(audio, sample_rate, self._downmixed)
         segments = cut_speech(name_sound(audio), waveform, longest)
-        found = self.predict_utterances(segments)
-        for one in found:
-            if isinstance(one, SerctlError):
-                raise one
-        return [one for one in found if isinstance(one, Prediction)]
+        found = zip(segments, self.predict_utterances(segments), strict=True)
+        return list(self._raise_errors(found, skip_bad=False))
 
     def predict_utterances(
         self, utterances: Sequence[LoadedUtterance]

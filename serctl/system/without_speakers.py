@@ -18,12 +18,15 @@ from serctl.system.parts import Parts
 from serctl.training.checkpoint import load_run
 from serctl.training.dataset import build_set, make_reader
 from serctl.training.inference import infer
+from serctl.training.run_folder import read_train_ids
 
 
 def measure_without_speakers(
     workspace: Workspace, parts: Parts, manifest: Manifest, device: torch.device
 ) -> dict[str, SplitMetrics]:
     """Return the metrics of a plain `serctl predict` on every split but train, from stored frames.
+
+    Utterances that a network was trained on are left out.
 
     Raises:
         CacheError: Frames are missing, or are of other audio or transcripts.
@@ -34,15 +37,16 @@ def measure_without_speakers(
     }
     branches = {name: reopen_branches(workspace, run.branches) for name, run in runs.items()}
     stacker = load_stacker(parts.stacker) if parts.stacker else None
+    seen = frozenset[str]().union(*map(read_train_ids, parts.networks.values()))
     found = {}
     for split in manifest.splits:
         rows = manifest.select(split).where(lambda row: row.emotion in parts.labels)
         if split == "train":
             continue
-        unread = set[str]().union(
+        left_out = seen.union(
             *(check_features(workspace, one, rows.utterances)[0] for one in branches.values())
         )
-        unlabelled = [replace(row, emotion="") for row in rows if row.utterance_id not in unread]
+        unlabelled = [replace(row, emotion="") for row in rows if row.utterance_id not in left_out]
         if not unlabelled:
             continue
         made = []

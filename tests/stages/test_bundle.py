@@ -201,6 +201,10 @@ def test_a_base_is_calibrated_and_evaluated_again(project: Workspace, tmp_path: 
     assert "name: new (test)" in card
     assert "| bored | 0.333 |" in card
     assert "does not know" not in card
+    assert not any("networks of the base" in text for text in made.notes)
+    same = make_bundle(project, replace(options, data=("tones: CC0",), overwrite=True))
+    assert "networks of the base were trained on tones too" in same.notes[0]
+    assert same.notes[0] in (same.folder / "README.md").read_text()
     own = open_workspace(Path(shutil.copytree(project.root, tmp_path / "own")))
     rows = [
         replace(row, emotion="happy") if row.emotion == "bored" else row
