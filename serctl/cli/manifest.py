@@ -34,6 +34,10 @@ def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt
     result = check_audio(read_manifest(_find(path, project)), progress=console.progress)
     lines = [f"{item.utterance_id} ({item.split}): {item.problem}" for item in result.problems]
     lines += [f"{', '.join(names)}: the same audio in several splits" for names in result.leaks]
+    lines += [
+        f"{', '.join(names)}: overlapping parts of one recording in several splits"
+        for names in result.overlaps
+    ]
     lines += [f"{', '.join(names)}: the same audio" for names in result.duplicates]
     if len(lines) > SHOWN:
         lines[SHOWN:] = [f"{len(lines) - SHOWN} more: --json lists all."]
@@ -41,6 +45,8 @@ def check(path: ManifestArg = None, project: ProjectOpt = None, as_json: JsonOpt
     leaks, copies = len(result.leaks), len(result.duplicates)
     found = [f"{len(result.problems)} unusable"] if result.problems else []
     found += [f"{count(leaks, 'group')} of equal audio in several splits"] if leaks else []
+    overlaps = len(result.overlaps)
+    found += [f"{count(overlaps, 'pair')} of overlapping parts in several splits"] * bool(overlaps)
     found += [f"{count(copies, 'group')} of equal audio in one split"] if copies else []
     told = ", ".join(found) or "no problem found"
     lines.append(f"{count(result.num_utterances, 'utterance')}: {told}.")

@@ -1,16 +1,17 @@
 """Speaker-disjoint, class-stratified folds: a pure function of utterances and seed.
 
-The order of the utterances does not matter. An utterance of an unknown speaker is its own group, so
-its speaker may be in other folds. `Folds.warning` reports that.
+The order of the utterances does not matter. Utterances of unknown speakers are grouped by
+recording, so a speaker of several recordings may be in several folds. `Folds.warning` reports that.
 """
 
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from serctl.data.manifest import FOLD, Utterance
-from serctl.errors import ManifestError, first_few
+from serctl.errors import ManifestError, count, first_few
 
 NUM_TRIES = 10
 """Number of divisions with different seeds. The one that keeps most emotions is used."""
@@ -78,13 +79,13 @@ def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> 
     groups = group_by_speaker(rows)
     if len(set(groups)) == 1:
         raise ManifestError(
-            f"All {len(rows)} utterances are of one speaker, expected at least two for "
-            f"speaker-disjoint folds. Add speakers. serctl train needs no second one without "
-            f"--folds and --heldout."
+            f"All {len(rows)} utterances are of {describe_groups(groups)}, expected at least two "
+            f"speakers for speaker-disjoint folds. Add speakers. serctl train needs no second one "
+            f"without --folds and --heldout."
         )
     if num_folds < 2 or len(set(groups)) < num_folds:
         raise ManifestError(
-            f"{len(rows)} utterances of {len(set(groups))} speakers cannot make {num_folds} "
+            f"{len(rows)} utterances of {describe_groups(groups)} cannot make {num_folds} "
             f"speaker-disjoint folds. Use between 2 and {max(2, len(set(groups)))} folds."
         )
     fold_of, fewest = {}, len(rows) + 1
@@ -157,8 +158,23 @@ def hold_out(utterances: Iterable[Utterance], fraction: float, seed: int) -> Fol
 
 
 def group_by_speaker(rows: Iterable[Utterance]) -> list[str]:
-    """Return each utterance's group: its speaker, or its id if the speaker is unknown."""
-    return [f"s:{row.speaker}" if row.speaker else f"u:{row.utterance_id}" for row in rows]
+    """Return each utterance's group: its speaker, or its recording if the speaker is unknown.
+
+    A recording is named by the first id of its utterances, because paths differ between machines.
+    """
+    rows = list(rows)
+    first: dict[Path, str] = {}
+    for row in rows:
+        first[row.path] = min(first.get(row.path, row.utterance_id), row.utterance_id)
+    return [f"s:{row.speaker}" if row.speaker else f"u:{first[row.path]}" for row in rows]
+
+
+def describe_groups(groups: Iterable[str]) -> str:
+    """Return the number of speakers and of recordings of unknown speakers, for messages."""
+    found = Counter(name[0] for name in set(groups))
+    parts = {"s": "speaker", "u": "recording"}
+    told = " and ".join(count(found[kind], noun) for kind, noun in parts.items() if found[kind])
+    return f"{told} of unknown speakers" if found["u"] else told
 
 
 def _strata(rows: Sequence[Utterance], num_folds: int) -> list[str]:

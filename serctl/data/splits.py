@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from serctl.data.folds import assign_folds, warn_of_unknown
+from serctl.data.folds import assign_folds, describe_groups, group_by_speaker, warn_of_unknown
 from serctl.data.manifest import FOLD, Manifest, Utterance
 from serctl.errors import ManifestError, count, first_few
 
@@ -21,11 +21,11 @@ def assign_splits(utterances: Iterable[Utterance], seed: int = 0) -> tuple[list[
         ManifestError: There are fewer than three speakers.
     """
     rows = list(utterances)
-    speakers = {row.speaker or row.utterance_id for row in rows}
+    speakers = set(group_by_speaker(rows))
     if len(speakers) < 3:
         raise ManifestError(
-            f"{len(speakers)} speakers, expected at least 3 for train, dev and test. Define splits "
-            f"in a table: serctl init --manifest CSV --column split=YOURS"
+            f"{describe_groups(speakers)}, expected at least 3 for train, dev and test. Define "
+            f"splits in a table: serctl init --manifest CSV --column split=YOURS"
         )
     folds = assign_folds(rows, min(PARTS, len(speakers)), seed)
     names = {0: "test", 1: "dev"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest
+from serctl.data.overlaps import describe_overlaps
 from serctl.documents.logits import LogitsSidecar, name_source
 from serctl.documents.report import SystemScore
 from serctl.documents.run import RunConfig
@@ -35,6 +36,7 @@ def list_warnings(
             f"{len(leaks)} speakers of {split} ({first_few(leaks)}) are also in "
             f"{', '.join(others)}: the splits are not speaker-disjoint."
         )
+    found += describe_overlaps(manifest, split)
     for score in scores:
         if score.facts.assumed:
             found.append(f"{score.name} was read as {score.facts.assumed}.")
@@ -49,8 +51,8 @@ def list_warnings(
     rows = [row for row in manifest.select(split) if row.emotion]
     if unknown := sum(not row.speaker for row in rows):
         found.append(
-            f"{unknown} of {len(rows)} utterances of {split} have no speaker. Each counts as a "
-            "speaker of its own, so confidence intervals may be too narrow."
+            f"{unknown} of {len(rows)} utterances of {split} have no speaker. Each recording "
+            "counts as a speaker of its own, so confidence intervals may be too narrow."
         )
     size = trial.resamples.num_clusters
     if size < FEW_SPEAKERS:

@@ -13,6 +13,7 @@ from serctl.data.joined import describe_joined
 from serctl.data.labels import ALIASES, CODES, find_slips, parse_emotion
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import check_manifest, write_manifest
+from serctl.data.overlaps import describe_overlaps
 from serctl.data.splits import assign_splits
 from serctl.demo.corpus import make_demo, plan_demo
 from serctl.errors import ManifestError, UsageError, first_few, guess
@@ -254,13 +255,15 @@ def _divide(rows: list[Utterance], seed: int) -> tuple[list[Utterance], list[str
         return made, [
             "has no splits: speaker-disjoint splits made",
             *filter(None, [warning]),
+            *describe_overlaps(made),
         ]
+    notes = describe_overlaps(rows)
     if leaks := Manifest(tuple(rows)).leaking_speakers():
-        return rows, [
+        notes.append(
             f"{len(leaks)} speakers are in several splits ({first_few(leaks)}), so metrics on "
             "these splits are optimistic"
-        ]
-    return rows, []
+        )
+    return rows, notes
 
 
 def _prefix(row: Utterance, prefix: str) -> Utterance:

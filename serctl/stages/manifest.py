@@ -24,6 +24,7 @@ from serctl.data.manifest_file import (
     read_manifest_table,
     write_manifest,
 )
+from serctl.data.overlaps import describe_overlaps, find_overlaps
 from serctl.data.splits import assign_splits, note_moved, split_by_fold
 from serctl.errors import AudioError, ManifestError, UsageError, first_few
 from serctl.progress import Advance, Progress, silent
@@ -43,7 +44,7 @@ class AudioProblem:
 
 @dataclass(frozen=True)
 class AudioCheckResult:
-    """Result of `check_audio`: unusable audio, and ids of utterances with the same samples.
+    """Result of `check_audio`: unusable audio, and ids of utterances that share samples.
 
     ``notes`` report how the manifest was read and recordings that lose by the mean of channels.
     """
@@ -51,13 +52,14 @@ class AudioCheckResult:
     num_utterances: int
     problems: tuple[AudioProblem, ...]
     leaks: tuple[tuple[str, ...], ...]
+    overlaps: tuple[tuple[str, ...], ...]
     duplicates: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:
         """Whether all audio is usable and no audio is in two splits."""
-        return not (self.problems or self.leaks)
+        return not (self.problems or self.leaks or self.overlaps)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def check_audio(
     Returns:
         Audio that is missing, unreadable, empty, silent or not finite, and groups of utterances
         with the same samples: ``leaks`` across splits and ``duplicates`` within a split.
+        ``overlaps`` are pairs of different splits that share a part of a recording.
     """
     manifest = _open(manifest)
     rows = manifest.utterances
@@ -114,10 +117,17 @@ def check_audio(
     shared = warn_of_shared(rows, folds)
     groups = [group for group in found.values() if len(group) > 1]
     leaks = [group for group in groups if len({row.split for row in group}) > 1]
+    same = [{row.utterance_id for row in group} for group in leaks]
+    overlaps = [
+        pair
+        for pair in find_overlaps(rows)
+        if not any(ids.issuperset(row.utterance_id for row in pair) for ids in same)
+    ]
     return AudioCheckResult(
         num_utterances=len(rows),
         problems=tuple(problems),
         leaks=_ids(leaks),
+        overlaps=_ids(overlaps),
         duplicates=_ids(group for group in groups if group not in leaks),
         notes=(
             *manifest.notes,
@@ -230,7 +240,8 @@ def split_manifest(
         note = "" if all_train or test_folds else note_moved(old, rows)
     else:
         rows, note = assign_splits(rows, seed)
-    return replace(_write(rows, Path(target), overwrite), notes=tuple(filter(None, [note])))
+    notes = (*filter(None, [note]), *describe_overlaps(rows))
+    return replace(_write(rows, Path(target), overwrite), notes=notes)
 
 
 def merge_manifests(

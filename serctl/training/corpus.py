@@ -9,6 +9,7 @@ from serctl.config import Workspace
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import read_manifest
+from serctl.data.overlaps import describe_overlaps
 from serctl.documents.run import AttributeScale
 from serctl.encoding.failures import FAILURES
 from serctl.encoding.features import (
@@ -121,6 +122,7 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
             *notes,
             *why,
             *_describe_copies(manifest, branches),
+            *describe_overlaps(manifest),
             *_describe(manifest, train, labels, options),
         ),
     )

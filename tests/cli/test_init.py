@@ -43,6 +43,16 @@ def test_a_table_without_a_train_split_has_a_next_command(table: Path, tmp_path:
     assert "serctl predict manifest.csv --model MODEL" in made.stderr
 
 
+def test_parts_that_overlap_in_two_splits_are_a_note(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "talk.wav", [0.1, -0.1] * 8000, 8000)
+    lines = ["path,start,end,emotion,speaker,split"]
+    lines += [f"talk.wav,{k / 2},{k / 2 + 0.7},happy,{k},{['train', 'dev'][k]}" for k in (0, 1)]
+    (tmp_path / "parts.csv").write_text("\n".join(lines))
+    made = init(tmp_path / "new", "--manifest", tmp_path / "parts.csv")
+    assert made.exit_code == 0, made.output
+    assert "1 pair of utterances of different splits share audio" in " ".join(made.stderr.split())
+
+
 def test_a_table_becomes_a_project_with_speaker_disjoint_splits(
     table: Path, tmp_path: Path
 ) -> None:

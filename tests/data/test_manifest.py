@@ -179,7 +179,7 @@ def test_splits_of_a_balanced_corpus_are_balanced() -> None:
 
 
 def test_unknown_speakers_are_divided_with_a_warning() -> None:
-    utterances = [Utterance(f"u{i}", Path("a"), "", EMOTIONS[i % 2]) for i in range(30)]
+    utterances = [Utterance(f"u{i}", Path(f"{i}"), "", EMOTIONS[i % 2]) for i in range(30)]
     made, warning = assign_splits(utterances)
     assert {row.split for row in made} == {"train", "dev", "test"}
     assert "30 of 30 utterances have no speaker" in warning

@@ -180,6 +180,16 @@ def test_single_unlabelled_utterances_are_left_out_by_name(tmp_path: Path) -> No
     assert any(rows[-1].utterance_id in note for note in result.notes)
 
 
+def test_parts_of_a_recording_in_train_and_test_are_a_warning(tmp_path: Path) -> None:
+    rows = make_utterances()
+    rows[-1] = replace(rows[-1], path=rows[0].path)
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "good", rows)
+    [warning] = [text for text in evaluate(workspace, BARE).warnings if "share audio" in text]
+    assert warning.startswith("1 pair of utterances of different splits")
+    assert f"{rows[-1].utterance_id} (test) and {rows[0].utterance_id} (train)" in warning
+
+
 def test_a_speaker_leak_is_repeated_in_every_report(tmp_path: Path) -> None:
     rows = [replace(r, speaker=r.speaker.split("-")[1]) for r in make_utterances()]
     workspace = make_project(tmp_path, rows)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from serctl.cli import app
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
-from serctl.stages.manifest import check_audio
+from serctl.stages.manifest import check_audio, split_manifest
 
 runner = CliRunner()
 
@@ -214,3 +214,24 @@ def test_merge_names_speakers_of_several_tables_and_other_scales(tmp_path: Path)
     assert f"arousal: 1 to 5 in {five}, 1 to 7 in {seven}" in merged.stderr
     apart = run("merge", five, like, "-o", tmp_path / "b.csv", "--prefix", "x", "--prefix", "y")
     assert (apart.exit_code, "Note" in apart.stderr) == (0, False)
+
+
+def test_overlapping_parts_of_a_recording_in_two_splits_are_a_leak(manifest: Path) -> None:
+    rows = list(read_manifest(manifest))
+    rows[4] = replace(rows[4], path=rows[0].path, start=0.2)  # dev
+    rows[5] = replace(rows[5], path=rows[0].path, end=0.25)  # test
+    rows[6] = replace(rows[6], path=rows[0].path, end=0.4)  # train, as row 0
+    write_manifest(manifest, rows)
+    result = run("check", manifest, "--json")
+    assert result.exit_code == 1
+    assert sorted(map(sorted, json.loads(result.stdout)["overlaps"])) == [
+        ["u0", "u4"],
+        ["u0", "u5"],
+        ["u4", "u6"],
+        ["u5", "u6"],
+    ]
+    shown = run("check", manifest).stdout
+    assert "u0, u5: overlapping parts of one recording in several splits" in shown
+    assert "4 pairs of overlapping parts in several splits." in shown
+    [note] = split_manifest(manifest, manifest.parent / "new.csv").notes
+    assert "share audio of a recording" in note
