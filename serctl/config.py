@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from serctl.errors import ConfigError
-from serctl.options.check import FLAGS, check_options, check_read, check_together, read_recipe
+from serctl.options.check import check_options, check_together, read_recipe
 from serctl.options.files import read_config
+from serctl.options.idle import check_idle
+from serctl.options.option import FLAGS
 from serctl.workspace import PROJECT_FILE, Workspace
 
 Options = TypeVar("Options")
@@ -112,7 +114,7 @@ def resolve_options(
     check_together(
         kind, values, lambda *names: next((sources[n] for n in names if n in sources), PROJECT_FILE)
     )
-    check_read(kind, values, given, FLAGS)
+    check_idle(kind, values, given, FLAGS, sources)
     return kind(**values)
 
 
@@ -139,7 +141,7 @@ def lay_over(options: Options, values: Mapping[str, Any], source: str) -> Option
     checked = check_options(kind, values, source)
     values = vars(options) | checked
     check_together(kind, values, lambda *names: source)
-    check_read(kind, values, checked, source)
+    check_idle(kind, values, checked, source, dict.fromkeys(checked, source))
     return dataclasses.replace(options, **checked)  # type: ignore[type-var]
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from serctl.cli import app
 from serctl.config import Workspace, lay_over, resolve_options
+from serctl.ensemble.stackers import AVERAGES, SELECTIONS
 from serctl.errors import ConfigError, SerctlError, UsageError
 from serctl.options import (
     STAGE_OPTIONS,
@@ -21,8 +22,11 @@ from serctl.options import (
     ServeOptions,
     StackOptions,
     TrainOptions,
+    TranscribeOptions,
+    check_options,
     read_recipe,
 )
+from serctl.options.idle import UNBALANCED
 from serctl.options.option import copy_options, option_of
 
 SMALL = read_recipe(TrainOptions, "train", "small")
@@ -88,6 +92,17 @@ def test_a_95_percent_interval_needs_40_resamples(kind: Any) -> None:
         kind(resamples=39)
 
 
+NEEDS: dict[str, dict[str, Any]] = {
+    "layer": {"keep_frames": True},
+    "storage": {"keep_frames": True},
+    "neutral": {"loss": "wce+sml"},
+    "pooled_c": {"kind": "pooled"},
+    "mixup_alpha": {"mixup": 0.1},
+    "balanced_learning_rate": {"balanced_epochs": 1},
+}
+"""Options with which an option has an effect."""
+
+
 @pytest.mark.parametrize(
     ("stage", "name"),
     [
@@ -99,7 +114,8 @@ def test_a_95_percent_interval_needs_40_resamples(kind: Any) -> None:
 def test_every_option_can_be_a_flag(stage: str, name: str) -> None:
     kind = STAGE_OPTIONS[stage]
     value = getattr(kind(), name)
-    assert getattr(resolve_options(kind, stage, **{name: value}), name) == value
+    flags = {name: value, **(NEEDS.get(name, {}) if stage in ("train", "transcribe") else {})}
+    assert getattr(resolve_options(kind, stage, **flags), name) == value
 
 
 def test_a_recipe_is_applied_wherever_it_is_named(tmp_path: Path) -> None:
@@ -148,9 +164,12 @@ def test_the_model_of_a_plan_is_checked_like_a_file() -> None:
 
 def test_options_that_a_pooled_model_does_not_read_are_refused(tmp_path: Path) -> None:
     flags = {"kind": "pooled", "hidden": 8, "epochs": 20, "folds": 3}
-    with pytest.raises(UsageError, match=r"^--model pooled does not read --hidden, --epochs\. "):
+    with pytest.raises(
+        UsageError, match=r"^--hidden, --epochs have no effect with --model pooled: "
+    ):
         resolve_options(TrainOptions, "train", None, **flags)
-    with pytest.raises(ConfigError, match=r"^plan \[\[models\]\] 2: kind = 'pooled' .* downsample"):
+    told = r"^plan \[\[models\]\] 2: 'downsample' has no effect with kind = 'pooled': "
+    with pytest.raises(ConfigError, match=told):
         lay_over(TrainOptions(), {"kind": "pooled", "downsample": 2}, "plan [[models]] 2")
     # Defaults of a project or recipe are for its networks.
     workspace = Workspace(tmp_path, tables={"train": {"epochs": 3}})
@@ -158,45 +177,86 @@ def test_options_that_a_pooled_model_does_not_read_are_refused(tmp_path: Path) -
     assert lay_over(found, {"kind": "pooled", "speech": "wavlm-large"}, "plan").epochs == 20
 
 
-IDLE: list[tuple[type, str, dict[str, Any], str]] = [
-    (TrainOptions, "train", {"main": True}, "--main has no effect without --folds"),
+WHISPER = "no effect with --from-manifest: no model is run. Leave {} out, or leave out --from-man"
+IDLE: list[tuple[str, dict[str, Any], str]] = [
+    ("train", {"main": True}, "--main has no effect without --folds: .* or set --folds 5."),
+    ("train", {"select_by": "macro_f1", "fit_on": "train+dev"}, "--select-by has .* --fit-on tr"),
+    ("train", {"patience": 3, "select_by": "last"}, "--patience has .* set --select-by macro_f1."),
+    ("train", {"neutral": "calm"}, "--neutral has no effect with --loss wce: .* --loss wce.sml."),
+    ("train", {"neutral": "calm", "balance": "off"}, "--neutral has no effect with --loss wce: "),
+    ("train", {"neutral": "calm", "kind": "pooled"}, "--neutral has no effect with --model pool"),
+    ("train", {"precision": "float16", "kind": "pooled"}, "--precision has .* --model fusion."),
+    ("train", {"log": "tensorboard", "kind": "pooled"}, "--log has no effect with --model pooled"),
+    ("train", {"select_by": "bs_f1", "kind": "pooled"}, "--select-by has .* with --model pooled"),
+    ("train", {"layer_fusion": "concat", "speech": "a"}, "--layer-fusion has no effect with one l"),
     (
-        StackOptions,
+        "train",
+        {"normalise_layers": True, "text": ["b@9"]},
+        "--normalise-layers has no .* NAME@9.12",
+    ),
+    ("train", {"pooled_c": 0.1}, "'pooled_c' has no effect with --model fusion. .* --model pooled"),
+    ("train", {"mixup_alpha": 0.1}, "'mixup_alpha' has no effect without 'mixup'. .* mixup = 0.3."),
+    ("train", {"balanced_learning_rate": 1e-5}, "'balanced_learning_rate' .* balanced_epochs = 3"),
+    ("train", {"standardise": "*", "standardise_by": "speaker"}, "'standardise' has .*-by speaker"),
+    ("transcribe", {"language": "de", "from_manifest": True}, "--language has " + WHISPER),
+    (
+        "transcribe",
+        {"model": "x", "seed": 1, "skip_bad": True, "from_manifest": True},
+        "--model, --seed, --skip-bad have " + WHISPER.replace("{}", "them"),
+    ),
+    ("transcribe", {"layer": 3}, "--layer has no effect without --keep-frames. .* --keep-frames."),
+    ("stack", {"draws": 50, "balance": "none"}, "--draws has no effect with --balance none"),
+    ("stack", {"draws": 5, "compare": True}, "--draws has no effect with --compare"),
+    ("stack", {"stacker": "greedy", "compare": True}, "--stacker has no effect with --compare"),
+    (
         "stack",
-        {"draws": 50, "balance": "none"},
-        "--draws has no effect with --balance none",
+        {"balance": "weights", "stacker": "greedy"},
+        "--balance has .* with --stacker greedy",
     ),
-    (
-        TrainOptions,
-        "train",
-        {"select_by": "macro_f1", "fit_on": "train+dev"},
-        "--select-by has no effect with --fit-on train",
-    ),
-    (
-        TrainOptions,
-        "train",
-        {"patience": 3, "select_by": "last"},
-        "--patience has no effect with --select-by last",
-    ),
-    (
-        PredictOptions,
-        "predict",
-        {"cut_over": 5.0, "every": 1.0},
-        "--cut-over has no effect with --every",
-    ),
+    ("evaluate", {"resamples": 90, "submission": "x.csv"}, "--resamples has .*--submission x.csv"),
+    ("evaluate", {"baselines": False, "submission": "x.csv"}, "--baselines has no effect with --s"),
+    ("predict", {"cut_over": 5.0, "every": 1.0}, "--cut-over has no effect with --every 1: .*"),
+    ("predict", {"recogniser": "w", "transcripts": "t.csv"}, "--recogniser has no effect with --t"),
+    ("predict", {"segment_seconds": 5.0, "cut_over": float("inf")}, "--segment-seconds has no ef"),
 ]
 
 
-@pytest.mark.parametrize(("kind", "stage", "flags", "message"), IDLE)
+@pytest.mark.parametrize(("stage", "flags", "message"), IDLE)
 def test_a_flag_without_effect_is_refused(
-    kind: type, stage: str, flags: dict[str, Any], message: str, tmp_path: Path
+    stage: str, flags: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=f"^{message}"):
+    kind = STAGE_OPTIONS[stage]
+    with pytest.raises(UsageError, match=f"^{message.replace('{}', 'it')}"):
         resolve_options(kind, stage, **flags)
     # In a project such a value is a default for other calls.
-    (name, value), *others = flags.items()
-    workspace = Workspace(tmp_path, tables={stage: {name: value}})
-    assert getattr(resolve_options(kind, stage, workspace, **dict(others)), name) == value
+    own = {name: flags[name] for name in list(flags)[: max(1, len(flags) - 1)]}
+    others = {name: value for name, value in flags.items() if name not in own}
+    workspace = Workspace(tmp_path, tables={stage: own})
+    found = resolve_options(kind, stage, workspace, **others)
+    (name, value), *_ = check_options(kind, own, "").items()
+    assert getattr(found, name) == value
+
+
+def test_what_makes_a_flag_idle_is_named_as_its_source_names_it(tmp_path: Path) -> None:
+    tables = {"train": {"kind": "pooled"}, "transcribe": {"from_manifest": True}}
+    workspace = Workspace(tmp_path, tables=tables)
+    whose = r"with kind = 'pooled' \(serctl.toml\): .* Leave it out, or set --model fusion."
+    with pytest.raises(UsageError, match=f"^--hidden has no effect {whose}$"):
+        resolve_options(TrainOptions, "train", workspace, hidden=8)
+    whose = r"with from_manifest = true \(serctl.toml\): .*, or leave out 'from_manifest'.$"
+    with pytest.raises(UsageError, match=f"^--language has no effect {whose}"):
+        resolve_options(TranscribeOptions, "transcribe", workspace, language="de")
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('[train]\nselect_by = "last"\n[stack]\nbalance = "none"\n')
+    with pytest.raises(UsageError, match=r"with select_by = 'last' \(recipe '.*mine.toml'\)\. "):
+        resolve_options(TrainOptions, "train", recipe=str(recipe), patience=3)
+    with pytest.raises(UsageError, match=r"with balance = 'none' \(/.*mine.toml\): "):
+        resolve_options(StackOptions, "stack", None, recipe, draws=3)
+
+
+def test_a_refused_value_is_called_like_its_flag() -> None:
+    with pytest.raises(UsageError, match=r"^--model is 'svm', expected fusion, pooled"):
+        resolve_options(TrainOptions, "train", kind="svm")
 
 
 def test_a_flag_with_an_effect_is_not_refused() -> None:
@@ -205,15 +265,26 @@ def test_a_flag_with_an_effect_is_not_refused() -> None:
         {"select_by": "last", "fit_on": "train+dev"},
         {"select_by": "bs_f1", "patience": 3},
         {"recipe": "small", "fit_on": "train+dev"},
+        {"neutral": "calm", "loss": "wce+sml"},
+        {"neutral": "calm", "balance": "sqrt"},
+        {"kind": "pooled", "select_by": "last", "standardise_by": "speaker", "soft_targets": True},
+        {"layer_fusion": "concat", "normalise_layers": True, "speech": ["a", "b@9+12"]},
+        {"layer_fusion": "concat"},  # without an encoder, another message is the right one
     ):
         resolve_options(TrainOptions, "train", **flags)
     resolve_options(PredictOptions, "predict", cut_over=5.0)
 
 
 def test_an_entry_of_a_plan_without_effect_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^plan \[\[models\]\] 2: --main has no effect without"):
+    with pytest.raises(ConfigError, match=r"^plan \[\[models\]\] 2: 'main' has no effect without"):
         lay_over(TrainOptions(), {"main": True}, "plan [[models]] 2")
     assert lay_over(TrainOptions(folds=2), {"main": True}, "plan").main
+    entry = {"normalise_layers": False, "speech": ["a"]}  # switches off the value of [train]
+    assert not lay_over(TrainOptions(normalise_layers=True), entry, "plan").normalise_layers
+
+
+def test_the_stackers_without_draws_are_those_without_estimators() -> None:
+    assert (*AVERAGES, *SELECTIONS) == UNBALANCED
 
 
 def test_a_name_is_a_list_of_one_and_a_path_is_a_text(tmp_path: Path) -> None:

@@ -5,16 +5,14 @@ import functools
 import os
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from serctl.errors import ConfigError, SerctlError, UnknownNameError, UsageError
 from serctl.options.files import find_recipe, read_config
-from serctl.options.option import OVER_TIME, Option, option_of
+from serctl.options.option import FLAGS, Option, flag_of, option_of
 
-FLAGS = "flags"
-"""Source of the values of a command line."""
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 Options = TypeVar("Options")
@@ -46,7 +44,8 @@ def check_options(kind: type, values: Mapping[str, Any], source: str) -> dict[st
         default = fields[name].default
         is_default = type(value) is type(default) and value == default
         if not (is_default or _fits(value, hints[name], found)):
-            raise refuse(name, value, _expected(hints[name], found, default), source)
+            expected = _expected(hints[name], found, default)
+            raise refuse(fields[name], value, expected, source)
         checked[name] = value
     return checked
 
@@ -69,55 +68,8 @@ def check_together(kind: type, values: Mapping[str, Any], source_of: Callable[..
         whole = found.times * values[found.divides]
         if whole % values[field.name]:
             expected = f"a divisor of {whole} ({found.times} x {found.divides})"
-            raise refuse(
-                field.name, values[field.name], expected, source_of(field.name, found.divides)
-            )
-
-
-def check_read(kind: type, values: Mapping[str, Any], given: Collection[str], source: str) -> None:
-    """Check that every option that one source names has an effect with the others.
-
-    Args:
-        kind: Dataclass of the options.
-        values: All of them.
-        given: Names of the options of the source.
-        source: Origin of these options.
-
-    Raises:
-        SerctlError: Options have no effect.
-    """
-    over_time = [
-        field.name
-        for field in dataclasses.fields(kind)
-        if field.name in given and option_of(field).panel == OVER_TIME
-        if values[field.name] != field.default
-    ]
-    if source == FLAGS and over_time and not values["every"]:
-        flag = over_time[0].replace("_", "-")
-        raise UsageError(f"--{flag} needs a timeline. Add: --every 1")
-    for field in dataclasses.fields(kind):
-        found = option_of(field)
-        if field.name in given and found.idle and (why := found.idle(values)):
-            flag = f"--{field.name.replace('_', '-')}"
-            if source == FLAGS:
-                raise UsageError(f"{flag} has no effect {why}.")
-            raise ConfigError(f"{source}: {flag} has no effect {why}.")
-    unread = [
-        field.name
-        for field in dataclasses.fields(kind)
-        if field.name in given and option_of(field).only_with not in ("", values.get("kind"))
-    ]
-    if not unread:
-        return
-    if source == FLAGS:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in unread)
-        raise UsageError(
-            f"--model {values['kind']} does not read {flags}. Leave out these flags, or train a "
-            f"network: --model fusion"
-        )
-    raise ConfigError(
-        f"{source}: kind = '{values['kind']}' does not read {', '.join(unread)}. Remove the keys."
-    )
+            source = source_of(field.name, found.divides)
+            raise refuse(field, values[field.name], expected, source)
 
 
 def read_recipe(kind: type, stage: str, name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -136,18 +88,19 @@ def read_recipe(kind: type, stage: str, name: str, above: tuple[Path, ...] = ())
     path = find_recipe(name).resolve()
     source = f"recipe '{name}'"
     if path in above:
-        raise refuse("recipe", name, "a recipe that is not based on this one", str(above[-1]))
+        expected = "a recipe that is not based on this one"
+        raise ConfigError(f"{above[-1]}: 'recipe' is {name!r}, expected {expected}.")
     values = check_options(kind, read_config(path, stage), source)
     if below := values.get("recipe"):
         return read_recipe(kind, stage, below, (*above, path)) | values
     return values
 
 
-def refuse(name: str, value: Any, expected: str, source: str) -> SerctlError:
+def refuse(field: dataclasses.Field[Any], value: Any, expected: str, source: str) -> SerctlError:
     """Return the error of a value: its source, its name, the value and the expectation."""
     if source == FLAGS:
-        return UsageError(f"--{name.replace('_', '-')} is {value!r}, expected {expected}.")
-    return ConfigError(f"{source}: '{name}' is {value!r}, expected {expected}.")
+        return UsageError(f"{flag_of(field)} is {value!r}, expected {expected}.")
+    return ConfigError(f"{source}: '{field.name}' is {value!r}, expected {expected}.")
 
 
 def checked(stage: str) -> Callable[[type[Options]], type[Options]]:

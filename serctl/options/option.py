@@ -1,13 +1,14 @@
 """Metadata of an option: default, help, range, panel and the name of its flag."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Options = TypeVar("Options")
 OVER_TIME = "Emotion over time"
 """Panel of the options of a timeline, which is made with ``every``."""
+FLAGS = "flags"
+"""Source of the values of a command line."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,6 @@ class Option:
         required: Required on the command line.
         only_in_files: Set by serctl.toml, recipes and Python. There is no flag.
         only_with: Value of the option ``kind`` that reads this one; '' if all do.
-        idle: Returns why this option has no effect with the values of all; '' if it has one.
     """
 
     help: str = ""
@@ -52,7 +52,6 @@ class Option:
     required: bool = False
     only_in_files: bool = False
     only_with: str = ""
-    idle: Callable[[Mapping[str, Any]], str] | None = None
 
     def admits(self, value: float) -> bool:
         """Whether a number is within the range and, unless ``endless``, finite."""
@@ -83,6 +82,11 @@ def option(default: Any, help: str, **more: Any) -> Any:
 def option_of(field: dataclasses.Field[Any]) -> Option:
     """Return the metadata of a field; an empty `Option` for a field of another dataclass."""
     return field.metadata.get("option", Option())
+
+
+def flag_of(field: dataclasses.Field[Any]) -> str:
+    """Return the flag of a field, ``--model`` of ``TrainOptions.kind``."""
+    return f"--{(option_of(field).flag or field.name).replace('_', '-')}"
 
 
 def copy_options(kind: type[Options], source: Any) -> Options:

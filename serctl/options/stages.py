@@ -147,11 +147,6 @@ class StackOptions:
         10,
         "Number of balanced subsets; their stackers are averaged.",
         min=1,
-        idle=lambda given: (
-            f"with --balance {given['balance']}, which draws no subsets. Leave one of them out"
-            if given["balance"] != "subset"
-            else ""
-        ),
     )
     fold: int | None = option(None, "Use only one of the five forests (paper: 4).", min=0, max=4)
     name: str = option("", "Name of the stacker.", shown="kind of the stacker")
@@ -204,9 +199,6 @@ class PredictOptions:
         "Cut recordings longer than this many seconds at their pauses.",
         min=0,
         endless=True,
-        idle=lambda given: (
-            "with --every, which predicts windows. Leave one of them out" if given["every"] else ""
-        ),
     )
     segment_seconds: float = option(11.0, "Maximum seconds of a segment.", min=1)
     prior: str = prior_option()

@@ -29,12 +29,11 @@ class TrainOptions:
     loss: Literal["wce", "wce+sml"] = network_option(
         "wce", "Weighted cross-entropy, alone or with the soft margin loss on neutral speech."
     )
-    neutral: str = option(
+    neutral: str = network_option(
         "",
-        "Label of neutral speech, for wce+sml.",
+        "Label of neutral speech, for wce+sml and balanced batches.",
         panel=LOSS,
         shown="neutral",
-        only_in_files=False,
     )
     class_weights: Literal["N/N_j", "N/(E*N_j)", "none"] = network_option(
         "N/N_j", "Class weights of the loss.", panel=LOSS, only_in_files=True
@@ -152,7 +151,7 @@ class TrainOptions:
         min=1,
         only_in_files=True,
     )
-    precision: Literal["float32", "bfloat16", "float16"] = option(
+    precision: Literal["float32", "bfloat16", "float16"] = network_option(
         "float32", "Data type of matrix products (autocast).", panel=OPTIMISATION
     )
     patience: int = network_option(
@@ -160,21 +159,11 @@ class TrainOptions:
         "Stop after this many epochs without improvement on dev; 0 does not stop.",
         panel=OPTIMISATION,
         min=0,
-        idle=lambda given: (
-            "with --select-by last. Leave it out, or take --select-by macro_f1"
-            if given["patience"] and given["select_by"] == "last"
-            else ""
-        ),
     )
     select_by: Literal["macro_f1", "bs_f1", "last"] = option(
         "macro_f1",
         "Keep the epoch that is best in this dev metric, or the last.",
         panel=RUN,
-        idle=lambda given: (
-            "with --fit-on train+dev, which keeps the last epoch. Leave one of them out"
-            if given["select_by"] != "last" and given["fit_on"] == "train+dev"
-            else ""
-        ),
     )
     fit_on: Literal["train", "train+dev"] = option(
         "train", "Splits to train on; train+dev keeps the last epoch.", panel=RUN
@@ -246,12 +235,6 @@ class TrainOptions:
         False,
         "With --folds: also train a model on all of train (export-logits --predicted-by main).",
         panel=RUN,
-        idle=lambda given: (
-            "without --folds: the model of all of train is the only one. Leave it out, or add "
-            "--folds 5"
-            if given["main"] and not given["folds"]
-            else ""
-        ),
     )
     heldout: bool = option(
         False, "Keep a speaker-disjoint tenth of train for the stacker.", panel=RUN
