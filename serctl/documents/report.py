@@ -10,7 +10,6 @@ from serctl.document import Document, Section
 from serctl.errors import ReportError
 from serctl.files import write_atomic
 from serctl.metrics.classification import Reliability
-from serctl.metrics.paired import can_test
 
 REPORT_VERSION: Literal[1] = 1
 SystemKind = Literal["run", "stacker", "outside", "baseline"]
@@ -176,9 +175,8 @@ class Report(Document):
 
     @property
     def has_intervals(self) -> bool:
-        """Whether there are enough speakers for intervals. Unknown ones count as different."""
-        speakers = self.utterances.speaker
-        return can_test(len({name for name in speakers if name}) + speakers.count(""))
+        """Whether there were enough speakers for intervals."""
+        return any(system.intervals for system in self.systems)
 
     def write(self, path: Path) -> None:
         """Write the document as JSON in one line, because a report is large."""

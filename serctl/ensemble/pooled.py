@@ -90,11 +90,10 @@ def cross_validate(
         return [0.0] * len(strengths)
     predicted = np.zeros((len(strengths), len(targets)), dtype=np.intp)
     for kept, left in GroupKFold(num_folds).split(vectors, targets, groups):
-        if len(np.unique(targets[kept])) > 1:
-            space = _Space.of(vectors[kept])
-            for row, strength in enumerate(strengths):
-                fitted = space.fit(targets[kept], num_classes, strength)
-                predicted[row, left] = fitted.logits(vectors[left]).argmax(axis=1)
+        space = _Space.of(vectors[kept])
+        for row, strength in enumerate(strengths):
+            fitted = space.fit(targets[kept], num_classes, strength)
+            predicted[row, left] = fitted.logits(vectors[left]).argmax(axis=1)
     return [float(score_predictions(targets, row, num_classes).macro_f1) for row in predicted]
 
 

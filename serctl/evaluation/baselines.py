@@ -21,7 +21,7 @@ from serctl.cache.speakers import (
 )
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
-from serctl.data.folds import choose_folds
+from serctl.data.folds import choose_folds, group_by_speaker
 from serctl.data.manifest import Manifest
 from serctl.documents.logits import LogitsSidecar
 from serctl.documents.run import RunConfig
@@ -86,7 +86,9 @@ def predict_pooled(
     fitted = [row for row in train if row.emotion]
     everything = [*(row.utterance_id for row in fitted), *ids]
     name = POOLED_BY_SPEAKER if speaker_of else POOLED
-    key = _key(stores, everything, [row.emotion for row in fitted], speaker_of)
+    groups = group_by_speaker(fitted)
+    data = [[row.emotion for row in fitted], groups, labels]
+    key = _key(stores, everything, data, speaker_of)
     kept = folder / f"{split}-{key[:8]}.csv"
     with suppress(LogitsError):  # missing, or incomplete after a kill
         predicted = read_logits(kept, name)
@@ -96,7 +98,6 @@ def predict_pooled(
         [_pool(store, everything, len(fitted), speaker_of, progress) for store in stores]
     )
     targets = np.array([labels.index(row.emotion) for row in fitted])
-    groups = [row.speaker or row.utterance_id for row in fitted]
     with progress.task(f"logistic regression on {vectors.shape[1]} values", 1) as advance:
         classifier = fit_pooled(vectors[: len(fitted)], targets, groups, len(labels))
         advance()
@@ -238,7 +239,7 @@ def _as_logits(
 def _key(
     stores: Sequence[FeatureStore],
     ids: Sequence[str],
-    emotions: Sequence[str],
+    data: Sequence[Sequence[str]],
     speaker_of: Mapping[str, str] | None,
 ) -> str:
     """Return a hash of all inputs of the pooled baseline."""
@@ -246,5 +247,5 @@ def _key(
     sources = [[store.source_of(name) for name in asked if name in store] for store in stores]
     names = [store.key.store_name for store in stores]
     speakers = sorted(speaker_of.items()) if speaker_of else []
-    text = json.dumps([STRENGTHS, names, ids, emotions, sources, speakers])
+    text = json.dumps([STRENGTHS, names, ids, data, sources, speakers])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

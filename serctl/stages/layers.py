@@ -11,8 +11,8 @@ import numpy as np
 from serctl.cache.sources import SourceHasher, hash_bytes
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
-from serctl.data.folds import choose_folds
-from serctl.data.manifest import Utterance
+from serctl.data.folds import choose_folds, group_by_speaker
+from serctl.data.manifest import FOLD, Utterance
 from serctl.data.manifest_file import read_manifest
 from serctl.documents.layers import LAYERS_VERSION, LayersDocument
 from serctl.encoding.layer_moments import LayerMoments, read_layer_moments
@@ -98,8 +98,14 @@ def layers(
 def _hash_data(store: FeatureStore, rows: Sequence[Utterance], options: LayersOptions) -> str:
     """Return a hash of the data and options that the scores depend on."""
     facts = [
-        [row.utterance_id, store.source_of(row.utterance_id), row.emotion, row.speaker]
-        for row in rows
+        [
+            row.utterance_id,
+            store.source_of(row.utterance_id),
+            row.emotion,
+            group,
+            row.extra.get(FOLD),
+        ]
+        for row, group in zip(rows, group_by_speaker(rows), strict=True)
     ]
     settings = [options.folds, options.resamples, options.seed, REGULARISATION]
     text = json.dumps([store.key.digest, settings, facts], ensure_ascii=False)
@@ -125,7 +131,7 @@ def _compare(
     progress: Progress,
 ) -> LayersDocument:
     folds = choose_folds(rows, options.folds, options.seed)
-    speakers = [row.speaker or row.utterance_id for row in rows]
+    speakers = group_by_speaker(rows)
     names = sorted({row.emotion for row in rows})
     targets = np.array([names.index(row.emotion) for row in rows], dtype=np.intp)
     fold_of = np.array([folds.fold_of[row.utterance_id] for row in rows], dtype=np.intp)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from serctl.data.folds import group_by_speaker
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Utterance
 
@@ -107,7 +108,7 @@ class UtteranceSet:
         targets: ``(N, C)`` float32: one-hot, or the raters' distribution; zeros without both.
         neutral: ``(N,)`` bool: the largest target is neutral.
         attributes: ``(N, 3)`` float32 arousal, valence, dominance; NaN where not given.
-        speakers: N names; '' for unknown speakers.
+        groups: N names of speakers, or of recordings if the speaker is unknown.
     """
 
     ids: tuple[str, ...]
@@ -117,7 +118,7 @@ class UtteranceSet:
     targets: NDArray[np.float32]
     neutral: NDArray[np.bool_]
     attributes: NDArray[np.float32]
-    speakers: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -141,7 +142,7 @@ class UtteranceSet:
             self.targets[rows],
             self.neutral[rows],
             self.attributes[rows],
-            tuple(self.speakers[i] for i in rows) if self.speakers else (),
+            tuple(self.groups[i] for i in rows) if self.groups else (),
         )
 
 
@@ -174,7 +175,7 @@ def build_set(
         targets=targets,
         neutral=_most_likely(targets, labels) == labels.neutral,
         attributes=np.array([row.attributes() or (np.nan,) * 3 for row in rows], dtype=np.float32),
-        speakers=tuple(row.speaker for row in rows),
+        groups=tuple(group_by_speaker(rows)),
     )
 
 

@@ -31,10 +31,9 @@ def train_pooled(
 ) -> RunSummary:
     """Fit the classifier on pooled frames ``(N, F)`` of ``data``, save and evaluate it."""
     start = time.perf_counter()
-    groups = [speaker or name for speaker, name in zip(data.speakers, data.ids, strict=True)]
-    fitted = fit_pooled(
-        vectors, data.targets.argmax(axis=1), groups, model.config.num_classes, options.pooled_c
-    )
+    classes = model.config.num_classes
+    targets = data.targets.argmax(axis=1)
+    fitted = fit_pooled(vectors, targets, data.groups, classes, options.pooled_c)
     set_classifier(model, fitted)
     ranks.call_first(lambda: save_tensors(folder / MODEL, model.state_dict()))
     seconds = time.perf_counter() - start
@@ -45,7 +44,7 @@ def train_pooled(
         epochs=0,
         chosen_because=f"C = {fitted.strength:g} {chosen}",
         metrics=score_dev(model.to(device), dev, options, device, ranks),
-        loss=_cross_entropy(logits, data.targets.argmax(axis=1)),
+        loss=_cross_entropy(logits, targets),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         utterances=len(data),
         seconds=seconds,

@@ -321,6 +321,14 @@ def test_the_pooled_baseline_is_logistic_regression_on_mean_and_deviation(
     again = report_of(evaluate(project, EvaluateOptions()))["systems"][-1]
     assert again["probabilities"] == system["probabilities"]
     report_of(evaluate(project, EvaluateOptions(systems=("mean",))))  # through its base models
+    monkeypatch.undo()
+    halves = [replace(row, speaker=f"s{i % 5}-{row.split}") for i, row in enumerate(rows)]
+    write_manifest(project.manifest, halves)
+    moved = report_of(evaluate(project, EvaluateOptions()))["systems"][-1]
+    speakers = [row.speaker for row in halves if row.split == "train"]
+    classifier = make_classifier(*features("train"), speakers)
+    assert np.allclose(moved["probabilities"], classifier.predict_proba(x), atol=1e-3)
+    assert moved["probabilities"] != system["probabilities"]
 
 
 def test_baselines_of_train_are_predicted_by_the_other_sessions(project: Workspace) -> None:

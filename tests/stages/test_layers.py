@@ -103,6 +103,18 @@ def test_asking_again_computes_nothing(project: Workspace, monkeypatch: pytest.M
     assert layers(project, OPTIONS).document.scores == first.document.scores
 
 
+def test_other_folds_of_the_manifest_are_scored_again(project: Workspace) -> None:
+    first = layers(project, OPTIONS).document
+    rows = read_manifest(project.manifest).utterances
+    folds = [{"fold": str(number // 3 % 3)} for number in range(len(rows))]
+    write_manifest(
+        project.manifest, [replace(row, extra=f) for row, f in zip(rows, folds, strict=True)]
+    )
+    second = layers(project, OPTIONS).document
+    shutil.rmtree(project.reports)
+    assert second.scores == layers(project, OPTIONS).document.scores != first.scores
+
+
 def test_text_layers_are_compared_too_and_codecs_have_none(project: Workspace) -> None:
     found = layers(project, replace(OPTIONS, encoder="roberta")).document
     assert len(found.scores) > 2

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
-from synthetic_frames import TINY, make_project, make_utterances
+from synthetic_frames import TINY, make_project, make_set, make_utterances
 
 from serctl.cache.pooled import pool_utterance
 from serctl.cli.steps import describe_step
@@ -17,7 +18,7 @@ from serctl.cli.train import describe
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.ensemble.logits_file import read_logits
-from serctl.ensemble.pooled import fit_pooled
+from serctl.ensemble.pooled import cross_validate, fit_pooled
 from serctl.errors import ManifestError
 from serctl.models.config import ModelConfig
 from serctl.models.pooled import PooledModel, pool_batch
@@ -84,6 +85,26 @@ def test_the_module_pools_as_the_cache_does_whatever_the_padding_holds(layers):
     for row, length in enumerate(lengths):
         parts = [pool_utterance(frames[row, k, :length].numpy()) for k in range(layers)]
         np.testing.assert_allclose(found[row].numpy(), np.concatenate(parts), atol=1e-5)
+
+
+def test_a_fold_model_of_one_class_predicts_that_class_in_cross_validation():
+    vectors = make_vectors(num_rows=20)[0]
+    targets, groups = np.repeat([1, 0, 1], [10, 5, 5]), ["one"] * 10 + ["both"] * 10
+    first = targets[10:], np.ones(10, dtype=int)  # predicted by a model of class 1 alone
+    model = fit_pooled(vectors[10:], targets[10:], groups[10:], 2, strength=0.1)
+    second = targets[:10], model.logits(vectors[:10]).argmax(axis=1)
+    true, predicted = (np.concatenate(pair) for pair in zip(first, second, strict=True))
+    [found] = cross_validate(vectors, targets, groups, 2, [0.1])
+    assert found == pytest.approx(f1_score(true, predicted, average="macro"))
+
+
+def test_parts_of_a_recording_of_an_unknown_speaker_are_one_group():
+    rows = [
+        replace(row, speaker="", path=Path(f"{i // 4}.wav"), start=i % 4)
+        for i, row in enumerate(make_utterances(12))
+    ]
+    assert len(set(make_set(rows).groups)) == 3
+    assert len(set(make_set(make_utterances(12)).groups)) == 2
 
 
 def test_the_module_predicts_as_the_fitted_classifier():
