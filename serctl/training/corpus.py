@@ -47,6 +47,7 @@ class TrainingCorpus:
         attributes: Mean and deviation of arousal, valence and dominance, for standardisation.
         moments: Statistics of the frames for standardisation per speaker; else ().
         speaker_sources: Utterances, speakers and sources that these statistics depend on.
+        grouped: Whether a pooled model selects its regularisation by folds of speakers.
         skipped: Utterances of the training splits without a target or frames.
         notes: Notes for the user.
     """
@@ -59,6 +60,7 @@ class TrainingCorpus:
     attributes: AttributeScale | None
     moments: tuple[Moments, ...]
     speaker_sources: tuple[str, ...]
+    grouped: bool
     skipped: int
     notes: tuple[str, ...]
 
@@ -71,7 +73,10 @@ class TrainingCorpus:
                     sources = [s.source_of(name) for b in self.branches for s in b.stores]
                     target = [round(float(share), 6) for share in data.targets[i]]
                     ratings = data.attributes[i].tolist() if self.attributes else []
-                    rows.append([name, chosen is None, sources, target, *map(repr, ratings)])
+                    group = [data.groups[i]] if self.grouped else []
+                    rows.append(
+                        [name, chosen is None, sources, target, *map(repr, ratings), *group]
+                    )
         return hash_document([rows, self.speaker_sources] if self.moments else rows)
 
 
@@ -116,6 +121,7 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
         attributes=attributes,
         moments=moments,
         speaker_sources=speaker_sources(manifest.utterances, branches) if moments else (),
+        grouped=options.kind == "pooled" and not options.pooled_c,
         skipped=len(candidates) - len(readable),
         notes=(
             *manifest.notes,

@@ -19,7 +19,7 @@ from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.pooled import cross_validate, fit_pooled
-from serctl.errors import ManifestError
+from serctl.errors import CheckpointError, ManifestError
 from serctl.models.config import ModelConfig
 from serctl.models.pooled import PooledModel, pool_batch
 from serctl.options import ExportLogitsOptions
@@ -105,6 +105,26 @@ def test_parts_of_a_recording_of_an_unknown_speaker_are_one_group():
     ]
     assert len(set(make_set(rows).groups)) == 3
     assert len(set(make_set(make_utterances(12)).groups)) == 2
+
+
+@pytest.mark.parametrize(("strength", "same"), [(0.1, True), (0.0, False)])
+def test_other_speakers_are_other_training_data_where_they_select_the_strength(
+    tmp_path, strength, same
+):
+    rows = make_utterances(folder=tmp_path / "audio")
+    workspace = make_project(tmp_path, rows)
+    options = replace(
+        TINY, name="pooled", kind="pooled", standardise_by="corpus", pooled_c=strength
+    )
+    train(workspace, options)
+    write_manifest(
+        workspace.manifest, [replace(r, speaker=f"{r.speaker}-{i % 2}") for i, r in enumerate(rows)]
+    )
+    if same:
+        assert train(workspace, options).runs[0].present
+    else:
+        with pytest.raises(CheckpointError, match="--overwrite"):
+            train(workspace, options)
 
 
 def test_the_module_predicts_as_the_fitted_classifier():
