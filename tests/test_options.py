@@ -237,6 +237,22 @@ def test_a_flag_without_effect_is_refused(
     assert getattr(found, name) == value
 
 
+@pytest.mark.parametrize(("stage", "flags", "message"), IDLE)
+def test_options_without_effect_are_refused_in_python(
+    stage: str, flags: dict[str, Any], message: str
+) -> None:
+    kind: Any = STAGE_OPTIONS[stage]
+    if all(getattr(kind(), name) == flags[name] for name in list(flags)[:1]):
+        kind(**flags)  # the default
+        return
+    with pytest.raises(ConfigError, match=rf"^{kind.__name__}: '.*ha(s|ve) no effect with"):
+        kind(**flags)
+    # Options of a project, some of which are defaults for other calls, can be copied.
+    (name, value), *others = flags.items()
+    found = resolve_options(kind, stage, Workspace(Path(), tables={stage: {name: value}}))
+    dataclasses.replace(found, **dict(others))
+
+
 def test_what_makes_a_flag_idle_is_named_as_its_source_names_it(tmp_path: Path) -> None:
     tables = {"train": {"kind": "pooled"}, "transcribe": {"from_manifest": True}}
     workspace = Workspace(tmp_path, tables=tables)

@@ -50,8 +50,8 @@ def make_trained_project(root: Path) -> Workspace:
     for name, text in ((BOTH, ("roberta-large",)), (SPEECH, ())):
         train(workspace, TrainOptions(**{**vars(TRAIN), "text": text, "name": name}))
         export_logits(workspace, ExportLogitsOptions(run=name, device="cpu"))
-    for kind in ("linear", "mean-probabilities"):
-        stack(workspace, StackOptions(stacker=kind, balance="weights", name=kind))
+    stack(workspace, StackOptions(stacker="linear", balance="weights", name="linear"))
+    stack(workspace, StackOptions(stacker="mean-probabilities", name="mean-probabilities"))
     return workspace
 
 

@@ -24,9 +24,9 @@ Every option of every stage. A file, the command line and Python set the same op
 | the command line | the flag, `--epochs 30`; flags take precedence over files |
 | Python | `serctl.TrainOptions(epochs=30)` |
 
-A value of the wrong type or out of range is an error in all three. So is a flag, or a key of
-`[[models]]`, that has no effect with the other values. Elsewhere in a file such a key is a default
-for other calls. [Training](training.md#options)
+A value of the wrong type or out of range is an error in all three. So is a flag, an
+argument in Python or a key of `[[models]]` that has no effect with the other values. Elsewhere in a
+file such a key is a default for other calls. [Training](training.md#options)
 gives the order of precedence. [Commands](cli.md) also lists the flags that are no options of a
 stage, such as `--json`.
 """

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from serctl.errors import ConfigError, SerctlError, UnknownNameError, UsageError
 from serctl.options.files import find_recipe, read_config
+from serctl.options.idle import check_idle
 from serctl.options.option import FLAGS, Option, flag_of, option_of
 
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
@@ -106,7 +107,8 @@ def refuse(field: dataclasses.Field[Any], value: Any, expected: str, source: str
 def checked(stage: str) -> Callable[[type[Options]], type[Options]]:
     """Make a dataclass of options validate its values and document its fields.
 
-    A ``recipe`` among the values sets the options that are not given.
+    Values that are given and have no effect are refused, unless they are the default. A
+    ``recipe`` among the values sets the options that are not given.
     """
 
     def decorate(kind: type[Options]) -> type[Options]:
@@ -118,10 +120,14 @@ def checked(stage: str) -> Callable[[type[Options]], type[Options]]:
         @functools.wraps(init)
         def check_and_init(self: Any, *args: Any, **given: Any) -> None:
             values = dict(zip(names, args, strict=False)) | given
+            # A copy of options has all of them: those of files are defaults for other calls.
+            chosen = values if len(values) < len(names) else {}
             if values.get("recipe") and len(values) < len(names):
                 values = read_recipe(kind, stage, values["recipe"]) | values
             values = check_options(kind, values, kind.__name__)
             check_together(kind, defaults | values, lambda *names: kind.__name__)
+            own = [name for name in chosen if values[name] != defaults[name]]
+            check_idle(kind, defaults | values, own, kind.__name__, {})
             init(self, **values)
 
         kind.__init__ = check_and_init  # type: ignore[method-assign]

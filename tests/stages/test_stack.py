@@ -28,7 +28,8 @@ QUICK = "linear"  # the forest has its own tests
 
 def make_options(**more: Any) -> StackOptions:
     """Return options with one balanced draw: nothing here depends on their number but the time."""
-    return StackOptions(**{"draws": 1, **more})
+    # A copy, because stackers without draws refuse them as an argument.
+    return replace(StackOptions(), **{"draws": 1, **more})
 
 
 @pytest.fixture(autouse=True)
