@@ -1,10 +1,13 @@
 """Names that are valid on every system, in spreadsheets and in shells."""
 
 import re
+import shlex
 from pathlib import Path
 
 from serctl.errors import UsageError, guess
 
+URL = re.compile(r"\b(https?|ftp|s3|gs):/+([^/].*)")
+HUB = "https://huggingface.co/"
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that Windows reserves for devices."""
 
@@ -44,6 +47,24 @@ def guess_path(name: str) -> str:
     """Return a suggestion for a path that does not exist; '' if no name there is similar."""
     path = Path(name).expanduser()
     return guess(path.name, [neighbour.name for neighbour in path.parent.glob("*")])
+
+
+def explain_url(path: Path | str) -> str:
+    """Return that a path which does not exist is a URL, and what to type; '' if it is none.
+
+    Example:
+        >>> explain_url(Path("https://host.org/a.wav"))
+        ' It is a URL, and serctl reads local files. Download it: curl -LO https://host.org/a.wav'
+    """
+    if not (found := URL.search(str(path))):
+        return ""
+    url = f"{found[1]}://{found[2]}"  # a path keeps one of its slashes
+    remedy = f"Download it: curl -LO {shlex.quote(url)}"
+    if url.startswith(HUB):
+        remedy = f"For a bundle on the hub: hf:{'/'.join(url.removeprefix(HUB).split('/')[:2])}"
+    elif found[1] in ("s3", "gs"):
+        remedy = "Download it, and name the file."
+    return f" It is a URL, and serctl reads local files. {remedy}"
 
 
 def guard_cell(value: object) -> object:

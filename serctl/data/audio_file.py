@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from serctl.data.mp3 import SEVERAL, find_unread
 from serctl.data.riff import RIFF, UNLISTED, count_unlisted
 from serctl.errors import AudioError
+from serctl.names import explain_url
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -163,6 +164,8 @@ def mark_file(path: Path) -> tuple[int, int]:
 
 def explain_absence(path: Path) -> str:
     """Return a reason why a file is not found under its name; '' if there is none."""
+    if why := explain_url(path):
+        return why
     if "\\" in str(path):
         return " Its name has backslashes, as on Windows. Write paths with '/'."
     if URL in str(path):

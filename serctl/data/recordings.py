@@ -11,6 +11,7 @@ from serctl.data.corpora.table import read_table
 from serctl.data.corpora.textgrids import read_grid
 from serctl.data.folders import list_files
 from serctl.errors import AudioError, CorpusError, ManifestError, UsageError, count, first_few
+from serctl.names import explain_url
 
 FORMATS = frozenset({*AUDIO, ".aiff", ".aif", ".au", ".caf", ".opus", ".w64", ".oga", ".mp2"})
 """Suffixes of audio files in folders. A named file may have any suffix."""
@@ -52,7 +53,8 @@ def check_files(paths: Collection[Path]) -> None:
         remedy = "To predict the others: --skip-bad"
         if len(absent) == len(paths):
             remedy = "Expected the path of a recording, a folder or a table"
-        raise AudioError(f"No such audio file: {first_few(absent)}. {remedy}")
+        why = explain_url(absent[0])
+        raise AudioError(f"No such audio file: {first_few(absent)}.{why or f' {remedy}'}")
 
 
 def note_unreadable(names: Iterable[str]) -> tuple[str, ...]:
@@ -137,11 +139,11 @@ def read_recordings(names: Sequence[str]) -> tuple[list[Recording], tuple[str, .
             ]
         else:
             found += [Recording(path, path.stem) for path in find_recordings([name])]
-    notes += _note_repeated(row.path for row in found if not row.listed)
+    notes += note_repeated(row.path for row in found if not row.listed)
     return found or [Recording(path, path.stem) for path in find_recordings(names)], tuple(notes)
 
 
-def _note_repeated(paths: Iterable[Path]) -> list[str]:
+def note_repeated(paths: Iterable[Path]) -> list[str]:
     """Return a note on recordings that are named more than once, such as by a folder too."""
     counts = Counter(map(os.path.abspath, paths))
     if not (repeated := [path for path, number in counts.items() if number > 1]):

@@ -16,6 +16,7 @@ from serctl.data.rttm import split_rttm
 from serctl.data.spreadsheets import read_sheet
 from serctl.errors import ManifestError, SerctlError, first_few
 from serctl.files import read_file
+from serctl.names import explain_url
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 BINARY = {
@@ -70,7 +71,8 @@ def read_table_bytes(path: Path, hint: str = "") -> bytes:
     try:
         return read_file(path)
     except FileNotFoundError:
-        raise ManifestError(f"'{path}' does not exist. {hint}".rstrip()) from None
+        why = explain_url(path) or f" {hint}"
+        raise ManifestError(f"'{path}' does not exist.{why}".rstrip()) from None
     except OSError as cause:
         raise ManifestError(f"'{path}' cannot be read: {cause.strerror}.") from cause
 

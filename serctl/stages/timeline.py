@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serctl.config import Workspace
 from serctl.data.channels import read_channels
 from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport, ReportProblem
-from serctl.data.recordings import find_recordings, is_table, note_unreadable
+from serctl.data.recordings import find_recordings, is_table, note_repeated, note_unreadable
 from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.progress import Advance, Progress, silent
@@ -104,6 +104,7 @@ def predict_timelines(
     seconds = time.monotonic() - started
     notes = (
         *note_unreadable(options.audio),
+        *note_repeated(paths),
         *predictor.notes,
         *report.list_notes(PREDICT_CHANNELS),
     )

@@ -18,6 +18,7 @@ from serctl.encoders.catalog import is_hub_id
 from serctl.ensemble.calibration import Calibrator, fit_calibration
 from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
+from serctl.names import explain_url
 from serctl.system.bundle_folder import Bundle, is_bundle, open_bundle
 from serctl.system.hub import fetch_bundle, is_hub_name, parse_hub_name
 from serctl.training.run_folder import CONFIG, read_summary
@@ -95,6 +96,8 @@ def check_model(model: str, workspace: Workspace | None) -> None:
     if is_hub_name(model):
         parse_hub_name(model)
     elif not is_bundle(Path(model).expanduser()):
+        if why := explain_url(model):
+            raise UsageError(f"The model is '{model}'.{why}")
         _find_system(model, workspace)
 
 

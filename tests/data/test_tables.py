@@ -5,6 +5,7 @@ import datetime
 import io
 import shlex
 import unicodedata
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serctl.data.audio import read_audio
+from serctl.data.corpora import read_corpus
 from serctl.data.corpora.table import read_table
 from serctl.data.manifest_file import read_manifest
-from serctl.data.recordings import read_recordings
+from serctl.data.recordings import check_files, read_recordings
 from serctl.data.tables import parse_table, read_table_file
 from serctl.errors import AudioError, CorpusError, ManifestError, SerctlError
+from serctl.system.parts import check_model
 
 EMOTIONS = ("angry", "sad", "happy", "neutral")
 HEADER = ("path", "emotion", "speaker", "transcript")
@@ -414,6 +417,33 @@ def test_recordings_that_are_named_twice_are_noted(folder: Path) -> None:
     assert len(recordings) == 2
     assert notes == (f"Named more than once, and predicted each time: 1 recording ({file}).",)
     assert read_recordings([str(file)])[1] == ()
+
+
+LOCAL = "It is a URL, and serctl reads local files. Download it: curl -LO https://host.org/a"
+
+
+@pytest.mark.parametrize(
+    ("read", "told"),
+    [
+        (lambda: read_recordings(["https://host.org/a.csv"]), f"{LOCAL}.csv$"),
+        (lambda: check_files([Path("https://host.org/a.wav")]), f"{LOCAL}.wav$"),
+        (lambda: read_audio(Path("https://host.org/a.wav")), f"{LOCAL}.wav$"),
+        (lambda: read_corpus("emodb", Path("https://host.org/a")), f"{LOCAL} "),
+        (lambda: check_model("https://host.org/a", None), f"{LOCAL}$"),
+        (lambda: check_model("https://huggingface.co/me/mine/tree/main", None), "hf:me/mine$"),
+        (lambda: check_files([Path("s3://pail/a.wav")]), "Download it, and name the file.$"),
+    ],
+)
+def test_a_url_is_answered_with_what_to_type(read: Callable[[], object], told: str) -> None:
+    with pytest.raises(SerctlError, match=told):
+        read()
+
+
+def test_a_table_of_urls_is_not_answered_with_a_folder(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("path,emotion,speaker\nhttps://host.org/a.wav,happy,1\n")
+    with pytest.raises(CorpusError, match=f"{LOCAL}.wav$"):
+        read_table(table, {})
 
 
 def test_a_table_to_predict_names_the_command_that_has_the_options(tmp_path: Path) -> None:

@@ -111,6 +111,13 @@ def test_an_output_that_does_not_fit_is_refused_before_prediction(
     assert told in done.stderr
 
 
+def test_a_recording_that_is_named_twice_is_noted(run, call: Path) -> None:
+    done = run(call, call.parent, "--every", 2, "--format", "csv")
+    assert done.exit_code == 0, done.stderr
+    told = " ".join(done.stderr.split())
+    assert "Named more than once, and predicted each time: 1 recording (" in told
+
+
 def test_python_and_command_line_agree(run, call: Path, trained: Path) -> None:
     import serctl
     from serctl.data.channels import read_channels

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from serctl.data.corpora.scan import Corpus
 from serctl.errors import CorpusError, UnknownNameError
+from serctl.names import explain_url
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def read_corpus(name: str, root: Path) -> Corpus:
     reader = getattr(import_module(f"serctl.data.corpora.{module}"), function)
     try:
         if not root.is_dir():
-            raise CorpusError(f"'{root}' is not a folder.")
+            raise CorpusError(f"'{root}' is not a folder.{explain_url(root)}")
         corpus: Corpus = reader(root)
     except CorpusError as error:
         raise CorpusError(

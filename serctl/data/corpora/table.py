@@ -16,6 +16,7 @@ from serctl.data.manifest_rows import note_readings, parse_rows, parse_split
 from serctl.data.tables import Table, match_columns
 from serctl.data.values import MISSING
 from serctl.errors import CorpusError, ManifestError, UnknownNameError, guess
+from serctl.names import explain_url
 
 CODED = "emoclass"
 """MSP-Podcast's column of emotions in lower case. Its letters are those of `CODES`."""
@@ -84,10 +85,10 @@ def _note_missing(path: Path, utterances: Sequence[Utterance], table: Table) -> 
     """
     absent = [row.path for row in utterances if not is_audio_file(row.path)]
     if utterances and len(absent) == len(utterances):
+        remedy = "" if explain_url(absent[0]) else " Name the folder of the paths: --root DIR"
         raise CorpusError(
             f"'{path}' names {len(absent)} utterances, but none of their audio files exists, such "
-            f"as '{absent[0]}'.{explain_absence(absent[0])} Name the folder of the paths: "
-            f"--root DIR"
+            f"as '{absent[0]}'.{explain_absence(absent[0])}{remedy}"
         )
     words = Counter(row.get("emotion", "").strip() for row in table.rows)
     missing = [f"'{word}'" for word in words if word.lower() in MISSING for _ in range(words[word])]
