@@ -108,8 +108,8 @@ def _list_sources(
             "No corpus given. Name one (--corpus emodb --root DIR), or a table (--manifest CSV), "
             "or make synthetic speech: serctl init --corpus demo"
         )
+    named, renamed = _columns(columns), parse_mapping(splits, "--split")
     if manifest:
-        named, renamed = _columns(columns), parse_mapping(splits, "--split")
         return [Source(table=manifest, root=_only(roots), columns=named, splits=renamed)]
     if len(roots) != len(corpora) and (roots or corpora != ["demo"]):
         given = f"with {len(roots)} --root" if roots else "without --root"
@@ -117,7 +117,10 @@ def _list_sources(
             f"--corpus {', '.join(corpora)} {given}, expected the folder of each corpus: "
             f"serctl init {' '.join(f'--corpus {name} --root DIR' for name in corpora)}"
         )
-    return [Source(name, folder) for name, folder in zip_longest(corpora, roots)]
+    return [  # columns and splits of a corpus are refused, as in Python
+        Source(name, folder, columns=named, splits=renamed)
+        for name, folder in zip_longest(corpora, roots)
+    ]
 
 
 def _show(result: "InitResult", *, as_json: bool) -> None:

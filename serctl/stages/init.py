@@ -19,6 +19,7 @@ from serctl.demo.corpus import make_demo, plan_demo
 from serctl.errors import ManifestError, UsageError, first_few, guess
 from serctl.files import write_atomic
 from serctl.progress import Progress, silent
+from serctl.stages.init_notes import note_limit, note_unknown_speakers, suggest_column
 from serctl.workspace import PATHS, PROJECT_FILE
 
 DEMO = "demo"
@@ -125,6 +126,7 @@ def init_project(
     notes += find_slips(Counter(row.emotion for row in rows))
     check_manifest(Manifest(tuple(rows)))
     kept = Manifest(tuple(rows)).limit(limit, seed)
+    notes += note_limit(Manifest(tuple(rows)), kept)
     for demo in (source.root for source in sources if source.name == DEMO and source.root):
         make_demo(demo, seed, wanted={row.path for row in kept}, progress=progress)
     write_manifest(manifest, kept)
@@ -148,7 +150,7 @@ def _join_corpora(
         prefix = f"{_name_of(source)}-" if len(sources) > 1 else ""
         renamed = _rename(corpus.utterances, mapping, dropped)
         _check_labels(source, renamed)
-        found, split_notes = _divide(renamed, seed)
+        found, split_notes = _divide(source, renamed, seed)
         parts.append((_name_of(source), [_prefix(r, prefix) for r in found] if prefix else found))
         notes += [f"{_name_of(source)}: {note}" for note in (*corpus.notes, *split_notes)]
     return [row for _, found in parts for row in found], [*notes, *describe_joined(parts)]
@@ -180,6 +182,11 @@ def _name_of(source: Source) -> str:
 def _read(source: Source, seed: int) -> Corpus:
     if source.table:
         return read_table(source.table, source.columns, source.root, source.splits)
+    if source.columns or source.splits:
+        raise UsageError(
+            f"--column and --split have no effect with --corpus {source.name}: they describe a "
+            f"table. Leave them out, or name the table: --manifest CSV"
+        )
     if source.root is None:
         raise UsageError(f"--corpus {source.name} needs the folder of the corpus: --root DIR")
     if source.name == DEMO:
@@ -248,16 +255,22 @@ def _rename(
     return kept
 
 
-def _divide(rows: list[Utterance], seed: int) -> tuple[list[Utterance], list[str]]:
+def _divide(source: Source, rows: list[Utterance], seed: int) -> tuple[list[Utterance], list[str]]:
     """Make splits if the corpus has none, and return notes on its own splits."""
+    is_table, told_none = bool(source.table), source.columns.get("speaker") == ""
     if not any(row.split for row in rows):
         made, warning = assign_splits(rows, seed)
+        if warning and is_table and not told_none and not all(row.speaker for row in rows):
+            warning += f" {suggest_column(rows)}"
         return made, [
             "has no splits: speaker-disjoint splits made",
             *filter(None, [warning]),
             *describe_overlaps(made),
         ]
     notes = describe_overlaps(rows)
+    notes += [] if told_none else note_unknown_speakers(rows, is_table=is_table)
+    if seed and source.name != DEMO:
+        notes.append(f"--seed {seed} has no effect on the splits, which are those of the corpus")
     if leaks := Manifest(tuple(rows)).leaking_speakers():
         notes.append(
             f"{len(leaks)} speakers are in several splits ({first_few(leaks)}), so metrics on "

@@ -1,6 +1,7 @@
 """`serctl init`: from a corpus or a table to a project that every command understands."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,74 @@ def test_parts_that_overlap_in_two_splits_are_a_note(tmp_path: Path) -> None:
     made = init(tmp_path / "new", "--manifest", tmp_path / "parts.csv")
     assert made.exit_code == 0, made.output
     assert "1 pair of utterances of different splits share audio" in " ".join(made.stderr.split())
+
+
+def add_splits(table: Path, names: tuple[str, ...] = ("train", "dev", "test")) -> None:
+    head, *rows = table.read_text().split("\n")
+    named = [f"{row},{names[i // 4 % len(names)]}" for i, row in enumerate(rows)]
+    table.write_text("\n".join([f"{head},split", *named]))
+
+
+def tell(table: Path, *words: object) -> str:
+    """Make a project from a table with splits of its own, and return the notes."""
+    add_splits(table)
+    made = init(table.parent / "new", "--manifest", table, *COLUMNS[:4], *words)
+    assert made.exit_code == 0, made.output
+    return " ".join(made.stderr.split())
+
+
+def test_own_splits_without_speakers_are_a_note_with_the_likely_column(table: Path) -> None:
+    table.write_text(table.read_text().replace("Who", "Actor"))
+    told = tell(table)
+    assert "12 of 12 utterances have no speaker, so a speaker in several splits is not" in told
+    assert "If 'Actor' holds speakers: --column speaker=Actor" in told
+
+
+def test_splits_made_without_speakers_name_the_likely_column(table: Path, tmp_path: Path) -> None:
+    table.write_text(table.read_text().replace("Who", "Actor"))
+    made = init(tmp_path / "new", "--manifest", table, *COLUMNS[:4])
+    assert "If 'Actor' holds speakers: --column speaker=Actor" in " ".join(made.stderr.split())
+
+
+def test_speakers_that_are_known_or_declared_unknown_are_no_note(table: Path) -> None:
+    text = table.read_text()
+    assert "no speaker" not in tell(table, "--column", "speaker=Who")
+    table.write_text(text)
+    assert "no speaker" not in tell(table, "--column", "speaker=", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("limit", "note"),
+    [
+        (1, "--limit 1 keeps no utterance of the emotions .* and of the splits .*: --limit 9"),
+        (8, "--limit 8 keeps no utterance of (angry|neutral|happy) in (train|dev|test)[.] "),
+        (9, ""),
+    ],
+)
+def test_a_limit_that_leaves_out_a_class_is_a_note(table: Path, limit: int, note: str) -> None:
+    told = tell(table, "--limit", limit)
+    assert re.search(note, told) if note else "keeps no utterance" not in told
+
+
+def test_a_seed_without_effect_is_a_note(table: Path) -> None:
+    assert "--seed 3 has no effect on the splits" in tell(table, "--seed", 3)
+
+
+def test_options_of_a_table_are_refused_with_a_corpus(tmp_path: Path) -> None:
+    for words in (("--column", "path=file"), ("--split", "eval=test")):
+        made = init(tmp_path / "new", "--corpus", "emodb", "--root", tmp_path, *words)
+        assert made.exit_code == 2
+        assert "--column and --split have no effect with --corpus emodb" in made.stderr
+
+
+def test_a_split_that_no_row_has_is_refused(table: Path, tmp_path: Path) -> None:
+    for known in ("It has no splits.", "Known: dev, test, train."):
+        made = init(tmp_path / "new", "--manifest", table, *COLUMNS, "--split", "evel=test")
+        assert made.exit_code == 1
+        told = " ".join(made.stderr.split())
+        assert "--split of 'evel'" in told
+        assert known in told
+        add_splits(table)
 
 
 def test_a_table_becomes_a_project_with_speaker_disjoint_splits(

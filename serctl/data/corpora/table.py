@@ -54,6 +54,7 @@ def read_table(
             f"'{path}' has the columns {', '.join(table.header)}, expected path or utterance_id. "
             f"Name the column: --column path=YOURS"
         )
+    _check_splits(table, splits or {})
     rows = [
         row
         | {"path": _expand_home(row.get("path", row.get("utterance_id", "")))}
@@ -173,6 +174,22 @@ def _map_columns(table: Table, columns: Mapping[str, str]) -> tuple[Table, bool]
 def _expand_home(path: str) -> str:
     """Return a path with the home folder for ~, which a shell replaces but a table does not."""
     return str(Path(path.strip()).expanduser()) if path.strip().startswith("~/") else path
+
+
+def _check_splits(table: Table, splits: Mapping[str, str]) -> None:
+    """Check that the table has the splits that are renamed.
+
+    Raises:
+        ManifestError: It does not have one of them.
+    """
+    words = {row.get("split", "").strip().lower() for row in table.rows} - {""}
+    for name in splits:
+        if name not in words | set(map(parse_split, words)):
+            known = f"Known: {', '.join(sorted(words))}." if words else "It has no splits."
+            raise ManifestError(
+                f"--split of '{name}': '{table.source}' has no such split.{guess(name, words)} "
+                f"{known}"
+            )
 
 
 def _rename_split(row: Mapping[str, str], splits: Mapping[str, str]) -> dict[str, str]:
