@@ -12,6 +12,7 @@ from serctl.cli.signature import take_option
 from serctl.config import open_workspace
 from serctl.errors import first_few
 from serctl.options import ExtractOptions
+from serctl.options.idle import refuse_idle
 
 if TYPE_CHECKING:
     from serctl.cache.describe import StoreSummary
@@ -83,6 +84,8 @@ def verify(
     """Read every byte and compare checksums. Exit 3 if anything is damaged and not repaired."""
     from serctl.stages.cache import cache_verify
 
+    if not repair:
+        refuse_idle({"--device": device}, "without --repair", "nothing is extracted again")
     results = cache_verify(
         open_workspace(project),
         names or (),

@@ -15,6 +15,7 @@ from serctl.cli.train import VerboseOpt
 from serctl.config import Workspace, open_workspace, resolve_options
 from serctl.errors import UsageError, count
 from serctl.options import ExtractOptions, SlurmOptions, TrainOptions
+from serctl.options.idle import refuse_idle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,6 +73,11 @@ def run(
         raise UsageError("No recipe given. Name one, such as: serctl run demo")
     if submit and not slurm:
         raise UsageError("--submit needs --slurm DIR, the folder of the job files.")
+    if slurm:
+        asked = {"--dry-run": dry_run, "--jobs": jobs > 1, "--dask": dask, "--shard": shard}
+        refuse_idle(asked, "with --slurm", "job files are written")
+    if dry_run:
+        refuse_idle({"--shard": shard}, "with --dry-run", "the plan of all parts is printed")
     workspace, given = open_workspace(project), {"limit": limit, "device": device, "seed": seed}
     plan = read_plan(recipe, workspace, **given)
     console.say(plan.title)

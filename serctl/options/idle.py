@@ -230,18 +230,40 @@ def _refuse(
     origin = sources.get(case.other, source)
     deciding = f"{'with' if value else 'without'} {_show_setting(other, value, origin)}"
     deciding += f" ({origin})" if origin not in (source, FLAGS) else ""
-    why = f": {case.why}" if case.why else ""
-    one = len(found) == 1
     if case.instead is not None:
         remedy = f"set {_show_setting(other, case.instead, source)}"
     else:
         remedy = f"leave out {_show_name(other, origin)}"
-    names = ", ".join(_show_name(fields[name], source) for name in found)
-    text = (
-        f"{names} {'has' if one else 'have'} no effect {case.case or deciding}{why}. "
-        f"Leave {'it' if one else 'them'} out, or {remedy}."
-    )
+    names = [_show_name(fields[name], source) for name in found]
+    text = say_idle(names, case.case or deciding, case.why, remedy)
     return UsageError(text) if source == FLAGS else ConfigError(f"{source}: {text}")
+
+
+def say_idle(names: Sequence[str], case: str, why: str = "", remedy: str = "") -> str:
+    """Return the message that options have no effect.
+
+    Example:
+        >>> say_idle(["--main"], "without --folds", remedy="set --folds 5")
+        '--main has no effect without --folds. Leave it out, or set --folds 5.'
+    """
+    has, them = ("has", "it") if len(names) == 1 else ("have", "them")
+    text = f"{', '.join(names)} {has} no effect {case}{why and f': {why}'}. "
+    return f"{text}Leave {them} out{remedy and f', or {remedy}'}."
+
+
+def refuse_idle(given: Mapping[str, object], case: str, why: str = "") -> None:
+    """Refuse flags of a command line that are no options of a stage.
+
+    Args:
+        given: Value of each flag. One that is False, None or '' was not given.
+        case: Why they have no effect, such as ``with --slurm``.
+        why: The reason.
+
+    Raises:
+        UsageError: A flag was given.
+    """
+    if names := [flag for flag, value in given.items() if value]:
+        raise UsageError(say_idle(names, case, why))
 
 
 def _show_name(field: dataclasses.Field[Any], source: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from serctl.config import Workspace
 from serctl.errors import UsageError
+from serctl.options.idle import refuse_idle
 from serctl.pipeline.parts import can_cut, connect, run_in_parts
 from serctl.pipeline.recipe import RecipeStep
 from serctl.progress import Log, Progress, silent
@@ -54,12 +55,15 @@ def run_steps(
     """Run the steps of a plan, from `plan_recipe`, and return the result of the last.
 
     Raises:
-        UsageError: A step is a part already, and the workers of a scheduler make parts too.
+        UsageError: A step is a part already, and the workers of a scheduler make parts too; or
+            jobs and a scheduler are given.
         SerctlError: A stage failed. The results of the stages before it are kept, and the next run
             of the same plan continues from there.
     """
     if execution.scheduler and any(getattr(step.options, "shard", "") for step in steps):
         raise UsageError("--shard and --dask exclude each other: --dask makes its own parts.")
+    if execution.scheduler:
+        refuse_idle({"--jobs": execution.jobs > 1}, "with --dask", "its workers train")
     result: Any = None
     with _open_pool(execution) as pool:
         for stage, group in groupby(steps, key=lambda step: step.stage):

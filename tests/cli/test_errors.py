@@ -41,6 +41,10 @@ def test_a_known_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
         ("predict --every x", "--every is 'x', expected a number. See: serctl predict --help"),
         ("extract --limit 0", "--limit is '0', expected at least 1. See: serctl extract --help"),
         ("predict --abstain-below 50", "--abstain-below is '50', expected at most 1. See: serctl"),
+        ("run x --slurm jobs --dry-run --submit", "--dry-run has no effect with --slurm: job fil"),
+        ("run x --slurm jobs -j 4 --shard 1/2", "--jobs, --shard have no effect with --slurm: jo"),
+        ("run x --dry-run --shard 1/2", "--shard has no effect with --dry-run: the plan of all p"),
+        ("cache verify --device cpu", "--device has no effect without --repair: nothing is"),
         ("extract --limit", "Option '--limit' requires an argument. See: serctl extract --help"),
         (
             "predict --format xml a.wav",

@@ -20,7 +20,7 @@ from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import write_manifest
-from serctl.errors import ConfigError, ManifestError, UnknownNameError
+from serctl.errors import ConfigError, ManifestError, UnknownNameError, UsageError
 from serctl.options import TrainOptions
 from serctl.options.files import find_recipe
 from serctl.pipeline import RecipeStep, execute, parts, plan_recipe, read_plan
@@ -197,6 +197,12 @@ def test_no_dask_scheduler_is_reported_in_one_line(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(parts, "DASK_SECONDS", 0.3)
     with pytest.raises(ConfigError, match="No Dask scheduler responds"):
         run_steps(Workspace(Path()), [], Execution(scheduler="tcp://127.0.0.1:9"))
+
+
+def test_processes_are_refused_where_workers_of_dask_train(tmp_path: Path) -> None:
+    execution = Execution(jobs=2, scheduler="tcp://localhost:1")
+    with pytest.raises(UsageError, match=r"^--jobs has no effect with --dask: its workers tr"):
+        run_steps(Workspace(tmp_path), [], execution)
 
 
 def test_a_dry_run_counts_trainings_disk_and_what_is_done(project: Path) -> None:
