@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +16,7 @@ from serctl.encoders.base import Encoder, EncoderIdentity
 from serctl.encoders.catalog import ENCODERS, is_hub_id
 from serctl.encoders.load import identify_encoder, load_encoder, window_seconds
 from serctl.encoding.recognition import Recognition, settle_recognition
-from serctl.errors import TranscriptsError, UsageError, WeightsError
+from serctl.errors import TranscriptsError, UsageError, WeightsError, guess
 from serctl.options import TranscribeOptions, restore_options
 from serctl.runtime import split_threads
 from serctl.system.parts import EncoderKey, Parts
@@ -34,6 +34,7 @@ class Encoders:
         parts: Parts of the system.
         device: Device to compute on.
         mapping: Encoder name to checkpoint, ``[weights]`` of serctl.toml.
+        weights: ``NAME=DIR`` values, which have a higher precedence.
         transcribe: Whether to transcribe. False if all utterances have a transcript.
         keep: Load all encoders now and keep them. Otherwise each is loaded when it is used and not
             kept. In both cases all weights are checked now.
@@ -44,13 +45,16 @@ class Encoders:
         parts: Parts,
         device: torch.device,
         mapping: Mapping[str, Path],
+        weights: Sequence[str] = (),
         *,
         transcribe: bool,
         keep: bool,
     ) -> None:
+        given = parse_weights(weights)
+        mapping = {**mapping, **given}
         self._parts, self._device, self._mapping, self._keep = parts, device, mapping, keep
         self.find_transcripts = transcribe and parts.needs_transcripts
-        self.notes: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = _note_unread(given, parts)
         self._recogniser: Recogniser | None = None
         self._kept: dict[str, Encoder] = {}
         if self.find_transcripts:
@@ -189,6 +193,19 @@ def settle_words(recogniser: RecogniserRecord | None, mapping: Mapping[str, Path
             f"one found here is '{recognition.source}'. Name its weights in serctl.toml: [weights]."
         )
     return recognition
+
+
+def _note_unread(names: Iterable[str], parts: Parts) -> tuple[str, ...]:
+    """Return a note on given weights of encoders that a system does not read."""
+    known = {name for one in parts.encoders.values() for name in (one.encoder, one.key.encoder)}
+    if parts.recogniser and parts.recogniser.settings:
+        known.add(str(parts.recogniser.settings.get("model")))
+    return tuple(
+        f"--weights {name} not used: '{parts.name}' reads {', '.join(sorted(known))}."
+        f"{guess(name, known)}"
+        for name in names
+        if name not in known
+    )
 
 
 def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serctl.config import find_workspace
+from serctl.errors import UsageError
 from serctl.options import PredictOptions
+from serctl.options.idle import say_idle
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
 
@@ -37,6 +39,7 @@ def load(
         transcribe: Whether to transcribe; False if every recording comes with its ``text``.
 
     Raises:
+        UsageError: A recogniser is given, and nothing is transcribed.
         SerctlError: The model is missing or damaged, or weights of its encoders are missing.
 
     Example:
@@ -44,6 +47,8 @@ def load(
         >>> model.predict("a.wav").emotion  # doctest: +SKIP
         'happy'
     """
+    if recogniser and not transcribe:
+        raise UsageError(say_idle(["recogniser"], "with transcribe=False"))
     workspace = find_workspace(project)
     options = PredictOptions(
         model=str(model),

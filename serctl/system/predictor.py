@@ -19,7 +19,7 @@ from serctl.ensemble.stacker_folder import load_stacker
 from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.runtime import resolve_device
-from serctl.system.encoders import Encoders, parse_weights
+from serctl.system.encoders import Encoders
 from serctl.system.loading import cut_speech, load_each
 from serctl.system.parts import Parts
 from serctl.system.prediction import Prediction
@@ -70,7 +70,6 @@ class Predictor:
         if options.recogniser:
             self.note_unused("--recogniser")
         self._device = resolve_device(options.device)
-        mapping = {**(mapping or {}), **parse_weights(options.weights)}
         self._runs = {
             name: load_run(path, self._device, parts.predicted_by.get(name))
             for name, path in parts.networks.items()
@@ -83,8 +82,8 @@ class Predictor:
                 "the flag out."
             )
         self._stacker = load_stacker(parts.stacker) if parts.stacker else None
-        keep = not options.one_at_a_time
-        self._encoders = Encoders(parts, self._device, mapping, transcribe=transcribe, keep=keep)
+        how = {"transcribe": transcribe, "keep": not options.one_at_a_time}
+        self._encoders = Encoders(parts, self._device, mapping or {}, options.weights, **how)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -157,6 +156,8 @@ class Predictor:
             return list(
                 self.predict_each(audio, sample_rate=sample_rate, texts=texts, skip_bad=skip_bad)
             )
+        if not self.reads_speakers:
+            self.note(f"Speakers not used: no network of '{self.parts.name}' reads them.")
         utterances = list(load_each(audio, sample_rate, texts, speakers, self._downmixed))
         found = zip(utterances, self.predict_utterances(utterances), strict=True)
         return list(self._raise_errors(found, skip_bad))

@@ -286,6 +286,20 @@ def test_words_are_asked_for_by_name(project: Workspace, words: str, tmp_path: P
     assert run(project, words, model=SPEECH, audio=(str(other),)).predictions
 
 
+def test_arguments_that_no_network_reads_are_noted_or_refused(project: Workspace) -> None:
+    path = str(read_manifest(project.manifest).utterances[0].path)
+    weights = {"wavlm-larg": path, "wavlm-large": project.weights["wavlm-large"]}
+    system = serctl.load(SPEECH, project=project.root, device="cpu", weights=weights)
+    told = (
+        f"--weights wavlm-larg not used: '{SPEECH}' reads wavlm-large. Did you mean 'wavlm-large'?"
+    )
+    assert system.notes == (told,)
+    system.predict_batch([path], speakers=["a"])
+    assert system.notes[1:] == (f"Speakers not used: no network of '{SPEECH}' reads them.",)
+    with pytest.raises(UsageError, match=r"^recogniser has no effect with transcribe=False"):
+        serctl.load(SPEECH, project=project.root, recogniser="whisper-tiny", transcribe=False)
+
+
 def test_texts_that_no_network_reads_are_noted(project: Workspace, words: str) -> None:
     path = str(read_manifest(project.manifest).utterances[0].path)
     told = f"not used: no network of '{SPEECH}' reads text."
