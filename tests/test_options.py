@@ -214,7 +214,11 @@ IDLE: list[tuple[str, dict[str, Any], str]] = [
         "--balance has .* with --stacker greedy",
     ),
     ("evaluate", {"resamples": 90, "submission": "x.csv"}, "--resamples has .*--submission x.csv"),
-    ("evaluate", {"baselines": False, "submission": "x.csv"}, "--baselines has no effect with --s"),
+    (
+        "evaluate",
+        {"baselines": False, "submission": "x.csv"},
+        "--no-baselines has no effect with -",
+    ),
     ("predict", {"cut_over": 5.0, "every": 1.0}, "--cut-over has no effect with --every 1: .*"),
     ("predict", {"recogniser": "w", "transcripts": "t.csv"}, "--recogniser has no effect with --t"),
     ("predict", {"segment_seconds": 5.0, "cut_over": float("inf")}, "--segment-seconds has no ef"),

@@ -235,6 +235,8 @@ def _refuse(
     else:
         remedy = f"leave out {_show_name(other, origin)}"
     names = [_show_name(fields[name], source) for name in found]
+    if source == FLAGS and values[found[0]] is False:
+        names[0] = names[0].replace("--", "--no-", 1)
     text = say_idle(names, case.case or deciding, case.why, remedy)
     return UsageError(text) if source == FLAGS else ConfigError(f"{source}: {text}")
 
