@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.audio_file import open_audio, open_sound
-from serctl.data.downmix import SCALE, Downmix, ReportProblem
+from serctl.data.downmix import SCALE, WIDTH, Downmix, ReportProblem
 from serctl.errors import AudioError, count
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ HIGHEST_PEAK = 100.0
 """Maximum sample of a file: mixes in floats exceed 1 by 30 dB, integers as floats by far more."""
 LOUD_PEAK = 8.0
 """Maximum sample that is not reported, 18 dB above full scale."""
+QUIET_PEAK = 2.0**-8
+"""Maximum peak of 32-bit integers that is reported: that of 24-bit values in them, -48 dBFS."""
 QUIETEST_PEAK = 2.0**-31
 """Minimum peak, one step of 32-bit integers. No recorded sound is as quiet."""
 BLOCK = 1 << 20
@@ -74,6 +76,7 @@ def decode_audio(
 ) -> NDArray[np.float32]:
     """Decode the bytes of an audio file, or an open one; see `read_audio`."""
     with open_sound(source, name) as sound:
+        width = sound.subtype
         first, last = _find_stretch(sound, name, start, end)
         if channel > sound.channels:
             raise AudioError(
@@ -94,6 +97,8 @@ def decode_audio(
         _refuse_silence(name, peak, downmix.peak)
     if report and peak > LOUD_PEAK:
         report(str(name), SCALE)
+    if report and width == "PCM_32" and max(peak, downmix.peak) <= QUIET_PEAK:
+        report(str(name), WIDTH)
     if report and (problem := downmix.find_problem()):
         report(str(name), problem)
     return np.concatenate(parts)

@@ -17,6 +17,7 @@ ReportProblem = Callable[[str, str], None]
 TALKERS = "a different talker on each channel"
 PHASE = "channels that are partly in opposite phase"
 SCALE = "floating-point samples far above 1"
+WIDTH = "32-bit integers below -48 dBFS"
 
 PREDICT_CHANNELS = "Predict each channel: serctl predict {file} --every 1 --channels split"
 KEEP_CHANNEL = "Read one channel: a column 'channel' in the manifest, with left or right"
@@ -140,7 +141,7 @@ class DownmixReport:
     """Recordings of a run whose samples are probably not the sound that was meant."""
 
     def __init__(self) -> None:
-        self._found: dict[str, dict[str, None]] = {TALKERS: {}, PHASE: {}, SCALE: {}}
+        self._found: dict[str, dict[str, None]] = {TALKERS: {}, PHASE: {}, SCALE: {}, WIDTH: {}}
 
     def __call__(self, name: str, problem: str) -> None:
         """Add one recording."""
@@ -156,6 +157,10 @@ class DownmixReport:
             TALKERS: ("The mean of the channels mixes them", hint),
             PHASE: ("The mean of the channels loses sound", hint),
             SCALE: ("They are read as they are", "If they are at another scale, divide them by it"),
+            WIDTH: (
+                "They are read as quiet sound",
+                "If their values have 16 or 24 bits, write them in files of that width",
+            ),
         }
         return tuple(
             f"{effects[problem][0]}: {first_few(sorted(names))} "

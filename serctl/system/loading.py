@@ -1,6 +1,6 @@
 """Load given recordings as utterances with their transcripts and speakers."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
 from os import PathLike
@@ -14,7 +14,7 @@ from serctl.data.downmix import ReportProblem
 from serctl.data.segments import cut_at_pauses
 from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError
 from serctl.options import PredictOptions
-from serctl.system.sound import Audio, load_sound, name_sound
+from serctl.system.sound import MOST_CHANNELS, Audio, load_sound, name_sound
 from serctl.system.utterances import LoadedUtterance
 
 One = TypeVar("One")
@@ -51,6 +51,7 @@ def load_each(
             raise UsageError(
                 f"'{name}' is {given!r:.80}, expected a list. For one recording: predict()"
             )
+    _check_rows(getattr(audio, "shape", ()))
     for (one, text), speaker in _align(_align(audio, texts, "texts"), speakers, "speakers"):
         read = partial(load_sound, one, sample_rate, report)
         utterance = load_utterance(name_sound(one), read)
@@ -62,6 +63,15 @@ def load_each(
                 f"({type(speaker).__name__}), expected a str, '' if it is unknown."
             )
         yield utterance
+
+
+def _check_rows(shape: Sequence[int]) -> None:
+    """Check that the rows of an array ``(num_recordings, num_samples)`` may be recordings."""
+    if len(shape) == 2 and shape[0] and shape[1] <= MOST_CHANNELS:
+        raise UsageError(
+            f"'audio' is an array of shape {tuple(shape)}, expected rows of more than "
+            f"{MOST_CHANNELS} samples, one for each recording. For one recording: predict()"
+        )
 
 
 def _find_text_error(text: object, name: str) -> TranscriptsError | None:

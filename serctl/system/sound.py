@@ -20,7 +20,7 @@ from serctl.errors import AudioError, UsageError, show_value
 Audio = str | PathLike[str] | bytes | IO[bytes] | ArrayLike
 """A path, the bytes of an audio file or an open one, or samples ``(num_samples,)``, ``(num_samples,
 num_channels)`` or ``(num_channels, num_samples)``: floats in [-1, 1] or integers of 8, 16 or 32
-bits."""
+bits. int32 must exceed 2^23, because smaller values may have 16 or 24 bits."""
 
 MOST_CHANNELS = 32
 RATES = 1_000, 1_000_000
@@ -29,6 +29,14 @@ LOUDEST = 8.0
 """Maximum of float samples. Larger values are unscaled integers; decoders overshoot 1 slightly."""
 SCALES = {"uint8": 128.0, "int16": 32768.0, "int32": 2147483648.0}
 """Full scale of the integer types of WAV files."""
+LARGEST_24_BITS = 2**23
+"""Maximum magnitude of 24-bit values, -48 dBFS in 32 bits."""
+REMEDY = (
+    "Divide them by the full scale of their width: numpy.asarray(samples) / 2**7 for 8 bits, "
+    "/ 2**15 for 16, / 2**23 for 24, / 2**31 for 32."
+)
+SIGNATURES = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b".snd")
+"""First bytes of audio files. Arrays of undecoded files begin with them."""
 
 
 def load_sound(
@@ -74,9 +82,10 @@ def _to_array(audio: Any) -> NDArray:
     try:
         samples = np.asarray(audio)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors with a gradient
+        hint = " For a tensor: tensor.detach().cpu().float()" if hasattr(audio, "detach") else ""
         raise AudioError(
-            f"A {type(audio).__name__} is no array of samples: {error} Expected a path, bytes, an "
-            f"open file or an array of numbers."
+            f"A {type(audio).__name__} is no array of samples: {str(error).rstrip('.')}. Expected "
+            f"a path, bytes, an open file or an array of numbers.{hint}"
         ) from error
     if samples.dtype.kind in "OUS" or samples.ndim == 0:  # None, a list of paths, a number
         raise AudioError(
@@ -117,18 +126,21 @@ def order_channels(samples: NDArray) -> NDArray:
 
 
 def scale_samples(samples: NDArray) -> NDArray[np.float32]:
-    """Return samples in about [-1, 1].
+    """Return samples ``(num_samples, num_channels)`` in about [-1, 1].
 
     Raises:
-        AudioError: The type has no known scale, or floats exceed [-1, 1].
+        AudioError: The scale of the type or of the values is not plain.
     """
     kind = samples.dtype.name
     if kind in SCALES:
+        _check_integers(samples)
         shift = SCALES[kind] if kind == "uint8" else 0.0  # unsigned: silence is 128
         return ((samples.astype(np.float64) - shift) / SCALES[kind]).astype(np.float32)
     if samples.dtype.kind != "f":
+        remedies = {"i": REMEDY, "u": f"{REMEDY} Then subtract 1, if silence is half of the range."}
+        remedy = remedies.get(samples.dtype.kind, "Pass the decoded waveform.")
         raise AudioError(
-            f"Samples of type {kind}, expected floats in [-1, 1] or {', '.join(SCALES)}."
+            f"Samples of type {kind}, expected floats in [-1, 1] or {', '.join(SCALES)}. {remedy}"
         )
     loudest = float(np.abs(samples).max(initial=0.0))
     if np.isfinite(loudest) and loudest > LOUDEST:
@@ -137,3 +149,21 @@ def scale_samples(samples: NDArray) -> NDArray[np.float32]:
             f"32768, or pass the integers."
         )
     return samples.astype(np.float32)
+
+
+def _check_integers(samples: NDArray) -> None:
+    """Refuse int32 samples of an unknown width, and the bytes of a file.
+
+    Some libraries return 16-bit or 24-bit values as int32. A quiet 32-bit recording has values of
+    the same size.
+    """
+    peak = max(int(samples.max(initial=0)), -int(samples.min(initial=0)))
+    if samples.dtype.name == "int32" and 0 < peak <= LARGEST_24_BITS:
+        raise AudioError(
+            f"int32 samples of up to {peak:,}: their width may be 16, 24 or 32 bits. {REMEDY}"
+        )
+    if samples.shape[1] == 1 and samples[:4].tobytes().startswith(SIGNATURES):
+        raise AudioError(
+            f"{samples.dtype.name} samples that begin like an audio file, expected decoded sound. "
+            f"Pass the file: predict(path), or its bytes: samples.tobytes()"
+        )

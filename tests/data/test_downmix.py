@@ -8,7 +8,15 @@ import pytest
 import soundfile
 
 from serctl.data.audio import read_audio, to_mono_16k
-from serctl.data.downmix import PHASE, PREDICT_CHANNELS, SCALE, TALKERS, Downmix, DownmixReport
+from serctl.data.downmix import (
+    PHASE,
+    PREDICT_CHANNELS,
+    SCALE,
+    TALKERS,
+    WIDTH,
+    Downmix,
+    DownmixReport,
+)
 
 RATE = 16_000
 Pair = tuple[np.ndarray, np.ndarray]
@@ -43,6 +51,31 @@ def test_floats_far_above_one_are_reported(
     (note,) = report.list_notes(PREDICT_CHANNELS)
     assert str(path) in note
     assert "If they are at another scale, divide them by it" in note
+
+
+@pytest.mark.parametrize(
+    ("subtype", "level", "found"),
+    [
+        ("PCM_32", 2.0**-8, [WIDTH]),
+        ("PCM_32", 2.0**-16, [WIDTH]),
+        ("PCM_32", 2.0**-7, []),
+        ("PCM_24", 2.0**-8, []),
+        ("FLOAT", 2.0**-16, []),
+    ],
+)
+@pytest.mark.parametrize("phase", [[1], [1, 1], [1, -0.9]])
+def test_quiet_integers_of_32_bits_are_reported(
+    tmp_path: Path, subtype: str, level: float, phase: list[float], found: list[str]
+) -> None:
+    path, problems, report = tmp_path / "a b.wav", [], DownmixReport()
+    tone = level * np.sin(np.arange(RATE) * np.pi / 8)
+    soundfile.write(path, np.outer(tone, phase), RATE, subtype)
+    read_audio(path, report=lambda name, problem: problems.append(problem))
+    assert [one for one in problems if one != PHASE] == found
+    report(str(path), WIDTH)
+    (note,) = report.list_notes(PREDICT_CHANNELS)
+    assert str(path) in note
+    assert "If their values have 16 or 24 bits, write them in files of that width" in note
 
 
 def take_turns(turns: list[np.ndarray], level: float = 1.0, leak: float = 0.0) -> Pair:
