@@ -190,14 +190,13 @@ def _describe_metrics(document: BundleDocument) -> list[str]:
         for split, way, found in _list_metrics(document)
     ]
     found = [_table(("split", "utterances", *METRIC_TITLES.values()), rows)] if rows else []
-    found += note_in_sample(document)
     found += ["Predictions as trained, before `--prior`."] if rows else []
     if "dev" in document.metrics:
         found.append(
             "The temperature was fitted on dev, and dev may have selected the epochs of the "
             "networks, so metrics on dev are optimistic."
         )
-    return found
+    return found + note_in_sample(document)
 
 
 def _describe_calibration(document: BundleDocument) -> list[str]:
