@@ -1,5 +1,6 @@
 """The prediction of a system for one utterance, with conversions to JSON and a table."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -43,8 +44,8 @@ class Prediction:
 
     @property
     def confidence(self) -> float:
-        """The highest probability; 0 without a prediction."""
-        return max(self.probabilities.values(), default=0.0)
+        """The highest probability; NaN without a prediction."""
+        return max(self.probabilities.values(), default=math.nan)
 
     def __repr__(self) -> str:
         """Return file, times and the most probable emotions."""
@@ -62,7 +63,7 @@ class Prediction:
             "start": round(self.start, 3),
             "end": round(self.end, 3),
             "emotion": self.emotion,
-            "confidence": round(self.confidence, 6),
+            "confidence": None if self.error else round(self.confidence, 6),
             "probabilities": _round(self.probabilities),
             "text": self.text,
             "suspect": self.suspect,
@@ -80,7 +81,8 @@ def predictions_to_frame(predictions: Iterable[Prediction]) -> "pandas.DataFrame
     """Return a table with a row for each prediction and a column for each emotion.
 
     Columns: audio, start, end, emotion, confidence, one a label, text, suspect, error.
-    After end: channel, where recordings have one.
+    After end: channel, where recordings have one. Numbers of a recording without a prediction are
+    missing (NaN).
 
     Raises:
         ConfigError: pandas is not installed.
@@ -89,13 +91,16 @@ def predictions_to_frame(predictions: Iterable[Prediction]) -> "pandas.DataFrame
         import pandas
     except ImportError:
         raise ConfigError("A table needs pandas. Install it with: pip install pandas") from None
+    predictions = list(predictions)
+    labels = dict.fromkeys(name for one in predictions for name in one.probabilities)
     rows = []
     for one in predictions:
         row = {name: getattr(one, name) for name in ("audio", "start", "end", "emotion")}
         rest = {name: getattr(one, name) for name in ("text", "suspect", "error")}
         if one.channel is not None:
             row["channel"] = one.channel or None
-        rows.append({**row, "confidence": one.confidence, **one.probabilities, **rest})
+        shares = {name: one.probabilities.get(name, math.nan) for name in labels}
+        rows.append({**row, "confidence": one.confidence, **shares, **rest})
     return pandas.DataFrame(rows)
 
 

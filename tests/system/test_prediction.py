@@ -1,6 +1,7 @@
 """What a prediction becomes: JSON, a line for people, a row of a table."""
 
 import json
+import math
 import sys
 
 import pytest
@@ -20,7 +21,8 @@ def test_a_dictionary_is_plain_json_with_the_confidence() -> None:
     assert document["per_model"] == {"net": {"happy": 0.6, "sad": 0.4}}
     assert "error" not in document
     assert "per_model" not in SURE.to_dict(per_model=False)
-    assert (BAD.confidence, BAD.to_dict()["error"]) == (0.0, BAD.error)
+    assert math.isnan(BAD.confidence)
+    assert (BAD.to_dict()["confidence"], BAD.to_dict()["error"]) == (None, BAD.error)
 
 
 def test_a_repr_says_whose_when_and_what() -> None:
@@ -36,7 +38,8 @@ def test_a_table_has_a_row_for_each_and_a_column_for_each_emotion() -> None:
     ]  # fmt: skip
     assert list(table["error"]) == ["", BAD.error]
     assert table.loc[0, "sad"] == 0.3
-    assert table.loc[1, ["happy", "sad"]].isna().all()
+    assert table.loc[1, ["confidence", "happy", "sad"]].isna().all()
+    assert list(predictions_to_frame([BAD, SURE]).columns) == list(table.columns)
 
 
 def test_a_table_without_pandas_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
