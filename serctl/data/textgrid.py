@@ -12,8 +12,10 @@ Interval = tuple[float, float, str]
 MARK = "! serctl "
 """Begins the last line, a comment in Praat's format, with the hash of the lines before it."""
 
-TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?!\S)')
-"""A quoted string or a free-standing number, the only tokens that Praat reads."""
+TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(?:!.*|([-+]?\d\S*))')
+"""A quoted string, a comment to the end of the line, or a word that begins like a number."""
+NUMBER = re.compile(r"(?>([-+]?(?!0[xX])\d+\.?\d*(?:[eE][-+]?\d+)?))(?:[^\W\d]\S*|!\S*)?")
+"""A number. Praat reads letters directly behind it as a comment (``0s``)."""
 
 
 def parse_textgrid(text: str) -> dict[str, list[Interval]]:
@@ -28,9 +30,7 @@ def parse_textgrid(text: str) -> dict[str, list[Interval]]:
     """
     if not text.lstrip().startswith('File type = "ooTextFile"') or '"TextGrid"' not in text[:200]:
         raise ValueError("it does not begin like a TextGrid")
-    tokens = (
-        match[1] if match[1] is not None else float(match[2]) for match in TOKEN.finditer(text)
-    )
+    tokens = _read_tokens(text)
     try:
         _ = [next(tokens) for _ in range(4)]  # "ooTextFile", "TextGrid", xmin, xmax
         tiers: dict[str, list[Interval]] = {}
@@ -45,6 +45,18 @@ def parse_textgrid(text: str) -> dict[str, list[Interval]]:
     except (StopIteration, RuntimeError):
         raise ValueError("it is incomplete") from None
     return tiers
+
+
+def _read_tokens(text: str) -> Iterator[str | float]:
+    """Yield strings and numbers, the only tokens that Praat reads."""
+    for match in TOKEN.finditer(text):
+        if match[1] is not None:
+            yield match[1]
+        elif match[2] is not None:
+            number = NUMBER.fullmatch(match[2])
+            if number is None:  # 0,5 and 50% and 1/2: their first digits alone are another number
+                raise ValueError(f"'{match[2]}' is no decimal number, write it like 0.5")
+            yield float(number[1])
 
 
 def _read_interval(tokens: Iterator[str | float]) -> Interval:

@@ -1,5 +1,6 @@
 """Utterances that are parts of files: read, hashed, measured and named as such, in every form."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -256,6 +257,27 @@ def test_textgrids_in_both_formats(recording: Path, tmp_path: Path, encoding: st
         ("calm", 'the "first"', "well"),
         ("angry", "", None),
     ]
+
+
+@pytest.mark.parametrize("word", ["{}ignored", "{}s", "{}ms", "{}e", "{}!", "+{}", "{}.0", "{}e0x"])
+def test_numbers_of_a_textgrid_are_those_that_praat_reads(word: str) -> None:
+    text = re.sub(r"(?m)^(\d+)$", lambda found: word.format(found[1]), SHORT)
+    assert text != SHORT
+    assert parse_textgrid(text) == parse_textgrid(SHORT)
+    assert parse_textgrid(SHORT)["emotion"] == [(0, 1.5, "Anger"), (1.5, 4, "")]
+
+
+@pytest.mark.parametrize("comment", ["! of 5 tiers", '! a "word" 3', '! a 5" disc', "!"])
+def test_comments_of_a_textgrid_are_left_out(comment: str) -> None:
+    head, _, body = SHORT.partition("\n\n")
+    commented = f"{head}\n{comment}\n" + body.replace("\n", f" {comment}\n")
+    assert parse_textgrid(commented) == parse_textgrid(SHORT)
+
+
+@pytest.mark.parametrize("word", ["1,5", "50%", "3/2", "0x1F", "1.5.2", "1:30", "1e5,5"])
+def test_other_numbers_of_a_textgrid_are_named(word: str) -> None:
+    with pytest.raises(ValueError, match=f"'{re.escape(word)}' is no decimal number"):
+        parse_textgrid(SHORT.replace("1.5", word))
 
 
 @given(st.integers(0, len(SHORT)), st.text(max_size=3))
