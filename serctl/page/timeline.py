@@ -120,7 +120,9 @@ def show_course(timeline: Timeline) -> Chart:
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.86, 0.14], vertical_spacing=0.04)
     colours = choose_colours(timeline.labels)
     edges = [*timeline.starts.tolist(), timeline.ends[-1].item()]
-    shares = np.nan_to_num(timeline.probabilities)
+    shares = np.nan_to_num(timeline.probabilities)  # no area without speech
+    silent = np.isnan(timeline.probabilities)
+    shown = np.where(silent, "no speech", np.char.mod("%.2f", shares))
     for column, label in enumerate(timeline.labels):
         values = shares[:, column].round(4).tolist()
         figure.add_scatter(
@@ -131,7 +133,8 @@ def show_course(timeline: Timeline) -> Chart:
             # A step is one prediction, so its probability is constant until the next step.
             line={"color": colours[label], "width": 0, "shape": "hv"},
             fillcolor=colours[label],
-            hovertemplate="%{y:.2f}",
+            customdata=[*shown[:, column].tolist(), shown[-1, column]],
+            hovertemplate="%{customdata}",
             row=1,
             col=1,
         )

@@ -21,7 +21,8 @@ class Prediction:
     Attributes:
         audio: Name of the file; '' for an array.
         start: Seconds from the beginning of the file.
-        end: Seconds; ``end - start`` is the length of the utterance.
+        end: Seconds; ``end - start`` is the length of the utterance. NaN for audio that cannot be
+            read.
         emotion: The most probable one; None if no probability reaches ``abstain_below``.
         probabilities: By emotion, in the order of the labels; empty with an ``error``.
         per_model: Probabilities of each network of the system, before stacker and prior.
@@ -49,7 +50,8 @@ class Prediction:
 
     def __repr__(self) -> str:
         """Return file, times and the most probable emotions."""
-        place = f"{self.audio or 'array'} {self.start:.2f}-{self.end:.2f} s"
+        end = "?" if math.isnan(self.end) else f"{self.end:.2f}"
+        place = f"{self.audio or 'array'} {self.start:.2f}-{end} s"
         if self.error:
             return f"<Prediction {place}: {self.error}>"
         ranked = sorted(self.probabilities.items(), key=lambda pair: -pair[1])[:SHOWN]
@@ -57,13 +59,16 @@ class Prediction:
         return f"<Prediction {place}: {self.emotion or 'no emotion'} ({shares})>"
 
     def to_dict(self, *, per_model: bool = True) -> dict[str, Any]:
-        """Return plain JSON values, times and probabilities rounded to 1 ms and 1e-6."""
+        """Return plain JSON values, times and probabilities rounded to 1 ms and 1e-6.
+
+        Missing values are None: with an ``error`` the confidence, and the end of unread audio.
+        """
         document: dict[str, Any] = {
             "audio": self.audio,
             "start": round(self.start, 3),
-            "end": round(self.end, 3),
+            "end": None if math.isnan(self.end) else round(self.end, 3),
             "emotion": self.emotion,
-            "confidence": None if self.error else round(self.confidence, 6),
+            "confidence": round(self.confidence, 6) if self.probabilities else None,
             "probabilities": _round(self.probabilities),
             "text": self.text,
             "suspect": self.suspect,

@@ -292,7 +292,7 @@ class Predictor:
             )
 
     def _describe_error(self, one: LoadedUtterance, error: SerctlError) -> Prediction:
-        end = one.start + len(one.waveform) / SAMPLE_RATE
+        end = one.start + (len(one.waveform) / SAMPLE_RATE or np.nan)  # unread: unknown
         found = Prediction(one.name, one.start, end, None, {}, text=one.text, error=str(error))
         return replace(found, channel=one.channel)
 

@@ -109,6 +109,7 @@ def to_textgrid(timelines: Sequence[Timeline]) -> str:
 def to_rttm(timelines: Sequence[Timeline]) -> str:
     """Return a line for each segment, with the emotion in the field of the speaker.
 
+    A segment without an emotion is named `NO_EMOTION`, and its confidence is missing.
     Tools that score diarization read only SPEAKER lines, so they can score emotions too.
     `name_in_rttm` must tell the recordings apart.
 
@@ -120,9 +121,10 @@ def to_rttm(timelines: Sequence[Timeline]) -> str:
         channel = CHANNELS.get(timeline.channel, timeline.channel)
         for segment in timeline.segments:
             label = (segment.emotion or NO_EMOTION).replace(" ", "_")
+            confidence = f"{segment.confidence:.3f}" if segment.emotion else "<NA>"
             lines.append(
                 f"SPEAKER {name} {channel} {segment.start:.3f} "
-                f"{segment.end - segment.start:.3f} <NA> <NA> {label} {segment.confidence:.3f} <NA>"
+                f"{segment.end - segment.start:.3f} <NA> <NA> {label} {confidence} <NA>"
             )
     return "".join(f"{line}\n" for line in lines)
 

@@ -99,6 +99,10 @@ def test_the_figure_holds_the_probabilities_and_its_table_the_segments() -> None
         total = sum(trace["y"][step] for trace in areas)
         spoken = timeline.emotions[step] is not None or timeline.probabilities[step, 0] >= 0
         assert total == pytest.approx(1 if spoken else 0, abs=0.001)
+        read = [trace["customdata"][step] for trace in areas]  # what the cursor shows
+        shares = timeline.probabilities[step]
+        assert read == [f"{share:.2f}" if spoken else "no speech" for share in shares]
+    assert {trace["hovertemplate"] for trace in areas} == {"%{customdata}"}
     assert len(chart.rows) == len(timeline.segments)
     figure = make_figure(timeline, "dark")
     assert "var(" not in figure.to_json()

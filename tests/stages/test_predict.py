@@ -236,6 +236,10 @@ def test_python_skips_what_is_bad_and_reads_no_more_than_it_predicts(
     found = model.predict_batch(mixed, skip_bad=True)
     assert [bool(one.error) for one in found] == [False, True, False, True]
     assert "digitally silent" in found[1].error
+    assert [math.isnan(one.end) for one in found] == [False, True, False, True]
+    (unsaid,) = model.predict_batch([paths[0]], texts=[math.nan], skip_bad=True)  # type: ignore[list-item]
+    assert unsaid.error
+    assert unsaid.end == found[0].end  # its audio was read
     with pytest.raises(AudioError, match="digitally silent"):
         model.predict_batch(mixed)
     taken: list[Path] = []

@@ -82,7 +82,7 @@ def test_rttm_lines_are_of_ten_fields_that_diarization_tools_read() -> None:
     assert all(len(line) == 10 and line[0] == "SPEAKER" for line in lines)
     assert [line[2] for line in lines] == ["1", "1", "2", "2"]
     assert lines[0][1:9] == ["a_call", "1", "0.000", "1.000", "<NA>", "<NA>", "angry", "0.750"]
-    assert lines[1][7] == "-"
+    assert lines[1][7:9] == ["-", "<NA>"]  # speech whose emotion is not sure
 
 
 @pytest.mark.parametrize(("channel", "number"), [("", "1"), ("right", "2"), ("3", "3")])
