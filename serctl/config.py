@@ -77,6 +77,7 @@ def resolve_options(
     /,  # an option may have the name of an argument: TrainOptions.kind
     workspace: Workspace | None = None,
     config: Path | str | None = None,
+    needs_table: bool = False,
     **flags: Any,
 ) -> Options:
     """Return the options of a stage, merged from all sources.
@@ -90,6 +91,7 @@ def resolve_options(
         stage: Name of their table.
         workspace: Project whose serctl.toml is read.
         config: TOML file with a table of the stage, or the ``config.json`` of a run.
+        needs_table: Whether a TOML file without the table is an error. Recipes need not have all.
         flags: Values of the command line; None is a flag that was not given.
 
     Raises:
@@ -99,7 +101,7 @@ def resolve_options(
     stated = workspace.tables.get(stage, {}) if workspace else {}
     layers = [(PROJECT_FILE, check_options(kind, stated, PROJECT_FILE))]
     if config is not None:
-        found = read_config(Path(config), stage)
+        found = read_config(Path(config), stage, required=needs_table)
         layers.append((str(config), check_options(kind, found, str(config))))
     given = {name: value for name, value in flags.items() if value is not None}
     layers.append((FLAGS, check_options(kind, given, FLAGS)))

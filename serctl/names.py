@@ -23,6 +23,8 @@ def is_portable_name(name: str) -> bool:
     return bool(name) and not forbidden and not RESERVED.fullmatch(name)
 
 
+SPECIAL = re.compile(r"[\s&;$`'()\[\]{}!]|^[-#~]")
+"""What a shell reads in another way. Messages show commands with names in them."""
 LONGEST_NAME = 150
 """Maximum bytes of a name. File systems allow 255, and temporary files add to it."""
 
@@ -31,12 +33,17 @@ def check_name(name: str) -> str:
     """Return the value of ``--name`` if it is a valid folder name on every system.
 
     Raises:
-        UsageError: The name holds a slash or another forbidden character, or is reserved.
+        UsageError: The name holds a slash, a blank or another forbidden character, or is reserved.
     """
     if not is_portable_name(name) or name.startswith("."):
         raise UsageError(
             f"--name '{name}' is not a valid file name. Expected a name without "
             f'< > : " / \\ | ? *, without a dot at either end, and not reserved such as CON.'
+        )
+    if found := SPECIAL.search(name):
+        raise UsageError(
+            f"--name '{name}' holds '{found[0]}', which a shell reads in another way. "
+            f"Expected letters, digits and - _ . + @: --name {SPECIAL.sub('-', name).strip('-')}"
         )
     if (size := len(name.encode(errors="surrogateescape"))) > LONGEST_NAME:
         raise UsageError(f"--name '{name:.20}' has {size} bytes, expected at most {LONGEST_NAME}.")

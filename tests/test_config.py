@@ -1,17 +1,21 @@
 """The project file and the layering of options."""
 
 import json
+import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from serctl.cli import app
+from serctl.cli.signature import with_options
 from serctl.config import Workspace, check_options, open_workspace, options_to_dict, resolve_options
 from serctl.errors import ConfigError, UnknownNameError, UsageError
-from serctl.options import ReportOptions, TrainOptions
+from serctl.options import ExtractOptions, ReportOptions, TrainOptions
 from serctl.workspace import PROJECT_FILE
 
 
@@ -151,3 +155,21 @@ def test_a_project_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None
     (tmp_path / "serctl.toml").write_text(text, encoding="utf-8-sig")
     workspace = open_workspace(tmp_path)
     assert resolve_options(TrainOptions, "train", workspace).hidden == 24
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_configuration_may_be_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    project(tmp_path, "")
+    text = "[extract]\nwindow = 7\n"
+    threading.Thread(target=pipe.write_text, args=(text,), daemon=True).start()
+    seen: list[ExtractOptions] = []
+    command = typer.Typer()
+    command.command()(
+        with_options(ExtractOptions, "extract", each="encoder")(lambda _, found: seen.extend(found))
+    )
+    words = ["--encoder", "egemaps", "--encoder", "minilm", "--config", str(pipe)]
+    result = CliRunner().invoke(command, [*words, "-C", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert [(one.encoder, one.window) for one in seen] == [("egemaps", 7), ("minilm", 7)]

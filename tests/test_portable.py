@@ -5,6 +5,7 @@ calls from serctl and the branches for Windows are taken. It does not replace a 
 """
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,13 @@ def test_the_folder_of_a_store_has_a_name_that_every_system_takes(encoder: str) 
 @pytest.mark.parametrize("name", ["CON", "lpt1.txt", "a:b", "a/b", "a\\b", "x.", "x ", "a?", ""])
 def test_names_that_some_system_refuses(name: str) -> None:
     assert not is_portable_name(name)
+
+
+@pytest.mark.parametrize("name", ["my run", "a&b", "$HOME", "(1)", "-x", "a'b"])
+def test_a_name_that_a_shell_reads_in_another_way_is_refused(name: str) -> None:
+    assert shlex.quote(name) != name or name == "-x"
+    with pytest.raises(UsageError, match="which a shell reads in another way"):
+        run_name(TrainOptions(speech=("wavlm-large",), name=name))
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "a/b", "C:", "nul"])

@@ -16,7 +16,6 @@ from serctl.cli.options import ConfigOpt, ProjectOpt
 from serctl.config import find_workspace, open_workspace, resolve_options
 from serctl.errors import UsageError
 from serctl.options.check import show_default
-from serctl.options.files import require_table
 from serctl.options.option import option_of
 
 Command = Callable[..., None]
@@ -53,8 +52,6 @@ def with_options(
         def call(*, project: Path | None, config: Path | None, **given: Any) -> None:
             rest = {item.name: given.pop(item.name) for item in own}
             workspace = find(project)
-            if config:
-                require_table(config, stage)
             flags = {name: value for name, value in given.items() if value not in (None, [])}
             for name, value in flags.items():
                 if value == "" or (isinstance(value, list) and "" in value):
@@ -63,10 +60,10 @@ def with_options(
                         f"{name.replace('_', '-')} is '', expected a text. Leave it out to take "
                         f"the default"
                     )
-            options: list[Any] = [
-                resolve_options(kind, stage, workspace, config, **flags, **one)
-                for one in [{each: value} for value in flags.pop(each, [])] or [{}]
-            ]
+            ones = [{each: value} for value in flags.pop(each, [])] or [{}]
+            # Once, because the configuration may be a pipe.
+            first: Any = resolve_options(kind, stage, workspace, config, True, **flags, **ones[0])
+            options = [dataclasses.replace(first, **one) for one in ones]
             command(workspace, options if each else options[0], **rest)
 
         call.__signature__ = inspect.Signature([*generated, *shared, *own])  # type: ignore[attr-defined]

@@ -26,6 +26,11 @@ FROM_MANIFEST = "manifest"
 HINT = "Make transcripts with: serctl transcribe (or from the corpus: --from-manifest)"
 
 
+def name_command(source: str) -> str:
+    """Return the command that adds transcripts of a source."""
+    return f"serctl transcribe{' --from-manifest' if source == FROM_MANIFEST else ''}"
+
+
 @dataclass(frozen=True)
 class Transcript:
     """The transcript of one utterance with its confidence; a row of the CSV file.

@@ -54,7 +54,7 @@ def identify_encoder(
         layer: N for ``hidden_states[N]``, -1 for ``last_hidden_state``.
         dtype: Precision of the computation.
         revision: Commit of a hub repository. None takes the downloaded one, or the newest.
-        window: Seconds of Whisper's window, if not 30.
+        window: Seconds of Whisper's window, if not 30. Other encoders have none.
 
     Raises:
         UnknownNameError: There is no such encoder.
@@ -151,11 +151,8 @@ def _read_config(weights: Weights) -> dict[str, Any]:
 def _identify(
     spec: EncoderSpec, weights: Weights, layer: int, dtype: str, window: int | None
 ) -> EncoderIdentity:
-    if window is not None and (spec.family != "whisper" or not 1 <= window <= 30):
-        raise UsageError(
-            f"--window is {window}, expected 1 to 30 s for a Whisper encoder ('{spec.name}' is of "
-            f"the family {spec.family})."
-        )
+    if window is not None and not 1 <= window <= 30:
+        raise UsageError(f"--window is {window}, expected 1 to 30 s.")
     if spec.family in UNLAYERED and layer != -1:
         raise UsageError(f"'{spec.name}' has no layers. Leave out --layer {layer}.")
     if spec.family not in UNLAYERED:
@@ -171,5 +168,5 @@ def _identify(
         revision=weights.revision,
         layer=layer,
         compute_dtype="float32" if spec.family == "lld" else dtype,
-        window=spec.window if window is None else f"{window}s",
+        window=f"{window}s" if window and spec.family == "whisper" else spec.window,
     )

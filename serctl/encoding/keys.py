@@ -8,7 +8,7 @@ from serctl.cache.key import FeatureKey
 from serctl.cache.locate import split_name
 from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
-from serctl.encoders.load import identify_encoder
+from serctl.encoders.load import identify_encoder, window_seconds
 from serctl.encoding.inputs import AudioInputs, Inputs, TextInputs
 from serctl.errors import UsageError
 from serctl.options import ExtractOptions
@@ -47,6 +47,13 @@ def open_inputs(
         for identity in identities
     )
     return tuple(keys), inputs
+
+
+def note_window(window: int | None, key: FeatureKey) -> tuple[str, ...]:
+    """Return a note on a window for an encoder that has none; files set it for all encoders."""
+    if window is None or window_seconds(key.window):
+        return ()
+    return (f"window {window} is not used: '{key.encoder}' is no Whisper encoder.",)
 
 
 def group_layers(names: Iterable[str], usual: Sequence[int]) -> dict[str, tuple[int, ...]]:

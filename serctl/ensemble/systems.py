@@ -118,6 +118,7 @@ def find_systems(workspace: Workspace, names: Sequence[str]) -> list[System]:
 
     Raises:
         UnknownNameError: There is no run or stacker of that name and no such file.
+        LogitsError: A run has no logits yet.
         UsageError: A name is ambiguous or repeated, or a file does not exist.
     """
     known = list_systems(workspace)
@@ -211,6 +212,6 @@ def _find_system(known: Sequence[System], name: str, workspace: Workspace) -> Sy
             f"'{name}' does not exist or holds no CSV.{guess_path(name)} Expected a run, a stacker "
             f"or a table of predictions. For all runs and stackers: serctl evaluate"
         )
-    trained = (workspace.runs / name).is_dir()
-    hint = f"It has no logits yet: serctl export-logits {name}" if trained else MAKE
-    raise UnknownNameError("run or stacker", name, (system.name for system in known), hint)
+    if (workspace.runs / name).is_dir():
+        raise LogitsError(f"Run '{name}' has no logits yet. Run: serctl export-logits {name}")
+    raise UnknownNameError("run or stacker", name, (system.name for system in known), MAKE)

@@ -23,11 +23,14 @@ def find_recipe(name: str) -> Path:
     return shipped.get(name, Path(name))
 
 
-def read_config(path: Path, stage: str) -> dict[str, Any]:
+def read_config(path: Path, stage: str, *, required: bool = False) -> dict[str, Any]:
     """Read the table of one stage from a TOML recipe or from a run's ``config.json``.
 
+    The file is read once, because it may be a pipe. A recipe need not name every stage.
+
     Raises:
-        ConfigError: The file is not readable, or the table is malformed.
+        ConfigError: The file is not readable, or the table is malformed, or ``required`` and not
+            there.
     """
     if path.suffix == ".json":
         try:
@@ -38,23 +41,16 @@ def read_config(path: Path, stage: str) -> dict[str, Any]:
         if not isinstance(options, dict):
             raise ConfigError(f"'{path}' is not the config.json of a run: it has no 'options'.")
         return options
-    table = read_toml(path).get(stage, {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"{path}: '{stage}' is {table!r}, expected a table: [{stage}].")
-    return table
-
-
-def require_table(path: Path, stage: str) -> None:
-    """Refuse a ``--config`` file without options of the stage; a recipe need not name every stage.
-
-    Raises:
-        ConfigError: It is a TOML file without the table.
-    """
-    if path.suffix != ".json" and stage not in (document := read_toml(path)):
+    document = read_toml(path)
+    if required and stage not in document:
         raise ConfigError(
             f"'{path}' has no table [{stage}]; it holds {first_few(document) or 'nothing'}. "
             f"Write the options below a line [{stage}]."
         )
+    table = document.get(stage, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: '{stage}' is {table!r}, expected a table: [{stage}].")
+    return table
 
 
 def read_toml(path: Path) -> dict[str, Any]:

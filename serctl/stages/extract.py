@@ -13,6 +13,7 @@ from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import read_manifest
 from serctl.encoding.extraction import Extraction
 from serctl.encoding.failures import FAILURES, Failures, list_failures
+from serctl.encoding.keys import note_window
 from serctl.encoding.shards import parse_shard
 from serctl.options import ExtractOptions
 from serctl.progress import Progress, silent
@@ -94,6 +95,7 @@ def extract(
             utterances=len(rows),
             present=len(rows),
             whole=len(manifest),
+            notes=note_window(options.window, key),
         )
         list_failed = partial(_list_failures, workspace, extraction, manifest)
         if extraction.is_complete(rows):
@@ -111,7 +113,7 @@ def extract(
             bytes=done.bytes,
             audio_seconds=0.0 if key.modality == "text" else done.size / SAMPLE_RATE,
             seconds=done.seconds,
-            notes=done.notes,
+            notes=(*result.notes, *done.notes),
             failures=list_failed([r for r in rows if r.utterance_id in done.seen], done.failures),
             shard="{}/{}".format(*part) if options.shard else "",
         )

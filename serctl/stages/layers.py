@@ -15,8 +15,9 @@ from serctl.data.folds import choose_folds, group_by_speaker
 from serctl.data.manifest import FOLD, Utterance
 from serctl.data.manifest_file import read_manifest
 from serctl.documents.layers import LAYERS_VERSION, LayersDocument
+from serctl.encoding.keys import note_window
 from serctl.encoding.layer_moments import LayerMoments, read_layer_moments
-from serctl.errors import ManifestError, ReportError, count, first_few
+from serctl.errors import ManifestError, ReportError, UsageError, count, first_few
 from serctl.evaluation.layer_probe import REGULARISATION, score_layers
 from serctl.files import write_atomic
 from serctl.metrics.bootstrap import draw_resamples
@@ -72,6 +73,8 @@ def layers(
     choose_folds(rows, options.folds, options.seed)  # fails before the encoder runs
     with SourceHasher(workspace.cache) as hasher:
         moments = LayerMoments(workspace, copy_options(ExtractOptions, options), hasher)
+        if notes := note_window(options.window, moments.keys[0]):
+            raise UsageError(f"{notes[0]} Leave out --window.")
         missing = moments.find_missing(rows)
         encoded, failed = 0, frozenset[str]()
         if missing:

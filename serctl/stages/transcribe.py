@@ -13,6 +13,7 @@ from serctl.data.manifest_file import read_manifest
 from serctl.data.transcripts import (
     FROM_MANIFEST,
     Transcript,
+    name_command,
     read_finished,
     write_transcripts,
 )
@@ -200,5 +201,5 @@ def _note_renamed(aside: tuple[str, Path] | None) -> tuple[str, ...]:
     if aside is None:
         return ()
     source, path = aside
-    again = "serctl transcribe --from-manifest" if source == FROM_MANIFEST else "the same command"
+    again = name_command(source) if source == FROM_MANIFEST else "the same command"
     return (f"The transcripts of '{source}' are in {path.name} now; {again} restores them.",)

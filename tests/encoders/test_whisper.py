@@ -124,12 +124,12 @@ def test_a_shorter_window_is_a_network_that_knows_the_first_positions_alone(
 
 
 def test_a_window_is_whispers_alone_and_not_over_30_s(checkpoint: Path, tmp_path: Path) -> None:
-    wavlm = tiny_checkpoints.write_wavlm(tmp_path / "wavlm")
-    for path, window in ((wavlm, 10), (checkpoint, 31), (checkpoint, 0)):
-        with pytest.raises(
-            UsageError, match=f"--window is {window}, expected 1 to 30 s for a Whisper"
-        ):
-            identify_encoder(str(path), window=window)
+    wavlm = str(tiny_checkpoints.write_wavlm(tmp_path / "wavlm"))
+    assert identify_encoder(wavlm, window=10) == identify_encoder(wavlm)
+    assert identify_encoder(str(checkpoint), window=10).window == "10s"
+    for window in (31, 0):
+        with pytest.raises(UsageError, match=f"--window is {window}, expected 1 to 30 s"):
+            identify_encoder(str(checkpoint), window=window)
 
 
 @given(num_samples=st.integers(1, 4_000_000), window=st.sampled_from([16_000, 480_000]))

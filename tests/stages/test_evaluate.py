@@ -544,3 +544,11 @@ def test_an_emotion_that_train_alone_has_got_since_harms_no_baseline(tmp_path: P
     write_manifest(workspace.manifest, [replace(rows[0], emotion="sad"), *rows[1:]])
     names = [row.name for row in evaluate(workspace, EvaluateOptions()).table]
     assert names == ["a", MAJORITY, POOLED]
+
+
+def test_a_run_without_logits_is_told_the_command(project: Workspace) -> None:
+    write_run(project.runs / "fresh", TrainOptions())
+    with pytest.raises(
+        LogitsError, match=r"^Run 'fresh' has no logits yet\. Run: serctl export-log"
+    ):
+        evaluate(project, replace(BARE, systems=("fresh",)))

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -375,8 +376,19 @@ def test_frames_do_not_depend_on_the_number_of_cores(
 def test_an_utterance_without_words_is_named(project: Workspace) -> None:
     words = [Transcript(f"u{i}", "word") for i in range(7)]
     write_transcripts(project.transcripts, words, {"source": "manifest"})
-    with pytest.raises(SerctlError, match=r"'u7' has no transcript\. Run: serctl transcribe"):
-        extract(project, ExtractOptions(encoder="roberta", device="cpu"))
+    for source, flag in (("manifest", " --from-manifest"), ("whisper-tiny", "")):
+        write_transcripts(project.transcripts, words, {"source": source})
+        told = f"'u7' has no transcript. Run: serctl transcribe{flag}"
+        with pytest.raises(SerctlError, match=f"^Utterance {re.escape(told)} To skip"):
+            extract(project, ExtractOptions(encoder="roberta", device="cpu"))
+
+
+def test_a_window_of_files_is_for_whisper_and_a_note_for_others(project: Workspace) -> None:
+    plain = extract(project, WAVLM)
+    found = extract(project, dataclasses.replace(WAVLM, window=7))
+    assert found.store == plain.store
+    assert found.notes == ("window 7 is not used: 'wavlm-large' is no Whisper encoder.",)
+    assert plain.notes == ()
 
 
 def test_a_disk_too_small_is_reported_before_the_first_utterance(
