@@ -287,7 +287,7 @@ def test_a_flag_with_an_effect_is_not_refused() -> None:
         {"recipe": "small", "fit_on": "train+dev"},
         {"neutral": "calm", "loss": "wce+sml"},
         {"neutral": "calm", "balance": "sqrt"},
-        {"kind": "pooled", "select_by": "last", "standardise_by": "speaker", "soft_targets": True},
+        {"kind": "pooled", "select_by": "last", "standardise_by": "speaker"},
         {"layer_fusion": "concat", "normalise_layers": True, "speech": ["a", "b@9+12"]},
         {"layer_fusion": "concat"},  # without an encoder, another message is the right one
     ):

@@ -166,27 +166,37 @@ def check_features(
     return frozenset(unread), list(dict.fromkeys(notes))
 
 
-def find_changed(
+@dataclass(frozen=True)
+class SourceCheck:
+    """Utterances whose audio or transcripts have changed since encoding, or may have changed."""
+
+    changed: frozenset[str]
+    unknown: frozenset[str]
+
+
+def check_sources(
     workspace: Workspace,
     branch: FeatureBranch,
     utterances: Sequence[Utterance],
     hasher: SourceHasher,
-) -> set[str]:
-    """Return the utterances whose audio or transcripts differ from those that were encoded.
+) -> SourceCheck:
+    """Compare audio or transcripts with those that were encoded.
 
-    No audio is read. A file counts as changed if its size or time is not that of its saved hash.
-    Files without a saved hash are not compared.
+    No audio is read. A file counts as changed if its size or time is not that of its saved hash. It
+    is unknown if it has no saved hash. Missing files and transcripts are not compared.
     """
-    changed: set[str] = set()
+    changed, unknown = set[str](), set[str]()
     inputs = _open_inputs(workspace, branch, hasher, saved=True)
     if inputs is None:
-        return changed
+        return SourceCheck(frozenset(), frozenset())
     for row in utterances:
         name, now = row.utterance_id, find_source(inputs.hash_of, row)
         made = [store.source_of(name) for store in branch.stores if name in store]
         if now and any(source != now for source in made):
             changed.add(name)
-    return changed
+        elif made and not now and branch.modality != "text" and row.path.exists():
+            unknown.add(name)
+    return SourceCheck(frozenset(changed), frozenset(unknown))
 
 
 def _open_inputs(

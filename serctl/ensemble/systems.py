@@ -96,6 +96,11 @@ class System:
             return "It was trained on them. To predict them out of fold, train with --folds 5."
         if others:
             return others.remedy()
+        if self.kind == "stacker" and split == "train":
+            return (
+                "A stacker does not predict the split that it was fitted on. Name the others: "
+                "serctl evaluate RUN RUN --split train, or compare stackers: serctl stack --compare"
+            )
         if self.kind == "stacker":
             return f"Export {split} of its base models, then run: serctl stack"
         return f"Run: serctl export-logits {self.name}"

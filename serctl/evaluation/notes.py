@@ -83,7 +83,8 @@ def _dev_chose(config: Path) -> bool:
     if not config.is_file():
         return True
     options = RunConfig.read(config).options
-    return options.fit_on != "train+dev" and options.select_by != "last"
+    selects = options.fit_on != "train+dev" and options.select_by != "last"
+    return selects and options.kind != "pooled"
 
 
 def find_stale(workspace: Workspace, systems: Iterable[System], split: str) -> list[str]:

@@ -168,7 +168,7 @@ class TrainOptions:
     fit_on: Literal["train", "train+dev"] = option(
         "train", "Splits to train on; train+dev keeps the last epoch.", panel=RUN
     )
-    soft_targets: bool = option(
+    soft_targets: bool = network_option(
         False,
         "Train on the raters' votes, also for utterances without a majority.",
         panel=LOSS,

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import read_manifest
@@ -14,7 +13,6 @@ from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoding.features import (
     FeatureBranch,
-    find_changed,
     reopen_branches,
     speaker_sources,
 )
@@ -30,6 +28,7 @@ from serctl.training.run_folder import (
     read_summary,
     read_train_ids,
 )
+from serctl.training.sources import find_unextracted
 
 
 def hash_emotions(rows: Iterable[Utterance], ids: Collection[str]) -> str:
@@ -158,39 +157,6 @@ def _has_other_frames(
     return known and hash_features(branches, ids, rows, by_speaker) != recorded
 
 
-def find_unextracted(
-    workspace: Workspace, rows: Sequence[Utterance], systems: Iterable[System]
-) -> list[str]:
-    """Return a warning that names the runs whose audio or transcripts have changed since encoding.
-
-    Args:
-        workspace: The project.
-        rows: Utterances to check.
-        systems: Runs and stackers. A run without its frames cannot be checked.
-    """
-    names, changed, hasher = [], set(), SourceHasher(workspace.cache)
-    changed_in: dict[tuple[Path, ...], set[str]] = {}
-    for name in name_runs(systems):
-        found: set[str] = set()
-        with suppress(SerctlError):
-            config = RunConfig.read(workspace.runs / name / CONFIG)
-            for branch in reopen_branches(workspace, config.branches):
-                paths = tuple(store.path for store in branch.stores)
-                if paths not in changed_in:  # many runs read one store
-                    changed_in[paths] = find_changed(workspace, branch, rows, hasher)
-                found |= changed_in[paths]
-        if found:
-            names.append(name)
-            changed |= found
-    if not names:
-        return []
-    return [
-        f"Audio (its size or time) or transcripts of {count(len(changed), 'utterance')} "
-        f"({first_few(sorted(changed))}) have changed since they were encoded for "
-        f"{first_few(names)}. Run: serctl export-logits {names[0]}"
-    ]
-
-
 def find_shared(
     workspace: Workspace, rows: Iterable[Utterance], systems: Iterable[System]
 ) -> list[str]:
@@ -249,7 +215,7 @@ def list_changes(
         *find_outdated(workspace, rows, systems),
         *find_shared(workspace, rows, systems),
         *find_reencoded(workspace, rows, systems, splits),
-        *find_unextracted(workspace, [row for row in rows if row.split in splits], systems),
+        *find_unextracted(workspace, rows, name_runs(systems), splits),
     ]
 
 

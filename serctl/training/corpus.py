@@ -110,7 +110,7 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
     readers, moments, why = _settle_readers(
         options.standardise_by, manifest, branches, plain, readable, labels
     )
-    train = build_set(readable, readers, labels, soft_targets=options.soft_targets)
+    train = build_set(readable, readers, labels, soft_targets=_reads_votes(options))
     train, attributes = _standardise_attributes(train, options)
     return TrainingCorpus(
         utterances=utterances.utterances,
@@ -166,9 +166,14 @@ def _settle_readers(
     return (readers, moments, [why]) if chosen else (plain, (), [why])
 
 
+def _reads_votes(options: TrainOptions) -> bool:
+    """Whether the targets are raters' votes. Logistic regression is fitted on labels."""
+    return options.soft_targets and options.kind != "pooled"
+
+
 def _has_target(options: TrainOptions, labels: LabelSet) -> Callable[[Utterance], bool]:
     def has_target(row: Utterance) -> bool:
-        voted = options.soft_targets and any(row.votes().get(name) for name in labels.names)
+        voted = _reads_votes(options) and any(row.votes().get(name) for name in labels.names)
         return bool(row.emotion or voted)
 
     return has_target
@@ -176,7 +181,7 @@ def _has_target(options: TrainOptions, labels: LabelSet) -> Callable[[Utterance]
 
 def _check_emotions(utterances: Manifest, options: TrainOptions) -> None:
     found = {row.emotion for row in utterances}
-    if len(found) == 1 and not options.soft_targets:
+    if len(found) == 1 and not _reads_votes(options):
         raise ManifestError(
             f"All utterances of {options.fit_on} have the emotion '{found.pop()}', expected at "
             f"least two emotions. See: serctl manifest stats"

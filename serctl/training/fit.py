@@ -223,12 +223,15 @@ def summarise_training(
     )
 
 
-def summarise_folds(folds: Sequence[RunSummary], metrics: dict[str, float]) -> RunSummary:
+def summarise_folds(
+    folds: Sequence[RunSummary], metrics: dict[str, float], utterances: int
+) -> RunSummary:
     """Return the summary of a run whose fold models predict together.
 
     Args:
         folds: Summary of each fold model.
         metrics: Metrics of their mean on dev.
+        utterances: Number of utterances that at least one of them was trained on.
     """
     parts = {name for fold in folds for name in fold.profile}
     reasons = dict.fromkeys(fold.chosen_because for fold in folds)
@@ -239,7 +242,7 @@ def summarise_folds(folds: Sequence[RunSummary], metrics: dict[str, float]) -> R
         metrics=metrics,
         loss=sum(fold.loss for fold in folds) / len(folds),
         parameters=sum(fold.parameters for fold in folds),
-        utterances=max(fold.utterances for fold in folds),
+        utterances=utterances,
         seconds=sum(fold.seconds for fold in folds),
         profile={name: sum(fold.profile.get(name, 0.0) for fold in folds) for name in parts},
     )

@@ -125,7 +125,9 @@ class RunTrainer:
             device = self.ranks.device
             model = load_run(folder, device, "folds").model
             metrics = score_dev(model, self.corpus.dev, self.options, device, self.ranks)
-            summary = summarise_folds([part.summary for part in parts], metrics)
+            summary = summarise_folds(
+                [part.summary for part in parts], metrics, len(read_train_ids(folder))
+            )
             summary = self._add_facts(folder, summary)
             self.ranks.call_first(lambda: close_folder(folder, summary))
         return RunResult(self.folder.name, folder, present, read_summary(folder))

@@ -159,6 +159,7 @@ def test_dev_is_the_default_where_test_has_no_labels(tmp_path: Path) -> None:
         ({"good": {"fit_on": "train", "select_by": "bs_f1"}}, "every run was selected on dev"),
         ({"good": {"fit_on": "train+dev", "select_by": "macro_f1"}}, "poor was selected on dev"),
         ({"good": {"select_by": "last"}, "poor": {"select_by": "last"}}, None),
+        ({"good": {"kind": "pooled"}, "poor": {"kind": "pooled"}}, None),
     ],
 )
 def test_runs_whose_epoch_dev_chose_are_named(project: Workspace, options, warning) -> None:

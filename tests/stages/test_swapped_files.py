@@ -252,6 +252,35 @@ def test_audio_and_transcripts_that_were_not_encoded_again_are_reported(project:
     assert evaluate(project, EvaluateOptions(baselines=False)).num_utterances == 6
 
 
+def test_changed_training_audio_and_transcripts_are_reported(project: Workspace) -> None:
+    for path in project.root.glob("*.wav"):
+        os.utime(path, (1e9, 1e9))
+    export_logits(project, EXPORT)
+    os.utime(project.root / "u01.wav", (2e9, 2e9))
+    told = "of 1 utterance (u01) have changed since both, speech was trained on them."
+    for found in list_warnings_of_all(project):
+        assert [told in text for text in found].count(True) == 1
+    os.utime(project.root / "u01.wav", (1e9, 1e9))
+    words = read_transcripts(project.transcripts).texts | {"u02": "another one"}
+    texts = [Transcript(name, text) for name, text in words.items()]
+    write_transcripts(project.transcripts, texts, {"source": "manifest"})
+    for found in list_warnings_of_all(project):
+        assert any("(u02) have changed since both was trained" in one for one in found)
+
+
+def test_audio_that_was_never_hashed_in_a_copied_project_is_reported(project: Workspace) -> None:
+    for path in project.root.glob("*.wav"):
+        os.utime(path, (1e9, 1e9))
+    told = "It is not known whether the audio of 3"  # 30 for evaluate, which reads no logits of dev
+    for found in list_warnings_of_all(project):
+        assert [text.startswith(told) for text in found].count(True) == 1
+    for run in ("both", SPEECH):
+        export_logits(project, ExportLogitsOptions(run=run, device="cpu"))
+    assert not any("not known" in text for one in list_warnings_of_all(project) for text in one)
+    (project.root / "u30.wav").unlink()  # audio that is not here cannot be compared
+    assert not any("not known" in text for one in list_warnings_of_all(project) for text in one)
+
+
 def test_folds_that_share_a_speaker_since_the_manifest_was_changed_are_reported(
     project: Workspace,
 ) -> None:
@@ -409,3 +438,12 @@ def test_long_names_give_reports_of_their_own(project: Workspace) -> None:
     assert evaluate(project, EvaluateOptions(split=split)).report.stem.startswith(split[:30])
     with pytest.raises(UsageError, match="has 300 bytes, expected at most 150"):
         evaluate(project, EvaluateOptions(systems=(SPEECH,), name="n" * 300))
+
+
+def test_a_stacker_on_the_split_that_it_was_fitted_on_has_advice_that_works(
+    project: Workspace,
+) -> None:
+    with pytest.raises(LogitsError, match="does not predict the split that it was fitted on"):
+        evaluate(project, EvaluateOptions(systems=("linear",), split="train", baselines=False))
+    runs = EvaluateOptions(systems=("both", SPEECH), split="train", baselines=False)
+    assert evaluate(project, runs).num_utterances == 24

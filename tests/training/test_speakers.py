@@ -127,6 +127,25 @@ def test_other_speakers_are_other_training_data_where_they_select_the_strength(
             train(workspace, options)
 
 
+def test_votes_of_files_do_not_change_a_pooled_model(tmp_path):
+    tie = {"votes_angry": "2", "votes_happy": "2"}
+    rows = [
+        replace(row, emotion="", extra=tie) if i % 9 == 0 else row
+        for i, row in enumerate(make_utterances(folder=tmp_path / "audio"))
+    ]
+    workspace = make_project(tmp_path, rows)
+    options = replace(TINY, kind="pooled", standardise_by="corpus", folds=2)
+    train(workspace, replace(options, name="labels"))
+    told = train(workspace, replace(options, name="votes", soft_targets=True))
+    assert not any("votes" in note for note in told.notes)
+    cpu = torch.device("cpu")
+    found = [load_run(workspace.runs / name, cpu, "folds") for name in ("labels", "votes")]
+    states = [run.model.state_dict() for run in found]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    labelled = sum(row.split == "train" and bool(row.emotion) for row in rows)
+    assert told.runs[0].summary.utterances == labelled  # each is in a fold
+
+
 def test_the_module_predicts_as_the_fitted_classifier():
     vectors, targets, groups = make_vectors()
     fitted = fit_pooled(vectors, targets, groups, 3)
