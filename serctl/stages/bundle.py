@@ -99,11 +99,7 @@ def make_bundle(
     manifest = read_manifest(workspace.manifest)
     corpora = list_corpora(workspace, manifest, options.data)
     stacker = StackerDocument.read(parts.stacker / STACKER_FILE) if parts.stacker else None
-    by_speaker = tuple(
-        name
-        for name, network in parts.networks.items()
-        if RunConfig.read(network / CONFIG).model.by_speaker
-    )
+    by_speaker = _list_by_speaker(parts)
     without, notes = (
         _measure_without_speakers(workspace, parts, manifest, options) if by_speaker else ({}, ())
     )
@@ -153,6 +149,12 @@ def _copy_models(
         advance(note=name)
     if parts.stacker and stacker:
         _copy(parts.stacker, folder / "stacker", (STACKER_FILE, *stacker.files))
+
+
+def _list_by_speaker(parts: Parts) -> tuple[str, ...]:
+    """Return the networks whose frames are standardised per speaker."""
+    configs = {name: RunConfig.read(folder / CONFIG) for name, folder in parts.networks.items()}
+    return tuple(name for name, config in configs.items() if config.model.by_speaker)
 
 
 def _measure_without_speakers(

@@ -117,17 +117,11 @@ def check_audio(
     shared = warn_of_shared(rows, folds)
     groups = [group for group in found.values() if len(group) > 1]
     leaks = [group for group in groups if len({row.split for row in group}) > 1]
-    same = [{row.utterance_id for row in group} for group in leaks]
-    overlaps = [
-        pair
-        for pair in find_overlaps(rows)
-        if not any(ids.issuperset(row.utterance_id for row in pair) for ids in same)
-    ]
     return AudioCheckResult(
         num_utterances=len(rows),
         problems=tuple(problems),
         leaks=_ids(leaks),
-        overlaps=_ids(overlaps),
+        overlaps=_ids(find_overlaps(rows, whole=False)),
         duplicates=_ids(group for group in groups if group not in leaks),
         notes=(
             *manifest.notes,
