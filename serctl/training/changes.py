@@ -96,8 +96,11 @@ def hash_features(
     """
     stores = [store for branch in branches for store in branch.stores]
     sources = list(zip(*(store.sources_of(ids) for store in stores), strict=True))
-    moments = [speaker_sources(rows, branches)] if by_speaker else []
-    return hash_document([ids, [*sources, *moments]])
+    if by_speaker:
+        wanted = set(ids)
+        speakers = {row.speaker for row in rows if row.utterance_id in wanted}
+        sources.append(speaker_sources((r for r in rows if r.speaker in speakers), branches))
+    return hash_document([ids, sources])
 
 
 def find_reencoded(

@@ -19,12 +19,14 @@ from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.pooled import cross_validate, fit_pooled
+from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, ManifestError
 from serctl.models.config import ModelConfig
 from serctl.models.pooled import PooledModel, pool_batch
 from serctl.options import ExportLogitsOptions
 from serctl.stages.export_logits import export_logits
 from serctl.stages.train import train
+from serctl.training.changes import find_reencoded
 from serctl.training.checkpoint import load_run
 from serctl.training.pooled import set_classifier
 from serctl.training.speakers import choose_by_speaker
@@ -206,6 +208,20 @@ def test_a_model_that_restates_frames_says_so_in_its_notes_and_logits(project):
     assert all(logits.provenance.by_speaker for logits in written.values())
     plain = train(project, replace(TINY, name="plain", epochs=1)).runs[0]
     assert plain.summary.metrics != run.summary.metrics
+
+
+def test_logits_depend_on_the_speakers_of_their_utterances_alone(tmp_path):
+    rows = make_utterances(folder=tmp_path / "audio")
+    workspace = make_project(tmp_path, rows)
+    train(workspace, replace(TINY, standardise_by="speaker", name="restated", epochs=1))
+    export_logits(workspace, ExportLogitsOptions(run="restated", device="cpu"))
+    run = [System("restated", "run", workspace.runs / "restated" / "logits")]
+    [test] = {row.speaker for row in rows if row.split == "test"} - {"s9"}
+    for speaker, splits in (("s0", "train"), (test, "test")):
+        first = next(i for i, row in enumerate(rows) if row.speaker == speaker)
+        other = [replace(r, speaker="new") if i == first else r for i, r in enumerate(rows)]
+        [told] = find_reencoded(workspace, other, run, ("train", "dev", "test"))
+        assert told.startswith(f"The logits of restated on {splits} are of other frames")
 
 
 def test_auto_gives_one_note_with_both_scores():
