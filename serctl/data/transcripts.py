@@ -26,7 +26,7 @@ FROM_MANIFEST = "manifest"
 HINT = "Make transcripts with: serctl transcribe (or from the corpus: --from-manifest)"
 
 
-def name_command(source: str) -> str:
+def transcribe_command(source: str) -> str:
     """Return the command that adds transcripts of a source."""
     return f"serctl transcribe{' --from-manifest' if source == FROM_MANIFEST else ''}"
 

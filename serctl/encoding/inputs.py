@@ -11,7 +11,7 @@ from serctl.data.audio import measure_samples, read_audio
 from serctl.data.audio_file import mark_file
 from serctl.data.downmix import KEEP_CHANNEL, DownmixReport
 from serctl.data.manifest import Utterance
-from serctl.data.transcripts import name_command, read_transcripts
+from serctl.data.transcripts import read_transcripts, transcribe_command
 from serctl.encoders.base import Encoder
 from serctl.encoding.pipeline import Content, Reading, capture
 from serctl.errors import AudioError, SerctlError
@@ -126,7 +126,7 @@ class TextInputs:
         transcripts = read_transcripts(path)
         self.notes = ()
         self.source = f"text:{transcripts.source};strip"
-        self._texts, self._remedy = transcripts.texts, name_command(transcripts.source)
+        self._texts, self._remedy = transcripts.texts, transcribe_command(transcripts.source)
 
     def hash_of(self, utterance: Utterance) -> str:
         """Return the hash of the text."""

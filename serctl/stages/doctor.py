@@ -18,7 +18,7 @@ from serctl.cache.store import FeatureStore
 from serctl.config import PROJECT_FILE, Workspace, find_workspace, resolve_options
 from serctl.data.audio_file import is_audio_file
 from serctl.data.manifest_file import read_manifest
-from serctl.data.transcripts import name_command, read_transcripts
+from serctl.data.transcripts import read_transcripts, transcribe_command
 from serctl.encoders.catalog import ENCODERS, get_spec
 from serctl.encoders.weights import have_weights
 from serctl.encoding.disk_space import estimate_bytes, estimate_seconds, measure_free_space
@@ -202,7 +202,7 @@ def _check_transcripts(workspace: Workspace) -> Iterator[Check]:
     ids = read_manifest(workspace.manifest).ids
     absent = [name for name in ids if name not in transcripts.texts]
     found = f"{len(ids) - len(absent)} of {len(ids)} utterances, by {transcripts.source}"
-    fix = name_command(transcripts.source) if absent else ""
+    fix = transcribe_command(transcripts.source) if absent else ""
     yield Check("transcripts", "note" if absent else "ok", found, fix)
 
 

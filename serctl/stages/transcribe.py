@@ -13,8 +13,8 @@ from serctl.data.manifest_file import read_manifest
 from serctl.data.transcripts import (
     FROM_MANIFEST,
     Transcript,
-    name_command,
     read_finished,
+    transcribe_command,
     write_transcripts,
 )
 from serctl.encoding.failures import FAILURES, list_failures
@@ -201,5 +201,5 @@ def _note_renamed(aside: tuple[str, Path] | None) -> tuple[str, ...]:
     if aside is None:
         return ()
     source, path = aside
-    again = name_command(source) if source == FROM_MANIFEST else "the same command"
+    again = transcribe_command(source) if source == FROM_MANIFEST else "the same command"
     return (f"The transcripts of '{source}' are in {path.name} now; {again} restores them.",)
