@@ -12,12 +12,12 @@ TOLERANCE = 0.1
 
 
 def find_overlaps(
-    rows: Iterable[Utterance], whole: bool = True
+    rows: Iterable[Utterance], equal: bool = True
 ) -> list[tuple[Utterance, Utterance]]:
     """Return pairs of utterances of different splits that share more than `TOLERANCE` seconds.
 
     Two channels of a file are different audio, but the mean of all channels shares audio with each.
-    No file is read, so copies of a file are not found. ``whole`` includes pairs of the same start,
+    No file is read, so copies of a file are not found. ``equal`` includes pairs of the same start,
     end and channel.
     """
     files: dict[str, list[Utterance]] = {}
@@ -28,7 +28,7 @@ def find_overlaps(
         for same in files.values()
         if len({row.split for row in same}) > 1
         for pair in _find_in_file(same)
-        if whole or len({(row.start, row.end, row.channel) for row in pair}) > 1
+        if equal or len({(row.start, row.end, row.channel) for row in pair}) > 1
     ]
 
 

@@ -121,7 +121,7 @@ def check_audio(
         num_utterances=len(rows),
         problems=tuple(problems),
         leaks=_ids(leaks),
-        overlaps=_ids(find_overlaps(rows, whole=False)),
+        overlaps=_ids(find_overlaps(rows, equal=False)),
         duplicates=_ids(group for group in groups if group not in leaks),
         notes=(
             *manifest.notes,
