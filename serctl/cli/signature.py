@@ -62,7 +62,9 @@ def with_options(
                     )
             ones = [{each: value} for value in flags.pop(each, [])] or [{}]
             # Once, because the configuration may be a pipe.
-            first: Any = resolve_options(kind, stage, workspace, config, True, **flags, **ones[0])
+            first: Any = resolve_options(
+                kind, stage, workspace, config, needs_table=True, **flags, **ones[0]
+            )
             options = [dataclasses.replace(first, **one) for one in ones]
             command(workspace, options if each else options[0], **rest)
 
