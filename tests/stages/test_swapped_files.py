@@ -271,9 +271,10 @@ def test_changed_training_audio_and_transcripts_are_reported(project: Workspace)
 def test_audio_that_was_never_hashed_in_a_copied_project_is_reported(project: Workspace) -> None:
     for path in project.root.glob("*.wav"):
         os.utime(path, (1e9, 1e9))
-    told = "It is not known whether the audio of 3"  # 30 for evaluate, which reads no logits of dev
-    for found in list_warnings_of_all(project):
-        assert [text.startswith(told) for text in found].count(True) == 1
+    told = "It is not known whether the audio of {} utterances (u00, u01, u02 and"
+    # evaluate reads no logits of dev
+    for found, number in zip(list_warnings_of_all(project), (30, 36, 36), strict=True):
+        assert [text.startswith(told.format(number)) for text in found].count(True) == 1
     for run in ("both", SPEECH):
         export_logits(project, ExportLogitsOptions(run=run, device="cpu"))
     assert not any("not known" in text for one in list_warnings_of_all(project) for text in one)
