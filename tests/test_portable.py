@@ -5,7 +5,6 @@ calls from serctl and the branches for Windows are taken. It does not replace a 
 """
 
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -101,7 +100,6 @@ def test_names_that_some_system_refuses(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["my run", "a&b", "$HOME", "(1)", "-x", "a'b"])
 def test_a_name_that_a_shell_reads_in_another_way_is_refused(name: str) -> None:
-    assert shlex.quote(name) != name or name == "-x"
     with pytest.raises(UsageError, match="which a shell reads in another way"):
         run_name(TrainOptions(speech=("wavlm-large",), name=name))
 
