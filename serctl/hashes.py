@@ -1,6 +1,6 @@
 """Hashes of documents and of files.
 
-Those of files are cached by size and modification time, so that each file is read once.
+Those of files are cached by size and times, so that each file is read once.
 """
 
 import hashlib
@@ -36,7 +36,10 @@ def hash_document(document: Any) -> str:
 
 
 class FileHashes:
-    """Hashes of files. A file is read again only if its size or time has changed.
+    """Hashes of files. A file is read again only if its size or one of its times has changed.
+
+    Copying with its times kept, moving, or new permissions change the time of the last change of
+    the file's entry (``st_ctime_ns``), but not that of its content.
 
     Args:
         document: JSON file that keeps the hashes. A damaged one is ignored.
@@ -51,8 +54,8 @@ class FileHashes:
         with suppress(SerctlError, TypeError, KeyError):
             found = read_json(document, SerctlError)
             # A flipped bit in a hash would mark valid features as stale.
-            if found["crc32"] == _checksum(found["files"]):
-                self._known = found["files"]
+            if found["crc32"] == _checksum(found["entries"]):
+                self._known = found["entries"]
 
     def hash(self, path: Path) -> str:
         """Return the hash of a file.
@@ -61,10 +64,10 @@ class FileHashes:
             OSError: The file cannot be read.
         """
         found = path.stat()
-        mark = [found.st_size, found.st_mtime_ns]
-        known = self._known.get(str(path), [])
-        if known[:2] == mark:
-            return str(known[2])
+        mark = [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+        *known, digest = self._known.get(str(path), [""])
+        if known == mark:
+            return str(digest)
         digest = self._hash_file(path)
         if time.time() - found.st_mtime > SETTLED_SECONDS:
             self._known[str(path)] = [*mark, digest]
@@ -75,12 +78,16 @@ class FileHashes:
         """Return the saved hash of a file; 'changed' if its size or time is another now.
 
         Raises:
-            KeyError: The file has no saved hash.
+            KeyError: The file has no saved hash, or only reading it shows whether it has changed.
             OSError: The file is missing.
         """
-        size, time_ns, digest = self._known[str(path)]
+        size, modified, changed, digest = self._known[str(path)]
         found = path.stat()
-        return str(digest) if (found.st_size, found.st_mtime_ns) == (size, time_ns) else "changed"
+        if (found.st_size, found.st_mtime_ns) != (size, modified):
+            return "changed"
+        if found.st_ctime_ns != changed:
+            raise KeyError(str(path))
+        return str(digest)
 
     def save(self) -> None:
         """Write the hashes that were added.
@@ -89,7 +96,7 @@ class FileHashes:
             SerctlError: The document cannot be written.
         """
         if self._changed:
-            document = {"crc32": _checksum(self._known), "files": self._known}
+            document = {"crc32": _checksum(self._known), "entries": self._known}
             write_json(self._document, document)
             self._changed = False
 

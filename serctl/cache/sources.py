@@ -24,7 +24,7 @@ def hash_bytes(data: bytes) -> str:
 
 
 class SourceHasher:
-    """Hash files. A file is read again only if its size or time has changed.
+    """Hash files. A file is read again only if its size or one of its times has changed.
 
     The hashes are saved in the cache folder at the end of the ``with`` block.
     """
@@ -47,7 +47,7 @@ class SourceHasher:
         """Return the saved hash of a file; 'changed' if its size or time is another now.
 
         Raises:
-            CacheError: The file is missing or was never hashed.
+            CacheError: The file is missing, was never hashed, or has to be read.
         """
         try:
             return self._hashes.recall(path)

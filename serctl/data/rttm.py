@@ -20,10 +20,11 @@ GENERIC = re.compile(r"(?:speaker|spkr?|s)?[_-]?\d+|[a-z]", re.IGNORECASE)
 def split_rttm(path: Path, text: str, error: type[SerctlError]) -> tuple[Records, list[str]]:
     """Return the turns as a table with path, start, end and speaker, and notes on what was read.
 
-    Programs write channel 1 for the mean of all, so channels count if one of them is another.
+    Programs write the same channel for all turns, 1 or 0, if they read the mean of all channels.
 
     Raises:
-        SerctlError: A turn has more fields than RTTM, as with a blank in a name, or is cut off.
+        SerctlError: A turn has more fields than RTTM, as with a blank in a name, or is cut off; or
+            channels are counted from 0.
     """
     records: Records = [(0, ["path", "start", "end", "speaker"])]
     channels: list[str] = []
@@ -44,7 +45,13 @@ def split_rttm(path: Path, text: str, error: type[SerctlError]) -> tuple[Records
         channels.append(fields[2].replace("<NA>", ""))
     notes = _separate_speakers([fields for _, fields in records[1:]])
     what = "speakers' turns"
-    if set(channels) - {"", "1"}:
+    used = set(channels) - {""}
+    if used - {"0"} and "0" in used:
+        raise error(
+            f"'{path}' has the channels {', '.join(sorted(used))}, expected numbers from 1. Add 1 "
+            f"to each channel"
+        )
+    if used - {"0", "1"}:
         what += " on their channels"
         for (_, fields), channel in zip(records, ["channel", *channels], strict=True):
             fields.append(channel)

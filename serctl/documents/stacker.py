@@ -1,11 +1,15 @@
 """A stacker on disk: kind, data of the fit, and hashes of its files."""
 
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from serctl.document import Document, Section, hash_field
 from serctl.errors import CheckpointError
+from serctl.options import StackOptions
 
 STACKER_VERSION: Literal[1] = 1
 STACKER_FILE = "stacker.json"
@@ -73,3 +77,18 @@ class StackerDocument(Document):
         description="shares (M, C) of each base model's logit of each class; null for averages",
     )
     document_hash: str = hash_field()
+
+
+def stack_command(options: Mapping[str, Any], name: str) -> str:
+    """Return the command that fits a stacker again, with the options that are not defaults.
+
+    Example:
+        >>> stack_command({"models": ["a", "b"], "stacker": "greedy", "stack_on": "oof"}, "best")
+        'serctl stack a b --stacker greedy --name best'
+    """
+    words = ["serctl", "stack", *options.get("models", ())]
+    for field in fields(StackOptions):
+        value = options.get(field.name, field.default)
+        if field.name not in ("models", "name") and value != field.default:
+            words += [f"--{field.name.replace('_', '-')}", str(value)]
+    return shlex.join([*words, "--name", name])

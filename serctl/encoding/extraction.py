@@ -173,7 +173,7 @@ class Extraction:
         encoder: Encoder,
         device: Any,
         part: tuple[int, int],
-    ) -> Part[Utterance]:
+    ) -> Part:
         """Return the batches of this part with missing utterances; see `run`."""
         return plan_part(
             rows,

@@ -42,7 +42,7 @@ Failures = dict[str, SerctlError]
 """Utterance ids, and the errors of reading them."""
 
 
-def check_failures(failures: Failures, skip_bad: bool, whole: int = 0) -> None:
+def check_failures(failures: Failures, skip_bad: bool, whole: Sequence[Utterance] = ()) -> None:
     """Raise the first of the failures and count the others, unless they may be skipped.
 
     If all of the ``whole`` utterances failed, the error does not offer to skip them.
@@ -50,10 +50,14 @@ def check_failures(failures: Failures, skip_bad: bool, whole: int = 0) -> None:
     if not failures or skip_bad:
         return
     first = next(iter(failures.values()))
-    if len(failures) == whole > 1:
+    if len(failures) == len(whole) > 1:
+        moved = (
+            " If the corpus was moved, make the manifest again: serctl init --overwrite --corpus "
+            "NAME --root DIR"
+        )
+        absent = not any(row.path.exists() for row in whole)
         raise type(first)(
-            f"None of {whole:,} utterances can be read. {first} If the corpus was moved, make the "
-            "manifest again: serctl init --overwrite --corpus NAME --root DIR"
+            f"None of {len(whole):,} utterances can be read. {first}{moved if absent else ''}"
         )
     more = f" ({len(failures) - 1} more.)" if len(failures) > 1 else ""
     raise type(first)(f"{first}{more} To skip unreadable utterances: --skip-bad")

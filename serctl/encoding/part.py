@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic
 
+from serctl.data.manifest import Utterance
 from serctl.encoders.base import Encoder
 from serctl.encoding.failures import Failures, check_failures
-from serctl.encoding.pipeline import Content, Row, ids_of, measure_sizes, plan_rows
+from serctl.encoding.pipeline import Content, ids_of, measure_sizes, plan_rows
 from serctl.errors import SerctlError
 
 
 @dataclass(frozen=True)
-class Part(Generic[Row]):
+class Part:
     """The utterances and batches of one part of the work.
 
     Attributes:
@@ -25,20 +25,20 @@ class Part(Generic[Row]):
     seen: frozenset[str]
     missing: set[str]
     sizes: list[int]
-    batches: list[list[Row]]
+    batches: list[list[Utterance]]
     failures: Failures
 
 
 def plan_part(
-    rows: Sequence[Row],
-    content: Content[Row],
+    rows: Sequence[Utterance],
+    content: Content[Utterance],
     encoder: Encoder,
-    find_missing: Callable[[Sequence[Row]], set[str]],
+    find_missing: Callable[[Sequence[Utterance]], set[str]],
     *,
     seconds: float,
     part: tuple[int, int],
     skip_bad: bool,
-) -> Part[Row]:
+) -> Part:
     """Return part i of n: every n-th batch from the i-th on, and every n-th failure.
 
     The batches are sorted by length, so the parts take similar times.
@@ -58,7 +58,7 @@ def plan_part(
     sizes = measure_sizes(rows, content, encoder)
     by_id = dict(zip((row.utterance_id for row in rows), sizes, strict=True))
     failures = {name: it for name, it in by_id.items() if isinstance(it, SerctlError)}
-    check_failures(failures, skip_bad, len(rows))
+    check_failures(failures, skip_bad, rows)
     own = slice(part[0] - 1, None, part[1])
     failures = dict(list(failures.items())[own])
     batches = plan_rows(rows, sizes, encoder, seconds)[own]

@@ -179,7 +179,7 @@ class Transcription:
 
     def _write(
         self,
-        own: Part[Utterance],
+        own: Part,
         recogniser: "Recogniser",
         writer: StoreWriter | None,
         workers: int,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.documents.logits import LogitsSidecar
+from serctl.documents.stacker import stack_command
 from serctl.errors import CheckpointError, LogitsError, first_few
 
 SMALLEST_PROBABILITY = 1e-9
@@ -79,9 +80,8 @@ class Logits:
                 f"or train without --limit."
             )
         if made.stacker:
-            models = " ".join(("serctl stack", *made.options.get("models", ())))
-            flags = f"--stacker {made.stacker} --name {self.name} --stack-on {made.stack_on}"
-            return f"Export the logits of its base models, then run: {models} {flags}"
+            command = stack_command(made.options, self.name)
+            return f"Export the logits of its base models, then run: {command}"
         return f"Run: serctl export-logits {self.name}"
 
     def select(self, ids: Iterable[str]) -> "Logits":

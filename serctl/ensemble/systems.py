@@ -8,7 +8,7 @@ from serctl.config import Workspace
 from serctl.data.labels import ALIASES, EMOTIONS
 from serctl.documents.report import SystemKind
 from serctl.documents.run import RunConfig
-from serctl.documents.stacker import STACKER_FILE, StackerDocument
+from serctl.documents.stacker import STACKER_FILE, StackerDocument, stack_command
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits
 from serctl.ensemble.outside import match_ids
@@ -97,19 +97,16 @@ class System:
             return "It was trained on them. To predict them out of fold, train with --folds 5."
         if others:
             return others.remedy()
-        if self.kind == "stacker" and split == _fitted_split(self.path):
+        stacker = StackerDocument.read(self.path / STACKER_FILE) if self.kind == "stacker" else None
+        if stacker and split == stacker.fitted_on.split:
             return (
                 "A stacker does not predict the split that it was fitted on. Name the others: "
                 "serctl evaluate RUN RUN --split train, or compare stackers: serctl stack --compare"
             )
-        if self.kind == "stacker":
-            return f"Export {split} of its base models, then run: serctl stack"
+        if stacker:
+            command = stack_command(stacker.options, self.name)
+            return f"Export {split} of its base models, then run: {command}"
         return f"Run: serctl export-logits {self.name}"
-
-
-def _fitted_split(folder: Path) -> str:
-    """Return the split that a stacker was fitted on."""
-    return StackerDocument.read(folder / STACKER_FILE).fitted_on.split
 
 
 def list_systems(workspace: Workspace) -> list[System]:

@@ -9,7 +9,7 @@ from serctl.data.overlaps import describe_overlaps
 from serctl.documents.logits import LogitsSidecar, name_source
 from serctl.documents.report import SystemScore
 from serctl.documents.run import RunConfig
-from serctl.documents.stacker import STACKER_FILE, StackerDocument
+from serctl.documents.stacker import STACKER_FILE, StackerDocument, stack_command
 from serctl.ensemble.systems import System
 from serctl.errors import first_few
 from serctl.evaluation.trial import Trial
@@ -95,12 +95,13 @@ def find_stale(workspace: Workspace, systems: Iterable[System], split: str) -> l
             continue
         trained = set()
         stacker = StackerDocument.read(system.path / STACKER_FILE)
+        command = stack_command(stacker.options, system.name)
         for name, made in stacker.fitted_on.hashes.items():
             config = workspace.runs / name / "config.json"
             if config.is_file() and RunConfig.read(config).hash != made:
                 trained.add(name)
                 found.append(
-                    f"{system.name} was fitted before {name} was trained again. Run: serctl stack"
+                    f"{system.name} was fitted before {name} was trained again. Run: {command}"
                 )
         own = system.path / f"{split}.json"
         inputs = LogitsSidecar.read(own).inputs if own.is_file() else {}
@@ -109,7 +110,7 @@ def find_stale(workspace: Workspace, systems: Iterable[System], split: str) -> l
             if sidecar.is_file() and LogitsSidecar.read(sidecar).csv_hash != inputs[name]:
                 found.append(
                     f"{system.name} predicted {split} before the logits of {name} were exported "
-                    f"again. Run: serctl stack"
+                    f"again. Run: {command}"
                 )
     return found
 

@@ -13,7 +13,7 @@ from serctl.data.manifest_file import read_manifest
 from serctl.data.transcripts import FROM_MANIFEST, read_transcripts_sidecar
 from serctl.documents.bundle import BUNDLE_FILE, RecogniserRecord
 from serctl.documents.run import PredictedBy, RunConfig
-from serctl.documents.stacker import STACKER_FILE, StackerDocument
+from serctl.documents.stacker import STACKER_FILE, StackerDocument, stack_command
 from serctl.encoders.catalog import is_hub_id
 from serctl.ensemble.calibration import Calibrator, fit_calibration
 from serctl.ensemble.systems import System
@@ -122,7 +122,7 @@ def find_parts(model: str, workspace: Workspace | None) -> Parts:
         return _from_project(workspace, system, {system.name: system.path}, None)
     stacker = StackerDocument.read(system.path / STACKER_FILE)
     networks = {name: workspace.runs / name for name in stacker.models}
-    _check_networks(system.name, networks, stacker.fitted_on.hashes)
+    _check_networks(system.name, networks, stacker)
     return _from_project(workspace, system, networks, system.path)
 
 
@@ -240,7 +240,7 @@ def _describe_unknown(
     return UnknownNameError("model", model, known, hint, none=looked)
 
 
-def _check_networks(name: str, networks: Mapping[str, Path], hashes: Mapping[str, str]) -> None:
+def _check_networks(name: str, networks: Mapping[str, Path], stacker: StackerDocument) -> None:
     """Refuse a stacker if its base models are missing or were trained again."""
     outside = [model for model, folder in networks.items() if not (folder / CONFIG).is_file()]
     if outside:
@@ -250,10 +250,10 @@ def _check_networks(name: str, networks: Mapping[str, Path], hashes: Mapping[str
         )
     for model, folder in networks.items():
         found = RunConfig.read(folder / CONFIG).hash
-        if model in hashes and hashes[model] != found:
+        if stacker.fitted_on.hashes.get(model, found) != found:
             raise CheckpointError(
                 f"Run '{model}' was trained again since stacker '{name}' was fitted. "
-                f"Run: serctl export-logits {model}, then serctl stack"
+                f"Run: serctl export-logits {model}, then {stack_command(stacker.options, name)}"
             )
 
 

@@ -91,6 +91,12 @@ def test_turns_on_several_channels_of_an_rttm_file(call: Path) -> None:
         path.write_text(turns.format(channel))
         corpus = read_table(path, {"emotion": ""}, call.parent)
         assert [row.channel for row in corpus.utterances] == expected
+    path.write_text(turns.format("0"))
+    with pytest.raises(ManifestError, match="has the channels 0, 1, expected numbers from 1"):
+        read_table(path, {"emotion": ""}, call.parent)
+    path.write_text(turns.format("0").replace("call 1", "call 0"))
+    corpus = read_table(path, {"emotion": ""}, call.parent)
+    assert [row.channel for row in corpus.utterances] == [0, 0]
 
 
 def test_the_check_hears_the_channel(call: Path) -> None:

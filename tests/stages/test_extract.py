@@ -312,6 +312,18 @@ def test_a_corpus_that_was_moved_is_reported_as_a_whole(project: Workspace) -> N
     assert "--skip-bad" not in str(caught.value)
 
 
+def test_parts_behind_the_end_of_all_files_are_not_a_corpus_that_was_moved(
+    project: Workspace,
+) -> None:
+    rows = [
+        dataclasses.replace(row, start=90.0, end=91.0) for row in read_manifest(project.manifest)
+    ]
+    write_manifest(project.manifest, rows)
+    with pytest.raises(AudioError, match="None of 8 utterances can be read") as caught:
+        extract(project, WAVLM)
+    assert "moved" not in str(caught.value)
+
+
 def test_bad_audio_is_skipped_on_request_listed_and_reported_by_the_exit_code(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

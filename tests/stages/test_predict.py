@@ -477,7 +477,7 @@ def test_a_stacker_of_networks_trained_again_is_refused(
     audio = (str(read_manifest(copy.manifest).utterances[0].path),)
     again = replace(TRAIN, name=SPEECH, folds=0, seed=5, epochs=1, overwrite=True)
     train(copy, again)
-    with pytest.raises(CheckpointError, match="trained again since"):
+    with pytest.raises(CheckpointError, match=r"since.*serctl stack --stacker linear"):
         run(copy, words, model="linear", audio=audio)
     shutil.rmtree(copy.runs / SPEECH)
     with pytest.raises(CheckpointError, match="expected only runs of this project"):
