@@ -143,7 +143,7 @@ def test_a_base_model_that_was_trained_again_is_warned_of_once(project: Workspac
     warnings = evaluate(project, EvaluateOptions(systems=("linear",))).warnings
     assert [text for text in warnings if "again" in text] == [
         f"linear was fitted before {SPEECH} was trained again. "
-        "Run: serctl stack --stacker linear --name linear"
+        "Run: serctl stack --stacker linear --balance weights --name linear"
     ]
 
 
