@@ -90,7 +90,9 @@ class RunConfig(Document):
     labels: tuple[str, ...] = Field(description="emotions in the order of the logits")
     branches: tuple[BranchRecord, ...] = Field(description="one entry per encoder")
     model: ModelConfig = Field(description="shape of the network")
-    attributes: AttributeScale | None = Field(description="scale of the attribute targets, if any")
+    attributes: AttributeScale | None = Field(
+        description="scale of the attribute targets, if any; fold models have that of the main model"
+    )
     seed: int = Field(description="seed of weights, batches and dropout")
     data: str = Field(description="hash of the utterances, their targets and their features")
     environment: dict[str, str] = Field(description="versions of Python and of the packages")
