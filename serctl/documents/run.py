@@ -91,7 +91,7 @@ class RunConfig(Document):
     branches: tuple[BranchRecord, ...] = Field(description="one entry per encoder")
     model: ModelConfig = Field(description="shape of the network")
     attributes: AttributeScale | None = Field(
-        description="scale of the attribute targets, if any; fold models have that of the main model"
+        description="scale of the attribute targets, if any; of all of train, also in fold models"
     )
     seed: int = Field(description="seed of weights, batches and dropout")
     data: str = Field(description="hash of the utterances, their targets and their features")
