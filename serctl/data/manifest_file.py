@@ -21,6 +21,7 @@ from serctl.data.manifest import (
 )
 from serctl.data.manifest_rows import note_readings, parse_rows
 from serctl.data.tables import Table, match_columns, parse_table, read_table_bytes, read_table_file
+from serctl.data.time_columns import check_times
 from serctl.errors import ManifestError, UsageError, first_few
 from serctl.files import write_atomic
 from serctl.names import is_portable_name
@@ -73,6 +74,7 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
             f"--column {COLUMNS[0]}=YOURS"
         )
     check_column_names(table, "Rename the column.")
+    check_times(table)
     rows = parse_rows(table, path.parent)
     manifest = Manifest(tuple(rows), path, (*table.notes, *note_readings(table, rows)))
     check_manifest(manifest, lines=table.lines)

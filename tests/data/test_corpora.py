@@ -20,9 +20,9 @@ from serctl.errors import CorpusError, ManifestError, UnknownNameError, UsageErr
 from serctl.stages.manifest import split_manifest
 
 
-def tone(path: Path) -> Path:
+def tone(path: Path, period: int = 9) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.sin(np.arange(400) / 9) / 4, 8000)
+    soundfile.write(path, np.sin(np.arange(400) / period) / 4, 8000)
     return path
 
 
@@ -86,6 +86,14 @@ def test_ravdess_reads_speech_and_leaves_song_and_second_copies_out(tmp_path: Pa
     assert row.transcript == "Dogs are sitting by the door"
     assert any("unexpected" in note for note in corpus.notes)
     assert any("found twice" in note for note in corpus.notes)
+
+
+def test_two_recordings_of_one_name_are_refused(tmp_path: Path) -> None:
+    for folder, period in (("lar", 12), ("wav", 9)):  # laryngogram and speech
+        tone(tmp_path / folder / "03a01Fa.wav", period)
+    with pytest.raises(CorpusError, match=r"lar/03a01Fa.wav and wav/03a01Fa.wav, expected one"):
+        read_corpus("emodb", tmp_path)
+    assert len(read_corpus("emodb", tmp_path / "wav").utterances) == 1
 
 
 @pytest.mark.parametrize(("name", "count"), [("emodb", 339), ("ravdess", 1439)])

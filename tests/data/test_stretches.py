@@ -112,6 +112,12 @@ def test_the_manifest_keeps_the_times(recording: Path, tmp_path: Path) -> None:
         ("start,Stop", "--column end=Stop"),
         ("Start (s),End (s)", "--column start='Start .s.'"),
         ("start_time,end_time", "--column start=start_time"),
+        ("Begin Time - ss.msec,End Time - ss.msec", "--column start='Begin Time - ss.msec'"),
+        ("segment_start,segment_end", "--column start=segment_start"),
+        ("Onset,Offset", "--column start=Onset"),
+        ("Begin Time - msec,End Time - msec", "expected seconds. Add a column start in seconds"),
+        ("start_ms,end_ms", "expected seconds. Add a column start in seconds"),
+        ("startSample,endSample", "expected seconds. Add a column start in seconds"),
         ("start,duration", "Add a column end"),
     ],
 )
@@ -119,15 +125,20 @@ def test_times_in_other_columns_are_not_ignored(
     recording: Path, tmp_path: Path, columns: str, told: str
 ) -> None:
     path = tmp_path / "t.csv"
-    path.write_text(f"path,{columns}\n{recording},0.5,1.5\n")
+    path.write_text(f"utterance_id,path,split,{columns}\na,{recording},train,0.5,1.5\n")
     with pytest.raises(ManifestError, match=told):
         read_table(path, {})
+    with pytest.raises(ManifestError, match=told.split("--column")[0] or "may be the"):
+        read_manifest(path)
     one, other = columns.split(",")
     if other != "duration":
         (row,) = read_table(path, {"start": one, "end": other}).utterances
         assert (row.start, row.end) == (0.5, 1.5)
-    (row,) = read_table(path, {"start": "", "end": ""}).utterances
-    assert not row.is_segment
+    rows = read_table(path, {"start": "", "end": ""}).utterances
+    assert not rows[0].is_segment
+    write_manifest(tmp_path / "m.csv", rows)
+    if other != "duration":
+        assert f"{one}_unused" in read_manifest(tmp_path / "m.csv").utterances[0].extra
 
 
 def read_clocks(folder: Path, recording: Path, *rows: str) -> Corpus:

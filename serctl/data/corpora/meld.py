@@ -15,6 +15,7 @@ from pathlib import Path
 from serctl.data.audio import SAMPLE_RATE, measure_samples
 from serctl.data.corpora.scan import (
     Corpus,
+    check_copy,
     describe_cases,
     find_audio,
     find_file,
@@ -51,10 +52,9 @@ NEEDED = ("Utterance", "Emotion", "Dialogue_ID", "Utterance_ID")
 def read(root: Path) -> Corpus:
     """Read labels and, if audio was extracted from the clips, its paths."""
     rows, notes = _read_tables(root)
-    clips = {
-        (path.parent.name, path.stem): path
-        for path in reversed(find_audio(root))  # of several formats the uncompressed one
-    }
+    clips: dict[tuple[str, str], Path] = {}
+    for path in find_audio(root):  # of several formats the uncompressed one
+        check_copy(clips.setdefault((path.parent.name, path.stem), path), path, root)
     utterances = []
     for row in rows:
         ids = (row[name].removesuffix(".0") for name in ("dialogue_id", "utterance_id"))

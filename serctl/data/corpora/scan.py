@@ -1,5 +1,6 @@
 """Shared parts of importers: their result, the search for files, and notes."""
 
+import filecmp
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -87,16 +88,18 @@ def match_names(
         Each file with its match, one per stem, and notes on other names and repeated stems.
 
     Raises:
-        CorpusError: No name matches, probably because ``root`` is wrong.
+        CorpusError: No name matches, probably because ``root`` is wrong; or one name matches two
+            recordings.
     """
     files = find_audio(root)
-    matched = {}
+    matched: dict[str, tuple[Path, re.Match[str]]] = {}
     odd, again = [], []
     for path in files:
         match = re.fullmatch(pattern, path.stem)
         if match is None:
             odd.append(path.name)
         elif path.stem in matched:
+            check_copy(matched[path.stem][0], path, root)
             again.append(path.name)
         else:
             matched[path.stem] = (path, match)
@@ -108,6 +111,21 @@ def match_names(
     return list(matched.values()), describe_cases(
         [(odd, "unexpected file names left out"), (again, "names found twice, first one kept")]
     )
+
+
+def check_copy(first: Path, second: Path, root: Path) -> None:
+    """Check that two files of one name are the same recording: copies, or of different formats.
+
+    Raises:
+        CorpusError: Both have the same format, but different bytes.
+    """
+    alike = first.suffix.lower() == second.suffix.lower()
+    if alike and not filecmp.cmp(first, second, shallow=False):
+        both = " and ".join(str(path.relative_to(root)) for path in (first, second))
+        raise CorpusError(
+            f"'{root}' has two different recordings of one name, {both}, expected one. Remove one "
+            f"of the folders, or name the other one with --root."
+        )
 
 
 def name_utterances(

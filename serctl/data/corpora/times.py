@@ -9,16 +9,15 @@ from pathlib import Path
 from serctl.data.audio import SAMPLE_RATE, SLACK, measure_samples
 from serctl.data.audio_file import is_audio_file
 from serctl.data.tables import Table
+from serctl.data.time_columns import (
+    describe_duration,
+    describe_time,
+    find_times,
+    in_other_unit,
+)
 from serctl.data.values import parse_seconds
 from serctl.errors import AudioError, ManifestError
 
-TIMES = {
-    "start": {"begin", "onset", "offset", "starttime", "begintime", "starts", "startsec",
-              "startseconds", "startms", "tstart", "tmin", "xmin"},
-    "end": {"stop", "endtime", "stoptime", "ends", "endsec", "endseconds", "endms", "tend",
-            "tmax", "xmax"},
-}  # fmt: skip
-"""Usual names of times, in small letters only."""
 CLOCK = re.compile(r"\s*\d+:\d\d:\d\d([.,]\d+)?\s*")
 """A time whose unit is plain, such as MELD's ``00:16:16,059``."""
 ALIKE = 0.5
@@ -42,28 +41,27 @@ def settle_times(
     Raises:
         ManifestError: The meaning of a column is not plain. It would be ignored.
     """
-    named = {
-        ours: name
-        for name in table.header
-        for ours, others in TIMES.items()
-        if re.sub(r"[^a-z]", "", name.lower()) in others and ours not in (*table.header, *columns)
-    }
+    found = find_times(table.header).items()
+    named = {ours: name for ours, name in found if ours not in columns}
     if len(named) == 2 and all(
         CLOCK.fullmatch(row[own]) for row in table.rows for own in named.values()
     ):
         return _place(table, named["start"], named["end"], find)
     for ours, name in named.items():
-        raise ManifestError(
-            f"'{table.source}': column '{name}' may be the {ours} of segments in seconds. "
-            f"Read it: --column {ours}={shlex.quote(name)} Read whole files: --column {ours}="
-        )
-    lengths = [name for name in table.header if name.lower() in ("duration", "duration_s", "dur")]
-    if "start" in table.header and lengths and "end" not in (*table.header, *columns):
-        raise ManifestError(
-            f"'{table.source}' has the columns start and {lengths[0]}. Add a column end with their "
-            f"sum, in seconds. To read all files to their ends: --column end="
-        )
-    return table, []
+        remedy = f"Read whole files: --column {ours}="
+        if not in_other_unit(name):
+            remedy = f"Read it: --column {ours}={shlex.quote(name)} {remedy}"
+        raise ManifestError(describe_time(table, ours, name) + remedy)
+    if "end" not in columns and (problem := describe_duration(table)):
+        raise ManifestError(f"{problem} To read all files to their ends: --column end=")
+    return _set_aside(table), []
+
+
+def _set_aside(table: Table) -> Table:
+    """Rename columns whose times are not those of segments, so that a manifest may have them."""
+    while found := find_times(table.header):
+        table = table.rename({name: f"{name}_unused" for name in found.values()})
+    return table
 
 
 def _place(
@@ -89,7 +87,7 @@ def _place(
         return table.rename({start: "start", end: "end"}), [f"segments read from {both}"]
     if not odd and 2 * cut > known:
         note = f"{both} are times of another recording, the files are clips as long: read whole"
-        return table, [note]
+        return _set_aside(table), [note]
     quoted = f"--column start={shlex.quote(start)} --column end={shlex.quote(end)}"
     raise ManifestError(
         f"'{table.source}': {both} lie within {inside} of {known} audio files, and {cut} files are "
