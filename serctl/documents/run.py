@@ -138,6 +138,9 @@ class RunSummary(Document):
         default="",
         description="hash of the training utterances and sources; earlier versions wrote none",
     )
+    fold_hashes: tuple[str, ...] = Field(
+        default=(), description="`hash` of each fold model whose mean has these metrics"
+    )
     files: dict[str, str] = Field(
         default_factory=dict,
         description="SHA-256 of configuration, network and ids; earlier versions wrote none",
@@ -167,6 +170,19 @@ class EpochRecord(Document):
     reading_seconds: float = Field(default=0.0, description="seconds of reading the cache")
     evaluation_seconds: float = Field(default=0.0, description="seconds of evaluating dev")
     utterances_per_second: float = Field(default=0.0, description="of training, without dev")
+
+
+def read_fold_hashes(folder: Path) -> tuple[str, ...]:
+    """Return the `hash` of each fold model of a run, in the order of the folds; () without any.
+
+    The `hash` of the run itself does not depend on how train is divided into folds.
+
+    Raises:
+        CheckpointError: A configuration is damaged.
+    """
+    found = {path.parent.name: path for path in folder.glob("folds/*/config.json")}
+    numbers = sorted((name for name in found if name.isdecimal()), key=int)
+    return tuple(RunConfig.read(found[name]).hash for name in numbers)
 
 
 def read_epochs(path: Path) -> list[EpochRecord]:

@@ -3,11 +3,13 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from serctl.document import Document, Section, hash_field
+from serctl.documents.run import RunConfig, read_fold_hashes
 from serctl.errors import CheckpointError
 from serctl.options import StackOptions
 
@@ -28,6 +30,10 @@ class FittedOn(Section):
     limit: int | None = Field(default=None, description="`--limit` of a dry run, else null")
     hashes: dict[str, str] = Field(
         default_factory=dict, description="base model → `hash` of its training"
+    )
+    fold_hashes: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="run → `hash` of each fold model, if fold models predicted the utterances",
     )
     predicted_by: dict[str, Literal["folds", "main"]] = Field(
         default_factory=dict,
@@ -77,6 +83,25 @@ class StackerDocument(Document):
         description="shares (M, C) of each base model's logit of each class; null for averages",
     )
     document_hash: str = hash_field()
+
+
+def list_retrained(stacker: StackerDocument, runs: Path) -> list[str]:
+    """Return the base models that were trained again since the stacker was fitted.
+
+    Raises:
+        CheckpointError: A configuration is damaged.
+    """
+    made, folds_made = stacker.fitted_on.hashes, stacker.fitted_on.fold_hashes
+    found = []
+    for name in stacker.models:
+        config = runs / name / "config.json"
+        if not config.is_file():
+            continue
+        folds = folds_made.get(name) and read_fold_hashes(config.parent)
+        other_folds = folds and folds != folds_made[name]
+        if other_folds or made.get(name, "") not in ("", RunConfig.read(config).hash):
+            found.append(name)
+    return found
 
 
 def stack_command(options: Mapping[str, Any], name: str) -> str:

@@ -42,6 +42,7 @@ class StackingSet:
         utterances: N rows of the manifest.
         stack_on: Type of the logits; see the module's docstring.
         hashes: Hash of the training of each base model.
+        fold_hashes: Hashes of the fold models that predicted the rows, by base model.
         predicted_by: Models that must predict new rows, by base model; see `match_kind`.
         unread: Utterances that one of the base models could not read.
         notes: Excluded systems and utterances, and the reasons.
@@ -56,6 +57,7 @@ class StackingSet:
     utterances: tuple[Utterance, ...]
     stack_on: StackOn
     hashes: Mapping[str, str]
+    fold_hashes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     predicted_by: Mapping[str, PredictedBy] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
@@ -80,6 +82,7 @@ class StackingSet:
             ids_hash=_digest("\n".join(self.joined.ids).encode()),
             limit=self.limit,
             hashes=dict(self.hashes),
+            fold_hashes=dict(self.fold_hashes),
             predicted_by=dict(self.predicted_by),
             # Remove ids in brackets: stackers are put into bundles, which must not name utterances.
             notes=tuple(re.sub(r" \([^()]*\)", "", note) for note in self.notes),
@@ -140,6 +143,7 @@ def collect_stacking_set(
         utterances=utterances,
         stack_on=stack_on,
         hashes={part.name: hash_of(part) for part in parts},
+        fold_hashes={one.name: made for one in parts if (made := one.provenance.fold_hashes)},
         predicted_by={part.name: kind for part in parts if (kind := match_kind(part, stack_on))},
         unread=unread,
         notes=tuple(notes),
@@ -191,10 +195,12 @@ def _leave_out_copies(parts: Sequence[Logits]) -> tuple[list[Logits], list[str]]
 
     A copy would count twice in an average.
     """
-    kept: dict[str, Logits] = {}
+    kept: dict[tuple[str, ...], Logits] = {}
     notes = []
     for part in parts:
-        first = kept.setdefault(part.provenance.run_hash or part.name, part)
+        made = part.provenance
+        training = (made.run_hash, *made.fold_hashes) if made.run_hash else (part.name,)
+        first = kept.setdefault(training, part)
         if first is not part:
             notes.append(
                 f"Left out: '{part.name}' is the same training as '{first.name}'. To stack both, "

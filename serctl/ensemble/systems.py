@@ -7,7 +7,7 @@ from pathlib import Path
 from serctl.config import Workspace
 from serctl.data.labels import ALIASES, EMOTIONS
 from serctl.documents.report import SystemKind
-from serctl.documents.run import RunConfig
+from serctl.documents.run import RunConfig, read_fold_hashes
 from serctl.documents.stacker import STACKER_FILE, StackerDocument, stack_command
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits
@@ -57,14 +57,16 @@ class System:
             LogitsError: They are of another run, or of an earlier training, or the configuration
                 of the run cannot be read.
         """
-        config, made = path.parent.parent / "config.json", logits.provenance.run_hash
-        if self.kind != "run" or not made or not config.is_file():
+        folder, made = path.parent.parent, logits.provenance
+        config = folder / "config.json"
+        if self.kind != "run" or not made.run_hash or not config.is_file():
             return
         try:
             found = RunConfig.read(config).hash
+            folds = made.fold_hashes and read_fold_hashes(folder)
         except CheckpointError as error:
             raise LogitsError(str(error)) from error
-        if found != made:
+        if found != made.run_hash or (folds and folds != made.fold_hashes):
             raise LogitsError(
                 f"'{path}' was exported from another run or an earlier training, expected the "
                 f"logits of '{self.name}'. Run: serctl export-logits {self.name}"

@@ -9,7 +9,12 @@ from serctl.data.overlaps import describe_overlaps
 from serctl.documents.logits import LogitsSidecar, name_source
 from serctl.documents.report import SystemScore
 from serctl.documents.run import RunConfig
-from serctl.documents.stacker import STACKER_FILE, StackerDocument, stack_command
+from serctl.documents.stacker import (
+    STACKER_FILE,
+    StackerDocument,
+    list_retrained,
+    stack_command,
+)
 from serctl.ensemble.systems import System
 from serctl.errors import first_few
 from serctl.evaluation.trial import Trial
@@ -93,19 +98,16 @@ def find_stale(workspace: Workspace, systems: Iterable[System], split: str) -> l
     for system in systems:
         if system.kind != "stacker":
             continue
-        trained = set()
         stacker = StackerDocument.read(system.path / STACKER_FILE)
         command = stack_command(stacker.options, system.name)
-        for name, made in stacker.fitted_on.hashes.items():
-            config = workspace.runs / name / "config.json"
-            if config.is_file() and RunConfig.read(config).hash != made:
-                trained.add(name)
-                found.append(
-                    f"{system.name} was fitted before {name} was trained again. Run: {command}"
-                )
+        trained = list_retrained(stacker, workspace.runs)
+        found += [
+            f"{system.name} was fitted before {name} was trained again. Run: {command}"
+            for name in trained
+        ]
         own = system.path / f"{split}.json"
         inputs = LogitsSidecar.read(own).inputs if own.is_file() else {}
-        for name in sorted(inputs.keys() - trained):
+        for name in sorted(inputs.keys() - {*trained}):
             sidecar = workspace.runs / name / "logits" / f"{split}.json"
             if sidecar.is_file() and LogitsSidecar.read(sidecar).csv_hash != inputs[name]:
                 found.append(

@@ -13,7 +13,12 @@ from serctl.data.manifest_file import read_manifest
 from serctl.data.transcripts import FROM_MANIFEST, read_transcripts_sidecar
 from serctl.documents.bundle import BUNDLE_FILE, RecogniserRecord
 from serctl.documents.run import PredictedBy, RunConfig
-from serctl.documents.stacker import STACKER_FILE, StackerDocument, stack_command
+from serctl.documents.stacker import (
+    STACKER_FILE,
+    StackerDocument,
+    list_retrained,
+    stack_command,
+)
 from serctl.encoders.catalog import is_hub_id
 from serctl.ensemble.calibration import Calibrator, fit_calibration
 from serctl.ensemble.systems import System
@@ -122,7 +127,7 @@ def find_parts(model: str, workspace: Workspace | None) -> Parts:
         return _from_project(workspace, system, {system.name: system.path}, None)
     stacker = StackerDocument.read(system.path / STACKER_FILE)
     networks = {name: workspace.runs / name for name in stacker.models}
-    _check_networks(system.name, networks, stacker)
+    _check_networks(system.name, networks, stacker, workspace)
     return _from_project(workspace, system, networks, system.path)
 
 
@@ -240,7 +245,9 @@ def _describe_unknown(
     return UnknownNameError("model", model, known, hint, none=looked)
 
 
-def _check_networks(name: str, networks: Mapping[str, Path], stacker: StackerDocument) -> None:
+def _check_networks(
+    name: str, networks: Mapping[str, Path], stacker: StackerDocument, workspace: Workspace
+) -> None:
     """Refuse a stacker if its base models are missing or were trained again."""
     outside = [model for model, folder in networks.items() if not (folder / CONFIG).is_file()]
     if outside:
@@ -248,13 +255,11 @@ def _check_networks(name: str, networks: Mapping[str, Path], stacker: StackerDoc
             f"Stacker '{name}' needs {first_few(outside)}, expected only runs of this project, "
             f"because only runs predict new audio. Stack without it: serctl stack RUN RUN"
         )
-    for model, folder in networks.items():
-        found = RunConfig.read(folder / CONFIG).hash
-        if stacker.fitted_on.hashes.get(model, found) != found:
-            raise CheckpointError(
-                f"Run '{model}' was trained again since stacker '{name}' was fitted. "
-                f"Run: serctl export-logits {model}, then {stack_command(stacker.options, name)}"
-            )
+    if again := list_retrained(stacker, workspace.runs):
+        raise CheckpointError(
+            f"Run '{again[0]}' was trained again since stacker '{name}' was fitted. "
+            f"Run: serctl export-logits {again[0]}, then {stack_command(stacker.options, name)}"
+        )
 
 
 def _find_recogniser(

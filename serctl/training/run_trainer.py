@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from serctl.documents.run import RUN_VERSION, EpochRecord, PredictedBy, RunConfig, RunSummary
+from serctl.documents.run import (
+    RUN_VERSION,
+    EpochRecord,
+    PredictedBy,
+    RunConfig,
+    RunSummary,
+    read_fold_hashes,
+)
 from serctl.models.config import ModelConfig
 from serctl.models.pooled import PooledModel
 from serctl.options import TrainOptions
@@ -120,7 +127,8 @@ class RunTrainer:
 
     def close_folds(self, folder: Path, parts: Sequence[RunResult]) -> RunResult:
         """Finish a run without a main model: evaluate the mean of its fold models on dev."""
-        present = (folder / SUMMARY).is_file()
+        hashes = read_fold_hashes(folder)
+        present = _has_summary(folder, hashes, parts)
         if not present:
             device = self.ranks.device
             model = load_run(folder, device, "folds").model
@@ -128,7 +136,7 @@ class RunTrainer:
             summary = summarise_folds(
                 [part.summary for part in parts], metrics, len(read_train_ids(folder))
             )
-            summary = self._add_facts(folder, summary)
+            summary = self._add_facts(folder, summary.model_copy(update={"fold_hashes": hashes}))
             self.ranks.call_first(lambda: close_folder(folder, summary))
         return RunResult(self.folder.name, folder, present, read_summary(folder))
 
@@ -234,3 +242,11 @@ class RunTrainer:
             model: PredictedBy = "main" if (folder / MODEL).is_file() else "folds"
             seen["layer_weights"] = load_run(folder, predicted_by=model).layer_weights()
         return summary.model_copy(update=seen)
+
+
+def _has_summary(folder: Path, hashes: tuple[str, ...], parts: Sequence[RunResult]) -> bool:
+    """Whether a run has the summary of these fold models, and not of replaced ones."""
+    if not (folder / SUMMARY).is_file():
+        return False
+    recorded = read_summary(folder).fold_hashes  # earlier versions recorded none
+    return recorded == hashes if recorded else all(part.present for part in parts)

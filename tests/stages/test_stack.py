@@ -302,7 +302,8 @@ def test_what_a_stacker_has_no_predictions_for_is_reported_what_gives_them(
     options = make_options(models=("first", "second"), stacker=QUICK, name="both")
     stack(project, options)
     [both] = find_systems(project, ["both"])
-    with pytest.raises(LogitsError, match="serctl stack first second --stacker linear --name both"):
+    command = "serctl stack first second --stacker linear --draws 1 --name both"
+    with pytest.raises(LogitsError, match=command):
         both.load_all("test", ["new"] + [f"test-sad-{i:03d}" for i in range(3)])
     stack(project, replace(options, limit=40))
     with pytest.raises(LogitsError, match="serctl evaluate --limit 40"):
