@@ -138,6 +138,12 @@ def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) ->
             "Rename it: serctl init --split OLD=NEW",
         ),
         (
+            "list of several values as emotion",
+            "emotion",
+            lambda name: name.startswith(("[", "{")),
+            "Write one emotion in each row.",
+        ),
+        (
             "reserved word as emotion",
             "emotion",
             lambda name: name in RESERVED,

@@ -18,8 +18,10 @@ MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]*?ref=\"([A-Z0-9:$]+)\"")
 
 def read_sheet(
     content: bytes, path: Path, error: type[SerctlError]
-) -> tuple[list[tuple[int, list[str]]], list[str]]:
+) -> tuple[Path, list[tuple[int, list[str]]], list[str]]:
     """Return the rows of the first sheet as text with their numbers, and notes on what was read.
+
+    The first value is the path for messages. It names the sheet if there are others.
 
     Args:
         content: Bytes of the file.
@@ -50,14 +52,17 @@ def read_sheet(
         _check_cells(path, rows, list(formulas.worksheets[0].iter_rows()), error)
     except (zipfile.BadZipFile, KeyError, ValueError, IndexError, SyntaxError, OSError) as cause:
         raise error(f"'{path}' is not a readable spreadsheet: {cause}. Save it as CSV.") from cause
-    notes = [f"sheet '{book.sheetnames[0]}' of {len(book.sheetnames)} read, with hidden rows"]
+    sheet, *others = book.sheetnames
+    notes = [f"sheet '{sheet}' of {len(book.sheetnames)} read, with hidden rows"]
+    source = Path(f"{path}, sheet {sheet} (the first of {1 + len(others)})") if others else path
     dates = [
         f"{cell.coordinate} as '{cell.value}'" for row in rows for cell in row if _is_date(cell)
     ]
     if dates:
         # Spreadsheets turn names such as 03-01-06 into dates.
         notes.append(f"{len(dates)} cells are dates, read as text: {first_few(dates)}")
-    return [(line, [_show_cell(cell) for cell in row]) for line, row in enumerate(rows, 1)], notes
+    shown = [(line, [_show_cell(cell) for cell in row]) for line, row in enumerate(rows, 1)]
+    return source, shown, notes
 
 
 def _is_date(cell: Any) -> bool:

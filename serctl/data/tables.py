@@ -80,7 +80,7 @@ def read_table_bytes(path: Path, hint: str = "") -> bytes:
 def parse_table(content: bytes, path: Path, error: type[SerctlError] = ManifestError) -> Table:
     """Parse the bytes of a table; see `read_table_file`. ``error`` is the class of the errors."""
     if path.suffix.lower() in (".xlsx", ".xlsm") and content.startswith(b"PK"):
-        return _tidy(path, *read_sheet(content, path, error), error)
+        return _tidy(*read_sheet(content, path, error), error)
     if kind := next((kind for magic, kind in BINARY.items() if content.startswith(magic)), ""):
         raise error(f"'{path}' is {kind}. Expected a table as text: save it as CSV (UTF-8).")
     text, notes = decode_text(content, path, error)

@@ -1,7 +1,6 @@
 """Limits of a request: bytes, time, seconds, channels and sampling rate."""
 
 import asyncio
-import io
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.audio import SAMPLE_RATE, decode_audio
+from serctl.data.audio_file import open_sound
 from serctl.data.downmix import ReportProblem
 from serctl.errors import AudioError, SerctlError
 
@@ -60,23 +60,16 @@ class Limits:
             TooLargeError: The file or the recording is larger than the limits.
             AudioError: The content is not audio.
         """
-        import soundfile
-
         if len(content) > self.num_bytes:
             raise TooLargeError(self.explain_size(len(content)))
-        if not content:
-            raise AudioError(f"Audio file '{name}' is empty (0 bytes).")
-        try:
-            info = soundfile.info(io.BytesIO(content))
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            reason = str(error).rpartition(": ")[2]
-            raise AudioError(f"Audio file '{name}' cannot be decoded: {reason}") from error
-        if info.channels > MOST_CHANNELS or not 1 <= info.samplerate <= HIGHEST_RATE:
+        with open_sound(content, name) as sound:
+            channels, rate, length = sound.channels, sound.samplerate, sound.frames
+        if channels > MOST_CHANNELS or not 1 <= rate <= HIGHEST_RATE:
             raise AudioError(
-                f"Audio file '{name}' has {info.channels} channels at {info.samplerate} Hz, "
+                f"Audio file '{name}' has {channels} channels at {rate} Hz, "
                 f"expected up to {MOST_CHANNELS} channels and {HIGHEST_RATE:,} Hz."
             )
-        self._check_length(info.frames / info.samplerate, name)
+        self._check_length(length / rate, name)
         waveform = decode_audio(content, name, report=report)
         self._check_length(len(waveform) / SAMPLE_RATE, name)
         return waveform

@@ -85,6 +85,10 @@ def test_no_transcripts_is_not_empty_transcripts(tmp_path: Path) -> None:
             "utterance_id,path,split,emotion\na,b,dev,Confidence\n",
             "reserved word as emotion in 1 rows (line 2 'confidence')",
         ),
+        (
+            "utterance_id,path,split,emotion\na,b,dev,\"['sad', 'angry']\"\n",
+            "list of several values as emotion in 1 rows",
+        ),
         ("utterance_id,path,split,emotions\na,b,dev,sad\n", "'emotions' is similar to 'emotion'"),
         ("utterance_id,path,split,split\na,b,dev,dev\n", "column 'split' twice"),
         ("utterance_id,path,split,arousal\na,b,dev,high\n", "line 2: arousal is 'high'"),

@@ -119,6 +119,18 @@ def test_a_spreadsheet_is_read(folder: Path) -> None:
     assert "sheet 'Sheet' of 1 read, with hidden rows" in corpus.notes
 
 
+def test_the_first_of_several_sheets_is_named_in_errors(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.title = "README"
+    for row in (("what", "who"), ("labels of May", "K.")):
+        book.active.append(row)
+    book.create_sheet("labels").append(HEADER)
+    book.save(tmp_path / "table.xlsx")
+    with pytest.raises(ManifestError, match=r"sheet README \(the first of 2\)' has the columns"):
+        read_table(tmp_path / "table.xlsx", {})
+
+
 def test_names_that_a_spreadsheet_made_dates_are_named(tmp_path: Path) -> None:
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()

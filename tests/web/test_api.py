@@ -154,6 +154,13 @@ def test_there_are_forty_kinds_of_them() -> None:
     assert len(BAD) >= 40
 
 
+def test_an_unsupported_format_is_named_with_the_command_that_converts_it(served) -> None:
+    status, found = served.post_form(b"\0\0\0\x18ftypM4A " + bytes(99), "call.m4a")
+    assert status == 400
+    assert "is MP4 audio" in found["error"]
+    assert "ffmpeg -i call.m4a call.flac" in found["error"]
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a" * 300, "<b>.wav", "é.wav"])
 def test_a_name_is_never_a_path(served, name: str) -> None:
     status, found = served.post_form(b"no audio", name)

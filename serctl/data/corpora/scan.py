@@ -35,7 +35,8 @@ def read_rows(path: Path, *columns: str) -> tuple[dict[str, str], ...]:
     table = read_manifest_table(path)
     if absent := [name for name in columns if name not in table.header]:
         raise CorpusError(
-            f"'{path}' has the columns {', '.join(table.header)}, expected {', '.join(absent)}. "
+            f"'{table.source}' has the columns {', '.join(table.header)}, expected "
+            f"{', '.join(absent)}. "
             f"Rename or add it."
         )
     return table.rows

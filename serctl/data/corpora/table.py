@@ -48,11 +48,11 @@ def read_table(
     """
     table, codes = _map_columns(read_manifest_table(path), columns)
     if not table.rows:
-        raise ManifestError(f"'{path}' has a header and no rows. Expected a row per utterance.")
+        raise ManifestError(f"'{table.source}' has a header and no rows, expected some rows.")
     if "path" not in table.header and "utterance_id" not in table.header:
         raise ManifestError(
-            f"'{path}' has the columns {', '.join(table.header)}, expected path or utterance_id. "
-            f"Name the column: --column path=YOURS"
+            f"'{table.source}' has the columns {', '.join(table.header)}, expected path or "
+            f"utterance_id. Name the column: --column path=YOURS"
         )
     _check_splits(table, splits or {})
     rows = [
