@@ -15,6 +15,8 @@ from serctl.options import StackOptions
 
 STACKER_VERSION: Literal[1] = 1
 STACKER_FILE = "stacker.json"
+FITTED_IDS = "fitted_ids.txt"
+"""List of the utterances of the fit. It is not copied into bundles."""
 
 
 class FittedOn(Section):
@@ -27,6 +29,14 @@ class FittedOn(Section):
         default_factory=dict, description="utterances by emotion"
     )
     ids_hash: str = Field(default="", description="hash of the utterance ids")
+    emotions: str = Field(
+        default="",
+        description="hash of their emotions, with `cross_fitted_folds` also of their division by "
+        "speaker",
+    )
+    inputs: dict[str, str] = Field(
+        default_factory=dict, description="base model → `csv_hash` of its logits for the fit"
+    )
     limit: int | None = Field(default=None, description="`--limit` of a dry run, else null")
     hashes: dict[str, str] = Field(
         default_factory=dict, description="base model → `hash` of its training"

@@ -9,6 +9,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def write_logits(path: Path, logits: Logits) -> None:
         for name, flag, row in zip(logits.ids, logits.in_sample, numbers, strict=True):
             writer.writerow([name, int(flag), *(f"{x:.9g}" for x in row)])
     facts = {"serctl_logits": LOGITS_VERSION, "kind": logits.kind, "labels": logits.labels}
-    facts["csv_hash"] = _hash(path.read_bytes())
+    facts["csv_hash"] = hash_csv(path.read_bytes())
     logits.provenance.model_copy(update=facts).write(path.with_suffix(".json"))
 
 
@@ -49,7 +50,7 @@ def read_logits_sidecar(path: Path, content: bytes) -> LogitsSidecar | None:
     if not sidecar.is_file():
         return None
     found = LogitsSidecar.read(sidecar)
-    if found.csv_hash not in ("", _hash(content)):
+    if found.csv_hash not in ("", hash_csv(content)):
         raise LogitsError(
             f"'{path}' differs from the file that '{sidecar.name}' describes. {LogitsSidecar.hint}"
         )
@@ -66,7 +67,9 @@ def read_logits(path: Path, name: str = "") -> Logits:
     content = _read_content(path)
     sidecar = read_logits_sidecar(path, content)
     if sidecar is None:
-        return parse_scores(content, path, name or path.stem)
+        found = parse_scores(content, path, name or path.stem)
+        origin = found.provenance.model_copy(update={"csv_hash": hash_csv(content)})
+        return replace(found, provenance=origin)
     header, rows = _parse_rows(content, path)
     columns = _label_columns(path, header, sidecar)
     ids = tuple(row[header.index("utterance_id")] for row in rows)
@@ -118,7 +121,8 @@ def _parse_rows(content: bytes, path: Path) -> tuple[list[str], list[list[str]]]
     return header, rows
 
 
-def _hash(content: bytes) -> str:
+def hash_csv(content: bytes) -> str:
+    """Return the BLAKE2b hash of the content of a CSV."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 

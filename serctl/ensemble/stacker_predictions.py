@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from serctl.data.ids import write_ids
 from serctl.data.manifest import Manifest
 from serctl.documents.logits import NAMES, LogitsSidecar, name_source
+from serctl.documents.stacker import FITTED_IDS
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import write_logits
 from serctl.ensemble.stacker_folder import TrainedStacker, save_stacker
@@ -110,6 +112,7 @@ def write_stacker(
     fitted_on = trained.fitted_on
     with write_folder(folder) as new:
         save_stacker(new, trained)
+        write_ids(new / FITTED_IDS, rows.joined.ids)
         for split, (ids, probabilities, in_sample, unread, inputs) in predictions.items():
             provenance = LogitsSidecar(
                 kind="probabilities",

@@ -80,6 +80,7 @@ class StackingSet:
             num_rows=len(self.targets),
             rows_per_class=dict(zip(self.joined.labels, counts, strict=True)),
             ids_hash=_digest("\n".join(self.joined.ids).encode()),
+            inputs=dict(self.inputs),
             limit=self.limit,
             hashes=dict(self.hashes),
             fold_hashes=dict(self.fold_hashes),
@@ -210,7 +211,7 @@ def _leave_out_copies(parts: Sequence[Logits]) -> tuple[list[Logits], list[str]]
 
 
 def list_inputs(parts: Sequence[Logits]) -> dict[str, str]:
-    """Return the hash of the file of each model's logits; a file without a sidecar has none."""
+    """Return the hash of the file of each model's logits."""
     return {part.name: part.provenance.csv_hash for part in parts if part.provenance.csv_hash}
 
 

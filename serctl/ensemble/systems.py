@@ -51,12 +51,14 @@ class System:
         return replace(logits.select(found.values()), ids=tuple(found)) if found else None
 
     def _check_origin(self, path: Path, logits: Logits) -> None:
-        """Check that the logits in the folder of a run were exported from this run.
+        """Check that the logits in the folder of a run or stacker are of this run or stacker.
 
         Raises:
-            LogitsError: They are of another run, or of an earlier training, or the configuration
+            LogitsError: They are of another one, or of an earlier training, or the configuration
                 of the run cannot be read.
         """
+        if self.kind == "stacker":
+            self._check_stacker(path, logits)
         folder, made = path.parent.parent, logits.provenance
         config = folder / "config.json"
         if self.kind != "run" or not made.run_hash or not config.is_file():
@@ -70,6 +72,24 @@ class System:
             raise LogitsError(
                 f"'{path}' was exported from another run or an earlier training, expected the "
                 f"logits of '{self.name}'. Run: serctl export-logits {self.name}"
+            )
+
+    def _check_stacker(self, path: Path, logits: Logits) -> None:
+        """Check that predictions in the folder of a stacker are of this stacker.
+
+        Raises:
+            LogitsError: They are of another stacker or fit.
+        """
+        made = logits.provenance
+        if not made.stacker:
+            return
+        found = StackerDocument.read(self.path / STACKER_FILE)
+        own = (found.kind, found.models, found.fitted_on.ids_hash)
+        options = {"limit": None, **found.options} | {"limit": made.options.get("limit")}
+        if (made.stacker, made.base_models, made.fitted_on, made.options) != (*own, options):
+            raise LogitsError(
+                f"'{path}' was predicted by another stacker or an earlier fit, expected the "
+                f"predictions of '{self.name}'. Run: {stack_command(found.options, self.name)}"
             )
 
     def load_all(self, split: str, ids: Sequence[str]) -> Logits:

@@ -1,21 +1,14 @@
 """Warnings and notes of a report."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.data.manifest import Manifest
 from serctl.data.overlaps import describe_overlaps
-from serctl.documents.logits import LogitsSidecar, name_source
+from serctl.documents.logits import name_source
 from serctl.documents.report import SystemScore
 from serctl.documents.run import RunConfig
-from serctl.documents.stacker import (
-    STACKER_FILE,
-    StackerDocument,
-    list_retrained,
-    stack_command,
-)
-from serctl.ensemble.systems import System
 from serctl.errors import first_few
 from serctl.evaluation.trial import Trial
 from serctl.metrics.paired import can_test
@@ -90,31 +83,6 @@ def _dev_chose(config: Path) -> bool:
     options = RunConfig.read(config).options
     selects = options.fit_on != "train+dev" and options.select_by != "last"
     return selects and options.kind != "pooled"
-
-
-def find_stale(workspace: Workspace, systems: Iterable[System], split: str) -> list[str]:
-    """Return a warning for each stacker whose base models were trained or exported again since."""
-    found = []
-    for system in systems:
-        if system.kind != "stacker":
-            continue
-        stacker = StackerDocument.read(system.path / STACKER_FILE)
-        command = stack_command(stacker.options, system.name)
-        trained = list_retrained(stacker, workspace.runs)
-        found += [
-            f"{system.name} was fitted before {name} was trained again. Run: {command}"
-            for name in trained
-        ]
-        own = system.path / f"{split}.json"
-        inputs = LogitsSidecar.read(own).inputs if own.is_file() else {}
-        for name in sorted(inputs.keys() - {*trained}):
-            sidecar = workspace.runs / name / "logits" / f"{split}.json"
-            if sidecar.is_file() and LogitsSidecar.read(sidecar).csv_hash != inputs[name]:
-                found.append(
-                    f"{system.name} predicted {split} before the logits of {name} were exported "
-                    f"again. Run: {command}"
-                )
-    return found
 
 
 def explain_metrics(scores: Sequence[SystemScore], trial: Trial) -> list[str]:

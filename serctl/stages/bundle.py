@@ -104,6 +104,7 @@ def make_bundle(
         _measure_without_speakers(workspace, parts, manifest, options) if by_speaker else ({}, ())
     )
     systems = [System(name, "run", folder) for name, folder in parts.networks.items()]
+    systems += [System(parts.name, "stacker", parts.stacker)] if parts.stacker else []
     measured = [split for split in manifest.splits if split != "train"]
     notes += (*list_changes(workspace, manifest, systems, measured),)
     metrics, in_sample = measure_splits(parts, manifest)

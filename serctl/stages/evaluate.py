@@ -28,7 +28,7 @@ from serctl.ensemble.systems import (
 from serctl.errors import LogitsError, ManifestError, first_few
 from serctl.evaluation.baselines import make_baselines
 from serctl.evaluation.markdown import to_markdown
-from serctl.evaluation.notes import explain_metrics, find_stale, list_warnings
+from serctl.evaluation.notes import explain_metrics, list_warnings
 from serctl.evaluation.scoring import compare_pairs, lay_out_trial, measure_duration, score_systems
 from serctl.evaluation.submission import write_submission
 from serctl.evaluation.trial import Trial
@@ -106,7 +106,6 @@ def evaluate(
         *dry,
         *left_out,
         *list_warnings(workspace, manifest, split, scores, trial),
-        *find_stale(workspace, systems, split),
         *(find_selected(workspace, rows.ids, systems) if split != "dev" else ()),
         *list_changes(workspace, whole, systems, (split,)),
     )

@@ -29,6 +29,7 @@ from serctl.ensemble.stacker_predictions import (
 )
 from serctl.ensemble.stackers import AVERAGES, Stacker, make_stacker
 from serctl.ensemble.stacking_set import StackingSet, collect_stacking_set
+from serctl.ensemble.stale import hash_fit
 from serctl.ensemble.systems import System, find_systems, list_systems
 from serctl.errors import LogitsError, ManifestError
 from serctl.names import check_name
@@ -241,5 +242,7 @@ def _fit(
         probabilities = cross_predict(rows, make, fold_of, progress)
         folds = {"cross_fitted_folds": count_folds(rows, options.folds)}
         fitted_on = fitted_on.model_copy(update=folds)
+    known = hash_fit(rows.utterances, frozenset(rows.joined.ids), fitted_on)
+    fitted_on = fitted_on.model_copy(update={"emotions": known})
     recorded = options_to_dict(options)
     return TrainedStacker(stacker, labels, rows.joined.names, fitted_on, recorded), probabilities

@@ -1,10 +1,11 @@
 """Changes of manifest and frames since a run was trained or exported, which change its meaning."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from serctl.config import Workspace
+from serctl.data.ids import hash_emotions
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import read_manifest
 from serctl.documents.logits import LogitsSidecar
@@ -17,6 +18,7 @@ from serctl.encoding.features import (
     speaker_sources,
 )
 from serctl.ensemble.logits_file import read_logits
+from serctl.ensemble.stale import find_stale
 from serctl.ensemble.systems import System
 from serctl.errors import MissingFeaturesError, SerctlError, count, first_few
 from serctl.hashes import hash_document
@@ -29,12 +31,6 @@ from serctl.training.run_folder import (
     read_train_ids,
 )
 from serctl.training.sources import find_unextracted
-
-
-def hash_emotions(rows: Iterable[Utterance], ids: Collection[str]) -> str:
-    """Return a hash of the emotions of the utterances in ``ids``."""
-    known = {row.utterance_id: row.emotion for row in rows if row.utterance_id in ids}
-    return hash_document(known)
 
 
 def name_runs(systems: Iterable[System]) -> list[str]:
@@ -215,6 +211,7 @@ def list_changes(
     """
     rows = manifest.utterances
     return [
+        *find_stale(workspace, rows, systems, splits),
         *find_outdated(workspace, rows, systems),
         *find_shared(workspace, rows, systems),
         *find_reencoded(workspace, rows, systems, splits),

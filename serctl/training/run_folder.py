@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from serctl.config import options_to_dict
+from serctl.data.ids import read_ids, write_ids
 from serctl.documents.run import EpochRecord, PredictedBy, RunConfig, RunSummary
 from serctl.encoders.catalog import is_path, settle_name
 from serctl.errors import CheckpointError, first_few
@@ -177,8 +178,7 @@ def open_folder(
     folder.mkdir(parents=True, exist_ok=True)
     remove_file(folder / SUMMARY)  # of a run whose configuration is gone
     for path, ids in ((folder / TRAIN_IDS, train_ids), (folder / DEV_IDS, dev_ids)):
-        with write_atomic(path) as file:
-            file.writelines(f"{name}\n" for name in ids)
+        write_ids(path, ids)
     config.write(folder / CONFIG)
     return False
 
@@ -223,10 +223,9 @@ def read_dev_ids(folder: Path) -> frozenset[str]:
 
 def _read_ids(path: Path) -> frozenset[str]:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return read_ids(path)
     except OSError as error:
         raise CheckpointError(f"'{path}': {error.strerror}. Train it again.") from error
-    return frozenset(text.split("\n")) - {""}  # splitlines() also splits at U+2028 in an id
 
 
 def check_run(folder: Path) -> None:

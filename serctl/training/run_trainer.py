@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from serctl.data.ids import hash_emotions
 from serctl.documents.run import (
     RUN_VERSION,
     EpochRecord,
@@ -21,7 +22,7 @@ from serctl.models.pooled import PooledModel
 from serctl.options import TrainOptions
 from serctl.progress import Log, Progress
 from serctl.runtime import environment, split_threads
-from serctl.training.changes import hash_emotions, hash_features
+from serctl.training.changes import hash_features
 from serctl.training.checkpoint import load_run
 from serctl.training.corpus import TrainingCorpus
 from serctl.training.dataset import UtteranceSet

@@ -12,12 +12,21 @@ from serctl.config import Workspace, open_workspace
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.documents.run import RunSummary
 from serctl.errors import CheckpointError, LogitsError
-from serctl.options import BundleOptions, EvaluateOptions, ExportLogitsOptions, StackOptions
+from serctl.options import (
+    BundleOptions,
+    EvaluateOptions,
+    ExportLogitsOptions,
+    ExtractOptions,
+    StackOptions,
+)
 from serctl.stages.bundle import make_bundle
 from serctl.stages.evaluate import evaluate
 from serctl.stages.export_logits import export_logits
+from serctl.stages.extract import extract
 from serctl.stages.stack import stack
 from serctl.stages.train import train
+
+EXPORT = ExportLogitsOptions(run=SPEECH, device="cpu")
 
 
 @pytest.fixture
@@ -79,3 +88,124 @@ def test_runs_of_other_folds_are_no_copies(project: Workspace) -> None:
     export_logits(project, ExportLogitsOptions(run="other", device="cpu"))
     found = stack(project, StackOptions(stacker="mean-probabilities", name="new"))
     assert found.models == (BOTH, "other", SPEECH)
+
+
+def change_emotions(project: Workspace, ids: set[str]) -> None:
+    wrong = {"angry": "bored", "bored": "neutral", "neutral": "angry"}
+    rows = read_manifest(project.manifest)
+    write_manifest(
+        project.manifest,
+        [
+            replace(row, emotion=wrong[row.emotion]) if row.utterance_id in ids else row
+            for row in rows
+        ],
+    )
+
+
+def change_audio(project: Workspace, name: str) -> None:
+    """Give an utterance other audio, and make its frames and all logits again."""
+    shutil.copy(project.root / "u02.wav", project.root / f"{name}.wav")
+    extract(project, ExtractOptions(encoder="wavlm-large", device="cpu"))
+    for folder in project.runs.glob("[!.]*"):
+        export_logits(project, replace(EXPORT, run=folder.name))
+
+
+def warn(project: Workspace, system: str) -> list[str]:
+    """Return the warnings of an evaluation that name the system."""
+    found = evaluate(project, EvaluateOptions(systems=(system,), baselines=False)).warnings
+    return [text for text in found if text.startswith(system)]
+
+
+HELD_OUT = {"u06", "u07", "u08", "u18", "u19", "u20"}
+
+
+def stack_heldout(project: Workspace) -> None:
+    train(project, replace(TRAIN, name="part", folds=0, heldout=True))
+    export_logits(project, replace(EXPORT, run="part"))
+    stack(
+        project,
+        StackOptions(("part",), stack_on="heldout", stacker="log-pool", name="held"),
+    )
+    assert {line.split(",")[0] for line in read_lines(project, "part/logits/train.csv")} == HELD_OUT
+
+
+def read_lines(project: Workspace, name: str) -> list[str]:
+    return (project.runs / name).read_text().splitlines()[1:]
+
+
+def test_a_stacker_that_was_fitted_on_other_emotions_is_reported(project: Workspace) -> None:
+    stack_heldout(project)
+    assert not warn(project, "held")
+    change_emotions(project, {"u00", "u30"})  # of train and test, not of the fit
+    assert not warn(project, "held")
+    change_emotions(project, {"u06"})
+    told = (
+        "held was fitted before its utterances of train were changed in the manifest: other "
+        "emotions, or some are missing. Run: serctl stack part --stacker log-pool "
+        "--stack-on heldout --name held"
+    )
+    assert warn(project, "held") == [told]
+    bundle = BundleOptions(stacker="held", output=str(project.root / "bundle"))
+    assert told in make_bundle(project, bundle).notes
+    stack(project, StackOptions(("part",), stack_on="heldout", stacker="log-pool", name="held"))
+    assert not warn(project, "held")
+
+
+def test_a_cross_fitted_stacker_of_other_speakers_is_reported(project: Workspace) -> None:
+    options = StackOptions(stack_on="dev", stacker="mean-logits", folds=2, name="cross")
+    stack(project, options)
+    rows = read_manifest(project.manifest)
+    write_manifest(project.manifest, [replace(row, speaker=f"x-{row.speaker}") for row in rows])
+    assert not warn(project, "cross")
+    mixed = [replace(row, speaker="x") if row.utterance_id == "u25" else row for row in rows]
+    write_manifest(project.manifest, mixed)
+    (warning,) = warn(project, "cross")
+    assert "of dev were changed in the manifest: other emotions or speakers, or" in warning
+
+
+def test_a_stacker_that_was_fitted_on_other_logits_is_reported(project: Workspace) -> None:
+    stack_heldout(project)
+    change_audio(project, "u06")
+    (warning,) = warn(project, "held")
+    assert warning.startswith("held was fitted before the logits of part were exported again. Run")
+
+
+def test_a_bundle_of_a_stacker_with_predictions_of_old_logits_is_reported(
+    project: Workspace,
+) -> None:
+    bundle = BundleOptions(stacker="linear", output=str(project.root / "bundle"), overwrite=True)
+    assert not any("again" in note for note in make_bundle(project, bundle).notes)
+    change_audio(project, "u25")  # of dev, on which the bundle fits its calibration
+    told = [f"linear predicted dev before the logits of {run} were" for run in (BOTH, SPEECH)]
+    for text in told:
+        assert any(note.startswith(text) for note in make_bundle(project, bundle).notes)
+    stack(project, StackOptions(stacker="linear", balance="weights", name="linear"))
+    assert not any("again" in note for note in make_bundle(project, bundle).notes)
+
+
+def test_a_stacker_of_a_changed_table_is_reported(project: Workspace, monkeypatch) -> None:
+    monkeypatch.chdir(project.root)
+    table = project.root / "theirs.csv"
+    ids = read_manifest(project.manifest).ids
+    lines = ["utterance_id,in_sample,angry,neutral,bored", *(f"{i},0,0.2,0.3,0.5" for i in ids)]
+    table.write_text("\n".join(lines))
+    stack(project, StackOptions((SPEECH, "theirs.csv"), stacker="mean-logits", name="mix"))
+    assert not warn(project, "mix")
+    table.write_text(table.read_text().replace("0.2,0.3,0.5", "0.9,0.05,0.05"))
+    (warning,) = warn(project, "mix")
+    assert warning.startswith("mix was fitted before the logits of theirs were exported again.")
+    table.unlink()
+    assert not warn(project, "mix")
+
+
+def test_predictions_of_another_stacker_are_not_taken_for_those_of_a_stacker(
+    project: Workspace,
+) -> None:
+    options = StackOptions(stacker="linear", balance="none", name="other")
+    stack(project, options)
+    shutil.move(project.stackers / "linear", project.stackers / "renamed")
+    assert not warn(project, "renamed")
+    for path in (project.stackers / "other").glob("test.*"):
+        shutil.copy(path, project.stackers / "renamed")
+    with pytest.raises(LogitsError, match="another stacker or an earlier fit, expected the predic"):
+        evaluate(project, EvaluateOptions(systems=("renamed",)))

@@ -248,7 +248,7 @@ def test_a_refitted_stacker_leaves_no_old_files(project: Workspace) -> None:
     folder = stack(project, make_options(stacker="xgboost", name="x", draws=1, folds=2)).folder
     assert (folder / "estimator-0.ubj").is_file()
     stack(project, make_options(stacker="mean-logits", name="x"))
-    assert {path.suffix for path in folder.iterdir()} == {".csv", ".json"}
+    assert {path.suffix for path in folder.iterdir()} == {".csv", ".json", ".txt"}
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", ".hidden", "/tmp"])

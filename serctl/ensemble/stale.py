@@ -1,0 +1,104 @@
+"""Stackers of which the base models, their logits or the emotions have changed since the fit."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from serctl.config import Workspace
+from serctl.data.ids import hash_emotions, hash_speakers, read_ids
+from serctl.data.manifest import Utterance
+from serctl.documents.logits import LogitsSidecar
+from serctl.documents.stacker import (
+    FITTED_IDS,
+    STACKER_FILE,
+    FittedOn,
+    StackerDocument,
+    list_retrained,
+    stack_command,
+)
+from serctl.ensemble.logits_file import hash_csv
+from serctl.ensemble.systems import System
+from serctl.errors import first_few
+
+
+def find_stale(
+    workspace: Workspace,
+    rows: Sequence[Utterance],
+    systems: Iterable[System],
+    splits: Iterable[str],
+) -> list[str]:
+    """Return warnings for each stacker of which an input has changed since.
+
+    Args:
+        workspace: The project.
+        rows: All utterances of the manifest.
+        systems: Runs and stackers.
+        splits: Splits whose predictions are read.
+    """
+    found: list[str] = []
+    for system in systems:
+        if system.kind != "stacker":
+            continue
+        stacker = StackerDocument.read(system.path / STACKER_FILE)
+        command = stack_command(stacker.options, system.name)
+        changes = _list_changes(workspace, rows, system, stacker, splits)
+        found += [f"{system.name} {change}. Run: {command}" for change in changes]
+    return found
+
+
+def _list_changes(
+    workspace: Workspace,
+    rows: Sequence[Utterance],
+    system: System,
+    stacker: StackerDocument,
+    splits: Iterable[str],
+) -> Iterator[str]:
+    """Yield what has changed since a stacker was fitted, each change once."""
+    trained = list_retrained(stacker, workspace.runs)
+    for name in trained:
+        yield f"was fitted before {name} was trained again"
+    fitted = stacker.fitted_on
+    if trained:
+        return
+    old = {
+        name
+        for name, made in fitted.inputs.items()
+        if _hash_input(workspace, stacker, name, fitted.split) not in ("", made)
+    }
+    if old:
+        yield f"was fitted before the logits of {first_few(sorted(old))} were exported again"
+    with suppress(OSError):  # earlier versions wrote no ids
+        if fitted.emotions not in ("", hash_fit(rows, read_ids(system.path / FITTED_IDS), fitted)):
+            yield (
+                f"was fitted before its utterances of {fitted.split} were changed in the manifest: "
+                f"other emotions{' or speakers' if fitted.cross_fitted_folds else ''}, or some are "
+                f"missing"
+            )
+    for split in splits:
+        own = system.path / f"{split}.json"
+        inputs = LogitsSidecar.read(own).inputs if own.is_file() else {}
+        for name in sorted(inputs.keys() - old):
+            if _hash_input(workspace, stacker, name, split) not in ("", inputs[name]):
+                yield f"predicted {split} before the logits of {name} were exported again"
+
+
+def hash_fit(rows: Iterable[Utterance], ids: frozenset[str], fitted: FittedOn) -> str:
+    """Return a hash of what the manifest says about the utterances of a fit.
+
+    Cross-fitting also depends on the speakers.
+    """
+    rows = list(rows)
+    emotions = hash_emotions(rows, ids)
+    return emotions + (hash_speakers(rows, ids) if fitted.cross_fitted_folds else "")
+
+
+def _hash_input(workspace: Workspace, stacker: StackerDocument, name: str, split: str) -> str:
+    """Return the hash of the logits of a base model as they are now; '' if they are not found."""
+    sidecar = workspace.runs / name / "logits" / f"{split}.json"
+    if sidecar.is_file():
+        return LogitsSidecar.read(sidecar).csv_hash
+    for given in map(Path, stacker.options.get("models", ())):  # a table of another program
+        path = given / f"{split}.csv" if given.is_dir() else given
+        if name in (given.name, given.stem) and path.is_file():
+            return hash_csv(path.read_bytes())
+    return ""
