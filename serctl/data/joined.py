@@ -1,5 +1,6 @@
 """What several tables that become one manifest have in common, and what not."""
 
+import math
 from collections.abc import Sequence
 
 from serctl.data.manifest import ATTRIBUTES, Utterance
@@ -36,15 +37,12 @@ def _note_speakers(parts: Sequence[tuple[str, Sequence[Utterance]]]) -> list[str
 
 def _note_scales(parts: Sequence[tuple[str, Sequence[Utterance]]]) -> list[str]:
     """Return a note on the first attribute whose ranges are those of different scales."""
-    values = [
-        (name, [found for row in rows if (found := row.attributes())]) for name, rows in parts
-    ]
     for number, attribute in enumerate(ATTRIBUTES):
-        ranges = [
-            (name, min(row[number] for row in found), max(row[number] for row in found))
-            for name, found in values
-            if found
+        rated = [
+            (name, [value for row in rows if not math.isnan(value := row.attributes()[number])])
+            for name, rows in parts
         ]
+        ranges = [(name, min(values), max(values)) for name, values in rated if values]
         lows, highs = [low for _, low, _ in ranges], [high for _, _, high in ranges]
         if ranges and (
             min(lows) < 0 <= max(lows) or max(highs) > OTHER_SCALE * max(min(highs), 0.0)

@@ -71,10 +71,10 @@ class Utterance:
             if name.startswith("votes_") and value
         }
 
-    def attributes(self) -> tuple[float, float, float] | None:
-        """Return (arousal, valence, dominance), or None if any of them is missing."""
+    def attributes(self) -> tuple[float, ...]:
+        """Return arousal, valence and dominance; NaN for missing ones."""
         values = [self.extra.get(name, "") for name in ATTRIBUTES]
-        return tuple(map(parse_number, values)) if all(values) else None  # type: ignore[return-value]
+        return tuple(parse_number(value) if value else math.nan for value in values)
 
 
 @dataclass(frozen=True)

@@ -247,12 +247,17 @@ def _copy_other_source(path: Path, source: str, content: str) -> tuple[str, Path
         found = source if present == content.encode() else f"unknown-{zlib.crc32(present):08x}"
     if found == source:
         return None
-    other = name_beside(path, found)
+    return found, copy_beside(path, found)
+
+
+def copy_beside(path: Path, name: str) -> Path:
+    """Copy the CSV file and its JSON file under another name; return that of the CSV file."""
+    other = name_beside(path, name)
     for old, new in ((path, other), (path.with_suffix(".json"), other.with_suffix(".json"))):
         if old.exists():
             with write_binary(new) as file:
                 file.write(old.read_bytes())
-    return found, other
+    return other
 
 
 def name_beside(path: Path, source: str) -> Path:

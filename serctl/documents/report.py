@@ -102,7 +102,8 @@ class SystemScore(SystemSummary):
         description="by `speaker`, `gender` and `duration`"
     )
     ccc: dict[str, float] | None = Field(
-        description="concordance of arousal, valence and dominance; null without them"
+        description="concordance of arousal, valence and dominance, each over the utterances with "
+        "a rating of it; null without them"
     )
     predictions: tuple[int, ...] = Field(description="N label ids")
     probabilities: list[list[float]] = Field(description="(N, C), five digits")

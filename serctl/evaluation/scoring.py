@@ -33,7 +33,6 @@ def lay_out_trial(
     options: EvaluateOptions,
 ) -> Trial:
     """Return the labelled utterances of a split as a trial. ``durations`` are seconds or 0."""
-    attributes = [row.attributes() or (np.nan,) * 3 for row in rows]
     return make_trial(
         labels,
         [labels.index(row.emotion) for row in rows],
@@ -43,7 +42,7 @@ def lay_out_trial(
             "gender": [parse_gender(row.extra.get("gender", "")) for row in rows],
             "duration": [duration_group(seconds) if seconds else "" for seconds in durations],
         },
-        attributes=np.array(attributes, dtype=np.float64),
+        attributes=np.array([row.attributes() for row in rows], dtype=np.float64),
         per_class=options.per_class,
         num_subsets=options.subsets,
         num_resamples=options.resamples,

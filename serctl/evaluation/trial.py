@@ -196,9 +196,12 @@ def _score_groups(trial: Trial, predicted: NDArray[np.intp], by: str) -> tuple[G
 def _concordances(
     true: NDArray[np.float64], predicted: NDArray[np.float64] | None
 ) -> dict[str, float] | None:
-    known = np.isfinite(true).all(axis=1)
-    if predicted is None or known.sum() < 2:
+    """Return the concordance of each attribute over the utterances with a rating of it."""
+    if predicted is None:
         return None
+    rated = np.isfinite(true)
     return {
-        name: concordance(true[known, i], predicted[known, i]) for i, name in enumerate(ATTRIBUTES)
-    }
+        name: concordance(true[rated[:, i], i], predicted[rated[:, i], i])
+        for i, name in enumerate(ATTRIBUTES)
+        if rated[:, i].sum() > 1
+    } or None

@@ -49,8 +49,7 @@ def estimate_steps(workspace: Workspace, steps: Sequence[RecipeStep]) -> list[Es
 
     def estimate(step: RecipeStep) -> Estimate:
         if step.stage == "transcribe":
-            ids = manifest.limit(step.options.limit).ids
-            return Estimate(step.stage, step.what, _count_words(workspace, step, ids))
+            return Estimate(step.stage, step.what, _count_words(workspace, step, manifest))
         if step.stage == "extract":
             part = manifest.limit(step.options.limit)
             spec = get_spec(step.what, workspace.weights)
@@ -74,12 +73,16 @@ def _plan_training(options: TrainOptions) -> str:
     return f"{models} x {options.epochs} epochs"
 
 
-def _count_words(workspace: Workspace, step: RecipeStep, ids: Sequence[str]) -> str:
-    source = FROM_MANIFEST
-    if not step.options.from_manifest:
-        if not _have_weights(workspace, step):
-            return NO_WEIGHTS
-        source = settle_recognition(workspace, step.options).source
+def _count_words(workspace: Workspace, step: RecipeStep, manifest: Manifest) -> str:
+    if step.options.from_manifest:
+        texts = {row.utterance_id: row.transcript or "" for row in manifest}
+        known = read_finished(workspace.transcripts, FROM_MANIFEST)
+        done = sum(texts.get(row.utterance_id) == row.text for row in known)
+        return f"{done} of {len(texts)} done"
+    if not _have_weights(workspace, step):
+        return NO_WEIGHTS
+    ids = manifest.limit(step.options.limit).ids
+    source = settle_recognition(workspace, step.options).source
     found = {row.utterance_id for row in read_finished(workspace.transcripts, source)}
     return f"{len(found.intersection(ids))} of {len(ids)} done"
 

@@ -13,7 +13,9 @@ from serctl.data.manifest_file import read_manifest
 from serctl.data.transcripts import (
     FROM_MANIFEST,
     Transcript,
+    copy_beside,
     read_finished,
+    read_source,
     transcribe_command,
     write_transcripts,
 )
@@ -160,8 +162,9 @@ def _take_manifest(
     known = read_finished(workspace.transcripts, FROM_MANIFEST)
     present, kept = len(set(rows).intersection(known)), find_unlisted(known, manifest)
     written = [*rows, *kept]
+    replaced = _copy_replaced(workspace.transcripts, rows, known)
     aside = write_transcripts(workspace.transcripts, written, {"source": FROM_MANIFEST})
-    notes = (*_note_renamed(aside), *_note_unlisted(kept), *_note_empty(rows))
+    notes = (*replaced, *_note_renamed(aside), *_note_unlisted(kept), *_note_empty(rows))
     if options.limit:
         notes += ("All transcripts of the manifest were taken: --limit has no effect here.",)
     return TranscribeResult(
@@ -172,6 +175,21 @@ def _take_manifest(
         len(rows) - present,
         whole=len(rows),
         notes=notes,
+    )
+
+
+def _copy_replaced(
+    path: Path, rows: Sequence[Transcript], known: Sequence[Transcript]
+) -> tuple[str, ...]:
+    """Copy transcripts of the manifest that it replaces, such as corrected ones; return a note."""
+    texts = {row.utterance_id: row.text for row in known}
+    other = [row.utterance_id for row in rows if texts.get(row.utterance_id, row.text) != row.text]
+    if not other or read_source(path) != FROM_MANIFEST:
+        return ()
+    return (
+        f"{count(len(other), 'transcript')} that differed from the manifest ({first_few(other)}) "
+        f"replaced by its own; the earlier ones are in {copy_beside(path, 'replaced').name}. To "
+        "keep a correction, write it into the column transcript of the manifest.",
     )
 
 

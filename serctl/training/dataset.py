@@ -174,7 +174,7 @@ def build_set(
         ),
         targets=targets,
         neutral=_most_likely(targets, labels) == labels.neutral,
-        attributes=np.array([row.attributes() or (np.nan,) * 3 for row in rows], dtype=np.float32),
+        attributes=np.array([row.attributes() for row in rows], dtype=np.float32),
         groups=tuple(group_by_speaker(rows)),
     )
 

@@ -59,7 +59,7 @@ def test_the_label_is_the_raters_one_plurality_and_unlabelled_means_a_tie(seed: 
         (first, most), (_, second) = votes.most_common(2)
         assert sum(votes.values()) == 5
         assert (first == plan.row.emotion and most > second) if plan.row.emotion else most == second
-        assert all(1 <= value <= 7 for value in plan.row.attributes() or ())
+        assert all(1 <= value <= 7 for value in plan.row.attributes())
 
 
 def test_words_alone_do_not_define_the_emotion() -> None:

@@ -94,6 +94,9 @@ def test_words_taken_from_the_manifest_stay_whatever_recogniser_a_recipe_names(
     step = plan_words(recipe)
     assert (step.what, estimate_steps(project, [step])[0].state) == ("manifest", "4 of 4 done")
     assert transcribe(project, step.options).present == 4
+    edited = project.transcripts.read_text().replace("words of", "word of", 1)
+    project.transcripts.write_text(edited)
+    assert estimate_steps(project, [step])[0].state == "3 of 4 done"
     assert read_source(project.transcripts) == "manifest"
     (project.root / "serctl.toml").write_text("[transcribe]\nfrom_manifest = false\n")
     assert not plan_words(recipe).options.from_manifest

@@ -268,6 +268,14 @@ def test_concordance_is_there_where_corpus_and_model_have_attributes(tmp_path: P
     write_logits(path, replace(logits, attributes=attributes))
     ccc = report_of(evaluate(workspace, BARE))["systems"][0]["ccc"]
     assert ccc == pytest.approx({"arousal": 1.0, "valence": 0.0, "dominance": 0.0})
+    # Each attribute is measured on the utterances that have a rating of it.
+    rows = [replace(row, extra=row.extra | {"valence": ""}) for row in rows]
+    rows[-1] = replace(rows[-1], extra=rows[-1].extra | {"arousal": ""})
+    write_manifest(workspace.manifest, rows)
+    attributes[logits.ids.index(rows[-1].utterance_id), 0] = 99
+    write_logits(path, replace(logits, attributes=attributes))
+    ccc = report_of(evaluate(workspace, BARE))["systems"][0]["ccc"]
+    assert ccc == pytest.approx({"arousal": 1.0, "dominance": 0.0})
 
 
 def add_store(workspace: Workspace, rows: list[Utterance], runs: list[str]) -> FeatureStore:

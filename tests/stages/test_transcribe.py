@@ -193,6 +193,13 @@ def test_the_manifest_has_words_of_its_own(project: Workspace) -> None:
     found = read_transcripts(project.transcripts)
     assert found.source == done.source == "manifest"
     assert found.texts["u3"] == "u3 said"
+    edited = project.transcripts.read_text().replace("u3 said", "u3 shouted")
+    project.transcripts.write_text(edited)
+    [told] = transcribe(project, TranscribeOptions(from_manifest=True)).notes
+    assert "1 transcript that differed from the manifest (u3) replaced by its own" in told
+    assert read_transcripts(project.transcripts).texts["u3"] == "u3 said"
+    copy = project.transcripts.with_name("transcripts.replaced.csv")
+    assert read_transcripts(copy).texts["u3"] == "u3 shouted"
     with pytest.raises(UsageError, match="--keep-frames needs Whisper"):
         transcribe(project, TranscribeOptions(from_manifest=True, keep_frames=True))
     rows = [Utterance("u0", project.root / "u0.wav", "train", "happy")]
