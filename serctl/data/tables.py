@@ -49,7 +49,7 @@ class Table:
     def rename(self, names: Mapping[str, str]) -> "Table":
         """Return the table with columns renamed, old name to new."""
         header = tuple(names.get(name, name) for name in self.header)
-        rows = tuple(dict(zip(header, row.values(), strict=True)) for row in self.rows)
+        rows = tuple({names.get(name, name): row[name] for name in row} for row in self.rows)
         return Table(self.source, header, rows, self.lines, self.notes)
 
 

@@ -119,6 +119,14 @@ def test_the_manifest_keeps_the_times(recording: Path, tmp_path: Path) -> None:
         ("start_ms,end_ms", "expected seconds. Add a column start in seconds"),
         ("startSample,endSample", "expected seconds. Add a column start in seconds"),
         ("start,duration", "Add a column end"),
+        ("start (mm:ss),end (mm:ss)", "--column start='start .mm:ss.'"),
+        ("Begin Time - hh:mm:ss,End Time - hh:mm:ss", "--column start='Begin Time - hh:mm:ss'"),
+        ("from,to", "--column start=from"),
+        ("In,Out", "--column start=In"),
+        ("t0,t1", "--column start=t0"),
+        ("Anfang (s),Ende (s)", "--column start='Anfang .s.'"),
+        ("von_ms,bis_ms", "expected seconds. Add a column start in seconds"),
+        ("start,Ende", "--column end=Ende"),
     ],
 )
 def test_times_in_other_columns_are_not_ignored(
@@ -139,6 +147,26 @@ def test_times_in_other_columns_are_not_ignored(
     write_manifest(tmp_path / "m.csv", rows)
     if other != "duration":
         assert f"{one}_unused" in read_manifest(tmp_path / "m.csv").utterances[0].extra
+
+
+@pytest.mark.parametrize("columns", [{"start": "from"}, {"end": "to"}])
+def test_the_other_one_of_a_pair_is_not_ignored(
+    recording: Path, tmp_path: Path, columns: dict[str, str]
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"path,from,to\n{recording},0:00.5,0:01.5\n{recording},0:02,\n")
+    with pytest.raises(ManifestError, match=r"--column (?:start=from|end=to) Read whole files"):
+        read_table(path, columns)
+
+
+@pytest.mark.parametrize("columns", ["from,emotion", "from,to"])
+def test_a_pair_that_holds_no_seconds_is_not_of_times(
+    recording: Path, tmp_path: Path, columns: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"utterance_id,path,split,{columns}\na,{recording},train,3,sad\n")
+    assert not read_table(path, {}).utterances[0].is_segment
+    assert not read_manifest(path).utterances[0].is_segment
 
 
 def read_clocks(folder: Path, recording: Path, *rows: str) -> Corpus:
@@ -166,6 +194,15 @@ def test_times_of_an_episode_are_set_aside_where_the_clips_are_cut(
     )
     assert [(row.start, row.end) for row in found.utterances] == [(0.0, None)] * 2
     assert any("times of another recording" in note for note in found.notes)
+
+
+def test_times_of_another_recording_are_set_aside_in_a_table_without_paths(
+    recording: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("utterance_id,StartTime,EndTime\ncall,00:16:16,00:16:20\n")
+    (row,) = read_table(path, {}, recording.parent).utterances
+    assert row.extra == {"StartTime_unused": "00:16:16", "EndTime_unused": "00:16:20"}
 
 
 @pytest.mark.parametrize("other", ["00:16:16,059 00:16:17,000", "00:16:16,059 00:16:20,100"])

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def settle_times(
     Raises:
         ManifestError: The meaning of a column is not plain. It would be ignored.
     """
-    found = find_times(table.header).items()
+    found = find_times(table, columns.values()).items()
     named = {ours: name for ours, name in found if ours not in columns}
     if len(named) == 2 and all(
         CLOCK.fullmatch(row[own]) for row in table.rows for own in named.values()
@@ -54,12 +54,12 @@ def settle_times(
         raise ManifestError(describe_time(table, ours, name) + remedy)
     if "end" not in columns and (problem := describe_duration(table)):
         raise ManifestError(f"{problem} To read all files to their ends: --column end=")
-    return _set_aside(table), []
+    return _set_aside(table, columns.values()), []
 
 
-def _set_aside(table: Table) -> Table:
+def _set_aside(table: Table, mapped: Collection[str] = ()) -> Table:
     """Rename columns whose times are not those of segments, so that a manifest may have them."""
-    while found := find_times(table.header):
+    while found := find_times(table, mapped):
         table = table.rename({name: f"{name}_unused" for name in found.values()})
     return table
 
