@@ -69,6 +69,7 @@ class SystemFacts(Section):
     cross_fitted: bool = Field(default=False, description="see the sidecar of logits")
     base_models: tuple[str, ...] = Field(default=(), description="base models of a stacker")
     run_hash: str = Field(default="", description="`hash` of the run's config.json")
+    csv_hash: str = Field(default="", description="hash of the CSV of its predictions")
     num_in_sample: int = Field(default=0, description="utterances it was trained on")
     assumed: str = Field(
         default="", description="outside system: assumed content of its columns; absent if stated"

@@ -57,13 +57,13 @@ def _list_changes(
     trained = list_retrained(stacker, workspace.runs)
     for name in trained:
         yield f"was fitted before {name} was trained again"
-    fitted = stacker.fitted_on
+    fitted, tables = stacker.fitted_on, stacker.options.get("models", ())
     if trained:
         return
     old = {
         name
         for name, made in fitted.inputs.items()
-        if _hash_input(workspace, stacker, name, fitted.split) not in ("", made)
+        if hash_input(workspace, name, fitted.split, tables) not in ("", made)
     }
     if old:
         yield f"was fitted before the logits of {first_few(sorted(old))} were exported again"
@@ -78,7 +78,7 @@ def _list_changes(
         own = system.path / f"{split}.json"
         inputs = LogitsSidecar.read(own).inputs if own.is_file() else {}
         for name in sorted(inputs.keys() - old):
-            if _hash_input(workspace, stacker, name, split) not in ("", inputs[name]):
+            if hash_input(workspace, name, split, tables) not in ("", inputs[name]):
                 yield f"predicted {split} before the logits of {name} were exported again"
 
 
@@ -92,12 +92,19 @@ def hash_fit(rows: Iterable[Utterance], ids: frozenset[str], fitted: FittedOn) -
     return emotions + (hash_speakers(rows, ids) if fitted.cross_fitted_folds else "")
 
 
-def _hash_input(workspace: Workspace, stacker: StackerDocument, name: str, split: str) -> str:
-    """Return the hash of the logits of a base model as they are now; '' if they are not found."""
+def hash_input(workspace: Workspace, name: str, split: str, tables: Iterable[str]) -> str:
+    """Return the hash of the logits of a model as they are now; '' if they are not found.
+
+    Args:
+        workspace: The project.
+        name: A run, or a table of another program.
+        split: Split of the logits.
+        tables: Names on the command line, among them the paths of tables.
+    """
     sidecar = workspace.runs / name / "logits" / f"{split}.json"
     if sidecar.is_file():
         return LogitsSidecar.read(sidecar).csv_hash
-    for given in map(Path, stacker.options.get("models", ())):  # a table of another program
+    for given in map(Path, tables):
         path = given / f"{split}.csv" if given.is_dir() else given
         if name in (given.name, given.stem) and path.is_file():
             return hash_csv(path.read_bytes())

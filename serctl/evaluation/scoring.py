@@ -22,7 +22,7 @@ from serctl.metrics.paired import compare_paired, correct_holm
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress
 
-PROVENANCE = ("stacker", "stack_on", "cross_fitted", "base_models", "run_hash")
+PROVENANCE = ("stacker", "stack_on", "cross_fitted", "base_models", "run_hash", "csv_hash")
 """Fields of the sidecar of logits that a report records."""
 
 

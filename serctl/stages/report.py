@@ -23,7 +23,7 @@ from serctl.files import write_atomic
 from serctl.options import ReportOptions
 from serctl.page.packages import check_report_packages
 from serctl.progress import Progress, silent
-from serctl.training.changes import find_changes_since
+from serctl.training.evaluated import find_changes_since
 from serctl.training.run_folder import CONFIG, METRICS, SUMMARY
 
 if TYPE_CHECKING:

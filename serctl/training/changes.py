@@ -1,15 +1,13 @@
 """Changes of manifest and frames since a run was trained or exported, which change its meaning."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.data.ids import hash_emotions
 from serctl.data.manifest import Manifest, Utterance
-from serctl.data.manifest_file import read_manifest
 from serctl.documents.logits import LogitsSidecar
-from serctl.documents.report import Report
 from serctl.documents.run import RunConfig
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoding.features import (
@@ -217,31 +215,6 @@ def list_changes(
         *find_reencoded(workspace, rows, systems, splits),
         *find_unextracted(workspace, rows, name_runs(systems), splits),
     ]
-
-
-def find_changes_since(
-    workspace: Workspace, report: Report, configs: Mapping[str, RunConfig]
-) -> list[str]:
-    """Return warnings about changes since an evaluation, without those that it holds.
-
-    Args:
-        workspace: The project, which may have no manifest.
-        report: The evaluation.
-        configs: Configurations of its runs.
-    """
-    found = [
-        f"{system.name} was trained again since the evaluation, so its curve belongs to another "
-        f"run. Run: serctl evaluate"
-        for system in report.systems
-        if (then := system.facts.run_hash)
-        and (config := configs.get(system.name))
-        and config.hash != then
-    ]
-    systems = [System(one.name, one.kind, workspace.stackers / one.name) for one in report.systems]
-    with suppress(SerctlError):
-        manifest = read_manifest(workspace.manifest)
-        found += list_changes(workspace, manifest, systems, (report.split,))
-    return [text for text in found if text not in report.warnings]
 
 
 def find_selected(workspace: Workspace, ids: Iterable[str], systems: Iterable[System]) -> list[str]:

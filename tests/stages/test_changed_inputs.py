@@ -17,12 +17,14 @@ from serctl.options import (
     EvaluateOptions,
     ExportLogitsOptions,
     ExtractOptions,
+    ReportOptions,
     StackOptions,
 )
 from serctl.stages.bundle import make_bundle
 from serctl.stages.evaluate import evaluate
 from serctl.stages.export_logits import export_logits
 from serctl.stages.extract import extract
+from serctl.stages.report import report
 from serctl.stages.stack import stack
 from serctl.stages.train import train
 
@@ -209,3 +211,72 @@ def test_predictions_of_another_stacker_are_not_taken_for_those_of_a_stacker(
         shutil.copy(path, project.stackers / "renamed")
     with pytest.raises(LogitsError, match="another stacker or an earlier fit, expected the predic"):
         evaluate(project, EvaluateOptions(systems=("renamed",)))
+
+
+def evaluated(project: Workspace, **options) -> None:
+    evaluate(project, EvaluateOptions(baselines=False, **options))
+    assert not notes_of_report(project)
+
+
+def notes_of_report(project: Workspace) -> list[str]:
+    return list(report(project, ReportOptions(format="csv")).notes)
+
+
+def test_a_report_of_predictions_that_were_replaced_says_so(
+    project: Workspace, monkeypatch
+) -> None:
+    evaluated(project)
+    stack(project, StackOptions(stacker="mean-logits", name="linear"))
+    told = "The evaluation is of earlier predictions of {} for test than there are now. Run: serctl"
+    assert [one[: len(told.format("linear"))] for one in notes_of_report(project)] == [
+        told.format("linear")
+    ]
+    shutil.rmtree(project.stackers / "linear")
+    assert not notes_of_report(project)  # nothing to compare
+    evaluated(project, systems=(SPEECH,))
+    change_audio(project, "u31")
+    assert any(one.startswith(told.format(SPEECH)) for one in notes_of_report(project))
+    monkeypatch.chdir(project.root)
+    table = project.root / "theirs.csv"
+    rows = read_manifest(project.manifest).select("test")
+    table.write_text("utterance_id,label\n" + "".join(f"{i},angry\n" for i in rows.ids))
+    evaluated(project, systems=("theirs.csv",))
+    table.write_text(table.read_text().replace("u31,angry", "u31,bored"))
+    assert any(one.startswith(told.format("theirs")) for one in notes_of_report(project))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"emotion": "neutral"},
+        {"emotion": ""},
+        {"speaker": "x"},
+        {"split": "test2"},
+        {"extra": {"gender": "f"}},
+    ],
+)
+def test_a_report_of_utterances_that_were_changed_says_so(project: Workspace, change) -> None:
+    evaluated(project)
+    rows = read_manifest(project.manifest).utterances
+    told = "Since the evaluation, 2 utterances of test (u30, u33) changed in the manifest: added"
+
+    def put(**values) -> None:
+        some = ("u30", "u33")
+        changed = [replace(row, **values) if row.utterance_id in some else row for row in rows]
+        write_manifest(project.manifest, changed)
+
+    put(**change)
+    assert [note.startswith(told) for note in notes_of_report(project)].count(True) == 1
+    put()
+    assert not notes_of_report(project)
+
+
+def test_a_report_without_new_utterances_says_so_unless_it_is_a_dry_run(
+    project: Workspace,
+) -> None:
+    rows = read_manifest(project.manifest).utterances
+    write_manifest(project.manifest, rows[:-1])
+    evaluated(project)
+    write_manifest(project.manifest, rows)
+    assert any("1 utterance of test (u35) changed" in one for one in notes_of_report(project))
+    evaluated(project, limit=9)
