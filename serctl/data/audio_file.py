@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from serctl.data.mp3 import SEVERAL, find_unread
-from serctl.data.riff import RIFF, UNLISTED, count_unlisted
+from serctl.data.riff import RIFF, TOLERATED, measure_sound
 from serctl.errors import AudioError
 from serctl.names import explain_url
 
@@ -89,11 +89,8 @@ def open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFil
         raise AudioError(f"Audio file '{name}' is empty (0 bytes).")
     if head.startswith((OGG, *MP3)) and (unread := _find_unread(source, head)):
         raise AudioError(f"Audio file '{name}' has {unread} (convert it with: {_to_flac(name)}).")
-    if head.startswith(RIFF) and (seconds := count_unlisted(source)) > UNLISTED:
-        raise AudioError(
-            f"Audio file '{name}' holds {seconds:.1f} s behind the length in its header, as if its "
-            f"recorder had stopped (repair it with: {_to_flac(name, '-ignore_length 1 ')})."
-        )
+    if head.startswith(RIFF):
+        _check_length(source, name)
     file: io.BytesIO | int
     if isinstance(source, bytes):
         file = io.BytesIO(source)
@@ -107,6 +104,21 @@ def open_sound(source: bytes | BinaryIO, name: Path | str) -> Iterator["SoundFil
         reason = str(error).rpartition(": ")[2].rstrip(".")
         problem = recognise(head, name) or f"cannot be decoded: {reason}. {EXPECTED}"
         raise AudioError(f"Audio file '{name}' {problem}") from error
+
+
+def _check_length(source: bytes | BinaryIO, name: Path | str) -> None:
+    sound, command = measure_sound(source), _to_flac(name, "-ignore_length 1 ")
+    if sound.behind > TOLERATED:
+        raise AudioError(
+            f"Audio file '{name}' holds {sound.behind:.1f} s behind the length in its header, as "
+            f"if its recorder had stopped (repair it with: {command})."
+        )
+    if sound.stated - sound.held > TOLERATED:
+        raise AudioError(
+            f"Audio file '{name}' holds {sound.held:.2f} s, but its header states "
+            f"{sound.stated:.2f} s, as if only a part was copied. Copy it again, or use the part: "
+            f"{command}"
+        )
 
 
 def _find_unread(source: bytes | BinaryIO, head: bytes) -> str:

@@ -162,6 +162,7 @@ def test_sound_behind_the_length_of_the_header_is_refused(tmp_path: Path, listed
     ("listed", "behind"),
     [
         (8000, b""),
+        (8700, b""),  # 88 ms more than the file holds
         (8022, b""),  # the size of the file: llfbandit/record#96
         (8000, b"\x01"),
         (8000, bytes(40_000)),  # blocks of a recorder
@@ -183,6 +184,21 @@ def test_what_follows_the_samples_of_a_wav_file_changes_none(
     path = write_wav(tmp_path / "a.wav", listed, NOISE, behind)
     soundfile.write(tmp_path / "b.wav", NOISE, 8000, "PCM_16")
     np.testing.assert_array_equal(read_audio(path), read_audio(tmp_path / "b.wav"))
+
+
+@pytest.mark.parametrize(
+    "how", [{"subtype": "PCM_16"}, {"subtype": "FLOAT"}, {"subtype": "IMA_ADPCM"}]
+)
+def test_a_wav_file_shorter_than_its_header_is_refused(tmp_path: Path, how: dict[str, str]) -> None:
+    soundfile.write(tmp_path / "whole.wav", np.tile(NOISE, 4), 8000, **how)
+    content = (tmp_path / "whole.wav").read_bytes()
+    path = tmp_path / "cut.wav"
+    path.write_bytes(content[: len(content) // 2])
+    for read in (read_audio, measure_samples, lambda path: decode_audio(path.read_bytes(), "a")):
+        with pytest.raises(AudioError, match=r"holds [12]\.\d\d s, .* states 4\.\d\d s, .* copied"):
+            read(path)
+    with pytest.raises(AudioError, match=r"Copy it again, or use the part: ffmpeg .*cut\.flac$"):
+        read_audio(path, 0.1, 0.2)
 
 
 def test_a_wav_file_that_libsndfile_has_not_closed_is_read_to_its_end(tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ SAME: dict[str, Callable[[Path], Path]] = {
     "no ending": _named("sound"),
     "streamed wav, size 0xFFFFFFFF": put("streamed.wav", wav_bytes(size=2**32 - 1)),
     "streamed wav, size 0x7FFFFFFF": put("lying.wav", wav_bytes(size=2**31 - 1)),
+    "streamed wav, size 0x7FFFF000": put("sox.wav", wav_bytes(size=0x7FFFF000)),
+    "streamed wav, size 2e9": put("pocket.wav", wav_bytes(size=2_000_000_000)),
     "junk behind the data": put("junk.wav", wav_bytes() + b"LIST" + b"\xff" * 99),
     "name with a newline": _named("two\nlines.wav"),
     "name with percent": _named("100%s %d.wav"),
@@ -196,6 +198,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "NaN": (_float_wav(np.array([0.1, np.nan, 0.1])), "not finite"),
     "infinite": (_float_wav(np.array([0.1, np.inf, 0.1])), "not finite"),
     "flac cut in the data": (_cut("flac", 9001), "cannot be decoded"),
+    "wav cut in the data": (_cut("wav", 9001), "holds 0.28 s, but its header states 2.00 s"),
     "silence": (_float_wav(np.zeros(RATE)), "silent"),
     "smallest numbers": (_float_wav(np.full(RATE, 1e-38)), "silent: no sample exceeds 1e-38"),
     "denormal numbers": (_float_wav(1e-40 * plain_sound()), "silent: no sample exceeds"),
@@ -221,7 +224,6 @@ ODD: dict[str, Callable[[Path], Path]] = {
     "width of 3 bits": put(
         "x.wav", wav_bytes(struct.pack("<HHIIHH", 1, 1, RATE, 0, 1, 3), bytes(range(100)))
     ),
-    "wav cut in the data": _cut("wav", 9001),
     "ogg cut in the data": _cut("ogg", 6001),
     "mp3 cut in the data": _cut("mp3", 6001),
 }
