@@ -135,6 +135,18 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def name_size(size: float) -> str:
+    """Return a number of bytes in kB, MB or GB.
+
+    Example:
+        >>> name_size(2_500), name_size(2_500_000), name_size(2_500_000_000)
+        ('2.5 kB', '2.5 MB', '2.50 GB')
+    """
+    if size < 1e5:
+        return f"{size / 1e3:.1f} kB"
+    return f"{size / 1e9:,.2f} GB" if size > 1e8 else f"{size / 1e6:.1f} MB"
+
+
 def escape_controls(text: str) -> str:
     r"""Return text with control characters as escapes, so that a terminal does not execute them.
 

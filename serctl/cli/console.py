@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from serctl.errors import escape_controls
+from serctl.errors import escape_controls, name_size
 from serctl.progress import Advance
 
 
@@ -262,11 +262,6 @@ def name_part(count: int, whole: int) -> str:
     return (
         f"{count:,} of the manifest's {whole:,}" if count < whole else f"{count:,} in the manifest"
     )
-
-
-def name_size(size: float) -> str:
-    """Return a number of bytes in MB or GB."""
-    return f"{size / 1e9:,.2f} GB" if size > 1e8 else f"{size / 1e6:.1f} MB"
 
 
 def estimate_whole(done: int, whole: int, seconds: float, size: int = 0) -> str:

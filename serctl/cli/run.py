@@ -13,7 +13,7 @@ from serctl.cli.signature import take_option
 from serctl.cli.steps import STAGE_WIDTH, describe_step
 from serctl.cli.train import VerboseOpt
 from serctl.config import Workspace, open_workspace, resolve_options
-from serctl.errors import UsageError, count
+from serctl.errors import UsageError, count, name_size
 from serctl.options import ExtractOptions, SlurmOptions, TrainOptions
 from serctl.options.idle import refuse_idle
 
@@ -186,7 +186,7 @@ def show_plan(estimates: "Sequence[Estimate]") -> "Text":
 
 
 def _size(size: int | None) -> str:
-    return "" if size is None else console.name_size(size)
+    return "" if size is None else name_size(size)
 
 
 def _minutes(seconds: float | None) -> str:

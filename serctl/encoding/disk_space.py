@@ -9,7 +9,7 @@ from serctl.cache.storage import get_storage
 from serctl.data.audio import SAMPLE_RATE, measure_samples
 from serctl.data.manifest import Utterance
 from serctl.encoders.base import Encoder, EncoderSpec
-from serctl.errors import AudioError, CacheError
+from serctl.errors import AudioError, CacheError, name_size
 
 TOKENS_PER_SECOND = 4.0
 """Tokens per second of English speech, including special tokens."""
@@ -66,7 +66,7 @@ def check_disk(
     folder, free = measure_free_space(cache)
     if needed > free:
         raise CacheError(
-            f"About {frames:,} frames of {keys[0].encoder} need {needed / 1e9:,.2f} GB, but "
-            f"'{folder}' has {free / 1e9:,.2f} GB free. Free space, or name another folder in "
+            f"About {frames:,} frames of {keys[0].encoder} need {name_size(needed)}, but "
+            f"'{folder}' has {name_size(free)} free. Free space, or name another folder in "
             f"serctl.toml: [paths] cache."
         )

@@ -126,10 +126,14 @@ def _open_store(workspace: Workspace, plain: str, name: str, recipe: str) -> Fea
 
 
 def _default_key(workspace: Workspace, encoder: str, recipe: str) -> FeatureKey | None:
-    """Return the key of the frames that `extract` computes; None if unknown or ambiguous."""
+    """Return the key of the frames that `extract` computes; None if unknown or ambiguous.
+
+    Raises:
+        SerctlError: The options of `extract` in serctl.toml are invalid.
+    """
+    config = find_recipe(recipe) if recipe else None
+    options = resolve_options(ExtractOptions, "extract", workspace, config, encoder=encoder)
     try:
-        config = find_recipe(recipe) if recipe else None
-        options = resolve_options(ExtractOptions, "extract", workspace, config, encoder=encoder)
         return make_key(workspace, options) if len(options.layers) == 1 else None
     except SerctlError:
         return None

@@ -122,6 +122,7 @@ def collect_stacking_set(
     found, notes = load_systems(
         systems,
         lambda system: _permitted_rows(system, ids, stack_on),
+        manifest,
         all_required=all_must_fit,
         if_none="No run has logits to stack. Run serctl train, then: serctl export-logits RUN",
     )

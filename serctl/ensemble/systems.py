@@ -6,6 +6,7 @@ from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.data.labels import ALIASES, EMOTIONS
+from serctl.data.manifest import Manifest
 from serctl.documents.report import SystemKind
 from serctl.documents.run import RunConfig, read_fold_hashes
 from serctl.documents.stacker import STACKER_FILE, StackerDocument, stack_command
@@ -165,15 +166,18 @@ def find_systems(workspace: Workspace, names: Sequence[str]) -> list[System]:
 def load_systems(
     systems: Sequence[System],
     load: Callable[[System], Logits],
+    manifest: Manifest,
     *,
     all_required: bool,
     if_none: str,
 ) -> tuple[list[tuple[System, Logits]], list[str]]:
-    """Return systems with their logits, and a note on each system that ``load`` refuses.
+    """Return systems with their logits, and a note on each system that is left out.
 
     Args:
         systems: Systems to read.
         load: Returns the logits of one system or raises a `LogitsError`.
+        manifest: If some systems have its emotions, those with others are left out, unless all are
+            required.
         all_required: Raise the error of a refused system.
         if_none: Message if there are no systems.
 
@@ -190,6 +194,16 @@ def load_systems(
             problems.append(str(error))
     if not found:
         raise LogitsError(problems[0] if problems else if_none)
+    emotions = {row.emotion for row in manifest if row.emotion}
+    other = [one for one in found if not one[1].hard_labels and emotions != {*one[1].labels}]
+    fitting = [one for one in found if one not in other]
+    if not all_required and any(not logits.hard_labels for _, logits in fitting):
+        found = fitting
+        problems += [
+            f"'{system.name}' has the labels {', '.join(logits.labels)}, but the manifest has the "
+            f"emotions {', '.join(sorted(emotions))}. Train it again or name it."
+            for system, logits in other
+        ]
     return found, [f"Left out: {problem}" for problem in problems]
 
 

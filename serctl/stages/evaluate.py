@@ -83,7 +83,7 @@ def evaluate(
         return EvaluateResult(split, count, submission=path)
     split = options.split or choose_split(manifest)
     rows, notes = _labelled_rows(manifest, split)
-    found, missing = _read_systems(workspace, options.systems, split, rows.ids)
+    found, missing = _read_systems(workspace, whole, options.systems, split, rows.ids)
     notes += missing
     rows, found, left_out = _leave_out_unread(rows, found)
     check_columns(found, {*workspace.label_order, *(row.emotion for row in whole)})
@@ -149,12 +149,13 @@ def _labelled_rows(manifest: Manifest, split: str) -> tuple[Manifest, list[str]]
 
 
 def _read_systems(
-    workspace: Workspace, names: Sequence[str], split: str, ids: Sequence[str]
+    workspace: Workspace, manifest: Manifest, names: Sequence[str], split: str, ids: Sequence[str]
 ) -> tuple[list[tuple[System, Logits]], list[str]]:
     """Return systems with their logits, and notes on systems without the split."""
     return load_systems(
         find_systems(workspace, names) if names else list_systems(workspace),
         lambda system: system.load_all(split, ids),
+        manifest,
         all_required=bool(names),
         if_none=f"No run or stacker has logits for '{split}'. Run: serctl export-logits RUN",
     )

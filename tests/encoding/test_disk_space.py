@@ -62,7 +62,7 @@ def test_an_extraction_that_does_not_fit_is_refused_with_both_numbers(
     encoder = make_spec(dim=1000, frame_rate=50.0)
     seconds = [16_000] * 39  # 51 frames each, the last one of them to be safe
     check_disk(tmp_path, [key], encoder, seconds)  # type: ignore[arg-type]
-    with pytest.raises(CacheError, match=r"2,040 frames of x need 0\.00 GB.*0\.00 GB free"):
+    with pytest.raises(CacheError, match=r"2,040 frames of x need 4\.1 MB.*4\.0 MB free"):
         check_disk(tmp_path, [key], encoder, [*seconds, 16_000])  # type: ignore[arg-type]
     with pytest.raises(CacheError, match="3,978 frames"):
         check_disk(tmp_path, [key, key], encoder, seconds)  # type: ignore[arg-type]

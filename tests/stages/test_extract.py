@@ -312,6 +312,16 @@ def test_a_corpus_that_was_moved_is_reported_as_a_whole(project: Workspace) -> N
     assert "--skip-bad" not in str(caught.value)
 
 
+def test_a_layer_of_a_wrong_type_in_serctl_toml_is_an_error_of_training_too(
+    project: Workspace,
+) -> None:
+    extract(project, dataclasses.replace(WAVLM, layer=(1, 2)))
+    toml = project.root / "serctl.toml"
+    toml.write_text(toml.read_text() + '[extract]\nlayer = "2"\n')
+    with pytest.raises(SerctlError, match="'layer' is '2'"):
+        open_branches(open_workspace(project.root), {"speech": ("wavlm",)})
+
+
 def test_parts_behind_the_end_of_all_files_are_not_a_corpus_that_was_moved(
     project: Workspace,
 ) -> None:
@@ -409,7 +419,7 @@ def test_a_disk_too_small_is_reported_before_the_first_utterance(
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("serctl.encoding.disk_space.shutil.disk_usage", lambda _: usage)
     seen = interrupt_after(monkeypatch, 99)
-    with pytest.raises(CacheError, match=r"frames of wavlm-large need 0\.00 GB, but"):
+    with pytest.raises(CacheError, match=r"frames of wavlm-large need \d+\.\d kB, but"):
         extract(project, WAVLM)
     assert seen == []
     assert not list(project.cache.glob("*.zarr"))

@@ -358,7 +358,7 @@ def test_empty_transcripts_of_a_manifest_are_named(project: Workspace) -> None:
     rows = read_manifest(project.manifest)
     merged = [replace(row, transcript="hello" if row.split == "train" else None) for row in rows]
     write_manifest(project.manifest, merged)
-    (note,) = transcribe(project, TranscribeOptions(from_manifest=True)).notes
+    *_, note = transcribe(project, TranscribeOptions(from_manifest=True)).notes
     assert note.startswith("12 of 36 transcripts of the manifest are empty (u24, u25, u26 and 9")
 
 
@@ -440,6 +440,21 @@ def test_long_names_give_reports_of_their_own(project: Workspace) -> None:
     assert evaluate(project, EvaluateOptions(split=split)).report.stem.startswith(split[:30])
     with pytest.raises(UsageError, match="has 300 bytes, expected at most 150"):
         evaluate(project, EvaluateOptions(systems=(SPEECH,), name="n" * 300))
+
+
+def test_runs_of_other_emotions_than_the_manifest_are_left_out_by_name(project: Workspace) -> None:
+    """An emotion was dropped from the manifest, and a new run was trained on the others."""
+    rows = [row for row in read_manifest(project.manifest) if row.emotion != "bored"]
+    write_manifest(project.manifest, rows)
+    train(project, replace(TRAIN, name="new", learning_rate=0.02))
+    export_logits(project, replace(EXPORT, run="new"))
+    told = evaluate(project, EvaluateOptions(baselines=False))
+    assert [system.name for system in told.table] == ["new"]
+    left = f"Left out: '{SPEECH}' has the labels angry, neutral, bored, but the manifest has"
+    assert any(left in note for note in told.notes)
+    found = stack(project, StackOptions(stacker="mean-probabilities", name="mean"))
+    assert found.models == ("new",)
+    assert any(left in note for note in found.notes)
 
 
 def test_a_stacker_on_the_split_that_it_was_fitted_on_has_advice_that_works(
