@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from serctl.data.recordings import FORMATS, UNREADABLE
+from serctl.data.corpora.scan import AUDIO, UNREADABLE
 from serctl.errors import UsageError, explain_os_error
 from serctl.files import follow_link
 from serctl.workspace import BUNDLE_FILE, PROJECT_FILE, Workspace
@@ -33,7 +33,7 @@ def check_output_file(
     if not path.is_file():
         return
     names = (path.name, path.resolve().name)  # of a link and of what it leads to
-    if any(Path(name).suffix.lower() in {*FORMATS, *UNREADABLE} for name in names):
+    if any(Path(name).suffix.lower() in (*AUDIO, *UNREADABLE) for name in names):
         raise UsageError(f"{flag} '{output}' would replace a recording. Name another file.")
     if PROJECT_FILE in names or (workspace and _is_read(workspace, path.resolve())):
         raise UsageError(

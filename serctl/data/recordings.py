@@ -6,17 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serctl.data.corpora.scan import AUDIO, Corpus
+from serctl.data.corpora.scan import AUDIO, Corpus, note_unreadable
 from serctl.data.corpora.table import read_table
 from serctl.data.corpora.textgrids import read_grid
 from serctl.data.folders import list_files
 from serctl.errors import AudioError, CorpusError, ManifestError, UsageError, count, first_few
 from serctl.names import explain_url
-
-FORMATS = frozenset({*AUDIO, ".aiff", ".aif", ".au", ".caf", ".opus", ".w64", ".oga", ".mp2"})
-"""Suffixes of audio files in folders. A named file may have any suffix."""
-UNREADABLE = frozenset({".m4a", ".mp4", ".mov", ".3gp", ".aac", ".wma", ".amr", ".webm", ".mkv"})
-"""Suffixes of formats that libsndfile does not read."""
 
 
 def find_recordings(names: Sequence[str]) -> list[Path]:
@@ -30,10 +25,10 @@ def find_recordings(names: Sequence[str]) -> list[Path]:
     for name in names:
         path = Path(name).expanduser()
         if path.is_dir():
-            inside = [file for file in list_files(path) if file.suffix.lower() in FORMATS]
+            inside = [file for file in list_files(path) if file.suffix.lower() in AUDIO]
             if not inside:
-                suffixes = ", ".join(sorted(FORMATS))
-                notes = "".join(f" {note}" for note in note_unreadable([name]))
+                suffixes = ", ".join(sorted(AUDIO))
+                notes = "".join(f" {note}" for note in note_unreadable(name))
                 raise AudioError(f"Folder '{name}' holds no audio ({suffixes}).{notes}")
             found += inside
         else:
@@ -55,28 +50,6 @@ def check_files(paths: Collection[Path]) -> None:
             remedy = "Expected the path of a recording, a folder or a table"
         why = explain_url(absent[0])
         raise AudioError(f"No such audio file: {first_few(absent)}.{why or f' {remedy}'}")
-
-
-def note_unreadable(names: Iterable[str]) -> tuple[str, ...]:
-    """Return a note for each folder with recordings that libsndfile does not read.
-
-    A file with a converted copy of the same stem is not named.
-    """
-    notes = []
-    for name in names:
-        files = list_files(Path(name).expanduser())
-        readable = {path.with_suffix("") for path in files if path.suffix.lower() in FORMATS}
-        left = [
-            path.relative_to(Path(name).expanduser())
-            for path in files
-            if path.suffix.lower() in UNREADABLE and path.with_suffix("") not in readable
-        ]
-        if left:
-            notes.append(
-                f"Left out in '{name}', because libsndfile does not read the format: "
-                f"{first_few(left)}. Convert with: ffmpeg -i IN OUT.flac"
-            )
-    return tuple(notes)
 
 
 TABLES = frozenset({".csv", ".tsv", ".xlsx", ".xlsm", ".rttm", ".textgrid"})
@@ -119,7 +92,7 @@ def read_recordings(names: Sequence[str]) -> tuple[list[Recording], tuple[str, .
         SerctlError: See `find_recordings`; or a table cannot be read.
     """
     found: list[Recording] = []
-    notes = list(note_unreadable(names))
+    notes = [note for name in names for note in note_unreadable(name)]
     for name in names:
         if is_table(name):
             table = _read_listed(Path(name).expanduser())

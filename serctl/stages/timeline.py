@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from serctl.config import Workspace
 from serctl.data.channels import read_channels
+from serctl.data.corpora.scan import note_unreadable
 from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport, ReportProblem
-from serctl.data.recordings import find_recordings, is_table, note_repeated, note_unreadable
+from serctl.data.recordings import find_recordings, is_table, note_repeated
 from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.progress import Advance, Progress, silent
@@ -103,7 +104,7 @@ def predict_timelines(
                 advance()
     seconds = time.monotonic() - started
     notes = (
-        *note_unreadable(options.audio),
+        *(note for name in options.audio for note in note_unreadable(name)),
         *note_repeated(paths),
         *predictor.notes,
         *report.list_notes(PREDICT_CHANNELS),

@@ -12,17 +12,19 @@ import pytest
 import soundfile
 
 from serctl.data.corpora import CORPORA, read_corpus
-from serctl.data.corpora.scan import Corpus
+from serctl.data.corpora.scan import Corpus, note_unreadable
 from serctl.data.folds import choose_folds
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
+from serctl.data.recordings import read_recordings
 from serctl.errors import CorpusError, ManifestError, UnknownNameError, UsageError
 from serctl.stages.manifest import split_manifest
 
 
 def tone(path: Path, period: int = 9) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.sin(np.arange(400) / period) / 4, 8000)
+    how = {"format": "OGG", "subtype": "OPUS"} if path.suffix == ".opus" else {}
+    soundfile.write(path, np.sin(np.arange(400) / period) / 4, 8000, **how)
     return path
 
 
@@ -418,6 +420,51 @@ def test_audiofolder_names_files_whose_label_is_in_doubt(tmp_path: Path) -> None
         "1 labels of the metadata, which are used, differ from the folder of the file: "
         "sad/b.wav (angry)",
     )
+
+
+def test_recordings_that_libsndfile_does_not_read_are_named(tmp_path: Path) -> None:
+    for name in ("angry/a.wav", "sad/b.opus"):
+        tone(tmp_path / name)
+    for name in ("angry/a.m4a", "happy/c.M4A", "happy/d.mp4"):  # the first one was converted
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypM4A ")
+    (told,) = note_unreadable(str(tmp_path))
+    assert told.startswith(f"Left out in '{tmp_path}', because libsndfile does not read the format")
+    assert told.endswith(": happy/c.M4A, happy/d.mp4. Convert with: ffmpeg -i IN OUT.flac")
+    corpus = read_corpus("audiofolder", tmp_path)
+    assert corpus.notes == (told,)
+    assert [row.emotion for row in corpus.utterances] == ["angry", "sad"]
+    assert read_recordings([str(tmp_path)])[1] == (told,)
+    with pytest.raises(CorpusError, match=r"no audio files.*Left out in .*: c.M4A, d.mp4. Convert"):
+        read_corpus("audiofolder", tmp_path / "happy")
+    table(tmp_path / "metadata.csv", "file_name,emotion", ["happy/c.M4A,sad", "angry/a.wav,sad"])
+    assert ": happy/d.mp4. " in read_corpus("audiofolder", tmp_path).notes[-1]
+
+
+@pytest.mark.parametrize("name", ["emodb", "ravdess", "crema-d"])
+def test_recordings_in_a_corpus_that_libsndfile_does_not_read_are_named(
+    name: str, tmp_path: Path
+) -> None:
+    names = {"emodb": "03a01Fa", "ravdess": "03-01-06-01-02-01-12", "crema-d": "1001_DFA_ANG_XX"}
+    tone(tmp_path / f"{names[name]}.wav")
+    (tmp_path / "other.m4a").touch()
+    assert "read the format: other.m4a." in read_corpus(name, tmp_path).notes[-1]
+
+
+def test_videos_that_ravdess_and_meld_come_with_are_not_named(tmp_path: Path) -> None:
+    tone(tmp_path / "Actor_12" / "03-01-06-01-02-01-12.wav")
+    (tmp_path / "Actor_12" / "01-01-06-01-02-01-12.mp4").touch()
+    assert not any("libsndfile" in note for note in read_corpus("ravdess", tmp_path).notes)
+    table(
+        tmp_path / "train_sent_emo.csv",
+        "Utterance,Emotion,Dialogue_ID,Utterance_ID",
+        ["hi,joy,0,3", "ho,joy,0,4"],
+    )
+    tone(tmp_path / "wav" / "train_splits" / "dia0_utt3.wav")
+    for clip in ("dia0_utt3", "dia0_utt4"):
+        (tmp_path / f"{clip}.mp4").touch()
+    assert "1 utterances without audio: dia0_utt4.wav" in read_corpus("meld", tmp_path).notes
+    assert not any("libsndfile" in note for note in read_corpus("meld", tmp_path).notes)
 
 
 def test_audiofolder_reads_json_lines_and_class_folders(tmp_path: Path) -> None:

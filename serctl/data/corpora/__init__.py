@@ -1,23 +1,24 @@
 """Corpora that serctl reads from their official layouts, one module each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
-from serctl.data.corpora.scan import Corpus
+from serctl.data.corpora.scan import Corpus, note_unreadable
 from serctl.errors import CorpusError, UnknownNameError
 from serctl.names import explain_url
 
 
 @dataclass(frozen=True)
 class CorpusSpec:
-    """A known corpus: its reader, title, terms, page and language."""
+    """A known corpus: its reader, title, terms, page, language and suffix of its videos."""
 
     reader: str
     title: str
     terms: str
     page: str
     language: str = "en"
+    video: str = ""
 
 
 CORPORA = {
@@ -33,6 +34,7 @@ CORPORA = {
         "RAVDESS, audio-only speech (English, acted)",
         "CC BY-NC-SA 4.0",
         "https://zenodo.org/record/1188976",
+        video=".mp4",
     ),
     "crema-d": CorpusSpec(
         "crema_d:read",
@@ -57,6 +59,7 @@ CORPORA = {
         "MELD (English TV dialogues; splits share speakers)",
         "GPL-3.0",
         "https://github.com/declare-lab/MELD",
+        video=".mp4",
     ),
     "msp-podcast": CorpusSpec(
         "msp_podcast:read",
@@ -104,8 +107,11 @@ def read_corpus(name: str, root: Path) -> Corpus:
             raise CorpusError(f"'{root}' is not a folder.{explain_url(root)}")
         corpus: Corpus = reader(root)
     except CorpusError as error:
+        told = "".join(f" ({note})" for note in note_unreadable(root, video=CORPORA[name].video))
         raise CorpusError(
-            f"{error} --root is the folder of the unpacked corpus. "
+            f"{error}{told} --root is the folder of the unpacked corpus. "
             f"For other layouts: serctl init --manifest CSV"
         ) from error
-    return corpus
+    used = {row.path for row in corpus.utterances}
+    notes = note_unreadable(root, used, CORPORA[name].video)
+    return replace(corpus, notes=(*corpus.notes, *notes))

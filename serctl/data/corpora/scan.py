@@ -2,7 +2,7 @@
 
 import filecmp
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,13 @@ from serctl.data.manifest_rows import parse_split
 from serctl.data.tables import decode_text
 from serctl.errors import CorpusError, first_few
 
-AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".sph")
+AUDIO = (
+    *(".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".sph"),
+    *(".mp3", ".ogg", ".oga", ".opus", ".mp2"),
+)
+"""Suffixes of audio files in folders, lossless ones first. A named file may have any suffix."""
+UNREADABLE = (".m4a", ".mp4", ".mov", ".3gp", ".aac", ".wma", ".amr", ".webm", ".mkv")
+"""Suffixes of formats that libsndfile does not read."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,36 @@ def read_words(path: Path) -> str:
 
 
 def find_audio(root: Path) -> list[Path]:
-    """Return the audio files below a folder, uncompressed ones first, then by path."""
+    """Return the audio files below a folder, lossless ones first, then by path."""
     found = [path for path in list_files(root) if path.suffix.lower() in AUDIO]
     return sorted(found, key=lambda path: (AUDIO.index(path.suffix.lower()), path))
+
+
+def note_unreadable(folder: Path | str, used: Collection[Path] = (), video: str = "") -> list[str]:
+    """Return a note if a folder has recordings that libsndfile does not read.
+
+    Args:
+        folder: Its name, for the note.
+        used: Files that are not named.
+        video: Suffix of videos of the same speech, which are not named.
+    """
+    root = Path(folder).expanduser()
+    files = list_files(root)
+    readable = {path.with_suffix("") for path in files if path.suffix.lower() in AUDIO}
+    left = [
+        path.relative_to(root)
+        for path in files
+        if path.suffix.lower() in UNREADABLE
+        and path.suffix.lower() != video
+        and path.with_suffix("") not in readable  # a converted copy
+        and path not in used
+    ]
+    if not left:
+        return []
+    return [
+        f"Left out in '{folder}', because libsndfile does not read the format: {first_few(left)}. "
+        f"Convert with: ffmpeg -i IN OUT.flac"
+    ]
 
 
 def find_file(root: Path, *names: str) -> Path | None:
