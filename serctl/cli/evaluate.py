@@ -26,12 +26,12 @@ def evaluate(workspace: Workspace, options: EvaluateOptions, as_json: JsonOpt = 
     from serctl.stages.evaluate import evaluate as run_evaluate
 
     result = run_evaluate(workspace, options, progress=console.progress)
+    for warning in result.warnings:
+        console.say(f"Warning: {warning}")
     if result.submission:
         text = f"{result.num_utterances} predictions for '{result.split}' in {result.submission}"
         console.show(result, text, as_json=as_json)
         return
-    for warning in result.warnings:
-        console.say(f"Warning: {warning}")
     for note in result.notes:
         if not note.startswith(METHOD):  # the report explains the metrics
             console.say(note)

@@ -134,6 +134,17 @@ class RunSummary(Document):
         default="",
         description="hash of the emotions of the training utterances; earlier versions wrote none",
     )
+    targets: str = Field(
+        default="",
+        description="hash of their votes, attributes and division by speaker, as far as the "
+        "training depends on them",
+    )
+    dev_emotions: str = Field(
+        default="", description="hash of the emotions of the utterances that selected the epoch"
+    )
+    dev_features_hash: str = Field(
+        default="", description="hash of these utterances and their sources"
+    )
     features_hash: str = Field(
         default="",
         description="hash of the training utterances and sources; earlier versions wrote none",

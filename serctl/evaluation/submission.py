@@ -8,7 +8,7 @@ from serctl.config import Workspace
 from serctl.data.labels import EMOTIONS
 from serctl.data.manifest import Manifest
 from serctl.data.outputs import check_output_file
-from serctl.ensemble.systems import find_systems, list_systems
+from serctl.ensemble.systems import System, find_systems, list_systems
 from serctl.errors import LogitsError, UsageError, first_few
 from serctl.files import write_atomic
 from serctl.options import EvaluateOptions
@@ -18,11 +18,11 @@ CODES = dict(zip(EMOTIONS, "ASHUFDCN", strict=True))
 
 def write_submission(
     workspace: Workspace, manifest: Manifest, options: EvaluateOptions
-) -> tuple[str, Path, int]:
+) -> tuple[str, Path, System]:
     """Write one system's predictions for one split. Default: the only stacker and unlabelled split.
 
     Returns:
-        Split, file and number of utterances.
+        Split, file and system.
 
     Raises:
         UsageError: The system or the split is ambiguous, or a file has several utterances.
@@ -72,4 +72,4 @@ def write_submission(
         writer.writerow(["FileName", "EmoClass"])
         for row, label_id in zip(rows, logits.values.argmax(axis=1), strict=True):
             writer.writerow([row.path.name, CODES[logits.labels[label_id]]])
-    return split, path, len(rows)
+    return split, path, systems[0]

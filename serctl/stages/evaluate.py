@@ -79,8 +79,10 @@ def evaluate(
     whole = read_manifest(workspace.manifest)
     manifest = whole.limit(options.limit)
     if options.submission:
-        split, path, count = write_submission(workspace, manifest, options)
-        return EvaluateResult(split, count, submission=path)
+        split, path, system = write_submission(workspace, manifest, options)
+        changes = tuple(list_changes(workspace, whole, [system], (split,)))
+        size = len(manifest.select(split))
+        return EvaluateResult(split, size, warnings=changes, submission=path)
     split = options.split or choose_split(manifest)
     rows, notes = _labelled_rows(manifest, split)
     found, missing = _read_systems(workspace, whole, options.systems, split, rows.ids)

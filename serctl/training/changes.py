@@ -1,11 +1,11 @@
 """Changes of manifest and frames since a run was trained or exported, which change its meaning."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from serctl.config import Workspace
-from serctl.data.ids import hash_emotions
+from serctl.data.ids import hash_emotions, hash_speakers
 from serctl.data.manifest import Manifest, Utterance
 from serctl.documents.logits import LogitsSidecar
 from serctl.documents.run import RunConfig
@@ -30,6 +30,17 @@ from serctl.training.run_folder import (
 )
 from serctl.training.sources import find_unextracted
 
+_CHANGED = "have changed in the manifest: other emotions, or some are missing"
+_ENCODED = "were encoded again from other audio or transcripts"
+OUTDATED = (
+    f"its training utterances {_CHANGED}",
+    "its training utterances have other votes, attributes or speakers in the manifest",
+    f"its training utterances {_ENCODED}",
+    f"the dev utterances that selected its epoch {_CHANGED}",
+    f"the dev utterances that selected its epoch {_ENCODED}",
+)
+"""What makes a run outdated."""
+
 
 def name_runs(systems: Iterable[System]) -> list[str]:
     """Return the names of the runs, also of the base models of stackers."""
@@ -52,26 +63,52 @@ def find_outdated(
         rows: All utterances of the manifest.
         systems: Runs and stackers. Missing frames are not compared.
     """
-    emotions, frames = [], []
+    found: dict[str, list[str]] = {}
     for name in name_runs(systems):
-        folder = workspace.runs / name
-        if not (folder / SUMMARY).is_file():
-            continue
-        summary, ids = read_summary(folder), read_train_ids(folder)
-        if summary.emotions not in ("", hash_emotions(rows, ids)):
-            emotions.append(name)
-        if _has_other_frames(workspace, folder, sorted(ids), summary.features_hash):
-            frames.append(name)
-    causes = {
-        "have changed in the manifest: other emotions, or some are missing": emotions,
-        "were encoded again from other audio or transcripts": frames,
-    }
+        if (workspace.runs / name / SUMMARY).is_file():
+            for what in _list_outdated(workspace, rows, workspace.runs / name):
+                found.setdefault(what, []).append(name)
     return [
-        f"Since {first_few(names)} was trained, its training utterances {cause}. "
-        f"Run: serctl train --overwrite"
-        for cause, names in causes.items()
-        if names
+        f"Since {first_few(found[what])} was trained, {what}. Run: serctl train --overwrite"
+        for what in OUTDATED
+        if what in found
     ]
+
+
+def _list_outdated(workspace: Workspace, rows: Sequence[Utterance], folder: Path) -> Iterator[str]:
+    """Yield those of `OUTDATED` that hold for a run. Earlier versions recorded not all hashes."""
+    summary, config = read_summary(folder), RunConfig.read(folder / CONFIG)
+    trained, dev = read_train_ids(folder), read_dev_ids(folder)
+    emotions, votes, frames, dev_emotions, dev_frames = OUTDATED
+    if summary.emotions not in ("", hash_emotions(rows, trained)):
+        yield emotions
+    elif summary.targets not in ("", hash_targets(rows, trained, config)):
+        yield votes
+    if _has_other_frames(workspace, folder, sorted(trained), summary.features_hash):
+        yield frames
+    if summary.dev_emotions not in ("", hash_emotions(rows, dev)):
+        yield dev_emotions
+    if _has_other_frames(workspace, folder, sorted(dev), summary.dev_features_hash):
+        yield dev_frames
+
+
+def hash_targets(rows: Sequence[Utterance], ids: Collection[str], config: RunConfig) -> str:
+    """Return a hash of what a training reads of the manifest besides emotions; '' if nothing.
+
+    These are votes of raters, attributes, and the division by speaker: of frames that are
+    standardised per speaker, and of a pooled model that chooses its regularisation.
+    """
+    options, pooled = config.options, config.model.kind == "pooled"
+    voted, rated = options.soft_targets and not pooled, bool(options.attribute_weight)
+    divided = config.model.by_speaker or (pooled and not options.pooled_c)
+    if not (voted or rated or divided):
+        return ""
+    known = {
+        row.utterance_id: [row.votes() if voted else None, row.attributes() if rated else None]
+        for row in rows
+        if row.utterance_id in ids
+    }
+    return hash_document([known, hash_speakers(rows, ids) if divided else ""])
 
 
 def hash_features(

@@ -17,12 +17,13 @@ from serctl.documents.run import (
     RunSummary,
     read_fold_hashes,
 )
+from serctl.hashes import hash_document
 from serctl.models.config import ModelConfig
 from serctl.models.pooled import PooledModel
 from serctl.options import TrainOptions
 from serctl.progress import Log, Progress
 from serctl.runtime import environment, split_threads
-from serctl.training.changes import hash_features
+from serctl.training.changes import hash_features, hash_targets
 from serctl.training.checkpoint import load_run
 from serctl.training.corpus import TrainingCorpus
 from serctl.training.dataset import UtteranceSet
@@ -38,6 +39,7 @@ from serctl.training.run_folder import (
     count_processes,
     hash_config,
     open_folder,
+    read_dev_ids,
     read_summary,
     read_train_ids,
     write_metrics,
@@ -239,6 +241,11 @@ class RunTrainer:
         ids = read_train_ids(folder)
         seen["emotions"] = hash_emotions(corpus.utterances, ids)
         seen["features_hash"] = hash_features(corpus.branches, sorted(ids))
+        seen["targets"] = hash_targets(corpus.utterances, ids, RunConfig.read(folder / CONFIG))
+        if corpus.dev and read_dev_ids(folder):
+            emotions = [corpus.labels.names[i] for i in corpus.dev.label_ids]
+            seen["dev_emotions"] = hash_document(dict(zip(corpus.dev.ids, emotions, strict=True)))
+            seen["dev_features_hash"] = hash_features(corpus.branches, corpus.dev.ids)
         if any(len(branch.stores) > 1 for branch in self.corpus.branches):
             model: PredictedBy = "main" if (folder / MODEL).is_file() else "folds"
             seen["layer_weights"] = load_run(folder, predicted_by=model).layer_weights()

@@ -10,7 +10,7 @@ from serctl.data.manifest import Utterance
 from serctl.documents.run import RunConfig
 from serctl.encoding.features import SourceCheck, check_sources, reopen_branches
 from serctl.errors import SerctlError, count, first_few
-from serctl.training.run_folder import CONFIG, TRAIN_IDS, read_train_ids
+from serctl.training.run_folder import CONFIG, TRAIN_IDS, read_dev_ids, read_train_ids
 
 
 def find_unextracted(
@@ -22,16 +22,17 @@ def find_unextracted(
         workspace: The project.
         rows: All utterances of the manifest.
         names: Runs. A run without its frames cannot be checked.
-        splits: Splits whose logits are read. Training utterances are checked too.
+        splits: Splits whose logits are read. Utterances of the training, and those that selected
+            the epoch, are checked too.
     """
     tested = {row.utterance_id for row in rows if row.split in splits}
     found: dict[str, dict[str, set[str]]] = {"tested": {}, "trained": {}, "unknown": {}}
     hasher, checks = SourceHasher(workspace.cache), dict[tuple[Path, ...], SourceCheck]()
     for name in names:
-        ids = _read_ids(workspace.runs / name)
+        ids, dev = _read_ids(workspace.runs / name), read_dev_ids(workspace.runs / name)
         for check in _check_run(workspace, name, rows, hasher, checks):
             kinds = {
-                "tested": (check.changed & tested) - ids,
+                "tested": (check.changed & (tested | dev)) - ids,
                 "trained": check.changed & ids,
                 "unknown": check.unknown & (tested | ids),
             }

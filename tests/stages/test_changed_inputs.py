@@ -1,17 +1,21 @@
 """Outputs of which an input changed later: made again, refused, or reported with a command."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from trained_project import BOTH, SPEECH, TRAIN
+from typer.testing import CliRunner
 
+from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.documents.run import RunSummary
 from serctl.errors import CheckpointError, LogitsError
+from serctl.evaluation import submission
 from serctl.options import (
     BundleOptions,
     EvaluateOptions,
@@ -19,6 +23,7 @@ from serctl.options import (
     ExtractOptions,
     ReportOptions,
     StackOptions,
+    TrainOptions,
 )
 from serctl.stages.bundle import make_bundle
 from serctl.stages.evaluate import evaluate
@@ -28,6 +33,8 @@ from serctl.stages.report import report
 from serctl.stages.stack import stack
 from serctl.stages.train import train
 
+CHANGED = "have changed in the manifest: other emotions, or some are missing"
+AGAIN = "Run: serctl train --overwrite"
 EXPORT = ExportLogitsOptions(run=SPEECH, device="cpu")
 
 
@@ -176,13 +183,13 @@ def test_a_bundle_of_a_stacker_with_predictions_of_old_logits_is_reported(
     project: Workspace,
 ) -> None:
     bundle = BundleOptions(stacker="linear", output=str(project.root / "bundle"), overwrite=True)
-    assert not any("again" in note for note in make_bundle(project, bundle).notes)
+    assert not any("exported again" in note for note in make_bundle(project, bundle).notes)
     change_audio(project, "u25")  # of dev, on which the bundle fits its calibration
     told = [f"linear predicted dev before the logits of {run} were" for run in (BOTH, SPEECH)]
     for text in told:
         assert any(note.startswith(text) for note in make_bundle(project, bundle).notes)
     stack(project, StackOptions(stacker="linear", balance="weights", name="linear"))
-    assert not any("again" in note for note in make_bundle(project, bundle).notes)
+    assert not any("exported again" in note for note in make_bundle(project, bundle).notes)
 
 
 def test_a_stacker_of_a_changed_table_is_reported(project: Workspace, monkeypatch) -> None:
@@ -280,3 +287,102 @@ def test_a_report_without_new_utterances_says_so_unless_it_is_a_dry_run(
     write_manifest(project.manifest, rows)
     assert any("1 utterance of test (u35) changed" in one for one in notes_of_report(project))
     evaluated(project, limit=9)
+
+
+def test_a_submission_of_old_predictions_is_reported(project: Workspace, monkeypatch) -> None:
+    monkeypatch.setitem(submission.CODES, "bored", "B")
+    path = project.root / "codes.csv"
+    options = EvaluateOptions(systems=("linear",), split="test", submission=str(path))
+    told = f"linear predicted test before the logits of {SPEECH} were exported again"
+    assert not any(text.startswith(told) for text in evaluate(project, options).warnings)
+    change_audio(project, "u31")
+    result = evaluate(project, options)
+    assert any(text.startswith(told) for text in result.warnings)
+    assert result.num_utterances == 6
+    monkeypatch.chdir(project.root)
+    command = ["evaluate", "linear", "--split", "test", "--submission", str(path)]
+    assert f"Warning: {told}" in " ".join(CliRunner().invoke(app, command).output.split())
+
+
+def test_dev_utterances_that_changed_after_they_selected_the_epoch_are_reported(
+    project: Workspace,
+) -> None:
+    told = f"Since {{}} was trained, the dev utterances that selected its epoch {{}}. {AGAIN}"
+    labels = told.format(f"{BOTH}, {SPEECH}", CHANGED)
+    options = EvaluateOptions(systems=("linear",), baselines=False)
+    change_emotions(project, {"u30"})  # of test
+    assert labels not in evaluate(project, options).warnings
+    change_emotions(project, {"u25"})
+    assert labels in evaluate(project, options).warnings
+    train(project, replace(TRAIN, name="last", select_by="last"))
+    export_logits(project, replace(EXPORT, run="last"))
+    change_emotions(project, {"u26"})
+    for own in (options, replace(options, systems=("last",))):
+        found = [text for text in evaluate(project, own).warnings if "last" in text]
+        assert not found
+    shutil.copy(project.root / "u02.wav", project.root / "u25.wav")
+    os.utime(project.root / "u25.wav", (1e9, 1e9))
+    extract(project, ExtractOptions(encoder="wavlm-large", device="cpu"))
+    for run in (BOTH, SPEECH):
+        export_logits(project, replace(EXPORT, run=run))
+    audio = told.format(f"{BOTH}, {SPEECH}", "were encoded again from other audio or transcripts")
+    assert audio in evaluate(project, options).warnings
+    os.utime(project.root / "u25.wav", (2e9, 2e9))
+    own = evaluate(project, replace(options, systems=(SPEECH,))).warnings
+    assert any(f"(u25) have changed since they were encoded for {SPEECH}" in text for text in own)
+
+
+def rate(project: Workspace, name: str, column: str, value: str) -> None:
+    rows = read_manifest(project.manifest)
+    write_manifest(
+        project.manifest,
+        [
+            replace(row, extra={**row.extra, column: value}) if row.utterance_id == name else row
+            for row in rows
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "columns"),
+    [
+        ({"attribute_weight": 0.5}, ("arousal", "valence", "dominance")),
+        ({"soft_targets": True}, ("votes_angry", "votes_bored")),
+    ],
+)
+def test_ratings_that_changed_after_the_training_are_reported(
+    project: Workspace, options, columns: tuple[str, ...]
+) -> None:
+    rows = read_manifest(project.manifest)
+    rated = [
+        replace(row, extra={column: str(i % 5 + 1) for column in columns})
+        for i, row in enumerate(rows)
+    ]
+    write_manifest(project.manifest, rated)
+    train(project, replace(TRAIN, name="rated", **options))
+    export_logits(project, replace(EXPORT, run="rated"))
+    told = "Since rated was trained, its training utterances have other votes, attributes or spea"
+
+    def is_told(run: str) -> bool:
+        own = EvaluateOptions(systems=(run,), baselines=False)
+        return any(text.startswith(told) for text in evaluate(project, own).warnings)
+
+    rate(project, "u30", columns[0], "4.5")  # of test
+    assert not is_told("rated")
+    rate(project, "u01", columns[0], "4.5")
+    assert is_told("rated")
+    assert not is_told(SPEECH)  # reads no ratings
+
+
+def test_speakers_that_changed_after_a_pooled_model_was_trained_are_reported(
+    project: Workspace,
+) -> None:
+    pooled = TrainOptions(kind="pooled", speech=("wavlm-large",), name="pooled", device="cpu")
+    train(project, pooled)
+    train(project, replace(pooled, pooled_c=0.1, name="fixed"))
+    for run in ("pooled", "fixed"):
+        export_logits(project, replace(EXPORT, run=run))
+    mix_speakers(project)
+    found = evaluate(project, EvaluateOptions(systems=("pooled", "fixed"), baselines=False))
+    told = [text for text in found.warnings if "other votes, attributes or speakers" in text]
+    assert [text.split(" was trained")[0] for text in told] == ["Since pooled"]
