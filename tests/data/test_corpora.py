@@ -18,6 +18,7 @@ from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.recordings import read_recordings
 from serctl.errors import CorpusError, ManifestError, UnknownNameError, UsageError
+from serctl.stages.init import Source, init_project
 from serctl.stages.manifest import split_manifest
 
 
@@ -517,6 +518,35 @@ def test_audformat_databases_are_read_through_audformat(tmp_path: Path) -> None:
         "audio_3": ("neutral", "test", "tester"),
     }
     assert all(row.path.is_file() for row in rows.values())
+
+
+def test_files_of_one_name_in_an_audformat_database_are_named(tmp_path: Path) -> None:
+    """EmoDB 2.0 has the tables emotion and laryngo.emotion."""
+    audformat = pytest.importorskip("audformat", reason="audformat is not installed")
+    database = audformat.Database("emodb")
+    for scheme in ("emotion", "speaker"):
+        database.schemes[scheme] = audformat.Scheme(audformat.define.DataType.STRING)
+    files = ["03a01Fa", "03a01Nc", "1", "2"]
+    for name, folder in (("emotion", "wav"), ("laryngo.emotion", "laryngo")):
+        made = audformat.Table(audformat.filewise_index([f"{folder}/{f}.wav" for f in files]))
+        database[name] = made
+        made["emotion"] = audformat.Column(scheme_id="emotion")
+        made["emotion"].set(["happy", "neutral", "happy", folder])
+        made["speaker"] = audformat.Column(scheme_id="speaker")
+        made["speaker"].set(["3", "3", folder, "3"])
+        for file in files:
+            tone(tmp_path / folder / f"{file}.wav")
+    database.save(str(tmp_path))
+    corpus = read_corpus("audformat", tmp_path)
+    assert corpus.notes == (
+        "2 names of files in several folders, such as laryngo/03a01Fa.wav and wav/03a01Fa.wav: "
+        "read as different recordings. To leave a folder out, remove its rows from manifest.csv",
+    )
+    init_project(tmp_path, [Source("audformat", tmp_path)], mapping={"wav": "", "laryngo": ""})
+    manifest = tmp_path / "manifest.csv"
+    rows = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(row for row in rows if "laryngo/" not in row))
+    assert len(read_manifest(manifest)) == 4
 
 
 def test_the_page_on_corpora_has_a_row_for_each() -> None:

@@ -7,6 +7,8 @@ Source: https://audeering.github.io/audformat/data-introduction.html and the doc
 ``audformat.Database.load`` and ``audformat.Database.get`` (audformat 1.4.3).
 """
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from serctl.data.corpora.scan import Corpus, name_utterances, present_only
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_rows import parse_split
-from serctl.errors import ConfigError, CorpusError
+from serctl.errors import ConfigError, CorpusError, count
 
 EXTRAS = {"speaker": "speaker", "transcription": "transcript"}
 
@@ -46,7 +48,27 @@ def read(root: Path) -> Corpus:
         records = table.astype("object").where(table.notna(), "").to_dict("records")
         rows += [_make_utterance(root, split or "", record) for record in records]
     kept, notes = present_only(name_utterances(rows, root, deep=True), root)
-    return Corpus(tuple(kept), tuple(notes))
+    return Corpus(tuple(kept), (*notes, *_note_folders(kept, root)))
+
+
+def _note_folders(rows: Sequence[Utterance], root: Path) -> list[str]:
+    """Return a note on files of one name, emotion and speaker, as laryngograms of EmoDB."""
+    named: dict[str, list[Utterance]] = {}
+    for row in rows:
+        named.setdefault(row.path.stem, []).append(row)
+    alike = [
+        sorted({os.path.relpath(row.path, root) for row in group})
+        for group in named.values()
+        if len({row.emotion for row in group}) == 1
+        and len({row.speaker for row in group} - {""}) < 2
+    ]
+    if not (several := [paths for paths in alike if len(paths) > 1]):
+        return []
+    return [
+        f"{count(len(several), 'name')} of files in several folders, such as "
+        f"{' and '.join(several[0][:2])}: read as different recordings. To leave a folder out, "
+        f"remove its rows from manifest.csv"
+    ]
 
 
 def _make_utterance(root: Path, split: str, record: dict[str, Any]) -> Utterance:
