@@ -13,6 +13,7 @@ from serctl.errors import SerctlError, first_few
 
 LARGEST_SHEET = 500_000_000
 """Maximum unpacked bytes of a spreadsheet, as a protection from decompression bombs."""
+HIDDEN = re.compile(rb"<(?:\w+:)?row\s[^>]*?hidden=\"(?:1|true)\"")
 MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]*?ref=\"([A-Z0-9:$]+)\"")
 
 
@@ -47,13 +48,16 @@ def read_sheet(
             openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=values)
             for values in (True, False)
         )
-        _check_merged(content, book.worksheets[0], path, error)
+        # A read-only sheet of openpyxl has no merged_cells and no row_dimensions.
+        text = zipfile.ZipFile(io.BytesIO(content)).read(book.worksheets[0]._worksheet_path)
+        _check_merged(text, path, error)
         rows = list(book.worksheets[0].iter_rows())
         _check_cells(path, rows, list(formulas.worksheets[0].iter_rows()), error)
     except (zipfile.BadZipFile, KeyError, ValueError, IndexError, SyntaxError, OSError) as cause:
         raise error(f"'{path}' is not a readable spreadsheet: {cause}. Save it as CSV.") from cause
+    hidden = ", hidden rows included" if HIDDEN.search(text) else ""
     sheet, *others = book.sheetnames
-    notes = [f"sheet '{sheet}' of {len(book.sheetnames)} read, with hidden rows"]
+    notes = [f"sheet '{sheet}' of {len(book.sheetnames)} read{hidden}"]
     source = Path(f"{path}, sheet {sheet} (the first of {1 + len(others)})") if others else path
     dates = [
         f"{cell.coordinate} as '{cell.value}'" for row in rows for cell in row if _is_date(cell)
@@ -69,11 +73,8 @@ def _is_date(cell: Any) -> bool:
     return isinstance(cell.value, datetime.date)
 
 
-def _check_merged(content: bytes, sheet: Any, path: Path, error: type[SerctlError]) -> None:
+def _check_merged(text: bytes, path: Path, error: type[SerctlError]) -> None:
     """Refuse cells that are merged over several rows: all rows but the first read as empty."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        # A read-only sheet of openpyxl has no merged_cells.
-        text = archive.read(sheet._worksheet_path)
     ranges = [found.decode() for found in MERGED.findall(text)]
     over_rows = [cells for cells in ranges if len({*re.findall(r"\d+", cells)}) > 1]
     if over_rows:

@@ -116,7 +116,41 @@ def test_a_spreadsheet_is_read(folder: Path) -> None:
     corpus = read_table(folder / "table.xlsx", {})
     assert [row.emotion for row in corpus.utterances] == [row[1] for row in make_rows()]
     assert corpus.utterances[4].speaker == "1"  # numbers have no leading zeros in Excel
-    assert "sheet 'Sheet' of 1 read, with hidden rows" in corpus.notes
+    assert "sheet 'Sheet' of 1 read" in corpus.notes
+    book.active.row_dimensions[2].hidden = True
+    book.save(folder / "table.xlsx")
+    assert (
+        "sheet 'Sheet' of 1 read, hidden rows included"
+        in read_table(folder / "table.xlsx", {}).notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("path,emotion,n\nclip_00.wav,sad,1\n,,Sum\n,sad,\n", "2 rows without path: line 3, 4. "),
+        ("utterance_id,n\nclip_00,1\n ,Sum\n", "1 row without utterance_id: line 3. "),
+        ("utterance_id,path,n\na,,1\n,,2\n", "1 row without path and utterance_id: line 3. "),
+    ],
+)
+def test_a_row_without_a_recording_is_refused(folder: Path, text: str, told: str) -> None:
+    (folder / "sum.csv").write_text(text)
+    with pytest.raises(ManifestError, match=f"sum.csv': {told}Fill them in, or delete"):
+        read_table(folder / "sum.csv", {"emotion": ""})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.000000\t1.500000\tangry\n1.5\t2.5\tsad\n",
+        "0:01\t0:02\tsad\n",
+        "clip_00.wav\tsad\nb\tsad\n",
+    ],
+)
+def test_a_table_without_a_header_is_named(folder: Path, text: str) -> None:
+    (folder / "labels.tsv").write_text(text)  # such as Audacity exports
+    with pytest.raises(ManifestError, match=r"has no header: its first row holds values \((0|c)"):
+        read_table(folder / "labels.tsv", {})
 
 
 def test_the_first_of_several_sheets_is_named_in_errors(tmp_path: Path) -> None:

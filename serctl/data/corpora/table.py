@@ -1,5 +1,6 @@
 """A table with a header, and a mapping of its columns to serctl's."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,13 @@ from serctl.data.manifest_file import check_column_names, read_manifest_table
 from serctl.data.manifest_rows import note_readings, parse_rows, parse_split
 from serctl.data.tables import Table, match_columns
 from serctl.data.values import MISSING
-from serctl.errors import CorpusError, ManifestError, UnknownNameError, guess
+from serctl.errors import CorpusError, ManifestError, UnknownNameError, count, first_few, guess
 from serctl.names import explain_url
 
 CODED = "emoclass"
 """MSP-Podcast's column of emotions in lower case. Its letters are those of `CODES`."""
+VALUE = re.compile(r"[\d:]+[.,:]\d+")
+"""A number or a time, which is no name of a column."""
 
 
 def read_table(
@@ -42,18 +45,12 @@ def read_table(
 
     Raises:
         ManifestError: A column in ``columns`` is missing, a name is similar to a known one, or the
-            table has neither ids nor paths.
+            table or one of its rows has neither an id nor a path.
         CorpusError: No audio file exists, probably because ``root`` is wrong.
         UnknownNameError: ``columns`` maps an unknown name.
     """
     table, codes = _map_columns(read_manifest_table(path), columns)
-    if not table.rows:
-        raise ManifestError(f"'{table.source}' has a header and no rows, expected some rows.")
-    if "path" not in table.header and "utterance_id" not in table.header:
-        raise ManifestError(
-            f"'{table.source}' has the columns {', '.join(table.header)}, expected path or "
-            f"utterance_id. Name the column: --column path=YOURS"
-        )
+    _check_named(table)
     _check_splits(table, splits or {})
     rows = [
         row
@@ -76,6 +73,38 @@ def read_table(
     if "utterance_id" not in table.header:
         utterances = name_utterances(utterances, folder)
     return Corpus(tuple(utterances), (*notes, *_note_missing(path, utterances, table)))
+
+
+def _check_named(table: Table) -> None:
+    """Check that a table has rows and that each has an id or a path.
+
+    Raises:
+        ManifestError: The check failed.
+    """
+    named = {"path", "utterance_id"}.intersection(table.header)
+    values = [name for name in table.header if VALUE.fullmatch(name) or _is_audio(name)]
+    if not named and values:
+        raise ManifestError(
+            f"'{table.source}' has no header: its first row holds values ({first_few(values)}). "
+            f"Expected a first row of column names, among them path or utterance_id. Add it."
+        )
+    if not table.rows:
+        raise ManifestError(f"'{table.source}' has a header and no rows, expected some rows.")
+    if not named:
+        raise ManifestError(
+            f"'{table.source}' has the columns {', '.join(table.header)}, expected path or "
+            f"utterance_id. Name the column: --column path=YOURS"
+        )
+    rows = zip(table.rows, table.lines, strict=True)
+    if bare := [line for row, line in rows if not any(row[name].strip() for name in named)]:
+        raise ManifestError(
+            f"'{table.source}': {count(len(bare), 'row')} without {' and '.join(sorted(named))}: "
+            f"line {first_few(bare)}. Fill them in, or delete the rows."
+        )
+
+
+def _is_audio(name: str) -> bool:
+    return Path(name).suffix.lower() in AUDIO
 
 
 def _note_missing(path: Path, utterances: Sequence[Utterance], table: Table) -> list[str]:
