@@ -21,7 +21,7 @@ PAIRS = (
     *(("anfang", "ende"), ("beginn", "ende"), ("von", "bis"), ("start", "ende")),
 )
 """Names that are times only if a table has both and all their values are seconds."""
-FINE = re.compile(f"(?!.*mmss$).*[^s](?:{OTHER_UNITS})s?")
+FINE = re.compile(f"(?!froms$|.*mmss$).*[^s](?:{OTHER_UNITS})s?")
 """Names of times in another unit than seconds. The ``ms`` of ``ss.ms`` are decimals."""
 
 

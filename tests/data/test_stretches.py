@@ -122,6 +122,7 @@ def test_the_manifest_keeps_the_times(recording: Path, tmp_path: Path) -> None:
         ("start (mm:ss),end (mm:ss)", "--column start='start .mm:ss.'"),
         ("Begin Time - hh:mm:ss,End Time - hh:mm:ss", "--column start='Begin Time - hh:mm:ss'"),
         ("from,to", "--column start=from"),
+        ("from (s),to (s)", "--column start='from .s.'"),
         ("In,Out", "--column start=In"),
         ("t0,t1", "--column start=t0"),
         ("Anfang (s),Ende (s)", "--column start='Anfang .s.'"),
