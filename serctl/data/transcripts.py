@@ -46,7 +46,7 @@ class Transcript:
             a high value.
         temperature: Temperature of the sampling; 0 is the most probable text.
         suspect: Reasons for a possible hallucination, joined by ``+``; '' without a reason.
-        audio: Hash of the audio file, to detect changed files.
+        audio: Hash of the audio file, or of the manifest's transcript, to detect changes.
     """
 
     utterance_id: str

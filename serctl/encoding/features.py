@@ -16,6 +16,7 @@ from serctl.encoders.load import window_seconds
 from serctl.encoding.failures import FAILURES, find_source, read_failures
 from serctl.encoding.inputs import AudioInputs, Inputs, TextInputs
 from serctl.encoding.keys import make_key
+from serctl.encoding.words import find_old_transcripts
 from serctl.errors import CacheError, MissingFeaturesError, SerctlError, UsageError, first_few
 from serctl.options import ExtractOptions
 from serctl.options.files import find_recipe
@@ -157,6 +158,8 @@ def check_features(
     notes = []
     with SourceHasher(workspace.cache) as hasher:
         for branch, store in [(one, store) for one in branches for store in one.stores]:
+            if branch.modality == "text":
+                notes += find_old_transcripts(workspace, utterances, hasher)
             skipped, gone = _compare(workspace, branch, store, utterances, hasher)
             unread |= skipped
             if skipped:

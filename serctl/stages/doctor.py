@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from serctl.cache.locate import list_stores
+from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore
 from serctl.config import PROJECT_FILE, Workspace, find_workspace, resolve_options
 from serctl.data.audio_file import is_audio_file
@@ -23,6 +24,7 @@ from serctl.encoders.catalog import ENCODERS, get_spec
 from serctl.encoders.weights import have_weights
 from serctl.encoding.disk_space import estimate_bytes, estimate_seconds, measure_free_space
 from serctl.encoding.keys import group_layers
+from serctl.encoding.words import find_old_transcripts
 from serctl.errors import SerctlError, first_few
 from serctl.options import ExtractOptions
 from serctl.training.run_folder import CONFIG, SUMMARY, check_run
@@ -199,11 +201,14 @@ def _check_transcripts(workspace: Workspace) -> Iterator[Check]:
         yield Check("transcripts", "note", "none yet; text encoders need them", "serctl transcribe")
         return
     transcripts = read_transcripts(workspace.transcripts)
-    ids = read_manifest(workspace.manifest).ids
+    manifest = read_manifest(workspace.manifest)
+    ids = manifest.ids
     absent = [name for name in ids if name not in transcripts.texts]
     found = f"{len(ids) - len(absent)} of {len(ids)} utterances, by {transcripts.source}"
     fix = transcribe_command(transcripts.source) if absent else ""
     yield Check("transcripts", "note" if absent else "ok", found, fix)
+    for text in find_old_transcripts(workspace, manifest, SourceHasher(workspace.cache)):
+        yield Check("transcripts", "note", text)
 
 
 def _check_cache(workspace: Workspace) -> Iterator[Check]:

@@ -15,6 +15,7 @@ from serctl.encoding.extraction import Extraction
 from serctl.encoding.failures import FAILURES, Failures, list_failures
 from serctl.encoding.keys import note_window
 from serctl.encoding.shards import parse_shard
+from serctl.encoding.words import find_old_transcripts
 from serctl.options import ExtractOptions
 from serctl.progress import Progress, silent
 
@@ -87,6 +88,9 @@ def extract(
     with SourceHasher(workspace.cache) as hasher:
         extraction = Extraction(workspace, options, hasher)
         key = extraction.keys[0]
+        notes = note_window(options.window, key)
+        if key.modality == "text":
+            notes += (*find_old_transcripts(workspace, rows, hasher),)
         result = ExtractResult(
             encoder=key.encoder,
             modality=key.modality,
@@ -95,7 +99,7 @@ def extract(
             utterances=len(rows),
             present=len(rows),
             whole=len(manifest),
-            notes=note_window(options.window, key),
+            notes=notes,
         )
         list_failed = partial(_list_failures, workspace, extraction, manifest)
         if extraction.is_complete(rows):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from serctl.cache.sources import SourceHasher
+from serctl.cache.sources import SourceHasher, hash_bytes
 from serctl.config import Workspace
 from serctl.data.audio import SAMPLE_RATE
 from serctl.data.manifest import Manifest
@@ -158,7 +158,8 @@ def _take_manifest(
             f"Manifest '{workspace.manifest}' has no transcripts in its column 'transcript'. "
             f"Transcribe with Whisper: serctl transcribe"
         )
-    rows = [Transcript(row.utterance_id, row.transcript or "") for row in manifest]
+    texts = {row.utterance_id: row.transcript or "" for row in manifest}
+    rows = [Transcript(name, text, audio=hash_bytes(text.encode())) for name, text in texts.items()]
     known = read_finished(workspace.transcripts, FROM_MANIFEST)
     present, kept = len(set(rows).intersection(known)), find_unlisted(known, manifest)
     written = [*rows, *kept]

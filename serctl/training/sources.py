@@ -9,6 +9,7 @@ from serctl.config import Workspace
 from serctl.data.manifest import Utterance
 from serctl.documents.run import RunConfig
 from serctl.encoding.features import SourceCheck, check_sources, reopen_branches
+from serctl.encoding.words import find_old_transcripts
 from serctl.errors import SerctlError, count, first_few
 from serctl.training.run_folder import CONFIG, TRAIN_IDS, read_dev_ids, read_train_ids
 
@@ -28,6 +29,7 @@ def find_unextracted(
     tested = {row.utterance_id for row in rows if row.split in splits}
     found: dict[str, dict[str, set[str]]] = {"tested": {}, "trained": {}, "unknown": {}}
     hasher, checks = SourceHasher(workspace.cache), dict[tuple[Path, ...], SourceCheck]()
+    read: set[str] = set()
     for name in names:
         ids, dev = _read_ids(workspace.runs / name), read_dev_ids(workspace.runs / name)
         for check in _check_run(workspace, name, rows, hasher, checks):
@@ -39,7 +41,16 @@ def find_unextracted(
             for kind, some in kinds.items():
                 if some:
                     found[kind].setdefault(name, set()).update(some)
-    return [_describe(kind, by_run) for kind, by_run in found.items() if by_run]
+        if _reads_text(workspace.runs / name / CONFIG):
+            read |= tested | ids | dev
+    words = find_old_transcripts(workspace, (r for r in rows if r.utterance_id in read), hasher)
+    return words + [_describe(kind, by_run) for kind, by_run in found.items() if by_run]
+
+
+def _reads_text(config: Path) -> bool:
+    with suppress(SerctlError):
+        return any(branch.modality == "text" for branch in RunConfig.read(config).branches)
+    return False
 
 
 def _read_ids(folder: Path) -> frozenset[str]:

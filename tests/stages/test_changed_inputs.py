@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from trained_project import BOTH, SPEECH, TRAIN
 from typer.testing import CliRunner
 
+from serctl.cache.sources import SourceHasher
 from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest_file import read_manifest, write_manifest
+from serctl.data.transcripts import Transcript, read_rows, write_transcripts
 from serctl.documents.run import RunSummary
 from serctl.errors import CheckpointError, LogitsError
 from serctl.evaluation import submission
@@ -24,14 +27,17 @@ from serctl.options import (
     ReportOptions,
     StackOptions,
     TrainOptions,
+    TranscribeOptions,
 )
 from serctl.stages.bundle import make_bundle
+from serctl.stages.doctor import examine
 from serctl.stages.evaluate import evaluate
 from serctl.stages.export_logits import export_logits
 from serctl.stages.extract import extract
 from serctl.stages.report import report
 from serctl.stages.stack import stack
 from serctl.stages.train import train
+from serctl.stages.transcribe import transcribe
 
 CHANGED = "have changed in the manifest: other emotions, or some are missing"
 AGAIN = "Run: serctl train --overwrite"
@@ -386,3 +392,70 @@ def test_speakers_that_changed_after_a_pooled_model_was_trained_are_reported(
     found = evaluate(project, EvaluateOptions(systems=("pooled", "fixed"), baselines=False))
     told = [text for text in found.warnings if "other votes, attributes or speakers" in text]
     assert [text.split(" was trained")[0] for text in told] == ["Since pooled"]
+
+
+def change_words(project: Workspace, text: str) -> None:
+    """Write the transcript of u01 and u31 into the manifest."""
+    rows = read_manifest(project.manifest)
+    some = ("u01", "u31")
+    words = [
+        replace(row, transcript=text if row.utterance_id in some else "good morning")
+        for row in rows
+    ]
+    write_manifest(project.manifest, words)
+
+
+def list_notes_of_text(project: Workspace, run: str) -> list[tuple[str, ...]]:
+    """Return what each command that reads transcripts, or is made of them, tells."""
+    systems = EvaluateOptions(systems=(run,), baselines=False)
+    bundle = BundleOptions(run=run, output=str(project.root / "bundle"), overwrite=True)
+    return [
+        extract(project, ExtractOptions(encoder="roberta-large", device="cpu")).notes,
+        export_logits(project, replace(EXPORT, run=run)).notes,
+        train(project, replace(TRAIN, speech=(), text=("roberta-large",), name="new")).notes,
+        evaluate(project, systems).warnings,
+        make_bundle(project, bundle).notes,
+    ]
+
+
+def test_transcripts_that_were_changed_in_the_manifest_are_reported(project: Workspace) -> None:
+    change_words(project, "good evening")
+    transcribe(project, TranscribeOptions(from_manifest=True))
+    extract(project, ExtractOptions(encoder="roberta-large", device="cpu"))
+    train(project, replace(TRAIN, speech=(), text=("roberta-large",), name="words"))
+    export_logits(project, replace(EXPORT, run="words"))
+    words = read_rows(project.transcripts)
+    corrected = [replace(one, text="good night") if one == words[0] else one for one in words]
+    write_transcripts(project.transcripts, corrected, {"source": "manifest"})
+    extract(project, ExtractOptions(encoder="roberta-large", device="cpu"))
+    for found in list_notes_of_text(project, "words"):
+        assert not any("other transcripts" in text for text in found)
+    change_words(project, "good bye")
+    told = re.compile(
+        r"The manifest has other transcripts of .* \(u01(, u31)?\) now\. Run: serctl t"
+    )
+    for found in list_notes_of_text(project, "words"):
+        assert [bool(told.match(text)) for text in found].count(True) == 1
+    assert any(told.match(check.found) for check in examine(project.root))
+    speech = evaluate(project, EvaluateOptions(systems=(SPEECH,), baselines=False)).warnings
+    assert not any("other transcripts" in text for text in speech)
+
+
+def test_transcripts_of_audio_that_was_changed_are_reported(project: Workspace) -> None:
+    for path in project.root.glob("*.wav"):
+        os.utime(path, (1e9, 1e9))
+    rows = read_manifest(project.manifest)
+    with SourceHasher(project.cache) as hasher:
+        words = [Transcript(r.utterance_id, "words", audio=hasher.hash_file(r.path)) for r in rows]
+    write_transcripts(project.transcripts, words, {"source": "whisper-tiny"})
+    extract(project, ExtractOptions(encoder="roberta-large", device="cpu"))
+    train(project, replace(TRAIN, speech=(), text=("roberta-large",), name="words"))
+    export_logits(project, replace(EXPORT, run="words"))
+    told = "The audio of 1 utterance (u01) has changed since it was transcribed. Run: serctl transc"
+    for found in list_notes_of_text(project, "words"):
+        assert not any("transcribed" in text for text in found)
+    os.utime(project.root / "u02.wav", (2e9, 2e9))
+    shutil.copy2(project.root / "u02.wav", project.root / "u01.wav")
+    os.utime(project.root / "u02.wav", (1e9, 1e9))
+    for found in list_notes_of_text(project, "words"):
+        assert [text.startswith(told) for text in found].count(True) == 1
