@@ -387,6 +387,18 @@ def test_msp_podcast_reads_releases_with_test_splits_and_one_column_per_rating(
     assert "1 audio files without a label row left out: stray.wav" in corpus.notes
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_times_in_metadata_of_an_audiofolder_are_not_ignored(tmp_path: Path, ending: str) -> None:
+    tone(tmp_path / "a.wav")
+    if ending == "csv":
+        table(tmp_path / "metadata.csv", "file_name,emotion,begin", ["a.wav,sad,0.5"])
+    else:
+        row = {"file_name": "a.wav", "emotion": "sad", "begin": 0.5}
+        (tmp_path / "metadata.jsonl").write_text(json.dumps(row))
+    with pytest.raises(ManifestError, match="Rename begin to start, or to begin_unused"):
+        read_corpus("audiofolder", tmp_path)
+
+
 def test_audiofolder_reads_metadata_and_split_folders(tmp_path: Path) -> None:
     for split in ("train", "validation"):
         tone(tmp_path / split / "a" / "1.wav")

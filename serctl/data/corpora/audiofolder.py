@@ -17,6 +17,8 @@ from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest_table
 from serctl.data.manifest_rows import parse_row, parse_split
+from serctl.data.tables import Table
+from serctl.data.time_columns import check_times
 from serctl.errors import CorpusError
 
 NAMES = {
@@ -80,6 +82,9 @@ def _read_metadata(root: Path, table: Path) -> list[Utterance]:
             raise CorpusError(
                 f"'{table}' row {line} has the columns {', '.join(row)}, expected a file_name."
             )
+    header = tuple(dict.fromkeys(name for row in rows for name in row))
+    filled = tuple({name: row.get(name, "") for name in header} for row in rows)
+    check_times(Table(table, header, filled, tuple(range(1, len(rows) + 1))))
     return [_utterance(root, table.parent / row["file_name"], row) for row in rows]
 
 
