@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -12,6 +12,8 @@ from serctl.errors import ReportError
 from serctl.metrics.paired import can_test
 
 LAYERS_VERSION: Literal[1] = 1
+FOLDER = "layers"
+"""Folder of the comparisons below the reports, and of their moments below the cache."""
 
 
 class LayerScore(Section):
@@ -51,6 +53,10 @@ class LayersDocument(Document):
     speakers: int = Field(description="their speakers")
     folds: int = Field(description="folds of the cross-validation")
     data: str = Field(description="hash of the data and options that the scores depend on")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="options that the scores depend on; earlier versions wrote none",
+    )
     scores: tuple[LayerScore, ...] = Field(description="from the lowest layer to the last")
     notes: tuple[str, ...] = Field(default=(), description="notes for the reader")
 

@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
+from serctl.documents.layers import FOLDER
 from serctl.encoders.base import Encoder, Frames
 from serctl.encoders.catalog import get_spec
 from serctl.encoders.load import UNLAYERED
 from serctl.encoding.extraction import Extraction
 from serctl.errors import UsageError
 from serctl.options import ExtractOptions
-
-FOLDER = "layers"
-"""Folder below the cache."""
 
 
 class LayerMoments(Extraction):

@@ -1,11 +1,21 @@
 """Comparison of layers: one linear classifier per layer, cross-validated over speakers."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serctl.documents.layers import LayerScore
+from serctl.cache.sources import hash_bytes
+from serctl.cache.store import FeatureStore
+from serctl.config import Workspace
+from serctl.data.folds import group_by_speaker
+from serctl.data.manifest import FOLD, Manifest, Utterance
+from serctl.data.manifest_file import read_manifest
+from serctl.documents.layers import FOLDER, LayerScore, LayersDocument
+from serctl.errors import SerctlError
 from serctl.metrics.bootstrap import Resamples, interval, score_resamples
 from serctl.metrics.classification import score_predictions
 from serctl.metrics.paired import compare_paired
@@ -14,6 +24,54 @@ from serctl.progress import Advance
 REGULARISATION = 0.01
 """C of scikit-learn on standardised vectors, the same for all layers. Vectors have more values than
 most corpora have utterances, so a search per layer would fit noise."""
+
+
+SETTINGS = ("folds", "resamples", "seed", "limit")
+"""Options that the scores depend on."""
+
+
+def list_compared(manifest: Manifest, limit: int | None) -> list[Utterance]:
+    """Return the labelled utterances of train and dev, sorted by id."""
+    rows = manifest.limit(limit).where(
+        lambda row: row.split in ("train", "dev") and bool(row.emotion)
+    )
+    return sorted(rows, key=lambda row: row.utterance_id)
+
+
+def hash_comparison(
+    store: FeatureStore, rows: Sequence[Utterance], options: Mapping[str, Any]
+) -> str:
+    """Return a hash of the data and options that the scores depend on."""
+    facts = [
+        [
+            row.utterance_id,
+            store.source_of(row.utterance_id),
+            row.emotion,
+            group,
+            row.extra.get(FOLD),
+        ]
+        for row, group in zip(rows, group_by_speaker(rows), strict=True)
+    ]
+    settings = [*(options[name] for name in ("folds", "resamples", "seed")), REGULARISATION]
+    text = json.dumps([store.key.digest, settings, facts], ensure_ascii=False)
+    return hash_bytes(text.encode())
+
+
+def find_old_comparisons(workspace: Workspace, documents: Iterable[LayersDocument]) -> list[str]:
+    """Return a warning for each comparison whose utterances have changed in the manifest."""
+    found = []
+    for document in documents:
+        path = workspace.cache / FOLDER / document.key.store_name
+        with suppress(SerctlError, KeyError):  # earlier versions recorded no options
+            store, options = FeatureStore.open(path), document.options
+            rows = list_compared(read_manifest(workspace.manifest), options["limit"])
+            rows = [row for row in rows if row.utterance_id in store]
+            if hash_comparison(store, rows, options) != document.data:
+                found.append(
+                    f"The layers of {document.encoder} were compared on other emotions, speakers, "
+                    f"folds or audio than there are now. Run: serctl layers {document.encoder}"
+                )
+    return found
 
 
 def predict_folds(

@@ -1,6 +1,5 @@
 """`serctl layers`: compare the layers of an encoder before frames are stored."""
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,17 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from serctl.cache.sources import SourceHasher, hash_bytes
+from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
 from serctl.data.folds import choose_folds, group_by_speaker
-from serctl.data.manifest import FOLD, Utterance
+from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest
 from serctl.documents.layers import LAYERS_VERSION, LayersDocument
 from serctl.encoding.keys import note_window
 from serctl.encoding.layer_moments import LayerMoments, read_layer_moments
 from serctl.errors import ManifestError, ReportError, UsageError, count, first_few
-from serctl.evaluation.layer_probe import REGULARISATION, score_layers
+from serctl.evaluation.layer_probe import (
+    SETTINGS,
+    hash_comparison,
+    list_compared,
+    score_layers,
+)
 from serctl.files import write_atomic
 from serctl.metrics.bootstrap import draw_resamples
 from serctl.options import ExtractOptions, LayersOptions
@@ -62,9 +66,7 @@ def layers(
         ManifestError: There are too few labelled utterances or speakers.
         SerctlError: An utterance cannot be read (unless ``skip_bad``), or the weights are missing.
     """
-    manifest = read_manifest(workspace.manifest).limit(options.limit)
-    labelled = manifest.where(lambda row: row.split in ("train", "dev") and bool(row.emotion))
-    rows = sorted(labelled, key=lambda row: row.utterance_id)
+    rows = list_compared(read_manifest(workspace.manifest), options.limit)
     if not rows:
         raise ManifestError(
             "No utterance of train or dev has an emotion, expected labels to compare layers. "
@@ -86,7 +88,7 @@ def layers(
     store = FeatureStore.open(moments.stores[0])
     path = workspace.reports / "layers" / f"{moments.stores[0].stem}.json"
     curve = path.with_suffix(".svg")
-    data = _hash_data(store, kept, options)
+    data = hash_comparison(store, kept, vars(options))
     document = _read_kept(path, data)
     if document is None:
         document = _compare(store, kept, options, failed, data, progress)
@@ -96,23 +98,6 @@ def layers(
     return LayersResult(
         document, path, curve, len(rows) - len(missing), encoded, failed=len(failed)
     )
-
-
-def _hash_data(store: FeatureStore, rows: Sequence[Utterance], options: LayersOptions) -> str:
-    """Return a hash of the data and options that the scores depend on."""
-    facts = [
-        [
-            row.utterance_id,
-            store.source_of(row.utterance_id),
-            row.emotion,
-            group,
-            row.extra.get(FOLD),
-        ]
-        for row, group in zip(rows, group_by_speaker(rows), strict=True)
-    ]
-    settings = [options.folds, options.resamples, options.seed, REGULARISATION]
-    text = json.dumps([store.key.digest, settings, facts], ensure_ascii=False)
-    return hash_bytes(text.encode())
 
 
 def _read_kept(path: Path, data: str) -> LayersDocument | None:
@@ -164,6 +149,7 @@ def _compare(
         speakers=len(set(speakers)),
         folds=folds.num_folds,
         data=data,
+        options={name: getattr(options, name) for name in SETTINGS},
         scores=tuple(scores),
         notes=tuple(notes),
     )

@@ -11,11 +11,12 @@ from urllib.parse import quote
 from serctl.config import Workspace
 from serctl.data.outputs import check_output_file
 from serctl.data.transcripts import read_transcripts
-from serctl.documents.layers import read_comparisons
+from serctl.documents.layers import FOLDER, read_comparisons
 from serctl.documents.report import Report, UtteranceColumns
 from serctl.documents.run import RunConfig, RunSummary, average_epochs, read_epochs
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.errors import ReportError, SerctlError, UnknownNameError
+from serctl.evaluation.layer_probe import find_old_comparisons
 from serctl.evaluation.markdown import to_markdown
 from serctl.evaluation.published import PublishedPair, describe_training, pair_published
 from serctl.evaluation.table import make_records, to_csv, to_latex, to_markdown_published
@@ -153,6 +154,8 @@ def lay_out_page(
     missing = sum(not Path(path).is_file() for path in rows.path)
     if missing:
         notes = [*notes, f"{missing} of {len(rows.path)} audio files no longer exist."]
+    layers = read_comparisons(workspace.reports / FOLDER, _list_encoders(configs))
+    notes = [*notes, *find_old_comparisons(workspace, layers)]
     return Page(
         name=source.stem,
         report=document,
@@ -163,7 +166,7 @@ def lay_out_page(
         words_from=words_from,
         curves=list(_read_curves(workspace, configs)),
         importances=list(_read_importances(workspace, document)),
-        layers=read_comparisons(workspace.reports / "layers", _list_encoders(configs)),
+        layers=layers,
         layer_weights=_read_layer_weights(workspace, configs),
         published=published,
         notes=notes,

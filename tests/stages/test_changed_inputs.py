@@ -24,6 +24,7 @@ from serctl.options import (
     EvaluateOptions,
     ExportLogitsOptions,
     ExtractOptions,
+    LayersOptions,
     ReportOptions,
     StackOptions,
     TrainOptions,
@@ -34,6 +35,7 @@ from serctl.stages.doctor import examine
 from serctl.stages.evaluate import evaluate
 from serctl.stages.export_logits import export_logits
 from serctl.stages.extract import extract
+from serctl.stages.layers import layers
 from serctl.stages.report import report
 from serctl.stages.stack import stack
 from serctl.stages.train import train
@@ -459,3 +461,20 @@ def test_transcripts_of_audio_that_was_changed_are_reported(project: Workspace) 
     os.utime(project.root / "u02.wav", (1e9, 1e9))
     for found in list_notes_of_text(project, "words"):
         assert [text.startswith(told) for text in found].count(True) == 1
+
+
+def test_a_page_with_a_comparison_of_layers_on_other_data_says_so(project: Workspace) -> None:
+    layers(project, LayersOptions(encoder="wavlm-large", device="cpu", folds=2, limit=30))
+    evaluated(project)
+    told = "The layers of wavlm-large were compared on other emotions, speakers, folds or audio th"
+
+    def is_told() -> bool:
+        return any(note.startswith(told) for note in report(project, ReportOptions()).notes)
+
+    assert not is_told()
+    change_emotions(project, {"u30"})  # of test
+    assert not is_told()
+    change_emotions(project, {"u01", "u02", "u03"})
+    assert is_told()
+    layers(project, LayersOptions(encoder="wavlm-large", device="cpu", folds=2, limit=30))
+    assert not is_told()
