@@ -10,10 +10,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from serctl.config import PROJECT_FILE, Workspace
+from serctl.data.manifest_file import read_manifest
 from serctl.errors import ConfigError, SerctlError
 from serctl.files import write_atomic
 from serctl.options import SlurmOptions
@@ -34,7 +36,7 @@ UNDER_WAY = "running"
 SCRIPT = """\
 #!/bin/bash
 {directives}
-# Manifest, recipe and serctl.toml: {inputs}
+# Manifest, audio, recipe and serctl.toml: {inputs}
 cd {root} || exit 1
 {setup}
 state={stem}.$SLURM_ARRAY_TASK_ID.state
@@ -111,6 +113,7 @@ def write_jobs(
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     queued = list_queued() if submit or any(folder.glob("*.jobs")) else set()
+    inputs = _hash_inputs(workspace, recipe)
     jobs: list[Job] = []
     before: list[str] = []
     for name, stages in JOBS:
@@ -119,7 +122,7 @@ def write_jobs(
             continue
         size = _count_tasks(name, own, options)
         command = _make_command(workspace, recipe, stages, size, flags)
-        script = _write_script(workspace, recipe, folder, name, command, size, options)
+        script = _write_script(workspace, inputs, folder, name, command, size, options)
         there = _read_jobs(folder / f"{name}.jobs", queued)
         tasks = tuple(_find_task(folder, name, i, there) for i in range(1, size + 1))
         job = Job(name, script, tasks)
@@ -158,7 +161,7 @@ def _make_command(
 
 def _write_script(
     workspace: Workspace,
-    recipe: str,
+    inputs: str,
     folder: Path,
     name: str,
     command: str,
@@ -179,7 +182,7 @@ def _write_script(
         "gres": f"gpu:{options.gpus}" if options.gpus and name != "evaluate" else "",
     }
     text = SCRIPT.format(
-        inputs=_hash_inputs(workspace, recipe),
+        inputs=inputs,
         directives="\n".join(f"#SBATCH --{key}={value}" for key, value in given.items() if value),
         root=shlex.quote(str(workspace.root.resolve())),
         setup=options.setup,
@@ -197,9 +200,17 @@ def _write_script(
 
 
 def _hash_inputs(workspace: Workspace, recipe: str) -> str:
-    """Return a hash of manifest, recipe and serctl.toml, so that a change alters the job file."""
+    """Return a hash of the inputs of all tasks, so that a change alters the job file.
+
+    These are manifest, recipe, serctl.toml, and the size and time of each audio file.
+    """
     files = (workspace.manifest, find_recipe(recipe), workspace.root / PROJECT_FILE)
     content = b"".join(path.read_bytes() for path in files if path.is_file())
+    with suppress(SerctlError):  # the first task reports it
+        for path in dict.fromkeys(row.path for row in read_manifest(workspace.manifest)):
+            with suppress(OSError):
+                found = path.stat()
+                content += f"{found.st_size} {found.st_mtime_ns}\n".encode()
     return hashlib.sha256(content).hexdigest()[:12]
 
 

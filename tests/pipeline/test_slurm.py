@@ -19,6 +19,7 @@ from serctl.cache.locate import list_stores
 from serctl.cache.store import FeatureStore
 from serctl.cli import app
 from serctl.config import Workspace
+from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.errors import UsageError
 from serctl.options import ExtractOptions, TrainOptions
@@ -159,6 +160,16 @@ def test_other_flags_or_another_recipe_forget_what_was_done(cluster: Path) -> No
     run("--seed", "1", "--submit")
     (cluster / "two.toml").write_text(RECIPE.replace("hidden = 4", "hidden = 8"))
     assert run("--seed", "1")[0][0] == "transcribe 0 0 0 1"
+
+
+def test_changed_audio_forgets_what_was_done(cluster: Path) -> None:
+    audio = cluster / "a.wav"
+    audio.touch()
+    write_manifest(cluster / "manifest.csv", [Utterance("a", audio, "train", "sad", "x")])
+    run("--submit")
+    assert run()[0][0] == "transcribe 1 0 0 0"
+    os.utime(audio, (1e9, 1e9))
+    assert run()[0][0] == "transcribe 0 0 0 1"
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
