@@ -1,12 +1,13 @@
 """Stackers of which the base models, their logits or the emotions have changed since the fit."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from serctl.config import Workspace
 from serctl.data.ids import hash_emotions, hash_speakers, read_ids
 from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest
 from serctl.documents.logits import LogitsSidecar
 from serctl.documents.stacker import (
     FITTED_IDS,
@@ -18,12 +19,12 @@ from serctl.documents.stacker import (
 )
 from serctl.ensemble.logits_file import hash_csv
 from serctl.ensemble.systems import System
-from serctl.errors import first_few
+from serctl.errors import SerctlError, first_few
 
 
 def find_stale(
     workspace: Workspace,
-    rows: Sequence[Utterance],
+    rows: Iterable[Utterance],
     systems: Iterable[System],
     splits: Iterable[str],
 ) -> list[str]:
@@ -46,9 +47,16 @@ def find_stale(
     return found
 
 
+def note_stale(workspace: Workspace, system: System) -> tuple[str, ...]:
+    """Return the warnings of a stacker whose predictions of dev are read; () without a manifest."""
+    with suppress(SerctlError):
+        return tuple(find_stale(workspace, read_manifest(workspace.manifest), [system], ["dev"]))
+    return ()
+
+
 def _list_changes(
     workspace: Workspace,
-    rows: Sequence[Utterance],
+    rows: Iterable[Utterance],
     system: System,
     stacker: StackerDocument,
     splits: Iterable[str],

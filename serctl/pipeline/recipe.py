@@ -5,16 +5,20 @@ entry per model. An entry overrides keys of ``[train]`` for this model. The name
 the name of its stacker and of its report.
 """
 
+import json
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from serctl.config import Workspace, lay_over, resolve_options
+from serctl.config import Workspace, lay_over, options_to_dict, resolve_options
 from serctl.data.transcripts import FROM_MANIFEST, read_source
 from serctl.documents.recipe import RecipeDocument
+from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoding.keys import group_layers
+from serctl.ensemble.choice import AUTO, AVERAGE
 from serctl.errors import CheckpointError, ConfigError, UnknownNameError, UsageError, first_few
 from serctl.options import (
     EvaluateOptions,
@@ -120,7 +124,8 @@ def plan_recipe(
 
     Raises:
         UnknownNameError: ``only`` holds an unknown stage.
-        CheckpointError: A finished run of a model's name has other options.
+        CheckpointError: A finished run of a model's name has other options, or the stacker that is
+            only evaluated.
         ConfigError: Two models have one name.
     """
     for stage in only:
@@ -154,6 +159,8 @@ def plan_recipe(
         for name in names
     ]
     stack = options(StackOptions, "stack", models=tuple(names), name=recipe.name)
+    if "evaluate" in only and "stack" not in only:
+        _refuse_other_stacker(workspace, recipe, stack)
     systems = (*names, recipe.name) if len(names) > 1 else tuple(names)
     report = f"{recipe.name}-limit{limit}" if limit else recipe.name  # evaluate's name of a dry run
     evaluate = options(EvaluateOptions, "evaluate", systems=systems, name=report, limit=limit)
@@ -226,6 +233,29 @@ def _refuse_other_run(folder: Path, model: TrainOptions, recipe: Recipe) -> None
             f"'{folder}' holds a run of other options ({first_few(other)}). Give the model "
             f"another name in {recipe.path}, delete the folder, or add overwrite = true "
             f"under [train]."
+        )
+
+
+def _refuse_other_stacker(workspace: Workspace, recipe: Recipe, wanted: StackOptions) -> None:
+    """Refuse to evaluate a stacker of other options, which the recipe would take for its own."""
+    path = workspace.stackers / recipe.name / STACKER_FILE
+    if not path.is_file():
+        return
+    made = StackerDocument.read(path).options
+    settled = {"name", "compare"}
+    if wanted.stacker == AUTO:
+        settled |= {"stacker", "balance"}
+    if made.get("stacker") == AVERAGE:  # it replaces any stacker if folds are broken
+        settled.add("stacker")
+    other = [
+        f"{name} {made[name]}, now {value}"
+        for name, value in json.loads(json.dumps(options_to_dict(wanted))).items()
+        if name not in settled and made.get(name, value) != value
+    ]
+    if other:
+        raise CheckpointError(
+            f"Stacker '{recipe.name}' was fitted with other options ({first_few(other)}). Run: "
+            f"serctl run {shlex.quote(str(recipe.path))} --only stack --only evaluate"
         )
 
 

@@ -133,7 +133,9 @@ def describe_encoder(one: EncoderKey, workspace: Workspace) -> EncoderRecord:
         if key.revision.startswith("sha256:"):
             content = key.revision
         elif have_weights(spec):  # do not download them for a hash
-            content = hash_content(resolve_weights(spec).path, spec.files)
+            found = resolve_weights(spec)
+            if found.revision == key.revision:  # the machine may hold a newer commit
+                content = hash_content(found.path, spec.files)
     return EncoderRecord(**key.to_dict(), digest=key.digest, license=license_id, content=content)
 
 

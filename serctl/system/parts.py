@@ -21,6 +21,7 @@ from serctl.documents.stacker import (
 )
 from serctl.encoders.catalog import is_hub_id
 from serctl.ensemble.calibration import Calibrator, fit_calibration
+from serctl.ensemble.stale import note_stale
 from serctl.ensemble.systems import System
 from serctl.errors import CheckpointError, TranscriptsError, UnknownNameError, UsageError, first_few
 from serctl.names import explain_url
@@ -201,6 +202,7 @@ def _from_project(
         recogniser=_find_recogniser(workspace, branches),
         calibrate=partial(fit_on_dev, workspace, system, labels),
         predicted_by=read_predicted_by(stacker),
+        notes=note_stale(workspace, system),
     )
 
 

@@ -16,7 +16,8 @@ from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.transcripts import Transcript, read_rows, write_transcripts
-from serctl.documents.run import RunSummary
+from serctl.documents.run import RunConfig, RunSummary
+from serctl.encoders.weights import Weights
 from serctl.errors import CheckpointError, LogitsError
 from serctl.evaluation import submission
 from serctl.options import (
@@ -30,6 +31,7 @@ from serctl.options import (
     TrainOptions,
     TranscribeOptions,
 )
+from serctl.pipeline.run import run as run_recipe
 from serctl.stages.bundle import make_bundle
 from serctl.stages.doctor import examine
 from serctl.stages.evaluate import evaluate
@@ -40,6 +42,9 @@ from serctl.stages.report import report
 from serctl.stages.stack import stack
 from serctl.stages.train import train
 from serctl.stages.transcribe import transcribe
+from serctl.system import bundle_facts
+from serctl.system.load import load
+from serctl.system.parts import EncoderKey
 
 CHANGED = "have changed in the manifest: other emotions, or some are missing"
 AGAIN = "Run: serctl train --overwrite"
@@ -478,3 +483,61 @@ def test_a_page_with_a_comparison_of_layers_on_other_data_says_so(project: Works
     assert is_told()
     layers(project, LayersOptions(encoder="wavlm-large", device="cpu", folds=2, limit=30))
     assert not is_told()
+
+
+def test_a_loaded_stacker_with_predictions_of_old_logits_says_so(project: Workspace) -> None:
+    def list_notes() -> list[str]:
+        found = load("linear", project=project.root, device="cpu", transcribe=False).notes
+        return [note for note in found if note.startswith("linear predicted dev before the logits")]
+
+    assert not list_notes()
+    change_audio(project, "u25")
+    assert len(list_notes()) == 2
+
+
+RECIPE = """
+[train]
+hidden = 4
+epochs = 1
+folds = 2
+[stack]
+stacker = "mean-logits"
+[evaluate]
+baselines = false
+[[models]]
+speech = ["wavlm-large"]
+name = "a"
+[[models]]
+speech = ["wavlm-large"]
+name = "b"
+"""
+
+
+def test_a_stacker_of_another_recipe_is_not_evaluated_for_that_of_now(project: Workspace) -> None:
+    path = project.root / "mine.toml"
+    path.write_text(RECIPE)
+    run_recipe(project, path)
+    run_recipe(project, path, only=("evaluate",))
+    path.write_text(RECIPE.replace("mean-logits", "majority-vote"))
+    with pytest.raises(CheckpointError, match=r"other options \(stacker mean-logits, now major"):
+        run_recipe(project, path, only=("evaluate",))
+    run_recipe(project, path, only=("stack", "evaluate"))
+    path.write_text(RECIPE + '[[models]]\nspeech = ["wavlm-large"]\nname = "c"\n')
+    with pytest.raises(CheckpointError, match=r"\['a', 'b', 'c'\],.*--only stack"):
+        run_recipe(project, path, only=("evaluate",))
+    path.write_text(RECIPE.replace("mean-logits", "auto"))
+    run_recipe(project, path, only=("evaluate",))
+
+
+@pytest.mark.parametrize("newest", ["a", "b"])
+def test_a_bundle_records_the_hash_of_the_weights_that_encoded(
+    project: Workspace, newest: str, monkeypatch
+) -> None:
+    """The cache of the hub may hold a newer commit than the frames are of."""
+    (branch,) = RunConfig.read(project.runs / SPEECH / "config.json").branches
+    key = replace(branch.key, revision="a", weights="microsoft/wavlm-large")
+    here = Weights(project.weights["wavlm-large"], "microsoft/wavlm-large", newest)
+    monkeypatch.setattr(bundle_facts, "have_weights", lambda spec: "here")
+    monkeypatch.setattr(bundle_facts, "resolve_weights", lambda spec: here)
+    found = bundle_facts.describe_encoder(EncoderKey(key, "wavlm-large"), project)
+    assert found.content.startswith("sha256:") == (newest == "a")
