@@ -148,14 +148,31 @@ def find_reencoded(
         systems: Runs and stackers. A run without its frames cannot be checked.
         splits: Splits to check.
     """
-    found = []
+    systems, found = list(systems), []
+    fitted = _list_fitted(systems)
     for name in name_runs(systems):
-        old = [split for split in splits if _has_other_logits(workspace, rows, name, split)]
+        read = dict.fromkeys((*splits, *fitted.get(name, ())))
+        old = [split for split in read if _has_other_logits(workspace, rows, name, split)]
         if old:
             found.append(
                 f"The logits of {name} on {', '.join(old)} are of other frames than the cache "
                 f"holds now. Run: serctl export-logits {name}"
             )
+    return found
+
+
+def _list_fitted(systems: Iterable[System]) -> dict[str, list[str]]:
+    """Return the splits that stackers were fitted on, by base model.
+
+    Out-of-fold rows are left out: they are those of the training, which is checked too.
+    """
+    found: dict[str, list[str]] = {}
+    for system in systems:
+        if system.kind == "stacker":
+            stacker = StackerDocument.read(system.path / STACKER_FILE)
+            if stacker.fitted_on.stack_on in ("dev", "heldout"):
+                for name in stacker.models:
+                    found.setdefault(name, []).append(stacker.fitted_on.split)
     return found
 
 

@@ -9,7 +9,7 @@ from serctl.data.manifest_file import read_manifest
 from serctl.data.values import parse_gender
 from serctl.documents.logits import LogitsSidecar
 from serctl.documents.report import Report, SystemScore
-from serctl.documents.run import RunConfig
+from serctl.documents.run import RunConfig, read_fold_hashes
 from serctl.documents.stacker import STACKER_FILE
 from serctl.ensemble.stale import hash_input
 from serctl.ensemble.systems import System
@@ -30,9 +30,7 @@ def find_changes_since(
     again = {
         system.name
         for system in report.systems
-        if (then := system.facts.run_hash)
-        and (config := configs.get(system.name))
-        and config.hash != then
+        if (config := configs.get(system.name)) and _is_retrained(workspace, report, system, config)
     }
     found = [
         f"{system.name} was trained again since the evaluation, so its curve belongs to another "
@@ -58,6 +56,20 @@ def find_changes_since(
         found += _find_other_rows(workspace, manifest, report)
         found += list_changes(workspace, manifest, systems, (report.split,))
     return [text for text in found if text not in report.warnings]
+
+
+def _is_retrained(
+    workspace: Workspace, report: Report, system: SystemScore, config: RunConfig
+) -> bool:
+    """Whether a run, or its fold models, were trained again since they predicted the split."""
+    then, folder = system.facts.run_hash, workspace.runs / system.name
+    sidecar = folder / "logits" / f"{report.split}.json"
+    if not then or config.hash != then or not sidecar.is_file():
+        return bool(then) and config.hash != then
+    with suppress(SerctlError):
+        folds = LogitsSidecar.read(sidecar).fold_hashes
+        return bool(folds) and read_fold_hashes(folder) not in ((), folds)
+    return False
 
 
 def _predicts_otherwise(workspace: Workspace, report: Report, system: SystemScore) -> bool:

@@ -72,12 +72,15 @@ def mix_speakers(project: Workspace) -> None:
 
 def test_logits_and_stackers_of_replaced_fold_models_are_not_used(project: Workspace) -> None:
     """The configuration of the run itself is the same for other folds."""
+    evaluated(project, systems=(SPEECH,))
     before = {run: (project.runs / run / "config.json").read_bytes() for run in (BOTH, SPEECH)}
     mix_speakers(project)
     for name, text in ((BOTH, ("roberta-large",)), (SPEECH, ())):
         train(project, replace(TRAIN, name=name, text=text, overwrite=True))
         config = json.loads((project.runs / name / "config.json").read_text())
         assert config["hash"] == json.loads(before[name])["hash"]
+    told = f"{SPEECH} was trained again since the evaluation, so its curve belongs to another"
+    assert [note.startswith(told) for note in notes_of_report(project)].count(True) == 1
     with pytest.raises(LogitsError, match=f"expected the logits of '{SPEECH}'. Run: serctl export"):
         evaluate(project, EvaluateOptions(systems=(SPEECH,)))
     again = f"linear was fitted before {SPEECH} was trained again"
@@ -187,6 +190,10 @@ def test_a_cross_fitted_stacker_of_other_speakers_is_reported(project: Workspace
 
 def test_a_stacker_that_was_fitted_on_other_logits_is_reported(project: Workspace) -> None:
     stack_heldout(project)
+    shutil.copy(project.root / "u02.wav", project.root / "u06.wav")
+    extract(project, ExtractOptions(encoder="wavlm-large", device="cpu"))
+    found = evaluate(project, EvaluateOptions(systems=("held",), baselines=False)).warnings
+    assert any(text.startswith("The logits of part on train are of other frames") for text in found)
     change_audio(project, "u06")
     (warning,) = warn(project, "held")
     assert warning.startswith("held was fitted before the logits of part were exported again. Run")
