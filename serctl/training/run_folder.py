@@ -255,7 +255,7 @@ def _check_network(folder: Path) -> None:
 
 def close_folder(folder: Path, summary: RunSummary) -> None:
     """Mark a run as finished, and record the hashes of its files."""
-    paths = [folder / name for name in (CONFIG, MODEL, TRAIN_IDS)]
+    paths = [folder / name for name in (CONFIG, MODEL, TRAIN_IDS, DEV_IDS)]
     files = {path.name: hash_file(path) for path in paths if path.is_file()}
     summary.model_copy(update={"files": files}).write(folder / SUMMARY)
     _is_finished(folder)

@@ -70,6 +70,7 @@ CHANGES = [
     ("config.json", reverse_labels),
     ("folds/1/config.json", reverse_labels),
     ("train_ids.txt", drop_ids),
+    ("dev_ids.txt", drop_ids),
     ("folds/1/train_ids.txt", drop_ids),
     ("folds/1/train_ids.txt", Path.unlink),
 ]
