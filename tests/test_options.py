@@ -214,6 +214,7 @@ IDLE: list[tuple[str, dict[str, Any], str]] = [
         "--balance has .* with --stacker greedy",
     ),
     ("evaluate", {"resamples": 90, "submission": "x.csv"}, "--resamples has .*--submission x.csv"),
+    ("evaluate", {"limit": 40, "submission": "x.csv"}, "--limit has .*--submission x.csv"),
     (
         "evaluate",
         {"baselines": False, "submission": "x.csv"},

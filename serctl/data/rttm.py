@@ -44,7 +44,7 @@ def split_rttm(path: Path, text: str, error: type[SerctlError]) -> tuple[Records
         records.append((line, [fields[1], fields[3], end, fields[7]]))
         channels.append(fields[2].replace("<NA>", ""))
     notes = _separate_speakers([fields for _, fields in records[1:]])
-    what = "speakers' turns"
+    what = "speakers' turns in the mean of the channels"
     used = set(channels) - {""}
     if used - {"0"} and "0" in used:
         raise error(
@@ -52,7 +52,7 @@ def split_rttm(path: Path, text: str, error: type[SerctlError]) -> tuple[Records
             f"to each channel"
         )
     if used - {"0", "1"}:
-        what += " on their channels"
+        what = "speakers' turns on their channels"
         for (_, fields), channel in zip(records, ["channel", *channels], strict=True):
             fields.append(channel)
     return records, [f"read as RTTM: {what}", *notes]

@@ -19,6 +19,8 @@ CORPUS_PREFIX = "MSP-PODCAST_"
 """Pattern of utterance ids in MSP-Podcast."""
 RELEASED = {"attention": "query", "pooling": "linear", "class_weights": "N/(E*N_j)"}
 """Train options that differ between the released code's recipe and the paper's."""
+STACKER = "random-forest"
+"""The paper's stacker."""
 
 Metrics = tuple[float | None, ...]
 
@@ -80,7 +82,7 @@ AVERAGES = (
 
 @dataclass(frozen=True)
 class Training:
-    """Encoders (catalogue names), loss and recipe of a run."""
+    """Encoders (catalogue names), loss and recipe of a run. A pooled model has no loss."""
 
     encoders: tuple[str, ...]
     loss: str
@@ -92,7 +94,7 @@ def describe_training(config: RunConfig) -> Training:
     options = config.options
     return Training(
         tuple(branch.encoder for branch in config.branches),
-        options.loss,
+        "" if options.kind == "pooled" else options.loss,
         all(getattr(options, name) == value for name, value in RELEASED.items()),
     )
 
@@ -109,7 +111,8 @@ class PublishedPair:
 def pair_published(report: Report, configs: Mapping[str, RunConfig]) -> list[PublishedPair]:
     """Pair the rows of Table 2 with systems; [] unless the report is on dev of MSP-Podcast.
 
-    A stacker is paired with the paper's only if its base models are the twelve of the table.
+    A stacker is paired with the paper's only if its base models are the twelve of the table, and a
+    forest before others.
 
     Args:
         report: An evaluation.
@@ -122,10 +125,10 @@ def pair_published(report: Report, configs: Mapping[str, RunConfig]) -> list[Pub
     trainings = {name: describe_training(config) for name, config in configs.items()}
     rows = {name: _find_row(training) for name, training in trainings.items()}
     found: dict[Published, SystemScore] = {}
-    for system in report.systems:
+    for system in sorted(report.systems, key=lambda system: system.facts.stacker != STACKER):
         row = rows.get(system.name)
-        bases = {rows.get(name) for name in system.facts.base_models} - {None}
-        if system.kind == "stacker" and len(bases) == 12:
+        bases = [rows.get(name) for name in system.facts.base_models]
+        if system.kind == "stacker" and None not in bases and len(bases) == len({*bases}) == 12:
             row = TABLE_2[-1]
         if row:
             found.setdefault(row, system)
@@ -154,4 +157,6 @@ def _find_row(training: Training) -> Published | None:
 
 def _is_released(system: SystemScore, trainings: Mapping[str, Training]) -> bool:
     names = system.facts.base_models or (system.name,)
+    if system.facts.base_models and system.facts.stacker != STACKER:
+        return False
     return all(name in trainings and trainings[name].is_released for name in names)

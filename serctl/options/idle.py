@@ -147,6 +147,12 @@ IDLE: dict[str, tuple[Idle, ...]] = {
             lambda given: given["submission"],
             why="it is written without metrics",
         ),
+        Idle(
+            ("limit",),
+            "submission",
+            lambda given: given["submission"],
+            why="it has all files of the split",
+        ),
     ),
     "PredictOptions": (
         Idle(

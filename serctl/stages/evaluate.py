@@ -25,7 +25,7 @@ from serctl.ensemble.systems import (
     list_systems,
     load_systems,
 )
-from serctl.errors import LogitsError, ManifestError, first_few
+from serctl.errors import LogitsError, ManifestError, UsageError, first_few
 from serctl.evaluation.baselines import make_baselines
 from serctl.evaluation.markdown import to_markdown
 from serctl.evaluation.notes import explain_metrics, list_warnings
@@ -77,13 +77,15 @@ def evaluate(
         UsageError: A submission is requested for more than one system.
     """
     whole = read_manifest(workspace.manifest)
-    manifest = whole.limit(options.limit)
     if options.submission:
-        split, path, system = write_submission(workspace, manifest, options)
+        split, path, system = write_submission(workspace, whole, options)
         changes = tuple(list_changes(workspace, whole, [system], (split,)))
-        size = len(manifest.select(split))
+        size = len(whole.select(split))
         return EvaluateResult(split, size, warnings=changes, submission=path)
-    split = options.split or choose_split(manifest)
+    split = options.split or choose_split(whole)
+    manifest = whole.limit(options.limit)
+    if len(whole.select(split)) and not any(row.split == split for row in manifest):
+        raise UsageError(f"--limit is {options.limit}, which leaves no utterance of {split}.")
     rows, notes = _labelled_rows(manifest, split)
     found, missing = _read_systems(workspace, whole, options.systems, split, rows.ids)
     notes += missing
@@ -91,6 +93,11 @@ def evaluate(
     check_columns(found, {*workspace.label_order, *(row.emotion for row in whole)})
     order = manifest.label_set(workspace.label_order).names
     labels = _declared_labels(found, order, rows)
+    if others := [name for name in order if name not in labels]:
+        notes.append(
+            f"Metrics are means over {', '.join(labels)}. The manifest also has "
+            f"{', '.join(others)}: no utterance of {split}, and no column of the systems."
+        )
     systems = [system for system, _ in found]
     predicted: list[tuple[SystemKind, Logits]] = [(system.kind, logits) for system, logits in found]
     if options.baselines:

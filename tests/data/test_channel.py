@@ -87,10 +87,14 @@ def test_a_column_with_the_number_of_channels_is_no_typo(call: Path) -> None:
 def test_turns_on_several_channels_of_an_rttm_file(call: Path) -> None:
     path = call.with_name("turns.rttm")
     turns = "SPEAKER call 1 0 1 <NA> <NA> a <NA> <NA>\nSPEAKER call {} 1 1 <NA> <NA> b <NA> <NA>\n"
-    for channel, expected in (("1", [0, 0]), ("2", [1, 2])):
+    for channel, expected, told in (
+        ("1", [0, 0], "in the mean of the channels"),
+        ("2", [1, 2], "on their channels"),
+    ):
         path.write_text(turns.format(channel))
         corpus = read_table(path, {"emotion": ""}, call.parent)
         assert [row.channel for row in corpus.utterances] == expected
+        assert f"read as RTTM: speakers' turns {told}" in corpus.notes
     path.write_text(turns.format("0"))
     with pytest.raises(ManifestError, match="has the channels 0, 1, expected numbers from 1"):
         read_table(path, {"emotion": ""}, call.parent)

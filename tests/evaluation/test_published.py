@@ -23,7 +23,7 @@ def configs_of(names=NAMES, options=RELEASED):
 def document():
     found = make_evaluation(60, runs=("a",))
     one, stack, majority = found["systems"]
-    stack["facts"]["base_models"] = NAMES
+    stack["facts"] |= {"base_models": NAMES, "stacker": "random-forest"}
     found["systems"] = [one | {"name": name} for name in NAMES] + [stack, majority]
     return found
 
@@ -51,6 +51,33 @@ def test_the_paper_is_compared_on_its_own_corpus_and_split_only(document) -> Non
 def test_a_stacker_of_fewer_models_is_not_the_papers(document) -> None:
     published = pair_published(read_evaluation(document), configs_of(NAMES[:11]))
     assert published[-1].system is None
+
+
+def test_the_papers_stacker_is_preferred_and_others_are_named(document) -> None:
+    *runs, forest, majority = document["systems"]
+    average = forest | {"name": "average", "facts": forest["facts"] | {"stacker": "mean-logits"}}
+    both = read_evaluation(document | {"systems": [*runs, average, forest, majority]})
+    assert pair_published(both, configs_of())[-1].system.name == "stack"
+    one = pair_published(read_evaluation(document | {"systems": [*runs, average]}), configs_of())
+    assert one[-1].system.name == "average"
+    assert "of other options: average." in compare_note(one)
+
+
+def test_a_stacker_of_the_twelve_and_others_is_not_the_papers(document) -> None:
+    *runs, forest, majority = document["systems"]
+    more = forest | {"facts": forest["facts"] | {"base_models": [*NAMES, "egemaps"]}}
+    published = pair_published(
+        read_evaluation(document | {"systems": [*runs, more, majority]}), configs_of()
+    )
+    assert published[-1].system is None
+
+
+def test_a_pooled_model_is_no_network_of_the_paper(document) -> None:
+    configs = configs_of()
+    name = NAMES[0]
+    pooled = make_run_config(name, TrainOptions(kind="pooled"), configs[name].branches)
+    published = pair_published(read_evaluation(document), configs | {name: pooled})
+    assert name not in {row.system.name for row in published if row.system}
 
 
 def test_runs_trained_otherwise_are_named(document) -> None:

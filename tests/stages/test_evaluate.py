@@ -538,6 +538,20 @@ def test_predicted_labels_that_are_no_emotions_are_refused(project: Workspace) -
         evaluate(project, replace(BARE, systems=(str(table),), split="test"))
 
 
+def test_a_limit_without_an_utterance_of_the_split_is_named(project: Workspace) -> None:
+    with pytest.raises(UsageError, match="--limit is 1, which leaves no utterance of test"):
+        evaluate(project, replace(BARE, limit=1))
+
+
+def test_emotions_of_the_manifest_that_no_system_has_are_named(project: Workspace) -> None:
+    rows = read_manifest(project.manifest)
+    assert not any("The manifest also has" in note for note in evaluate(project, BARE).notes)
+    new = replace(rows.utterances[0], emotion="calm", split="train")
+    write_manifest(project.manifest, [new, *rows.utterances[1:]])
+    told = evaluate(project, replace(BARE, systems=("good",))).notes
+    assert any("The manifest also has calm: no utterance of test, and no" in note for note in told)
+
+
 def test_limit_takes_the_rows_that_the_steps_before_took(project: Workspace) -> None:
     limited = read_manifest(project.manifest).limit(60)
     result = evaluate(project, replace(BARE, limit=60))

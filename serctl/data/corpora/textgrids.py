@@ -60,7 +60,7 @@ def _read_grid(path: Path, recording: Path) -> list[Utterance]:
         raise CorpusError(f"'{path}' is not a readable TextGrid: {error}.") from error
     if "emotion" not in tiers:
         tiers_found = ", ".join(tiers) or "none"
-        raise CorpusError(f"'{path}' has the tiers {tiers_found}, expected emotion.")
+        raise CorpusError(f"'{path}' has the tiers {tiers_found}, expected emotion. Rename a tier.")
     words = next((tiers[name] for name in WORDS if name in tiers), None)
     return [
         Utterance(
