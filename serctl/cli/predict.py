@@ -92,6 +92,8 @@ def predict(
     if not options.skip_bad:
         check_files(paths)
     loading = f"Loading {options.model} for {count(len(recordings), 'recording')}"
+    # Rows on the terminal show the progress. A bar would share their lines.
+    bar = console.progress if output or not sys.stdout.isatty() else silent
     if options.every:
         from serctl.cli.timelines import check_plot, show_timelines
 
@@ -100,13 +102,11 @@ def predict(
         if plot is not None:
             check_plot(plot, paths)
         console.say(loading)
-        show_timelines(workspace, options, form.value, output, plot)
+        show_timelines(workspace, options, paths, form.value, output, plot, bar)
         return
     check_over_time(options, form, plot)
     from serctl.stages import predict as stage
 
-    # Rows on the terminal show the progress. A bar would share their lines.
-    bar = console.progress if output or not sys.stdout.isatty() else silent
     console.say(loading)
     with predictions.open_output(form.value, paths, output, per_model) as report:
         result = stage.predict(workspace, options, report=report, progress=bar)

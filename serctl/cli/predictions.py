@@ -43,7 +43,7 @@ def open_output(
         with _open_textgrids(output, per_model) as write:
             yield write
         return
-    with write_lines(output) if output else _open_stdout() as write_line:
+    with open_lines(output) as write_line:
         rows = {"csv": _csv_lines, "jsonl": _json_lines, "table": _table_lines}[form]
         narrow = form == "table" and output is None and console.out.is_terminal
         yield (_terminal_lines if narrow else rows)(write_line, paths, per_model)
@@ -178,12 +178,8 @@ def _open_textgrids(output: Path | None, per_model: bool) -> Iterator[Write]:
     def finish() -> None:
         if not held:
             return
-        text = _to_textgrid(held[0].audio, held, per_model)
-        if output is None:
-            console.write_out(text)
-        else:
-            with write_atomic(output / f"{Path(held[0].audio).stem}.TextGrid") as file:
-                file.write(text)
+        name = held[0].audio
+        write_textgrid(_to_textgrid(name, held, per_model), Path(name), output)
         held.clear()
 
     def write(found: "Prediction") -> None:
@@ -195,6 +191,15 @@ def _open_textgrids(output: Path | None, per_model: bool) -> Iterator[Write]:
         yield write
     finally:
         finish()
+
+
+def write_textgrid(text: str, audio: Path, output: Path | None) -> None:
+    """Write the TextGrid of a recording into a folder, or to stdout."""
+    if output is None:
+        console.write_out(text)
+        return
+    with write_atomic(output / f"{audio.stem}.TextGrid") as file:
+        file.write(text)
 
 
 def _to_textgrid(name: str, found: Sequence["Prediction"], per_model: bool) -> str:
@@ -212,11 +217,16 @@ def _to_textgrid(name: str, found: Sequence["Prediction"], per_model: bool) -> s
 
 
 @contextmanager
-def _open_stdout() -> Iterator[Callable[[str], None]]:
+def open_lines(output: Path | None) -> Iterator[Callable[[str], None]]:
+    """Yield a function that writes a line to a file or to stdout at once."""
+    if output:
+        with write_lines(output) as write_line:
+            yield write_line
+        return
     out = sys.stdout  # a progress bar replaces sys.stdout later
 
-    def write_line(line: str) -> None:
+    def write_out(line: str) -> None:
         console.write_out(f"{line}\n", out)
         out.flush()
 
-    yield write_line
+    yield write_out

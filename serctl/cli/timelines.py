@@ -1,6 +1,7 @@
 """Output of `serctl predict --every`: timelines as a table, files of several formats or a page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,14 +9,18 @@ import typer
 
 from serctl.cli import console
 from serctl.cli.prediction_checks import check_names
+from serctl.cli.predictions import SECONDS, open_lines, write_textgrid
 from serctl.config import Workspace
 from serctl.errors import UsageError, count
 from serctl.files import write_atomic
 from serctl.options import PredictOptions
+from serctl.progress import Progress
 
 if TYPE_CHECKING:
-    from serctl.stages.timeline import RecordingTimelines, TimelinesResult
+    from serctl.stages.timeline import RecordingTimelines
+    from serctl.timeline.course import Timeline
 
+Write = Callable[["RecordingTimelines"], None]
 PICTURE_HEIGHT, COURSE_HEIGHT, LINE_HEIGHT = 480, 470, 38
 """Heights in pixels: the page without figures, one figure, one line of the transcript."""
 TALLEST = 8000
@@ -24,20 +29,25 @@ TALLEST = 8000
 def show_timelines(
     workspace: Workspace | None,
     options: PredictOptions,
+    paths: Sequence[Path],
     form: str,
     output: Path | None,
     plot: Path | None,
+    progress: Progress,
 ) -> None:
     """Predict over time, write the timelines and plots, and report skipped recordings."""
     from serctl.stages.timeline import predict_timelines
 
-    result = predict_timelines(workspace, options, progress=console.progress)
-    if form == "textgrid":
-        write_textgrids(result, output)
-    else:
-        write_text(format_timelines(result, form), output)
-    for recording in result.recordings if plot else ():
-        write_plot(recording, options, result, name_plot(plot, recording))
+    with open_timelines(form, paths, output) as write:
+
+        def report(recording: "RecordingTimelines") -> None:
+            write(recording)
+            if plot:
+                write_plot(recording, options, name_plot(plot, recording))
+
+        result = predict_timelines(workspace, options, report=report, progress=progress)
+    if output:
+        console.say(f"Wrote {output}.")
     for note in result.notes:
         console.say(note)
     for name, reason in result.failures:
@@ -49,37 +59,34 @@ def show_timelines(
         raise typer.Exit(3)
 
 
-def format_timelines(result: "TimelinesResult", form: str) -> str:
-    """Return all timelines in a format of one file."""
-    from serctl.stages.timeline import list_timelines
+@contextmanager
+def open_timelines(form: str, paths: Sequence[Path], output: Path | None) -> Iterator[Write]:
+    """Yield a function that writes a recording to a file, a folder of TextGrids or stdout."""
     from serctl.timeline import formats
 
-    write = {
-        "csv": formats.to_csv,
-        "jsonl": formats.to_jsonl,
-        "rttm": formats.to_rttm,
-        "table": lambda timelines: formats.to_table(timelines) + "\n",
-    }
-    return write[form](list(list_timelines(result)))
-
-
-def write_text(text: str, output: Path | None) -> None:
-    """Write to a file, or to stdout."""
-    if output is None:
-        console.write_out(text)
+    if form == "textgrid":
+        yield lambda it: write_textgrid(formats.to_textgrid(it.timelines), it.path, output)
         return
-    with write_atomic(output) as file:
-        file.write(text)
-    console.say(f"Wrote {output}.")
+    longest = max((len(path.name) for path in paths), default=0)
 
+    def to_text(timelines: Sequence["Timeline"], header: bool) -> str:
+        if form == "csv":
+            return formats.to_csv(timelines, header=header)
+        if form == "table":
+            channel = max(len(timeline.name) - len(timeline.audio) for timeline in timelines)
+            return formats.to_table(timelines, header=header, least=(longest + channel, SECONDS))
+        return formats.to_jsonl(timelines) if form == "jsonl" else formats.to_rttm(timelines)
 
-def write_textgrids(result: "TimelinesResult", output: Path | None) -> None:
-    """Write a TextGrid for each recording into a folder. A single one may go to stdout."""
-    from serctl.timeline.formats import to_textgrid
+    with open_lines(output) as write_line:
+        header = True
 
-    for recording in result.recordings:
-        path = output / f"{recording.path.stem}.TextGrid" if output else None
-        write_text(to_textgrid(recording.timelines), path)
+        def write(recording: "RecordingTimelines") -> None:
+            nonlocal header
+            if text := to_text(recording.timelines, header):
+                write_line(text.removesuffix("\n"))
+            header = False
+
+        yield write
 
 
 def check_plot(plot: Path, paths: Sequence[Path]) -> None:
@@ -100,26 +107,24 @@ def check_plot(plot: Path, paths: Sequence[Path]) -> None:
     check_report_packages()
 
 
-def name_plot(plot: Path | None, recording: "RecordingTimelines") -> Path:
+def name_plot(plot: Path, recording: "RecordingTimelines") -> Path:
     """Return the file for the plot of a recording."""
-    assert plot is not None
     return plot if plot.suffix else plot / f"{recording.path.stem}.html"
 
 
-def write_plot(
-    recording: "RecordingTimelines", options: PredictOptions, result: "TimelinesResult", path: Path
-) -> None:
+def write_plot(recording: "RecordingTimelines", options: PredictOptions, path: Path) -> None:
     """Write the page of a recording, or a picture of it."""
     from serctl.page.picture import take_picture
     from serctl.page.timeline import TimelinePage, render_timeline
 
     page = TimelinePage(
-        recording.timelines, recording.sound, options.every, options.window, result.notes
+        recording.timelines, recording.sound, options.every, options.window, recording.notes
     )
     if path.suffix == ".png":
         lines = sum(len(timeline.transcript) for timeline in recording.timelines)
         height = PICTURE_HEIGHT + COURSE_HEIGHT * len(recording.timelines) + LINE_HEIGHT * lines
         take_picture(render_timeline(page, scheme="light"), path, height=min(height, TALLEST))
-        console.say(f"Wrote {path}.")
-        return
-    write_text(render_timeline(page), path)
+    else:
+        with write_atomic(path) as file:
+            file.write(render_timeline(page))
+    console.say(f"Wrote {path}.")

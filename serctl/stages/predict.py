@@ -16,7 +16,7 @@ from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport
 from serctl.data.recordings import Recording, check_files, read_recordings
 from serctl.data.transcripts import read_rows
 from serctl.encoding.pipeline import capture, run_ahead
-from serctl.errors import SerctlError, TranscriptsError, UsageError, count, first_few
+from serctl.errors import ConfigError, SerctlError, TranscriptsError, UsageError, count, first_few
 from serctl.options import PredictOptions
 from serctl.progress import Progress, silent
 from serctl.system.loading import split_recording
@@ -100,8 +100,7 @@ def predict(
             elif options.skip_bad:
                 failures.append((one.name, one.start, str(found)))
             else:
-                others = " To continue without such files: --skip-bad" if len(rows) > 1 else ""
-                raise type(found)(f"{found}{others}")
+                raise advise_skipping(found, len(rows))
             advance(*recordings.measure_progress(one))
     return PredictResult(
         model=parts.name,
@@ -114,6 +113,13 @@ def predict(
         seconds=time.monotonic() - loaded,
         notes=(*notes, *predictor.notes, *recordings.list_notes()),
     )
+
+
+def advise_skipping(error: SerctlError, recordings: int) -> SerctlError:
+    """Return the error of a recording with advice to continue, if there are others."""
+    if recordings == 1 or isinstance(error, UsageError | ConfigError):
+        return error
+    return type(error)(f"{error} To continue without such files: --skip-bad")
 
 
 def _list_recordings(options: PredictOptions) -> tuple[list[Recording], tuple[str, ...]]:

@@ -1,8 +1,8 @@
 """`serctl predict --every`: predict the emotions of recordings over time."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from serctl.data.recordings import find_recordings, is_table, note_repeated
 from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.progress import Advance, Progress, silent
+from serctl.stages.predict import advise_skipping
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
 from serctl.system.timeline import TimelineSettings, predict_timeline
@@ -30,11 +31,13 @@ class RecordingTimelines:
         path: Audio file.
         timelines: One timeline for each channel.
         sound: Channels ``(num_samples, num_channels)`` at 16 kHz, for playback.
+        notes: Notes for the user that were known when the recording was finished.
     """
 
     path: Path
     timelines: tuple[Timeline, ...]
     sound: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -62,13 +65,21 @@ class TimelinesResult:
 
 
 def predict_timelines(
-    workspace: Workspace | None, options: PredictOptions, *, progress: Progress = silent
+    workspace: Workspace | None,
+    options: PredictOptions,
+    *,
+    report: Callable[[RecordingTimelines], None] = lambda recording: None,
+    progress: Progress = silent,
 ) -> TimelinesResult:
     """Predict the emotions of recordings over time, with ``channels`` separately per channel.
+
+    ``report`` receives each recording at once, so that its timelines survive an error in a later
+    file.
 
     Args:
         workspace: The project. A bundle needs none.
         options: See `PredictOptions`. ``every`` is the step.
+        report: Receives each recording as soon as it is predicted.
         progress: Reports every finished file.
 
     Raises:
@@ -92,22 +103,28 @@ def predict_timelines(
     started = time.monotonic()
     found: list[RecordingTimelines] = []
     failures: list[tuple[str, str]] = []
-    report = DownmixReport()
+    mixed = DownmixReport()
+
+    def list_notes() -> tuple[str, ...]:
+        return (*predictor.notes, *mixed.list_notes(PREDICT_CHANNELS))
+
     with progress.task(f"predict with {parts.name}", len(paths), "recordings") as advance:
         for path in paths:
             try:
-                found.append(predict_recording(predictor, path, options, report, advance))
+                made = predict_recording(predictor, path, options, mixed, advance)
             except SerctlError as error:
                 if not options.skip_bad:
-                    raise
+                    raise advise_skipping(error, len(paths)) from error
                 failures.append((str(path), str(error)))
                 advance()
+                continue
+            found.append(replace(made, notes=list_notes()))
+            report(found[-1])
     seconds = time.monotonic() - started
     notes = (
         *(note for name in options.audio for note in note_unreadable(name)),
         *note_repeated(paths),
-        *predictor.notes,
-        *report.list_notes(PREDICT_CHANNELS),
+        *list_notes(),
     )
     return TimelinesResult(parts.name, tuple(found), tuple(failures), seconds, notes)
 
@@ -146,9 +163,3 @@ def predict_recording(
         for name, waveform in channels.items()
     )
     return RecordingTimelines(path, timelines, np.stack(list(channels.values()), axis=1))
-
-
-def list_timelines(result: TimelinesResult) -> Iterator[Timeline]:
-    """Yield every timeline of every recording."""
-    for recording in result.recordings:
-        yield from recording.timelines

@@ -21,7 +21,7 @@ NO_EMOTION = "-"
 """Label in tables and RTTM for a segment without an emotion."""
 
 
-def to_csv(timelines: Sequence[Timeline]) -> str:
+def to_csv(timelines: Sequence[Timeline], *, header: bool = True) -> str:
     """Return one CSV row for each step. Probabilities are empty without speech."""
     file = io.StringIO()
     writer: csv.DictWriter | None = None
@@ -34,7 +34,8 @@ def to_csv(timelines: Sequence[Timeline]) -> str:
         flat["emotion"] = row["emotion"] or ""
         if writer is None:
             writer = csv.DictWriter(file, list(flat), lineterminator="\n")
-            writer.writeheader()
+            if header:
+                writer.writeheader()
         writer.writerow({name: guard_cell(value) for name, value in flat.items()})
     return file.getvalue()
 
@@ -139,8 +140,16 @@ def name_in_rttm(path: Path) -> str:
     return "_".join(path.stem.split())
 
 
-def to_table(timelines: Sequence[Timeline]) -> str:
-    """Return a table of the segments with their transcripts."""
+def to_table(
+    timelines: Sequence[Timeline], *, header: bool = True, least: Sequence[int] = (0, 0)
+) -> str:
+    """Return a table of the segments with their transcripts.
+
+    Args:
+        timelines: Of one recording or several.
+        header: Whether the first line names the columns.
+        least: Minimum widths of the first columns, for the parts of a longer table.
+    """
     rows = [("audio", "seconds", "emotion", "confidence", "transcript")]
     for timeline in timelines:
         name = Path(timeline.audio).name
@@ -156,5 +165,8 @@ def to_table(timelines: Sequence[Timeline]) -> str:
                     " ".join(" ".join(said).split()),
                 )
             )
+    labels = max((len(label) for timeline in timelines for label in timeline.labels), default=0)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    widths = list(map(max, widths, (*least, labels, 0, 0)))
+    rows = rows if header else rows[1:]
+    return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)

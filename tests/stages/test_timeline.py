@@ -192,3 +192,47 @@ def test_the_bar_counts_recordings_by_shares_of_their_channels(
     assert sum(share for share, _ in advanced) == pytest.approx(1)
     assert advanced[0] == (1 / 8, "a call.wav: 1 of 4 s")
     assert {note for _, note in advanced} >= {"", "a call.wav: 4 of 4 s"}  # "" keeps the last note
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "jsonl", "rttm", "textgrid"])
+def test_recordings_before_a_bad_one_are_written(run, call: Path, tmp_path: Path, form) -> None:
+    bad = tmp_path / "bad.flac"
+    bad.write_bytes(b"no audio")
+    done = run(call, "--every", 1, "--format", form, "--output", tmp_path / "whole")
+    assert done.exit_code == 0, done.stderr
+    plot = ("--plot", tmp_path / "pages")
+    done = run(call, bad, "--every", 1, "--format", form, "--output", tmp_path / "part", *plot)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].endswith("To continue without such files: --skip-bad")
+    name = "a call.TextGrid" if form == "textgrid" else ""
+    part = (tmp_path / "part" / name).read_text().split()
+    assert part == (tmp_path / "whole" / name).read_text().split()
+    assert (tmp_path / "pages" / "a call.html").exists()
+
+
+def test_recordings_before_an_interrupt_are_written(
+    run, call: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import serctl.stages.timeline as stage
+
+    predict, done = stage.predict_timeline, []
+
+    def stop(*args, **more):
+        if done:
+            raise KeyboardInterrupt
+        done.append(None)
+        return predict(*args, **more)
+
+    monkeypatch.setattr(stage, "predict_timeline", stop)
+    run(call, call, "--every", 1, "--output", tmp_path / "part.csv")
+    assert len((tmp_path / "part.csv").read_text().splitlines()) == 1 + 4
+
+
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_several_recordings_have_one_header_and_one_layout(run, call, tmp_path, form) -> None:
+    other = tmp_path / "b.wav"
+    other.write_bytes(call.read_bytes())
+    lines = run(other, call, "--every", 1, "--format", form).stdout.splitlines()
+    assert sum(line.startswith("audio") for line in lines) == 1
+    starts = [line.index(" 0.0-") for line in lines if " 0.0-" in line]
+    assert form == "csv" or starts == [lines[0].index(" seconds")] * 2
