@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.config import Workspace
-from serctl.data.channels import read_channels
+from serctl.data.channels import Choice, read_channels
 from serctl.data.corpora.scan import note_unreadable
 from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport, ReportProblem
 from serctl.data.recordings import find_recordings, is_table, note_repeated
@@ -99,6 +99,9 @@ def predict_timelines(
             f"--speaker-per {options.speaker_per} cannot be used with --every, which does not "
             "standardise per speaker. Leave one of the flags out."
         )
+    settings = TimelineSettings(
+        options.every, options.window, options.smooth, options.shortest, options.windows_alone
+    )
     predictor = Predictor(parts, options, workspace.weights if workspace else None)
     started = time.monotonic()
     found: list[RecordingTimelines] = []
@@ -111,7 +114,9 @@ def predict_timelines(
     with progress.task(f"predict with {parts.name}", len(paths), "recordings") as advance:
         for path in paths:
             try:
-                made = predict_recording(predictor, path, options, mixed, advance)
+                made = predict_recording(
+                    predictor, path, settings, options.channels, mixed, advance
+                )
             except SerctlError as error:
                 if not options.skip_bad:
                     raise advise_skipping(error, len(paths)) from error
@@ -132,7 +137,8 @@ def predict_timelines(
 def predict_recording(
     predictor: Predictor,
     path: Path,
-    options: PredictOptions,
+    settings: TimelineSettings,
+    channels: Choice,
     report: ReportProblem,
     advance: Advance,
 ) -> RecordingTimelines:
@@ -141,25 +147,29 @@ def predict_recording(
     Args:
         predictor: The system.
         path: Audio file.
-        options: Steps, windows, segments and channels.
+        settings: Steps, windows and segments.
+        channels: Channels to predict.
         report: Receives what the mean of the channels loses.
         advance: Receives shares of the recording as they are predicted.
 
     Raises:
         SerctlError: The file cannot be read, or does not have the channels.
     """
-    settings = TimelineSettings(
-        options.every, options.window, options.smooth, options.shortest, options.windows_alone
-    )
-    channels = read_channels(path, options.channels, report)
+    waveforms = read_channels(path, channels, report)
 
     def advance_channel(n: float = 1, note: str = "") -> None:
-        advance(n / len(channels), note and f"{path.name}: {note}")
+        advance(n / len(waveforms), note and f"{path.name}: {note}")
 
     timelines = tuple(
         predict_timeline(
-            predictor, waveform, settings, name=str(path), channel=name, advance=advance_channel
+            predictor,
+            waveform,
+            settings,
+            name=str(path),
+            channel=name,
+            decoded=True,
+            advance=advance_channel,
         )
-        for name, waveform in channels.items()
+        for name, waveform in waveforms.items()
     )
-    return RecordingTimelines(path, timelines, np.stack(list(channels.values()), axis=1))
+    return RecordingTimelines(path, timelines, np.stack(list(waveforms.values()), axis=1))

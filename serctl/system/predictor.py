@@ -58,8 +58,8 @@ class Predictor:
             chosen = RecogniserRecord(source="", settings={"model": options.recogniser})
             parts = replace(parts, recogniser=chosen)
         self.parts, self.labels, self.options = parts, parts.labels, options
-        self._own_notes: list[str] = []
-        self._downmixed = DownmixReport()
+        self._own_notes: dict[str, None] = {}
+        self.downmixed = DownmixReport()
         self._calibration, self._prior = None, None
         if options.prior != "as-trained":
             check_prior(options.prior)
@@ -88,12 +88,12 @@ class Predictor:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user."""
-        own = (*self._own_notes, *self._downmixed.list_notes(PREDICT_CHANNELS))
+        own = (*self._own_notes, *self.downmixed.list_notes(PREDICT_CHANNELS))
         return tuple(dict.fromkeys((*self.parts.notes, *self._encoders.notes, *own)))
 
     def note(self, text: str) -> None:
         """Add a note for the user."""
-        self._own_notes.append(text)
+        self._own_notes[text] = None
 
     def note_unused(self, words: str) -> None:
         """Note that a transcript or recogniser has no effect, unless a branch reads text."""
@@ -158,7 +158,7 @@ class Predictor:
             )
         if not self.reads_speakers:
             self.note(f"Speakers not used: no network of '{self.parts.name}' reads them.")
-        utterances = list(load_each(audio, sample_rate, texts, speakers, self._downmixed))
+        utterances = list(load_each(audio, sample_rate, texts, speakers, self.downmixed))
         found = zip(utterances, self.predict_utterances(utterances), strict=True)
         return list(self._raise_errors(found, skip_bad))
 
@@ -174,7 +174,7 @@ class Predictor:
 
         See `predict_batch`. Only audio that is predicted together is read ahead.
         """
-        utterances = load_each(audio, sample_rate, texts, None, self._downmixed)
+        utterances = load_each(audio, sample_rate, texts, None, self.downmixed)
         return self._raise_errors(self.predict_stream(utterances), skip_bad)
 
     def _raise_errors(
@@ -199,7 +199,7 @@ class Predictor:
         longest = self.options.segment_seconds if longest is None else longest
         if not isinstance(longest, Real) or not longest >= 1:
             raise UsageError(f"longest is {longest!r}, expected seconds, at least 1.")
-        waveform = load_sound(audio, sample_rate, self._downmixed)
+        waveform = load_sound(audio, sample_rate, self.downmixed)
         segments = cut_speech(name_sound(audio), waveform, longest)
         found = zip(segments, self.predict_utterances(segments), strict=True)
         return list(self._raise_errors(found, skip_bad=False))

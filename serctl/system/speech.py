@@ -32,6 +32,11 @@ class Speech:
         pairs = zip(self.spoken, self.parts, strict=True)
         return [one for span, one in pairs if start_of(span) < stop and start < stop_of(span)]
 
+    def measure(self, start: int, stop: int) -> int:
+        """Return the number of samples with speech in the range between two samples."""
+        pairs = ((max(start, start_of(one)), min(stop, stop_of(one))) for one in self.spoken)
+        return sum(max(0, last - first) for first, last in pairs)
+
     def recognise(self, predictor: Predictor, start: int, stop: int) -> None:
         """Transcribe the parts between two samples, and free the frames of earlier parts.
 

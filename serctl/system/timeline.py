@@ -9,19 +9,22 @@ system uses the recogniser's encoder, it runs over each part once, and the frame
 cut out of the parts.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from numbers import Real
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serctl.cache.key import FeatureKey
-from serctl.data.audio import SAMPLE_RATE
-from serctl.errors import SerctlError
+from serctl.data.audio import LONGEST, SAMPLE_RATE
+from serctl.errors import SerctlError, UsageError, count
 from serctl.progress import Advance
 from serctl.system.prediction import Prediction
 from serctl.system.predictor import Predictor
+from serctl.system.sound import load_sound
 from serctl.system.speech import Speech, find_speech, raise_first_error, start_of, stop_of
 from serctl.system.utterances import LoadedUtterance
 from serctl.timeline.course import (
@@ -50,8 +53,11 @@ class TimelineSettings:
         every: Seconds of a step.
         window: Seconds around a step that its prediction reads.
         smooth: Seconds over which probabilities are averaged; 0 is off.
-        shortest: Minimum seconds of a segment.
+        shortest: Minimum seconds of speech of a segment.
         alone: Encode every window separately instead of sharing frames.
+
+    Raises:
+        UsageError: A value is not a number in its range, or a step is longer than its window.
     """
 
     every: float = 1.0
@@ -60,44 +66,71 @@ class TimelineSettings:
     shortest: float = 2.0
     alone: bool = False
 
-    def count_steps(self, seconds: float) -> int:
-        """Return the number of steps of a duration, at least one."""
-        return max(1, round(seconds / self.every))
+    def __post_init__(self) -> None:
+        for name in ("every", "window", "smooth", "shortest"):
+            value = getattr(self, name)
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if not is_number or not 0 <= value < math.inf:
+                raise UsageError(f"{name} is {value!r}, expected seconds, at least 0 and finite.")
+            # Times above the length of a recording have the same effect.
+            object.__setattr__(self, name, float(min(value, 2 * LONGEST)))
+        plan_windows(0, self.every, self.window)
+
+    @property
+    def smoothed_steps(self) -> int:
+        """Number of steps whose probabilities are averaged, odd: a step and its neighbours."""
+        return 2 * (max(1, round(self.smooth / self.every)) // 2) + 1
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A note if the steps that are averaged have another length than ``smooth``."""
+        steps = self.smoothed_steps
+        if not self.smooth or math.isclose(steps * self.every, self.smooth):
+            return ()
+        averages = f"averages {count(steps, 'step')} of {self.every:g} s"
+        return (f"--smooth {self.smooth:g} {averages}: the number of averaged steps is odd.",)
 
 
 def predict_timeline(
     predictor: Predictor,
-    waveform: NDArray[np.float32],
+    waveform: NDArray[Any],
     settings: TimelineSettings,
     *,
     name: str = "",
     channel: str = "",
     predicted: Sequence[LoadedUtterance] = (),
+    decoded: bool = False,
     advance: Advance = lambda n=1, note="": None,
 ) -> Timeline:
     """Predict the emotions of one recording, or of one channel of it, over time.
 
     Args:
         predictor: The system.
-        waveform: ``(num_samples,)``, 16 kHz.
+        waveform: Samples at 16 kHz; see `serctl.system.sound.Audio`.
         settings: Steps, windows and segments.
         name: Name of the file.
         channel: Name of the channel; '' for a mixed recording.
         predicted: Utterances of the recording that were predicted before. Their transcripts and
             frames are used where the timeline needs the same.
+        decoded: Whether serctl decoded the waveform, so that it needs no check.
         advance: Receives shares of the recording, and a note on the seconds done.
 
     Raises:
-        UsageError: A step is longer than its window.
+        AudioError: The samples have a wrong type, shape or value.
         SerctlError: The recording cannot be encoded.
     """
+    if not decoded:
+        waveform = load_sound(waveform, SAMPLE_RATE, predictor.downmixed)
     steps = plan_windows(len(waveform), settings.every, settings.window)
+    for note in settings.notes:
+        predictor.note(note)
     _warn_of_short_windows(predictor, settings)
     speech = find_speech(predictor, waveform, name, predicted)
     predict = _predict_alone if settings.alone else _predict_shared
     probabilities = _predict_steps(predict, predictor, waveform, steps, speech, advance)
-    probabilities = smooth(probabilities, settings.count_steps(settings.smooth))
-    course = settle_course(probabilities, settings.count_steps(settings.shortest))
+    probabilities = smooth(probabilities, settings.smoothed_steps)
+    lengths = np.array([speech.measure(step.start, step.stop) for step in steps])
+    course = settle_course(probabilities, round(settings.shortest * SAMPLE_RATE), lengths)
     threshold = predictor.options.abstain_below
     emotions = name_emotions(course, probabilities, predictor.labels, threshold)
     starts = np.array([step.start / SAMPLE_RATE for step in steps])

@@ -89,7 +89,7 @@ def smooth(probabilities: NDArray[np.float64], width: int) -> NDArray[np.float64
 
     Args:
         probabilities: ``(S, C)``. NaN rows are excluded from every mean and stay NaN.
-        width: Number of averaged steps; an even number is raised to the next odd one.
+        width: Number of averaged steps, odd.
 
     Returns:
         ``(S, C)``, rows that sum to 1.
@@ -110,60 +110,62 @@ def smooth(probabilities: NDArray[np.float64], width: int) -> NDArray[np.float64
     return means
 
 
-def settle_course(probabilities: NDArray[np.float64], shortest: int) -> NDArray[np.intp]:
-    """Return the most probable sequence of emotions with segments of at least ``shortest`` steps.
+def settle_course(
+    probabilities: NDArray[np.float64], shortest: int, lengths: NDArray[np.int64] | None = None
+) -> NDArray[np.intp]:
+    """Return the most probable sequence of emotions with segments of a minimum length.
 
-    Exact dynamic programming over steps and classes in O(S C). Steps without speech are skipped:
-    a pause does not end a segment and does not count in its length.
+    Exact dynamic programming over steps and classes in O(S C). Each run of steps with speech is
+    settled alone, because steps without speech end a segment.
 
     Args:
         probabilities: ``(S, C)``; NaN in steps without speech.
-        shortest: Minimum steps, at least 1. A recording of fewer steps is one segment.
+        shortest: Minimum length of a segment. A shorter run is one segment.
+        lengths: Length of each step ``(S,)``, at least 1; None counts steps.
 
     Returns:
         Class of each step ``(S,)``; 0 in steps without speech.
     """
-    spoken = ~find_silence(probabilities)
+    lengths = np.ones(len(probabilities), np.int64) if lengths is None else lengths
+    silent = find_silence(probabilities)
     course = np.zeros(len(probabilities), dtype=np.intp)
-    scores = np.log(np.maximum(probabilities[spoken], LEAST_PROBABILITY))
-    if len(scores):
-        course[spoken] = _find_best(scores, min(max(1, shortest), len(scores)))
+    scores = np.log(np.maximum(probabilities, LEAST_PROBABILITY))
+    for start, stop in _find_runs(silent.tolist()):
+        if not silent[start]:
+            course[start:stop] = _find_best(scores[start:stop], lengths[start:stop], shortest)
     return course
 
 
-def _find_best(scores: NDArray[np.float64], shortest: int) -> NDArray[np.intp]:
+def _find_best(
+    scores: NDArray[np.float64], lengths: NDArray[np.int64], shortest: int
+) -> NDArray[np.intp]:
     """Return the best sequence for scores ``(S, C)``.
 
-    ``best[t, c]`` is the score of the best sequence of the steps up to t that ends with class c,
-    and ``entered[t, c]`` whether its last segment has the minimum length.
+    ``best[t, c]`` is the score of the best sequence of the steps before t whose last segment has
+    class c. That segment begins at the latest where it has the minimum length. ``gains[s, c]`` is
+    the best of all beginnings up to s, and ``begins[s, c]`` is that beginning.
     """
     num_steps, num_classes = scores.shape
     sums = np.pad(scores.cumsum(axis=0), ((1, 0), (0, 0)))
-    best = np.full((num_steps, num_classes), -np.inf)
-    entered = np.zeros((num_steps, num_classes), dtype=bool)
-    for step in range(shortest - 1, num_steps):
-        # A segment of the minimum length ends here, after the best sequence up to its start,
-        before = best[step - shortest].max() if step >= shortest else 0.0
-        begun = before + sums[step + 1] - sums[step + 1 - shortest]
-        # or the segment of the previous step continues.
-        goes_on = best[step - 1] + scores[step] if step else np.full(num_classes, -np.inf)
-        entered[step] = begun > goes_on
-        best[step] = np.maximum(begun, goes_on)
-    return _trace_back(best, entered, shortest)
-
-
-def _trace_back(
-    best: NDArray[np.float64], entered: NDArray[np.bool_], shortest: int
-) -> NDArray[np.intp]:
-    course = np.zeros(len(best), dtype=np.intp)
-    step = len(best) - 1
-    while step >= 0:
-        label = int(best[step].argmax())  # of the last segment of the sequence that ends here
-        while not entered[step, label]:
-            course[step] = label
-            step -= 1
-        course[step - shortest + 1 : step + 1] = label
-        step -= shortest
+    ends = np.pad(lengths.cumsum(), (1, 0))
+    least = min(max(1, shortest), int(ends[-1]))
+    latest = np.searchsorted(ends, ends - least, side="right") - 1  # -1: no beginning is early
+    best = np.full((num_steps + 1, num_classes), -np.inf)
+    gains = np.zeros((num_steps + 1, num_classes))
+    begins = np.zeros((num_steps + 1, num_classes), dtype=np.intp)
+    for step in range(1, num_steps + 1):
+        if latest[step] >= 0:
+            best[step] = gains[latest[step]] + sums[step]
+        begun = best[step].max() - sums[step]
+        gains[step] = np.maximum(gains[step - 1], begun)
+        begins[step] = np.where(begun > gains[step - 1], step, begins[step - 1])
+    course = np.zeros(num_steps, dtype=np.intp)
+    stop = num_steps
+    while stop:
+        label = int(best[stop].argmax())
+        start = int(begins[latest[stop], label])
+        course[start:stop] = label
+        stop = start
     return course
 
 

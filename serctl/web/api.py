@@ -138,13 +138,16 @@ def answer(
     settings = read_settings(query)
     report = DownmixReport()
     waveform = limits.decode(content, name, report)
-    about = {
+    about: dict[str, Any] = {
         "model": worker.predictor.parts.name,
         "seconds": round(len(waveform) / SAMPLE_RATE, 3),
         "notes": report.list_notes(PREDICT_CHANNELS),
     }
     if settings is not None:
-        made = worker.run(lambda it: predict_timeline(it, waveform, settings, name=name))
+        made = worker.run(
+            lambda it: predict_timeline(it, waveform, settings, name=name, decoded=True)
+        )
+        about["notes"] += settings.notes
         return about | to_dict(made)
     found = worker.predict(split_recording(name, waveform, worker.predictor.options))
     return about | {"predictions": [one.to_dict() for one in found]}

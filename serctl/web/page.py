@@ -178,7 +178,9 @@ def show_recording(worker: Worker, limits: Limits, path: Path, scheme: str) -> t
     utterances = split_recording(path.name, waveform, worker.predictor.options)
     found = worker.predict(utterances)
     made = worker.run(
-        lambda it: predict_timeline(it, waveform, SETTINGS, name=path.name, predicted=utterances)
+        lambda it: predict_timeline(
+            it, waveform, SETTINGS, name=path.name, predicted=utterances, decoded=True
+        )
     )
     label = "Emotion" if len(found) == 1 else f"Emotion, mean of {len(found)} segments"
     lines = [escape_markdown(note) for note in report.list_notes(PREDICT_CHANNELS)]

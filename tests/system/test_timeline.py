@@ -8,7 +8,7 @@ from trained_project import SPEECH
 
 from serctl.config import open_workspace
 from serctl.data.segments import SpeechSegment
-from serctl.errors import ConfigError
+from serctl.errors import ConfigError, SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
@@ -136,3 +136,80 @@ def test_segments_last_as_long_as_asked(predictor) -> None:
     assert sum(lengths) == pytest.approx(20)
     assert found.model == SPEECH
     assert Path(found.audio) == Path()
+
+
+@pytest.mark.parametrize(
+    ("every", "shortest", "stretches"),
+    [
+        (1.5, 2, [(0, 20)]),
+        (1, 2.5, [(0, 20)]),
+        (1, 2, [(0, 19.2)]),  # the last step has 0.2 s
+        (0.5, 2, [(0, 5.2), (7.7, 9), (11.3, 20)]),
+    ],
+)
+def test_a_segment_has_the_minimum_of_speech_or_is_a_whole_stretch(
+    predictor, monkeypatch, every, shortest, stretches
+) -> None:
+    spans = [(round(a * SECOND), round(b * SECOND)) for a, b in stretches]
+    hear(monkeypatch, lambda wave: spans)
+    settings = TimelineSettings(every=every, window=every, shortest=shortest)
+    for seed in range(8):
+        monkeypatch.setattr("serctl.system.timeline._predict_steps", draw_steps(seed))
+        found = predict_timeline(predictor, make_noise(stretches[-1][1]), settings)
+        assert len(found.segments) > len(spans)
+        for segment in found.segments:
+            parts = [(max(a, segment.start), min(b, segment.end)) for a, b in stretches]
+            speech = sum(b - a for a, b in parts if b > a)
+            assert speech >= shortest - 1e-9 or any(
+                segment.start <= a and b <= segment.end for a, b in stretches
+            )
+
+
+def draw_steps(seed: int):
+    def draw(predict, predictor, waveform, steps, speech, advance):
+        shares = np.random.default_rng(seed).dirichlet([0.2] * len(predictor.labels), len(steps))
+        silent = [not speech.touch(step.start, step.stop) for step in steps]
+        shares[silent] = np.nan
+        return shares
+
+    return draw
+
+
+def test_a_number_of_averaged_steps_that_is_rounded_is_noted(predictor) -> None:
+    for smooth, steps in ((0, 1), (0.4, 1), (1, 1), (2, 3), (3, 3), (4.4, 5), (1.5, 3)):
+        settings = TimelineSettings(smooth=smooth)
+        assert settings.smoothed_steps == steps
+        assert bool(settings.notes) == (smooth not in (0, steps))
+    predict_timeline(predictor, make_noise(2), TimelineSettings(smooth=2))
+    assert any(it.startswith("--smooth 2 averages 3 steps of 1 s") for it in predictor.notes)
+
+
+def test_samples_are_read_as_those_of_a_prediction(predictor) -> None:
+    wave = make_noise(3)
+    expected = predict_timeline(predictor, wave, TimelineSettings()).probabilities
+    integers = (wave * 2**15).round().astype(np.int16)
+    for samples in (wave.astype(np.float64), integers, np.stack([wave, wave])):
+        found = predict_timeline(predictor, samples, TimelineSettings()).probabilities
+        np.testing.assert_allclose(found, expected, atol=0.02)
+    for bad in (wave[:0], np.full_like(wave, np.nan), wave * 1000, wave.astype(np.int64), None):
+        with pytest.raises(SerctlError) as told:
+            predict_timeline(predictor, bad, TimelineSettings())
+        with pytest.raises(SerctlError) as other:
+            predictor.predict(bad, sample_rate=SECOND)
+        assert str(told.value) == str(other.value)
+
+
+@pytest.mark.parametrize("name", ["every", "window", "smooth", "shortest"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1, "2", None, True, -1e-9])
+def test_settings_that_are_no_seconds_are_one_line(name: str, value) -> None:
+    with pytest.raises(UsageError, match=f"^{name} is .*, expected seconds, .* 0 and finite.$"):
+        TimelineSettings(**{name: value})
+
+
+def test_settings_are_numbers_of_any_library_and_size(predictor) -> None:
+    settings = TimelineSettings(np.float32(0.5), np.int8(100), np.int64(0), 10**400)
+    assert len(predict_timeline(predictor, make_noise(3), settings).segments) == 1
+    with pytest.raises(UsageError, match="expected at least a step"):
+        TimelineSettings(every=5)
+    with pytest.raises(UsageError, match="every is 0, expected at least"):
+        TimelineSettings(every=0)

@@ -188,6 +188,13 @@ def test_a_wrong_query_is_reported(served, query: str, message: str) -> None:
     assert message in found["error"]
 
 
+def test_a_number_of_averaged_steps_that_is_rounded_is_noted(served) -> None:
+    content = (served.project / "u05.wav").read_bytes()
+    status, found = served.get("/predict?every=1&smooth=2", content)
+    assert status == 200
+    assert found["notes"][0].startswith("--smooth 2 averages 3 steps")
+
+
 def test_a_setting_in_the_form_is_not_ignored(served) -> None:
     content = (served.project / "u05.wav").read_bytes()
     parts = [b'name="every"\r\n\r\n1', b'name="file"; filename="a.wav"\r\n\r\n' + content]
