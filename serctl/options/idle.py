@@ -195,7 +195,7 @@ def check_idle(
         ConfigError: The same, for keys of a file.
     """
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    _check_over_time(fields, values, given, source)
+    _check_over_time(kind, fields, values, given, source)
     unread = tuple(name for name in fields if option_of(fields[name]).only_with)
     network = Idle(
         unread, "kind", lambda given: given["kind"] == "pooled", "fusion", "it trains no network"
@@ -212,6 +212,7 @@ def check_idle(
 
 
 def _check_over_time(
+    kind: type,
     fields: Mapping[str, dataclasses.Field[Any]],
     values: Mapping[str, Any],
     given: Collection[str],
@@ -219,8 +220,12 @@ def _check_over_time(
 ) -> None:
     for name, field in fields.items():
         over_time = name in given and option_of(field).panel == OVER_TIME
-        if over_time and source == FLAGS and values[name] != field.default and not values["every"]:
+        if not over_time or values[name] == field.default or values["every"]:
+            continue
+        if source == FLAGS:
             raise UsageError(f"{flag_of(field)} needs a timeline. Add: --every 1")
+        if source == kind.__name__:  # Python; a file may have it for other calls
+            raise UsageError(f"{source}: '{name}' needs a timeline. Add: every=1")
 
 
 def _refuse(

@@ -75,8 +75,14 @@ def predict(
         progress: Reports every finished file.
 
     Raises:
+        UsageError: ``every`` is set, which `serctl.stages.timeline.predict_timelines` reads.
         SerctlError: The model cannot be loaded, or audio is unusable (unless ``skip_bad``).
     """
+    if options.every:
+        raise UsageError(
+            f"every is {options.every:g}, expected 0, because predict() makes no timeline. Call: "
+            "serctl.stages.timeline.predict_timelines(workspace, options)"
+        )
     check_model(options.model, workspace)
     rows, notes = _list_recordings(options)  # before a bundle is downloaded
     parts = find_parts(options.model, workspace)

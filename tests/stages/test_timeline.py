@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from serctl.cli import app
 from serctl.config import open_workspace
 from serctl.data.segments import SpeechSegment
+from serctl.errors import UsageError
 from serctl.options import PredictOptions
 from serctl.stages.timeline import predict_timelines
 
@@ -153,6 +154,30 @@ def test_what_does_not_fit_together_is_reported(
     done = run(call, *words)
     assert done.exit_code == 2
     assert told in done.stderr
+
+
+def test_options_of_a_timeline_are_not_ignored_in_python(call: Path) -> None:
+    import serctl
+
+    options = PredictOptions(model="b", audio=(str(call),), every=1, channels="left")
+    with pytest.raises(UsageError, match=r"every is 1.* serctl\.stages\.timeline\.predict_timelin"):
+        serctl.predict(None, options)
+    for name, value in {
+        "channels": "left",
+        "window": 2,
+        "smooth": 1,
+        "windows_alone": True,
+    }.items():
+        with pytest.raises(UsageError, match=f"'{name}' needs a timeline. Add: every=1"):
+            PredictOptions(model="b", **{name: value})
+
+
+def test_options_of_a_timeline_may_stand_in_a_file(run, call: Path, trained: Path) -> None:
+    config = trained / "predict.toml"
+    config.write_text("[predict]\nwindow = 2\nsmooth = 1\n")
+    assert run(call, "--config", config).exit_code == 0
+    assert run(call, "--config", config, "--every", 1).exit_code == 0
+    config.unlink()
 
 
 def test_a_recording_of_one_channel_is_left_out_or_an_error(run, call, tmp_path: Path) -> None:
