@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +41,8 @@ REFUSED = [
     ("heads", 3, "a divisor of 1024 (2 x hidden)"),
     ("learning_rate", math.nan, "more than 0"),
     ("learning_rate", 0, "more than 0"),
-    ("weight_decay", math.inf, "at least 0"),
+    ("weight_decay", math.inf, "a finite number, at least 0"),
+    ("learning_rate", math.inf, "a finite number, more than 0"),
     ("folds", 1, "0 or a whole number, at least 2"),
     ("seed", -1, "a whole number, 0 to 2147483647"),
     ("seed", 2**31, "a whole number, 0 to 2147483647"),
@@ -359,3 +361,22 @@ def test_options_of_another_stage_take_the_values_that_both_have() -> None:
     assert copy_options(PredictOptions, given) == PredictOptions(
         model="m", device="cuda:1", prior="balanced"
     )
+
+
+def test_an_infinite_number_is_refused_as_one() -> None:
+    with pytest.raises(UsageError, match=r"--every is inf, expected 0 or a finite number, more th"):
+        resolve_options(PredictOptions, "predict", every=math.inf)
+    with pytest.raises(
+        UsageError, match=r"--shortest is inf, expected a finite number, at least 0"
+    ):
+        resolve_options(PredictOptions, "predict", shortest=math.inf)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    options = PredictOptions(abstain_below=np.float32(0.5), every=np.int64(2))
+    assert (options.abstain_below, options.every) == (0.5, 2.0)
+    assert type(options.abstain_below) is type(options.every) is float
+    assert type(TrainOptions(epochs=np.int16(3)).epochs) is int
+    for bad in (np.float32(1.5), np.bool_(True), np.float32("nan")):
+        with pytest.raises(ConfigError, match="expected 0 to 1"):
+            PredictOptions(abstain_below=bad)

@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
+import math
 import os
 import types
 import typing
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -46,6 +48,8 @@ def check_options(kind: type, values: Mapping[str, Any], source: str) -> dict[st
         is_default = type(value) is type(default) and value == default
         if not (is_default or _fits(value, hints[name], found)):
             expected = _expected(hints[name], found, default)
+            if isinstance(value, float) and math.isinf(value) and found.max is None:
+                expected = expected.replace(found.range, f"a finite number, {found.range}")
             raise refuse(fields[name], value, expected, source)
         checked[name] = value
     return checked
@@ -180,6 +184,8 @@ def _convert(value: Any, hint: Any) -> Any:
             return tuple(str(it) if isinstance(it, os.PathLike) else it for it in value)
     if isinstance(value, list):  # for example one layer or several
         return value[0] if len(value) == 1 else tuple(value)
+    if isinstance(value, Real) and not isinstance(value, int | float):  # a number of NumPy
+        value = int(value) if isinstance(value, Integral) else float(value)
     return float(value) if hint is float and type(value) is int else value
 
 
@@ -212,5 +218,5 @@ def _expected(hint: Any, found: Option, default: Any) -> str:
         finite = "a finite number" if hint is float else ""
         return finite or WORDS.get(hint, str(hint))
     is_off = isinstance(default, int | float) and not found.admits(default)
-    off = f"{default} or " if is_off else ""
+    off = f"{default:g} or " if is_off else ""
     return off + (f"a whole number, {found.range}" if hint is int else found.range)

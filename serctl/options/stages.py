@@ -226,10 +226,16 @@ class PredictOptions:
         4.0, "Seconds of audio that each prediction over time reads.", above=0, panel=OVER_TIME
     )
     smooth: float = option(
-        0.0, "Seconds over which probabilities are averaged.", min=0, panel=OVER_TIME
+        0.0,
+        "Seconds over which probabilities are averaged, rounded to an odd number of steps.",
+        min=0,
+        panel=OVER_TIME,
     )
     shortest: float = option(
-        2.0, "Minimum seconds of a segment of one emotion.", min=0, panel=OVER_TIME
+        2.0,
+        "Minimum seconds of speech of a segment; a shorter stretch of speech is one segment.",
+        min=0,
+        panel=OVER_TIME,
     )
     channels: Literal["mix", "split", "left", "right"] = option(
         "mix", "Channels to predict: their mean, each of them, or one.", panel=OVER_TIME
