@@ -84,7 +84,7 @@ def evaluate(
         return EvaluateResult(split, size, warnings=changes, submission=path)
     split = options.split or choose_split(whole)
     manifest = whole.limit(options.limit)
-    if len(whole.select(split)) and not any(row.split == split for row in manifest):
+    if split in whole.splits and split not in manifest.splits:
         raise UsageError(f"--limit is {options.limit}, which leaves no utterance of {split}.")
     rows, notes = _labelled_rows(manifest, split)
     found, missing = _read_systems(workspace, whole, options.systems, split, rows.ids)
@@ -93,11 +93,7 @@ def evaluate(
     check_columns(found, {*workspace.label_order, *(row.emotion for row in whole)})
     order = manifest.label_set(workspace.label_order).names
     labels = _declared_labels(found, order, rows)
-    if others := [name for name in order if name not in labels]:
-        notes.append(
-            f"Metrics are means over {', '.join(labels)}. The manifest also has "
-            f"{', '.join(others)}: no utterance of {split}, and no column of the systems."
-        )
+    notes += _note_other_emotions(labels, order, split)
     systems = [system for system, _ in found]
     predicted: list[tuple[SystemKind, Logits]] = [(system.kind, logits) for system, logits in found]
     if options.baselines:
@@ -210,6 +206,17 @@ def _declared_labels(
             f"'{logits.name}': {', '.join(labels)}. {remedy}"
         )
     return labels
+
+
+def _note_other_emotions(labels: Sequence[str], order: Sequence[str], split: str) -> list[str]:
+    """Return a note on emotions of the manifest that the metrics do not count."""
+    others = [name for name in order if name not in labels]
+    if not others:
+        return []
+    return [
+        f"Metrics are means over {', '.join(labels)}. The manifest also has {', '.join(others)}: "
+        f"no utterance of {split}, and no column of the systems."
+    ]
 
 
 def _make_report(

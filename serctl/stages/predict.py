@@ -78,11 +78,7 @@ def predict(
         UsageError: ``every`` is set, which `serctl.stages.timeline.predict_timelines` reads.
         SerctlError: The model cannot be loaded, or audio is unusable (unless ``skip_bad``).
     """
-    if options.every:
-        raise UsageError(
-            f"every is {options.every:g}, expected 0, because predict() makes no timeline. Call: "
-            "serctl.stages.timeline.predict_timelines(workspace, options)"
-        )
+    _refuse_timeline(options)
     check_model(options.model, workspace)
     rows, notes = _list_recordings(options)  # before a bundle is downloaded
     parts = find_parts(options.model, workspace)
@@ -119,6 +115,14 @@ def predict(
         seconds=time.monotonic() - loaded,
         notes=(*notes, *predictor.notes, *recordings.list_notes()),
     )
+
+
+def _refuse_timeline(options: PredictOptions) -> None:
+    if options.every:
+        raise UsageError(
+            f"every is {options.every:g}, expected 0, because predict() makes no timeline. Call: "
+            "serctl.stages.timeline.predict_timelines(workspace, options)"
+        )
 
 
 def advise_skipping(error: SerctlError, recordings: int) -> SerctlError:

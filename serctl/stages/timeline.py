@@ -85,20 +85,9 @@ def predict_timelines(
     Raises:
         SerctlError: The model cannot be loaded, or audio is unusable (unless ``skip_bad``).
     """
-    if options.transcripts:
-        raise UsageError(
-            "--transcripts has no times, so it cannot be used with --every. Name a "
-            "recogniser instead: --recogniser whisper-large-v3"
-        )
-    if tables := [name for name in options.audio if is_table(name)]:
-        raise UsageError(f"--every takes recordings, not the table '{tables[0]}'. Leave it out.")
+    _check_options(options)
     paths = find_recordings(options.audio)
     parts = find_parts(options.model, workspace)
-    if options.speaker_per != "none":
-        raise UsageError(
-            f"--speaker-per {options.speaker_per} cannot be used with --every, which does not "
-            "standardise per speaker. Leave one of the flags out."
-        )
     settings = TimelineSettings(
         options.every, options.window, options.smooth, options.shortest, options.windows_alone
     )
@@ -132,6 +121,21 @@ def predict_timelines(
         *list_notes(),
     )
     return TimelinesResult(parts.name, tuple(found), tuple(failures), seconds, notes)
+
+
+def _check_options(options: PredictOptions) -> None:
+    if options.transcripts:
+        raise UsageError(
+            "--transcripts has no times, so it cannot be used with --every. Name a "
+            "recogniser instead: --recogniser whisper-large-v3"
+        )
+    if tables := [name for name in options.audio if is_table(name)]:
+        raise UsageError(f"--every takes recordings, not the table '{tables[0]}'. Leave it out.")
+    if options.speaker_per != "none":
+        raise UsageError(
+            f"--speaker-per {options.speaker_per} cannot be used with --every, which does not "
+            "standardise per speaker. Leave one of the flags out."
+        )
 
 
 def predict_recording(

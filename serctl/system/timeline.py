@@ -122,9 +122,7 @@ def predict_timeline(
     if not decoded:
         waveform = load_sound(waveform, SAMPLE_RATE, predictor.downmixed)
     steps = plan_windows(len(waveform), settings.every, settings.window)
-    for note in settings.notes:
-        predictor.note(note)
-    _warn_of_short_windows(predictor, settings)
+    _note_settings(predictor, settings)
     speech = find_speech(predictor, waveform, name, predicted)
     predict = _predict_alone if settings.alone else _predict_shared
     probabilities = _predict_steps(predict, predictor, waveform, steps, speech, advance)
@@ -154,7 +152,9 @@ def predict_timeline(
     )
 
 
-def _warn_of_short_windows(predictor: Predictor, settings: TimelineSettings) -> None:
+def _note_settings(predictor: Predictor, settings: TimelineSettings) -> None:
+    for note in settings.notes:
+        predictor.note(note)
     # Whisper's frames depend on the whole stretch; those of other encoders hardly do.
     whispers = [key.encoder for key in predictor.keys if key.window.endswith("s")]
     if whispers and not settings.alone and settings.window < RELIABLE_SECONDS:
