@@ -8,6 +8,7 @@ from serctl.cli import console
 from serctl.cli.options import DaskOpt, JsonOpt
 from serctl.cli.signature import with_options
 from serctl.config import Workspace
+from serctl.errors import count
 from serctl.options import TranscribeOptions
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ def describe(result: "TranscribeResult") -> str:
         done = (result.transcribed, result.whole, result.seconds)
         lines.append(f"  {console.estimate_whole(*done)}")
     if result.suspect:
-        reasons = ", ".join(f"{name} {count:,}" for name, count in result.suspects.items())
-        lines.append(f"  {result.suspect:,} suspect ({reasons}); {result.retried:,} sampled again")
+        reasons = ", ".join(f"{name} {number:,}" for name, number in result.suspects.items())
+        sampled = count(result.retried, "text")
+        lines.append(f"  {result.suspect:,} suspect ({reasons}); {sampled} kept from sampling")
     if result.windowed:
         lines.append(f"  {result.windowed:,} longer than 30 s, transcribed in several windows")
     if result.failed:

@@ -207,6 +207,16 @@ def load_systems(
     return found, [f"Left out: {problem}" for problem in problems]
 
 
+def list_unexported(workspace: Workspace) -> list[str]:
+    """Return a note for each finished run that has no logits yet."""
+    folders = sorted(path.parent for path in workspace.runs.glob("[!.]*/summary.json"))
+    return [
+        f"Left out: '{folder.name}' has no logits. Run: serctl export-logits {folder.name}"
+        for folder in folders
+        if not any(folder.glob("logits/*.csv"))
+    ]
+
+
 def check_columns(found: Iterable[tuple[System, Logits]], known: Iterable[str]) -> None:
     """Check that the columns of outside scores are emotions, and not an index or a duration.
 

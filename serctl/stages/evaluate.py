@@ -23,6 +23,7 @@ from serctl.ensemble.systems import (
     check_columns,
     find_systems,
     list_systems,
+    list_unexported,
     load_systems,
 )
 from serctl.errors import LogitsError, ManifestError, UsageError, first_few
@@ -88,7 +89,7 @@ def evaluate(
         raise UsageError(f"--limit is {options.limit}, which leaves no utterance of {split}.")
     rows, notes = _labelled_rows(manifest, split)
     found, missing = _read_systems(workspace, whole, options.systems, split, rows.ids)
-    notes += missing
+    notes += missing if options.systems else (*missing, *list_unexported(workspace))
     rows, found, left_out = _leave_out_unread(rows, found)
     check_columns(found, {*workspace.label_order, *(row.emotion for row in whole)})
     order = manifest.label_set(workspace.label_order).names

@@ -146,6 +146,8 @@ def _join_corpora(
     present = {row.emotion for corpus in corpora for row in corpus.utterances}
     mapping = {_find_label(word, present): new for word, new in mapping.items()}
     dropped = {_find_label(word, present) for word in drop}
+    if both := sorted(dropped.intersection(mapping)):
+        raise UsageError(f"'{both[0]}' is in --map and in --drop, expected one. Leave one out.")
     for source, corpus in zip(sources, corpora, strict=True):
         prefix = f"{_name_of(source)}-" if len(sources) > 1 else ""
         renamed = _rename(corpus.utterances, mapping, dropped)

@@ -30,7 +30,7 @@ from serctl.ensemble.stacker_predictions import (
 from serctl.ensemble.stackers import AVERAGES, Stacker, make_stacker
 from serctl.ensemble.stacking_set import StackingSet, collect_stacking_set
 from serctl.ensemble.stale import hash_fit
-from serctl.ensemble.systems import System, find_systems, list_systems
+from serctl.ensemble.systems import System, find_systems, list_systems, list_unexported
 from serctl.errors import LogitsError, ManifestError
 from serctl.names import check_name
 from serctl.options import StackOptions
@@ -93,7 +93,7 @@ def stack(
         *rows.notes,
         *list_changes(workspace, manifest, systems, manifest.splits),
     )
-    notes = notes if options.models else (*notes, *_list_unexported(workspace))
+    notes = notes if options.models else (*notes, *list_unexported(workspace))
     if options.compare:
         if problem:
             raise LogitsError(f"{problem} Use --stack-on dev, or an average: --stacker {AVERAGE}")
@@ -202,16 +202,6 @@ def _make(options: StackOptions, labels: Sequence[str]) -> Stacker:
         seed=options.seed,
         draws=options.draws,
     )
-
-
-def _list_unexported(workspace: Workspace) -> list[str]:
-    """Return a note for each finished run that has no logits yet."""
-    folders = sorted(path.parent for path in workspace.runs.glob("[!.]*/summary.json"))
-    return [
-        f"Left out: '{folder.name}' has no logits. Run: serctl export-logits {folder.name}"
-        for folder in folders
-        if not any(folder.glob("logits/*.csv"))
-    ]
 
 
 def default_name(options: StackOptions) -> str:

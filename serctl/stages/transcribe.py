@@ -41,7 +41,7 @@ class TranscribeResult:
         transcribed: Utterances transcribed now.
         suspects: Number of utterances for each reason of suspicion.
         suspect: Utterances with at least one reason.
-        retried: Suspects that were sampled again at a higher temperature.
+        retried: Utterances whose kept text was sampled at a higher temperature.
         failed: Utterances that could not be read. ``failures`` lists them.
         windowed: Utterances transcribed now that are longer than 30 s.
         audio_seconds: Length of the audio transcribed now.

@@ -186,6 +186,10 @@ def test_map_drop_and_unlabel(table: Path, tmp_path: Path) -> None:
         (("--manifest", "TABLE"), "expected path or utterance_id"),
         (("--manifest", "TABLE", *COLUMNS, "--root", "nowhere"), "none of their audio files"),
         (("--manifest", "TABLE", *COLUMNS, "--drop", "calm"), "no utterance has this emotion"),
+        (
+            ("--manifest", "TABLE", *COLUMNS, "--drop", "angry", "--map", "angry=sad"),
+            "'angry' is in --map and in --drop, expected one",
+        ),
         (("--manifest", "TABLE", *COLUMNS, "--map", "a=x"), "'x' marks 4 utterances"),
         (("--manifest", "TABLE", *COLUMNS[:2]), "no utterance has an emotion"),
     ],

@@ -443,6 +443,13 @@ def test_long_names_give_reports_of_their_own(project: Workspace) -> None:
         evaluate(project, EvaluateOptions(systems=(SPEECH,), name="n" * 300))
 
 
+def test_a_finished_run_without_logits_is_named_in_an_evaluation(project: Workspace) -> None:
+    shutil.rmtree(project.runs / BOTH / "logits")
+    told = f"Left out: '{BOTH}' has no logits. Run: serctl export-logits {BOTH}"
+    assert told in evaluate(project, EvaluateOptions(baselines=False)).notes
+    assert told not in evaluate(project, EvaluateOptions(systems=(SPEECH,))).notes
+
+
 def test_runs_of_other_emotions_than_the_manifest_are_left_out_by_name(project: Workspace) -> None:
     """An emotion was dropped from the manifest, and a new run was trained on the others."""
     rows = [row for row in read_manifest(project.manifest) if row.emotion != "bored"]
