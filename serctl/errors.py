@@ -6,6 +6,7 @@ A message is one line: the value, the expectation and the next command.
 import copyreg
 import errno
 import re
+from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -123,6 +124,16 @@ def guess(name: str, known: Iterable[str]) -> str:
         or get_close_matches(name, known, n=1)
     )
     return f" Did you mean '{chosen[0]}'?" if chosen else ""
+
+
+def refuse_twice(flag: str, names: Iterable[str]) -> None:
+    """Refuse a flag of pairs such as ``--map OLD=NEW`` that names one thing twice.
+
+    Raises:
+        UsageError: The flag does.
+    """
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise UsageError(f"{flag} names '{twice[0]}' twice, expected once. Leave one out.")
 
 
 def count(number: int, noun: str) -> str:

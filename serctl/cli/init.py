@@ -10,7 +10,7 @@ from serctl.cli import console
 from serctl.cli.hints import choose_recipe
 from serctl.cli.manifest import balance_rows
 from serctl.cli.options import JsonOpt
-from serctl.errors import UsageError
+from serctl.errors import UsageError, refuse_twice
 from serctl.options.option import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -157,4 +157,5 @@ def _columns(pairs: list[str]) -> dict[str, str]:
         ours, equals, _ = pair.partition("=")
         if not (ours and equals):
             raise UsageError(f"--column is '{pair}', expected OURS=YOURS, such as path=file.")
+    refuse_twice("--column", (pair.partition("=")[0] for pair in pairs))
     return dict(pair.split("=", 1) for pair in pairs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from serctl.data.values import remove_invisible
-from serctl.errors import ConfigError, ManifestError, UnknownNameError
+from serctl.errors import ConfigError, ManifestError, UnknownNameError, refuse_twice
 
 EMOTIONS = ("angry", "sad", "happy", "surprise", "fear", "disgust", "contempt", "neutral")
 """Class order of the challenge and of the released code (A S H U F D C N)."""
@@ -158,11 +158,13 @@ def parse_mapping(pairs: Iterable[str], flag: str = "--map") -> dict[str, str]:
 
     Raises:
         ManifestError: A value is not of the form OLD=NEW.
+        UsageError: A label is named twice.
     """
-    mapping = {}
+    found = []
     for pair in pairs:
         old, equals, new = pair.partition("=")
         if not (old and equals):
             raise ManifestError(f"{flag} is '{pair}', expected OLD=NEW, such as calm=neutral.")
-        mapping[old.strip().lower()] = new.strip().lower()
-    return mapping
+        found.append((old.strip().lower(), new.strip().lower()))
+    refuse_twice(flag, (old for old, _ in found))
+    return dict(found)

@@ -16,7 +16,7 @@ from serctl.encoders.base import Encoder, EncoderIdentity
 from serctl.encoders.catalog import ENCODERS, is_hub_id
 from serctl.encoders.load import identify_encoder, load_encoder, window_seconds
 from serctl.encoding.recognition import Recognition, settle_recognition
-from serctl.errors import TranscriptsError, UsageError, WeightsError, guess
+from serctl.errors import TranscriptsError, UsageError, WeightsError, guess, refuse_twice
 from serctl.options import TranscribeOptions, restore_options
 from serctl.runtime import split_threads
 from serctl.system.parts import EncoderKey, Parts
@@ -212,11 +212,13 @@ def parse_weights(pairs: Sequence[str]) -> dict[str, Path]:
     """Parse ``NAME=DIR`` values.
 
     Raises:
-        UsageError: A value is not of this form.
+        UsageError: A value is not of this form, or an encoder is named twice.
     """
     wrong = [pair for pair in pairs if not all(pair.partition("="))]
     if wrong:
         raise UsageError(
             f"--weights is '{wrong[0]}', expected NAME=DIR, such as wavlm-large=/data/wavlm."
         )
-    return {name: Path(path) for name, _, path in (pair.partition("=") for pair in pairs)}
+    named = [(name, Path(path)) for name, _, path in (pair.partition("=") for pair in pairs)]
+    refuse_twice("--weights", (name for name, _ in named))
+    return dict(named)

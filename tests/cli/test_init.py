@@ -190,6 +190,7 @@ def test_map_drop_and_unlabel(table: Path, tmp_path: Path) -> None:
             ("--manifest", "TABLE", *COLUMNS, "--drop", "angry", "--map", "angry=sad"),
             "'angry' is in --map and in --drop, expected one",
         ),
+        (("--manifest", "TABLE", *COLUMNS, *COLUMNS[:2]), "--column names 'path' twice"),
         (("--manifest", "TABLE", *COLUMNS, "--map", "a=x"), "'x' marks 4 utterances"),
         (("--manifest", "TABLE", *COLUMNS[:2]), "no utterance has an emotion"),
     ],

@@ -12,7 +12,7 @@ from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.manifest_rows import parse_split
 from serctl.data.splits import assign_splits
-from serctl.errors import ConfigError, ManifestError, UnknownNameError
+from serctl.errors import ConfigError, ManifestError, UnknownNameError, UsageError
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
 NAME = st.text("abcdefghij_-0123456789", min_size=1, max_size=8)
@@ -141,6 +141,8 @@ def test_the_users_renaming_goes_before_the_aliases() -> None:
     assert parse_emotion("U", mapping, codes=True) == "surprise"
     with pytest.raises(ManifestError, match="OLD=NEW"):
         parse_mapping(["calm"])
+    with pytest.raises(UsageError, match="--map names 'calm' twice"):
+        parse_mapping(["calm=neutral", "Calm=sad"])
 
 
 SPEAKERS = st.lists(
