@@ -24,6 +24,7 @@ TRANSCRIPTS_VERSION: Literal[1] = 1
 FROM_MANIFEST = "manifest"
 """Source of transcripts that the corpus contains."""
 HINT = "Make transcripts with: serctl transcribe (or from the corpus: --from-manifest)"
+SAVE = "Save it as CSV (UTF-8, commas), or move it away and transcribe again: serctl transcribe"
 
 
 def transcribe_command(source: str) -> str:
@@ -159,12 +160,13 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
         if names and not {"utterance_id", "text"} <= {*names}:
             raise TranscriptsError(
                 f"Transcripts '{path}' has the columns {', '.join(names)}, expected utterance_id "
-                f"and text, separated by commas. {HINT}"
+                f"and text, separated by commas. {SAVE}"
             )
         return list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise TranscriptsError(f"Transcripts '{path}' cannot be read: {reason}. {HINT}") from None
+        hint = HINT if isinstance(error, OSError) else SAVE
+        raise TranscriptsError(f"Transcripts '{path}' cannot be read: {reason}. {hint}") from None
 
 
 def write_transcripts(
@@ -216,13 +218,16 @@ def read_finished(path: Path, source: str) -> list[Transcript]:
 
     A damaged row and rows of one id with different texts are left out, so that only they are
     transcribed again.
+
+    Raises:
+        TranscriptsError: The file is no CSV with the columns, as after another program saved it.
+            Its rows would be lost.
     """
     for place in (path, name_beside(path, source)):
-        with suppress(TranscriptsError):
-            if read_transcripts_sidecar(place).source == source:
-                rows = list(_parse_whole(place))
-                ambiguous = set(find_ambiguous(rows))
-                return [row for row in rows if row.utterance_id not in ambiguous]
+        if read_source(place) == source:
+            rows = list(_parse_whole(place))
+            ambiguous = set(find_ambiguous(rows))
+            return [row for row in rows if row.utterance_id not in ambiguous]
     return []
 
 

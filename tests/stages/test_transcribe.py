@@ -200,6 +200,13 @@ def test_the_manifest_has_words_of_its_own(project: Workspace) -> None:
     assert read_transcripts(project.transcripts).texts["u3"] == "u3 said"
     copy = project.transcripts.with_name("transcripts.replaced.csv")
     assert read_transcripts(copy).texts["u3"] == "u3 shouted"
+    saved = project.transcripts.read_bytes()
+    for other in (saved.replace(b",", b";"), saved.replace(b"u3 said", "für".encode("cp1252"))):
+        project.transcripts.write_bytes(other)  # by a spreadsheet
+        with pytest.raises(TranscriptsError, match=r"Save it as CSV \(UTF-8, commas\)"):
+            transcribe(project, TranscribeOptions(from_manifest=True))
+        assert project.transcripts.read_bytes() == other
+    project.transcripts.write_bytes(saved)
     with pytest.raises(UsageError, match="--keep-frames needs Whisper"):
         transcribe(project, TranscribeOptions(from_manifest=True, keep_frames=True))
     rows = [Utterance("u0", project.root / "u0.wav", "train", "happy")]
