@@ -24,6 +24,7 @@ from serctl.system.parts import check_model, find_parts
 from serctl.system.prediction import Prediction
 from serctl.system.predictor import Predictor
 from serctl.system.utterances import LoadedUtterance
+from serctl.system.without_speakers import note_without_speakers
 
 READ_AHEAD = 8
 """Number of files that are decoded ahead of the networks."""
@@ -165,11 +166,9 @@ class _RecordingReader:
     ) -> None:
         self._options, self._words = options, words
         self._shares: dict[LoadedUtterance, tuple[float, str]] = {}
-        if predictor.reads_speakers and options.speaker_per == "none":
-            predictor.note(
-                "The model was trained on frames standardised per speaker. These recordings are "
-                "predicted without. If recordings share a speaker: --speaker-per folder"
-            )
+        if options.speaker_per == "none":
+            advice = "If recordings share a speaker: --speaker-per folder"
+            note_without_speakers(predictor, advice)
         self.cut, self.cut_seconds, self.speech_seconds = 0, 0.0, 0.0
         self.report = DownmixReport()
 

@@ -19,6 +19,7 @@ from serctl.stages.bundle import make_bundle
 from serctl.stages.export_logits import export_logits
 from serctl.stages.extract import extract
 from serctl.stages.predict import predict
+from serctl.stages.timeline import predict_timelines
 from serctl.stages.train import train
 from serctl.system.load import load
 
@@ -127,3 +128,17 @@ def test_python_takes_the_speaker_of_each(project: Workspace, folders: Path) -> 
 def test_a_model_that_ignores_speakers_refuses_the_flag(project: Workspace, folders: Path) -> None:
     with pytest.raises(UsageError, match="no network of 'corpus' was trained"):
         predict(project, options(folders, model="corpus", speaker_per="file"))
+
+
+def test_a_timeline_notes_that_it_predicts_without_speakers(
+    project: Workspace, folders: Path
+) -> None:
+    told = (
+        "The model was trained on frames standardised per speaker. These recordings are predicted"
+    )
+    one = replace(
+        options(folders, every=0.5, window=0.5), audio=(str(folders / "speaker0/u30.wav"),)
+    )
+    assert any(told in note for note in predict_timelines(project, one).notes)
+    plain = predict_timelines(project, replace(one, model="corpus"))
+    assert not any(told in note for note in plain.notes)
