@@ -157,9 +157,9 @@ def check_features(
     unread: set[str] = set()
     notes = []
     with SourceHasher(workspace.cache) as hasher:
+        if any(branch.modality == "text" for branch in branches):
+            notes += find_old_transcripts(workspace, utterances, hasher)
         for branch, store in [(one, store) for one in branches for store in one.stores]:
-            if branch.modality == "text":
-                notes += find_old_transcripts(workspace, utterances, hasher)
             skipped, gone = _compare(workspace, branch, store, utterances, hasher)
             unread |= skipped
             if skipped:
