@@ -21,7 +21,7 @@ PAIRS = (
     *(("anfang", "ende"), ("beginn", "ende"), ("von", "bis"), ("start", "ende")),
 )
 """Names that are times only if a table has both and all their values are seconds."""
-FINE = re.compile(f"(?!froms$|.*mmss$).*[^s](?:{OTHER_UNITS})s?")
+IN_OTHER_UNIT = re.compile(f"(?!froms$|.*mmss$).*[^s](?:{OTHER_UNITS})s?")
 """Names of times in another unit than seconds. The ``ms`` of ``ss.ms`` are decimals."""
 
 
@@ -91,7 +91,7 @@ def in_other_unit(name: str) -> bool:
         >>> in_other_unit("Begin Time - msec"), in_other_unit("Begin Time - ss.msec")
         (True, False)
     """
-    return FINE.fullmatch(_letters(name)) is not None
+    return IN_OTHER_UNIT.fullmatch(_letters(name)) is not None
 
 
 def describe_time(table: Table, ours: str, name: str) -> str:

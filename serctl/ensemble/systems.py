@@ -86,7 +86,7 @@ class System:
             return
         found = StackerDocument.read(self.path / STACKER_FILE)
         own = (found.kind, found.models, found.fitted_on.ids_hash)
-        options = {"limit": None, **found.options} | {"limit": made.options.get("limit")}
+        options = found.options | {"limit": made.options.get("limit")}
         if (made.stacker, made.base_models, made.fitted_on, made.options) != (*own, options):
             raise LogitsError(
                 f"'{path}' was predicted by another stacker or an earlier fit, expected the "

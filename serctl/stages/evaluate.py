@@ -75,7 +75,8 @@ def evaluate(
     Raises:
         ManifestError: No utterance of the split has an emotion.
         LogitsError: A system has no logits for the split, or other labels.
-        UsageError: A submission is requested for more than one system.
+        UsageError: A submission is requested for more than one system, or ``limit`` leaves no
+            utterance of the split.
     """
     whole = read_manifest(workspace.manifest)
     if options.submission:

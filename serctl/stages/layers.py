@@ -13,7 +13,7 @@ from serctl.config import Workspace
 from serctl.data.folds import choose_folds, group_by_speaker
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import read_manifest
-from serctl.documents.layers import LAYERS_VERSION, LayersDocument
+from serctl.documents.layers import FOLDER, LAYERS_VERSION, LayersDocument
 from serctl.encoding.keys import note_window
 from serctl.encoding.layer_moments import LayerMoments, read_layer_moments
 from serctl.errors import ManifestError, ReportError, UsageError, count, first_few
@@ -86,7 +86,7 @@ def layers(
             encoded, failed = done.encoded, frozenset(done.failures)
     kept = [row for row in rows if row.utterance_id not in failed]
     store = FeatureStore.open(moments.stores[0])
-    path = workspace.reports / "layers" / f"{moments.stores[0].stem}.json"
+    path = workspace.reports / FOLDER / f"{moments.stores[0].stem}.json"
     curve = path.with_suffix(".svg")
     data = hash_comparison(store, kept, vars(options))
     document = _read_kept(path, data)

@@ -42,8 +42,7 @@ def read_rows(path: Path, *columns: str) -> tuple[dict[str, str], ...]:
     if absent := [name for name in columns if name not in table.header]:
         raise CorpusError(
             f"'{table.source}' has the columns {', '.join(table.header)}, expected "
-            f"{', '.join(absent)}. "
-            f"Rename or add it."
+            f"{', '.join(absent)}. Rename or add it."
         )
     return table.rows
 
