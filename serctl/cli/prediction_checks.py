@@ -45,7 +45,7 @@ def check_output(
     if output is None and len(paths) > 1:
         raise UsageError(f"{len(paths)} TextGrids need a folder: --output DIR")
     if output and (output.is_file() or output.suffix.lower() == ".textgrid"):
-        raise UsageError(f"--output '{output}' is a file; TextGrids need a folder.")
+        raise UsageError(f"--output '{output}' names a file, expected a folder for TextGrids.")
     for path in paths if output else ():
         old = output / path.with_suffix(".TextGrid").name  # type: ignore[operator]
         if old.exists() and not _is_predicted(old):

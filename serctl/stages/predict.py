@@ -24,7 +24,6 @@ from serctl.system.parts import check_model, find_parts
 from serctl.system.prediction import Prediction
 from serctl.system.predictor import Predictor
 from serctl.system.utterances import LoadedUtterance
-from serctl.system.without_speakers import note_without_speakers
 
 READ_AHEAD = 8
 """Number of files that are decoded ahead of the networks."""
@@ -168,7 +167,7 @@ class _RecordingReader:
         self._shares: dict[LoadedUtterance, tuple[float, str]] = {}
         if options.speaker_per == "none":
             advice = "If recordings share a speaker: --speaker-per folder"
-            note_without_speakers(predictor, advice)
+            predictor.note_without_speakers(advice)
         self.cut, self.cut_seconds, self.speech_seconds = 0, 0.0, 0.0
         self.report = DownmixReport()
 

@@ -14,11 +14,17 @@ from serctl.data.downmix import ReportProblem
 from serctl.data.segments import cut_at_pauses
 from serctl.errors import AudioError, SerctlError, TranscriptsError, UsageError
 from serctl.options import PredictOptions
+from serctl.system.prediction import Prediction
 from serctl.system.sound import MOST_CHANNELS, Audio, load_sound, name_sound
 from serctl.system.utterances import LoadedUtterance
 
 One = TypeVar("One")
 Other = TypeVar("Other")
+
+WITHOUT_SPEAKERS = (
+    "The model was trained on frames standardised per speaker. These recordings are predicted "
+    "without."
+)
 
 
 def load_utterance(name: str, read: Callable[[], NDArray[np.float32]]) -> LoadedUtterance:
@@ -129,3 +135,11 @@ def _align(
             few = name if other is missing else "audio"
             raise UsageError(f"'{few}' has {number} entries, expected one for each recording.")
         yield one, other  # type: ignore[misc]
+
+
+def describe_error(one: LoadedUtterance, error: SerctlError) -> Prediction:
+    """Return the prediction of an utterance that could not be predicted."""
+    end = one.start + (len(one.waveform) / SAMPLE_RATE or np.nan)  # unread: unknown
+    return Prediction(
+        one.name, one.start, end, None, {}, text=one.text, error=str(error), channel=one.channel
+    )

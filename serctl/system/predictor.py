@@ -20,9 +20,9 @@ from serctl.errors import SerctlError, UsageError
 from serctl.options import PredictOptions
 from serctl.runtime import resolve_device
 from serctl.system.encoders import Encoders
-from serctl.system.loading import cut_speech, load_each
+from serctl.system.loading import WITHOUT_SPEAKERS, cut_speech, describe_error, load_each
 from serctl.system.parts import Parts
-from serctl.system.prediction import Prediction
+from serctl.system.prediction import Prediction, name_shares
 from serctl.system.sound import Audio, load_sound, name_sound
 from serctl.system.utterances import LoadedUtterance, encode_utterances, tabulate
 from serctl.training.checkpoint import load_run
@@ -99,6 +99,11 @@ class Predictor:
         """Note that a transcript or recogniser has no effect, unless a branch reads text."""
         if not self.parts.needs_transcripts:
             self.note(f"{words} not used: no network of '{self.parts.name}' reads text.")
+
+    def note_without_speakers(self, advice: str = "") -> None:
+        """Note that the predictions miss the speakers that a network was trained with."""
+        if self.reads_speakers:
+            self.note(f"{WITHOUT_SPEAKERS} {advice}".rstrip())
 
     @property
     def group_seconds(self) -> float:
@@ -182,9 +187,11 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Yield predictions. Errors are raised, or with ``skip_bad`` yielded as predictions."""
         for one, made in found:
+            if not one.speaker:
+                self.note_without_speakers("Name them: predict_batch(audio, speakers=names)")
             if isinstance(made, SerctlError) and not skip_bad:
                 raise made
-            yield self._describe_error(one, made) if isinstance(made, SerctlError) else made
+            yield describe_error(one, made) if isinstance(made, SerctlError) else made
 
     def predict_segments(
         self, audio: Audio, *, sample_rate: int | None = None, longest: float | None = None
@@ -284,17 +291,9 @@ class Predictor:
                 start=one.start,
                 end=one.start + len(one.waveform) / SAMPLE_RATE,
                 emotion=self.labels[best] if sure else None,
-                probabilities=self._by_label(predicted[row]),
-                per_model={name: self._by_label(values[row]) for name, values in single.items()},
+                probabilities=name_shares(self.labels, predicted[row]),
+                per_model={k: name_shares(self.labels, rows[row]) for k, rows in single.items()},
                 text=one.text if self.parts.needs_transcripts else None,
                 suspect=one.suspect,
                 channel=one.channel,
             )
-
-    def _describe_error(self, one: LoadedUtterance, error: SerctlError) -> Prediction:
-        end = one.start + (len(one.waveform) / SAMPLE_RATE or np.nan)  # unread: unknown
-        found = Prediction(one.name, one.start, end, None, {}, text=one.text, error=str(error))
-        return replace(found, channel=one.channel)
-
-    def _by_label(self, row: NDArray[np.float64]) -> dict[str, float]:
-        return dict(zip(self.labels, row.tolist(), strict=True))

@@ -27,7 +27,6 @@ from serctl.system.predictor import Predictor
 from serctl.system.sound import load_sound
 from serctl.system.speech import Speech, find_speech, raise_first_error, start_of, stop_of
 from serctl.system.utterances import LoadedUtterance
-from serctl.system.without_speakers import note_without_speakers
 from serctl.timeline.course import (
     Spoken,
     Timeline,
@@ -156,7 +155,7 @@ def predict_timeline(
 def _note_settings(predictor: Predictor, settings: TimelineSettings) -> None:
     for note in settings.notes:
         predictor.note(note)
-    note_without_speakers(predictor)
+    predictor.note_without_speakers()
     # Whisper's frames depend on the whole stretch; those of other encoders hardly do.
     whispers = [key.encoder for key in predictor.keys if key.window.endswith("s")]
     if whispers and not settings.alone and settings.window < RELIABLE_SECONDS:

@@ -15,20 +15,10 @@ from serctl.ensemble.logits import Logits
 from serctl.ensemble.stacker_folder import load_stacker
 from serctl.system.bundle_facts import score_split
 from serctl.system.parts import Parts
-from serctl.system.predictor import Predictor
 from serctl.training.checkpoint import load_run
 from serctl.training.dataset import build_set, make_reader
 from serctl.training.inference import infer
 from serctl.training.run_folder import read_train_ids
-
-
-def note_without_speakers(predictor: Predictor, advice: str = "") -> None:
-    """Note that a predictor misses the speakers that its networks were trained with."""
-    if predictor.reads_speakers:
-        predictor.note(
-            "The model was trained on frames standardised per speaker. These recordings are "
-            f"predicted without. {advice}".rstrip()
-        )
 
 
 def measure_without_speakers(

@@ -183,10 +183,14 @@ def show_recording(worker: Worker, limits: Limits, path: Path, scheme: str) -> t
         )
     )
     label = "Emotion" if len(found) == 1 else f"Emotion, mean of {len(found)} segments"
+    shares = average(found)
+    threshold = worker.predictor.options.abstain_below
+    if max(shares.values()) < threshold:
+        label += f": none reaches {threshold:g} (--abstain-below)"
     lines = [escape_markdown(note) for note in report.list_notes(PREDICT_CHANNELS)]
     text = "\n\n".join([*lines, *(write_line(one) for one in found if one.text)])
     return (
-        gr.Label(average(found), label=label),
+        gr.Label(shares, label=label),
         gr.Plot(make_figure(made, scheme), visible=True),
         gr.Markdown(text, visible=bool(text)),
     )

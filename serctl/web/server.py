@@ -15,7 +15,6 @@ from serctl.options import PredictOptions, ServeOptions
 from serctl.options.option import copy_options
 from serctl.system.parts import find_parts
 from serctl.system.predictor import Predictor
-from serctl.system.without_speakers import note_without_speakers
 from serctl.web.api import make_api
 from serctl.web.hosts import HostCheck
 from serctl.web.limits import Limits, SizeLimit
@@ -50,7 +49,7 @@ def serve(
     address = "http://{}:{}".format(*listening.getsockname()[:2])
     if options.host not in ("127.0.0.1", "localhost", "::1"):
         log(f"--host {options.host}: every host that reaches this machine can use the model.")
-    note_without_speakers(predictor)
+    predictor.note_without_speakers()
     for note in predictor.notes:
         log(note)
     with tempfile.TemporaryDirectory(prefix="serctl-serve-") as folder:

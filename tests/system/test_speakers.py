@@ -121,8 +121,20 @@ def test_python_takes_the_speaker_of_each(project: Workspace, folders: Path) -> 
     found = {one.audio: one for one in model.predict_batch(audio, speakers=names)}
     for one in predict(project, options(folders, speaker_per="folder")).predictions:
         assert found[one.audio].probabilities == pytest.approx(one.probabilities, abs=1e-5)
+    assert not any("standardised per speaker" in note for note in model.notes)
     with pytest.raises(UsageError, match="'speakers' has 1 entries"):
         model.predict_batch(audio, speakers=["0"])
+
+
+@pytest.mark.parametrize("speakers", [None, [""]])
+def test_python_notes_that_it_predicts_without_speakers(
+    project: Workspace, folders: Path, speakers: list[str] | None
+) -> None:
+    audio = [folders / "speaker0/u30.wav"]
+    for name, noted in (("speaker", True), ("corpus", False)):
+        model = load(name, project=project.root, device="cpu")
+        model.predict_batch(audio, speakers=speakers)
+        assert any("speakers=names" in note for note in model.notes) is noted
 
 
 def test_a_model_that_ignores_speakers_refuses_the_flag(project: Workspace, folders: Path) -> None:

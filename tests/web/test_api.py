@@ -137,6 +137,17 @@ def test_the_page_encodes_a_recording_once(served, monkeypatch: pytest.MonkeyPat
     assert len(read) == 1
 
 
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_the_page_says_that_no_emotion_is_probable_enough(served, threshold: float) -> None:
+    options = ServeOptions(model=str(served.bundle), device="cpu", abstain_below=threshold)
+    worker = Worker(load_predictor(open_workspace(served.project), options), options.waiting)
+    try:
+        label, *_ = show_recording(worker, Limits(4, 120), served.project / "u35.wav", "light")
+    finally:
+        worker.close()
+    assert ("none reaches 1" in label.label) is bool(threshold)
+
+
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("as_form", [True, False])
 def test_a_bad_upload_gets_a_status_and_a_line_and_the_server_continues(
