@@ -1,12 +1,9 @@
 """The prediction of a system for one utterance, with conversions to JSON and a table."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from serctl.errors import ConfigError
 
@@ -83,11 +80,6 @@ class Prediction:
         if per_model:
             document["per_model"] = {name: _round(it) for name, it in self.per_model.items()}
         return document
-
-
-def name_shares(labels: Sequence[str], values: NDArray[np.float64]) -> dict[str, float]:
-    """Return values ``(C,)`` by label."""
-    return dict(zip(labels, values.tolist(), strict=True))
 
 
 def predictions_to_frame(predictions: Iterable[Prediction]) -> "pandas.DataFrame":

@@ -22,7 +22,7 @@ from serctl.runtime import resolve_device
 from serctl.system.encoders import Encoders
 from serctl.system.loading import WITHOUT_SPEAKERS, cut_speech, describe_error, load_each
 from serctl.system.parts import Parts
-from serctl.system.prediction import Prediction, name_shares
+from serctl.system.prediction import Prediction
 from serctl.system.sound import Audio, load_sound, name_sound
 from serctl.system.utterances import LoadedUtterance, encode_utterances, tabulate
 from serctl.training.checkpoint import load_run
@@ -77,9 +77,8 @@ class Predictor:
         self.reads_speakers = any(run.config.model.by_speaker for run in self._runs.values())
         if options.speaker_per != "none" and not self.reads_speakers:
             raise UsageError(
-                f"--speaker-per {options.speaker_per}: no network of '{parts.name}' was trained on "
-                "frames that are standardised per speaker (train --standardise-by speaker). Leave "
-                "the flag out."
+                f"--speaker-per {options.speaker_per}: no network of '{parts.name}' was trained "
+                "with --standardise-by speaker. Leave the flag out."
             )
         self._stacker = load_stacker(parts.stacker) if parts.stacker else None
         how = {"transcribe": transcribe, "keep": not options.one_at_a_time}
@@ -158,9 +157,8 @@ class Predictor:
             SerctlError: A recording is unusable (unless ``skip_bad``).
         """
         if speakers is None:
-            return list(
-                self.predict_each(audio, sample_rate=sample_rate, texts=texts, skip_bad=skip_bad)
-            )
+            made = self.predict_each(audio, sample_rate=sample_rate, texts=texts, skip_bad=skip_bad)
+            return list(made)
         if not self.reads_speakers:
             self.note(f"Speakers not used: no network of '{self.parts.name}' reads them.")
         utterances = list(load_each(audio, sample_rate, texts, speakers, self.downmixed))
@@ -291,9 +289,12 @@ class Predictor:
                 start=one.start,
                 end=one.start + len(one.waveform) / SAMPLE_RATE,
                 emotion=self.labels[best] if sure else None,
-                probabilities=name_shares(self.labels, predicted[row]),
-                per_model={k: name_shares(self.labels, rows[row]) for k, rows in single.items()},
+                probabilities=self._by_label(predicted[row]),
+                per_model={name: self._by_label(rows[row]) for name, rows in single.items()},
                 text=one.text if self.parts.needs_transcripts else None,
                 suspect=one.suspect,
                 channel=one.channel,
             )
+
+    def _by_label(self, row: NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(self.labels, row.tolist(), strict=True))
