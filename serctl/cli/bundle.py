@@ -1,6 +1,7 @@
 """`serctl bundle make | check | show | push | space`."""
 
 import json
+import shlex
 from typing import Annotated
 
 import typer
@@ -31,7 +32,7 @@ def make(workspace: Workspace, options: BundleOptions, as_json: JsonOpt = False)
         console.say(f"Note: {note}")
     text = f"Bundle '{result.name}': {result.files} files, {result.size / 1e6:,.1f} MB in "
     console.show(result, f"{text}{result.folder}\n  sha256 {result.digest}", as_json=as_json)
-    console.hint(f"serctl predict AUDIO --model {result.folder}")
+    console.hint(f"serctl predict AUDIO --model {shlex.quote(str(result.folder))}")
 
 
 @bundle.command()
@@ -76,7 +77,7 @@ def push(workspace: Workspace | None, options: PushOptions, as_json: JsonOpt = F
         console.say(note)
     text = f"Pushed {result.files} files to {result.url}\n  commit {result.commit}"
     console.show(result, text, as_json=as_json)
-    console.hint(f"serctl predict AUDIO --model {result.model}")
+    console.hint(f"serctl predict AUDIO --model {shlex.quote(result.model)}")
 
 
 @bundle.command()
@@ -88,4 +89,4 @@ def space(workspace: Workspace | None, options: SpaceOptions, as_json: JsonOpt =
     result = write_space(options)
     text = f"Space '{result.title}' in {result.folder}"
     console.show(result, text, as_json=as_json)
-    console.hint(f"hf upload OWNER/NAME {result.folder} --repo-type space")
+    console.hint(f"hf upload OWNER/NAME {shlex.quote(str(result.folder))} --repo-type space")

@@ -1,5 +1,6 @@
 """`serctl cache ls | info | verify | prune | rm | pack | unpack`."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -171,7 +172,7 @@ def pack(
     document = {"archive": path, "bytes": size}
     console.show(document, f"{path}: {_show_bytes(size)}", as_json=as_json)
     if not as_json:
-        console.hint(f"serctl cache unpack {path}")
+        console.hint(f"serctl cache unpack {shlex.quote(str(path))}")
 
 
 @cache.command("unpack")

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -150,7 +151,7 @@ def make_say_once() -> Callable[[str], None]:
 def hint_page(path: Path) -> None:
     """Name the command that opens a page, on stderr."""
     opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
-    hint(f"{opener} {path}")
+    hint(f"{opener} {shlex.quote(str(path))}")
 
 
 def hint(command: str) -> None:

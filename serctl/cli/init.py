@@ -1,5 +1,6 @@
 """`serctl init`."""
 
+import shlex
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -134,7 +135,7 @@ def _show(result: "InitResult", *, as_json: bool) -> None:
 
 def _hint_next(result: "InitResult", project: Path, is_demo: bool) -> None:
     """Print the next command."""
-    inside = "" if project == Path() else f"cd {project} && "
+    inside = "" if project == Path() else f"cd {shlex.quote(str(project))} && "
     if "train" not in result.counts:
         split = "serctl manifest split -o manifest.csv --overwrite"
         console.hint(f"{inside}serctl predict manifest.csv --model MODEL   (to train: {split})")

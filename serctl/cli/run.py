@@ -1,5 +1,6 @@
 """`serctl run`."""
 
+import shlex
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
@@ -111,7 +112,7 @@ def _write_jobs(
     written = write_jobs(workspace, recipe, steps, folder, table, flags, submit=submit)
     console.show(written, show_jobs(written), as_json=as_json)
     if not submit and any(job.indexes("new", "failed") for job in written):
-        console.hint(f"serctl run {recipe} --slurm {folder} --submit")
+        console.hint(shlex.join(["serctl", "run", recipe, "--slurm", str(folder), "--submit"]))
 
 
 def _execute(jobs: int, scheduler: str, verbose: bool) -> "Execution":

@@ -258,8 +258,8 @@ def test_the_demo_corpus_needs_no_root(tmp_path: Path, monkeypatch: pytest.Monke
         asked.append((folder, len(wanted)))
 
     monkeypatch.setattr("serctl.stages.init.make_demo", make)
-    result = init(tmp_path / "project", "--corpus", "demo", "--limit", 30)
+    result = init(tmp_path / "my project", "--corpus", "demo", "--limit", 30)
     assert result.exit_code == 0, result.stderr
-    assert asked == [(tmp_path / "project" / "corpus", 30)]
-    assert "Next: " in result.stderr
+    assert asked == [(tmp_path / "my project" / "corpus", 30)]
+    assert f"Next: cd '{tmp_path / 'my project'}' && serctl" in result.stderr.replace("\n", " ")
     assert "serctl run demo" in result.stderr
