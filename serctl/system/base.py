@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serctl.config import Workspace
 from serctl.data.audio import read_audio
@@ -73,12 +74,13 @@ def predict_base(
         )
     predicting = PredictOptions(model=options.base, device=options.device)
     predictor = Predictor(read_bundle(bundle), predicting, workspace.weights)
+    predictor.note_without_speakers()
     name = pin(options.base, bundle) if is_hub_name(options.base) else _name(bundle)
     with progress.task(f"predict with {options.base}", sum(map(len, rows.values()))) as advance:
         predictions = {}
         for split, chosen in rows.items():
             found = []
-            for one, made in predictor.predict_stream(map(_load, chosen)):
+            for one, made in predictor.predict_stream(_load(row, predictor) for row in chosen):
                 if isinstance(made, SerctlError):
                     raise type(made)(f"'{one.name}': {made}")
                 found.append(list(made.probabilities.values()))
@@ -95,7 +97,8 @@ def _name(bundle: Bundle) -> str:
     return f"{bundle.document.name} (sha256 {bundle.digest[:12]})"
 
 
-def _load(row: Utterance) -> LoadedUtterance:
-    return load_utterance(
-        row.utterance_id, lambda: read_audio(row.path, row.start, row.end, row.channel)
-    )
+def _load(row: Utterance, predictor: Predictor) -> LoadedUtterance:
+    def read() -> NDArray[np.float32]:
+        return read_audio(row.path, row.start, row.end, row.channel, report=predictor.downmixed)
+
+    return load_utterance(row.utterance_id, read)

@@ -106,6 +106,16 @@ def test_a_bundle_has_the_metrics_of_predict_without_speakers_too(
         assert found.macro_f1 == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_bundle_of_a_base_notes_that_it_was_measured_without_speakers(
+    project: Workspace, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    make_bundle(project, BundleOptions(run="speaker", output=str(base), device="cpu"))
+    chosen = BundleOptions(base=str(base), output=str(tmp_path / "b"), device="cpu")
+    notes = make_bundle(project, chosen).notes
+    assert any("These recordings are predicted without." in note for note in notes)
+
+
 def test_a_bundle_is_made_where_the_frames_are_gone(project: Workspace, tmp_path: Path) -> None:
     copy = open_workspace(shutil.copytree(project.root, tmp_path / "copy"))
     shutil.rmtree(copy.cache)
