@@ -72,6 +72,11 @@ def layers(
             "No utterance of train or dev has an emotion, expected labels to compare layers. "
             "Check the manifest: serctl manifest stats"
         )
+    if len(emotions := {row.emotion for row in rows}) == 1:
+        raise ManifestError(
+            f"All utterances of train and dev have the emotion '{emotions.pop()}', expected at "
+            f"least two emotions to compare layers. See: serctl manifest stats"
+        )
     choose_folds(rows, options.folds, options.seed)  # fails before the encoder runs
     with SourceHasher(workspace.cache) as hasher:
         moments = LayerMoments(workspace, copy_options(ExtractOptions, options), hasher)

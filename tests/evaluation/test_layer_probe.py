@@ -53,6 +53,13 @@ def test_predictions_are_those_of_scikit_learn(width: int) -> None:
     assert (predict_folds(vectors, TARGETS, FOLD) == expected).mean() > 0.99
 
 
+def test_a_fold_that_holds_all_of_one_of_two_emotions_is_predicted_as_the_other() -> None:
+    vectors, targets = make_layer(0.3), (SPEAKER == 0).astype(np.intp)
+    predicted = predict_folds(vectors, targets, FOLD)
+    assert (predicted[SPEAKER % 3 == 0] == 0).all()
+    assert (predicted[SPEAKER % 3 == 1] == 1).any()
+
+
 def test_a_layer_with_more_information_is_found_and_named() -> None:
     document = make_document((0.0, 0.6, 0.6, 0.1))
     assert [score.layer for score in document.scores] == [0, 1, 2, -1]

@@ -133,6 +133,9 @@ def test_too_few_speakers_or_labels_are_reported_before_the_encoder_runs(
     write_manifest(project.manifest, rows)
     with pytest.raises(ManifestError, match="No utterance of train or dev has an emotion"):
         layers(project, OPTIONS)
+    write_manifest(project.manifest, [replace(row, emotion="sad") for row in rows])
+    with pytest.raises(ManifestError, match="have the emotion 'sad', expected at least two"):
+        layers(project, OPTIONS)
 
 
 def test_bad_audio_stops_or_is_left_out(project: Workspace) -> None:
