@@ -10,6 +10,7 @@ URL = re.compile(r"\b(https?|ftp|s3|gs):/+([^/].*)")
 HUB = "https://huggingface.co/"
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that Windows reserves for devices."""
+FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
 def is_portable_name(name: str) -> bool:
@@ -19,7 +20,7 @@ def is_portable_name(name: str) -> bool:
         >>> [is_portable_name(name) for name in ("wavlm-s0", "a:b", "../x", "con.x", "end.")]
         [True, False, False, False, False]
     """
-    forbidden = re.search(r'[<>:"/\\|?*\x00-\x1f]|[. ]$', name)
+    forbidden = FORBIDDEN.search(name) or name.endswith((".", " "))
     return bool(name) and not forbidden and not RESERVED.fullmatch(name)
 
 
@@ -48,6 +49,16 @@ def check_name(name: str) -> str:
     if (size := len(name.encode(errors="surrogateescape"))) > LONGEST_NAME:
         raise UsageError(f"--name '{name:.20}' has {size} bytes, expected at most {LONGEST_NAME}.")
     return name
+
+
+def clean_name(name: str) -> str:
+    """Return a name with a hyphen for what `check_name` refuses, except at its ends.
+
+    Example:
+        >>> clean_name("test-scores (1)")
+        'test-scores--1-'
+    """
+    return SPECIAL.sub("-", FORBIDDEN.sub("-", name))
 
 
 def guess_path(name: str) -> str:

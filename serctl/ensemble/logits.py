@@ -164,6 +164,8 @@ def check_finite(logits: NDArray[np.float64], run: str) -> NDArray[np.float64]:
 def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> JoinedLogits:
     """Join the logits of models on the utterance id, with labels in the first model's order.
 
+    The first model is the first one with scores: predicted labels alone may lack an emotion.
+
     Args:
         parts: One `Logits` per model, in the order of the stacker's input.
         ids: Utterances and their order. None takes those of the models, sorted by id, without
@@ -188,7 +190,9 @@ def join_logits(parts: Sequence[Logits], ids: Iterable[str] | None = None) -> Jo
                     f"{len(strange)} are in only one of them ({first_few(strange)}). "
                     f"{_reconcile(parts[0], part)}"
                 )
-    labels = parts[0].labels
+    labels = next((part.labels for part in parts if not part.hard_labels), ())
+    if not labels:
+        labels = tuple(dict.fromkeys(label for part in parts for label in part.labels))
     chosen = [part.select(chosen_ids).reorder(labels) for part in parts]
     return JoinedLogits(
         ids=chosen_ids,

@@ -88,8 +88,8 @@ def match_ids(given: Sequence[str], wanted: Iterable[str]) -> dict[str, str]:
         >>> match_ids(["audio/u1.wav", "audio/u2.wav"], ["u2", "u3"])
         {'u2': 'audio/u2.wav'}
     """
-    wanted = list(wanted)
-    if found := {name: name for name in wanted if name in set(given)}:
+    wanted, known = list(wanted), set(given)
+    if found := {name: name for name in wanted if name in known}:
         return found
     plain = {name: _strip_ending(name) for name in (*given, *wanted)}
     times = Counter(plain[name] for name in given), Counter(plain[name] for name in wanted)

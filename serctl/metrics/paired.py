@@ -61,6 +61,10 @@ class PairedTest:
             f"by {self.difference:.3f} macro-F1 (95 % interval {self.low:.3f} to {self.high:.3f}, "
             f"p = {self.p_value:.3f})"
         )
+        if not self.difference:
+            return (
+                f"No significant difference: {self.first} and {self.second} have the same macro-F1."
+            )
         if self.is_real:
             return f"{self.first} is better than {self.second} {numbers}."
         ahead = f"{self.first} is ahead of {self.second} {numbers}"

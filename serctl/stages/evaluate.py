@@ -34,7 +34,7 @@ from serctl.evaluation.scoring import compare_pairs, lay_out_trial, measure_dura
 from serctl.evaluation.submission import write_submission
 from serctl.evaluation.trial import Trial
 from serctl.files import write_atomic
-from serctl.names import check_name
+from serctl.names import check_name, clean_name
 from serctl.options import EvaluateOptions
 from serctl.progress import Progress, silent
 from serctl.training.changes import find_selected, list_changes
@@ -97,6 +97,7 @@ def evaluate(
     labels = _declared_labels(found, order, rows)
     notes += _note_other_emotions(labels, order, split)
     systems = [system for system, _ in found]
+    stem = check_name(options.name or _report_name(split, systems, options))
     predicted: list[tuple[SystemKind, Logits]] = [(system.kind, logits) for system, logits in found]
     if options.baselines:
         baselines, missing = make_baselines(
@@ -118,7 +119,6 @@ def evaluate(
     )
     notes += explain_metrics(scores, trial)
     report = _make_report(rows, trial, durations, split, options, scores, tests, warnings, notes)
-    stem = check_name(options.name or _report_name(split, systems, options))
     return _write(report, workspace.reports / stem, trial.resamples.num_clusters)
 
 
@@ -291,7 +291,7 @@ def _report_name(split: str, systems: Sequence[System], options: EvaluateOptions
     if options.systems:
         name += f"-{'-vs-'.join(system.name for system in systems)}"
     content = name.encode()
-    if len(content) > LONGEST:  # the digest keeps apart what begins alike
-        begun = content[:LONGEST].decode(errors="ignore")
+    if len(content) > LONGEST or clean_name(name) != name:  # a digest keeps names apart
+        begun = clean_name(content[:LONGEST].decode(errors="ignore"))
         name = f"{begun}-{blake2b(content, digest_size=4).hexdigest()}"
     return name + limit

@@ -110,6 +110,18 @@ def test_ids_that_would_be_ambiguous_are_not_matched() -> None:
     assert match_ids(["u1.5"], ["u1"]) == {}
 
 
+def test_the_ids_of_a_file_are_not_read_again_for_each_utterance() -> None:
+    class Counted(list):
+        times = 0
+
+        def __iter__(self):
+            Counted.times += 1
+            return super().__iter__()
+
+    assert len(match_ids(Counted(IDS), IDS)) == len(IDS)
+    assert Counted.times < 5
+
+
 def test_hard_labels_of_the_challenge_and_of_others(tmp_path: Path) -> None:
     path = tmp_path / "submission.csv"
     path.write_text("FileName,EmoClass\nu1.wav,A\nu2.wav,N\nu3.wav,A\n")

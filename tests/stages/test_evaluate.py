@@ -446,6 +446,29 @@ def test_outside_systems_of_one_name_are_refused(project: Workspace, tmp_path: P
         evaluate(project, EvaluateOptions(systems=tuple(map(str, paths))))
 
 
+def test_the_report_of_a_file_with_blanks_in_its_name_has_a_valid_name(project: Workspace) -> None:
+    source = read_logits(project.runs / "good" / "logits" / "test.csv")
+    made = []
+    for name in ("my scores (1).csv", "my-scores--1-.csv"):
+        write_logits(project.root / name, source)
+        result = evaluate(project, replace(BARE, systems=(str(project.root / name),)))
+        assert result.table[0].name == name.removesuffix(".csv")
+        assert result.report is not None
+        made.append(result.report.stem)
+    assert made[0].startswith("test-my-scores--1--")
+    assert made[1] == "test-my-scores--1-"
+
+
+def test_a_wrong_name_is_refused_before_the_baselines(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[int] = []
+    monkeypatch.setattr("serctl.stages.evaluate.make_baselines", lambda *_: called.append(1))
+    with pytest.raises(UsageError, match="--name 'a/b' is not a valid file name"):
+        evaluate(project, EvaluateOptions(name="a/b"))
+    assert not called
+
+
 def test_an_outside_csv_is_evaluated_like_any_other(project: Workspace) -> None:
     source = read_logits(project.runs / "good" / "logits" / "test.csv")
     write_logits(project.root / "theirs.csv", replace(source, labels=source.labels))

@@ -192,6 +192,27 @@ def test_outside_logits_join_by_utterance_id(project: Workspace, tmp_path: Path)
     assert np.allclose(read_logits(outside.folder / "test.csv").values, expected)
 
 
+@pytest.mark.parametrize("name", ["aaa", "zzz"])
+def test_labels_of_another_system_that_never_name_an_emotion_are_stacked(
+    project: Workspace, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / f"{name}.csv"
+    rows = [row for row in make_utterances() if row.split != "train"]
+    found = {row.utterance_id: row.emotion.replace("neutral", "happy") for row in rows}
+    path.write_text("utterance_id,emotion\n" + "".join(f"{a},{b}\n" for a, b in found.items()))
+    result = stack(
+        project,
+        make_options(
+            models=(str(path), "first"), stacker="mean-probabilities", stack_on="dev", draws=10
+        ),
+    )
+    test = read_logits(result.folder / "test.csv")
+    assert test.labels == LABELS
+    ours = read_logits(project.runs / "first" / "logits" / "test.csv").select(test.ids)
+    theirs = np.eye(4)[[LABELS.index(found[one]) for one in test.ids]]
+    assert np.allclose(test.values, (ours.probabilities() + theirs) / 2, atol=1e-6)
+
+
 def test_outside_logits_with_an_index_are_refused(project: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "theirs.csv"
     rows = [row for row in make_utterances() if row.split == "dev"]
