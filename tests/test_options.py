@@ -210,6 +210,9 @@ IDLE: list[tuple[str, dict[str, Any], str]] = [
     ("stack", {"draws": 50, "balance": "none"}, "--draws has no effect with --balance none"),
     ("stack", {"draws": 5, "compare": True}, "--draws has no effect with --compare"),
     ("stack", {"stacker": "greedy", "compare": True}, "--stacker has no effect with --compare"),
+    ("stack", {"fold": 2, "compare": True}, "--fold has no effect with --compare"),
+    ("stack", {"fold": 2, "stacker": "auto"}, "--fold has no effect with --stacker auto"),
+    ("stack", {"balance": "none", "stacker": "auto"}, "--balance has .* with --stacker auto"),
     (
         "stack",
         {"balance": "weights", "stacker": "greedy"},

@@ -31,8 +31,8 @@ class FittedOn(Section):
     ids_hash: str = Field(default="", description="hash of the utterance ids")
     emotions: str = Field(
         default="",
-        description="hash of their emotions, with `cross_fitted_folds` also of their division by "
-        "speaker",
+        description="hash of their emotions, with `cross_fitted_folds` or `reads_speakers` also of "
+        "their division by speaker",
     )
     inputs: dict[str, str] = Field(
         default_factory=dict, description="base model → `csv_hash` of its logits for the fit"
@@ -53,6 +53,14 @@ class FittedOn(Section):
     cross_fitted_folds: int | None = Field(
         default=None, description="folds of the cross-fitting; only with `stack_on = dev`"
     )
+    reads_speakers: bool = Field(
+        default=False, description="whether the fit depends on the speakers: `greedy` and `auto`"
+    )
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the stacker depends on the division of its utterances by speaker."""
+        return self.reads_speakers or bool(self.cross_fitted_folds)
 
 
 class StackerDocument(Document):

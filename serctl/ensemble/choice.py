@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serctl.data.folds import group_by_speaker
 from serctl.ensemble.compare import cross_predict, divide_rows
-from serctl.ensemble.stackers import Stacker, make_stacker
+from serctl.ensemble.stackers import Stacker, StackerBalance, make_stacker
 from serctl.ensemble.stacking_set import StackingSet
 from serctl.errors import LogitsError
 from serctl.metrics.bootstrap import draw_resamples
@@ -25,6 +25,8 @@ AUTO = "auto"
 CANDIDATES = ("mean-probabilities", "best-single", "log-pool", "greedy", "linear")
 """Candidates from the simplest to the most flexible."""
 AVERAGE = CANDIDATES[0]
+BALANCE: StackerBalance = "weights"
+"""Balancing of the candidates, which is also that of the fit: it loses no row of a small class."""
 NUM_REPEATS = 3
 """Number of cross-validations with different folds, so that the choice depends less on one."""
 WIDTH_95 = 2 * 1.96
@@ -110,7 +112,7 @@ def choose_kind(
     repeats = [divide_rows(rows, num_folds, seed + i) for i in range(NUM_REPEATS)]
     predicted: dict[str, list[NDArray[np.float64]]] = {}
     for kind in CANDIDATES:
-        make = partial(make_stacker, kind, rows.joined.labels, balance="weights", seed=seed)
+        make = partial(make_stacker, kind, rows.joined.labels, balance=BALANCE, seed=seed)
         try:
             found = [cross_predict(rows, make, fold_of, progress) for fold_of in repeats]
         except LogitsError:  # too few rows of a class for this stacker

@@ -41,7 +41,13 @@ def find_stale(
         if system.kind != "stacker":
             continue
         stacker = StackerDocument.read(system.path / STACKER_FILE)
-        command = stack_command(stacker.options, system.name)
+        # The logits of a run are deleted with the run: without them, fewer models would be stacked.
+        gone = [
+            f"serctl export-logits {name}, then: "
+            for name in list_retrained(stacker, workspace.runs)
+            if not (workspace.runs / name / "logits" / f"{stacker.fitted_on.split}.csv").is_file()
+        ]
+        command = "".join(gone) + stack_command(stacker.options, system.name)
         changes = _list_changes(workspace, rows, system, stacker, splits)
         found += [f"{system.name} {change}. Run: {command}" for change in changes]
     return found
@@ -79,7 +85,7 @@ def _list_changes(
         if fitted.emotions not in ("", hash_fit(rows, read_ids(system.path / FITTED_IDS), fitted)):
             yield (
                 f"was fitted before its utterances of {fitted.split} were changed in the manifest: "
-                f"other emotions{' or speakers' if fitted.cross_fitted_folds else ''}, or some are "
+                f"other emotions{' or speakers' if fitted.is_divided else ''}, or some are "
                 f"missing"
             )
     for split in splits:
@@ -93,11 +99,11 @@ def _list_changes(
 def hash_fit(rows: Iterable[Utterance], ids: frozenset[str], fitted: FittedOn) -> str:
     """Return a hash of what the manifest says about the utterances of a fit.
 
-    Cross-fitting also depends on the speakers.
+    Cross-fitting, greedy selection and ``auto`` also depend on the speakers.
     """
     rows = list(rows)
     emotions = hash_emotions(rows, ids)
-    return emotions + (hash_speakers(rows, ids) if fitted.cross_fitted_folds else "")
+    return emotions + (hash_speakers(rows, ids) if fitted.is_divided else "")
 
 
 def hash_input(workspace: Workspace, name: str, split: str, tables: Iterable[str]) -> str:

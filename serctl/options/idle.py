@@ -18,8 +18,9 @@ UNBALANCED = (
     "best-single",
     "log-pool",
     "greedy",
+    "auto",
 )
-"""Stackers that draw and weight no rows."""
+"""Stackers without balanced subsets, and the choice among stackers, which weights classes."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,11 @@ IDLE: dict[str, tuple[Idle, ...]] = {
             why="it fits every stacker, each on one subset",
         ),
         Idle(
-            ("balance", "draws"),
+            ("balance", "draws", "fold"),
             "stacker",
             lambda given: given["stacker"] in UNBALANCED and not given["compare"],
             "random-forest",
-            "it draws and weights no rows",
+            "it has no subsets, weights or forests to choose",
         ),
         Idle(
             ("draws",),

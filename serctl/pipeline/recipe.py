@@ -246,7 +246,7 @@ def _refuse_other_stacker(workspace: Workspace, recipe: Recipe, wanted: StackOpt
     if wanted.stacker == AUTO:
         settled |= {"stacker", "balance"}
     if made.get("stacker") == AVERAGE:  # it replaces any stacker if folds are broken
-        settled.add("stacker")
+        settled |= {"stacker", "balance", "draws", "fold"}
     other = [
         f"{name} {made[name]}, now {value}"
         for name, value in json.loads(json.dumps(options_to_dict(wanted))).items()

@@ -12,7 +12,7 @@ from serctl.config import Workspace, options_to_dict
 from serctl.data.folds import group_by_speaker
 from serctl.data.manifest import Manifest
 from serctl.data.manifest_file import read_manifest
-from serctl.ensemble.choice import AUTO, AVERAGE, assess_stacker, choose_kind
+from serctl.ensemble.choice import AUTO, AVERAGE, BALANCE, assess_stacker, choose_kind
 from serctl.ensemble.compare import (
     Comparison,
     compare_stackers,
@@ -27,7 +27,7 @@ from serctl.ensemble.stacker_predictions import (
     predict_splits,
     write_stacker,
 )
-from serctl.ensemble.stackers import AVERAGES, Stacker, make_stacker
+from serctl.ensemble.stackers import AVERAGES, SELECTIONS, Stacker, make_stacker
 from serctl.ensemble.stacking_set import StackingSet, collect_stacking_set
 from serctl.ensemble.stale import hash_fit
 from serctl.ensemble.systems import System, find_systems, list_systems, list_unexported
@@ -78,7 +78,7 @@ def stack(
     systems, rows = _collect_models(workspace, manifest, options)
     problem = _check_rows(rows, systems, manifest)
     # A plain average must not have the name of the stacker that was not fitted.
-    kept = replace(options, stacker=AVERAGE) if _must_average(options, problem) else options
+    kept = _make_average(options) if _must_average(options, problem) else options
     name = check_name(options.name or default_name(kept))
     result = partial(
         StackResult,
@@ -107,7 +107,9 @@ def stack(
         return result(kind=options.stacker, comparison=comparison, notes=notes)
     options, note = _settle_stacker(rows, problem, options, progress)
     notes += (note,) if note else ()
-    trained, probabilities = _fit(rows, options, progress)
+    # A choice and the bootstrap samples of greedy selection depend on who is whose speaker.
+    divided = kept.stacker in (AUTO, "greedy")
+    trained, probabilities = _fit(rows, options, progress, divided=divided)
     predictions = predict_splits(trained, systems, manifest, rows, options.limit)
     if probabilities is not None:
         predictions[rows.split] = collect_cross_fitted(rows, probabilities)
@@ -157,17 +159,26 @@ def _settle_stacker(
     """
     if _must_average(options, problem):
         note = f"{problem} The plain average is used instead. To fit a stacker: --stack-on dev"
-        return replace(options, stacker=AVERAGE), note
+        return _make_average(options), note
     if options.stacker != AUTO:
         return options, ""
     kind, why = choose_kind(rows, num_folds=options.folds, seed=options.seed, progress=progress)
-    balance = "weights" if kind == "logistic-regression" else options.balance
+    learned = kind not in (*AVERAGES, *SELECTIONS)
+    balance = BALANCE if learned else options.balance
     return replace(options, stacker=kind, balance=balance), why
 
 
 def _must_average(options: StackOptions, problem: str) -> bool:
     """Return whether a plain average replaces the named stacker because of a problem."""
     return bool(problem) and options.stacker not in AVERAGES
+
+
+def _make_average(options: StackOptions) -> StackOptions:
+    """Return the options of a plain average, without those that it refuses."""
+    usual = StackOptions()
+    return replace(
+        options, stacker=AVERAGE, balance=usual.balance, draws=usual.draws, fold=usual.fold
+    )
 
 
 def _find_constant(name: str, trained: TrainedStacker, rows: StackingSet) -> tuple[str, ...]:
@@ -213,9 +224,12 @@ def default_name(options: StackOptions) -> str:
 
 
 def _fit(
-    rows: StackingSet, options: StackOptions, progress: Progress
+    rows: StackingSet, options: StackOptions, progress: Progress, *, divided: bool
 ) -> tuple[TrainedStacker, NDArray[np.float64] | None]:
-    """Return the stacker and, if fitted on dev, cross-fitted probabilities for dev."""
+    """Return the stacker and, if fitted on dev, cross-fitted probabilities for dev.
+
+    ``divided`` says that the fit depends on the division of the rows by speaker.
+    """
     labels = rows.joined.labels
     make = partial(_make, options, labels)
     stacker = make()
@@ -223,6 +237,8 @@ def _fit(
         stacker.fit(rows.joined.values, rows.targets, group_by_speaker(rows.utterances))
         advance()
     fitted_on = rows.describe()
+    if divided:
+        fitted_on = fitted_on.model_copy(update={"reads_speakers": True})
     probabilities = None
     if options.stack_on == "dev":
         try:

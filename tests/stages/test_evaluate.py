@@ -241,6 +241,11 @@ def test_a_stacker_of_models_trained_again_since_is_called_stale(project: Worksp
         "mean was fitted before good was trained again. Run: serctl stack " in text
         for text in warnings
     )
+    for path in (project.runs / "good" / "logits").iterdir():  # as train --overwrite does
+        path.unlink()
+    warnings = evaluate(project, BARE).warnings
+    command = "Run: serctl export-logits good, then: serctl stack --stacker mean-logits --name mean"
+    assert f"mean was fitted before good was trained again. {command}" in warnings
 
 
 def test_a_class_without_utterances_is_named_and_counts_as_zero(tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ from synthetic_logits import COUNTS, LABELS, SPEAKERS, make_project, make_run, m
 from serctl.config import Workspace
 from serctl.data.folds import assign_folds
 from serctl.data.manifest_file import read_manifest
+from serctl.documents.stacker import stack_command
 from serctl.ensemble.choice import Verdict
 from serctl.ensemble.logits_file import read_logits, write_logits
 from serctl.ensemble.stacker_folder import load_stacker
-from serctl.ensemble.stackers import SELECTIONS, STACKERS, make_stacker
-from serctl.ensemble.systems import find_systems
+from serctl.ensemble.stackers import SELECTIONS, STACKERS, Learned, make_stacker
+from serctl.ensemble.stale import find_stale
+from serctl.ensemble.systems import System, find_systems
 from serctl.errors import LogitsError, UnknownNameError, UsageError
 from serctl.options import StackOptions
 from serctl.stages.stack import stack
@@ -400,6 +402,43 @@ def test_auto_takes_the_average_where_nothing_is_better(project: Workspace) -> N
     result = stack(project, make_options(stacker="auto", folds=3))
     assert result.kind == "mean-probabilities"
     assert any("auto chose mean-probabilities" in note for note in result.notes)
+
+
+def test_auto_fits_the_stacker_that_it_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = make_utterances({"train": (0, 30, 40, 85), "dev": (6, 6, 6, 6)})
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "a", rows)
+    monkeypatch.setattr("serctl.ensemble.choice.CANDIDATES", ("linear",))
+    result = stack(workspace, StackOptions(stacker="auto"))
+    assert result.kind == "linear"
+    fitted = load_stacker(result.folder)
+    assert isinstance(fitted.stacker, Learned)
+    assert (fitted.stacker.balance, fitted.options["balance"]) == ("weights", "weights")
+
+
+def test_the_command_of_an_average_in_place_of_another_stacker_is_accepted(tmp_path: Path) -> None:
+    project = make_one_emotion_project(tmp_path)
+    for given in ({"stacker": "linear", "balance": "weights"}, {"fold": 4}):
+        folder = stack(project, StackOptions(**given, name="safe")).folder
+        command = stack_command(load_stacker(folder).options, "safe")
+        assert command == "serctl stack --stacker mean-probabilities --name safe"
+    assert stack(project, StackOptions(fold=4)).name == "mean-probabilities"
+
+
+@pytest.mark.parametrize(("stacker", "told"), [("greedy", 1), ("auto", 1), ("log-pool", 0)])
+def test_other_speakers_than_those_of_the_fit_are_reported_where_it_reads_them(
+    project: Workspace, stacker: str, told: int
+) -> None:
+    folder = stack(project, make_options(stacker=stacker, name="mine", draws=10)).folder
+    system = System("mine", "stacker", folder)
+    rows = read_manifest(project.manifest).utterances
+    assert not find_stale(project, rows, [system], ["dev"])
+    other = [replace(row, speaker=row.speaker.replace("s1", "s2")) for row in rows]
+    found = find_stale(project, other, [system], ["dev"])
+    assert len(found) == told
+    assert all("changed in the manifest: other emotions or speakers" in text for text in found)
 
 
 def test_auto_leaves_noise_out(project: Workspace) -> None:
