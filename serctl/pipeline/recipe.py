@@ -137,7 +137,7 @@ def plan_recipe(
 
     models = [_make_room(workspace, recipe, model) for model in recipe.models]
     names = [choose_run_name(workspace.runs, model) for model in models]
-    _refuse_equal(names, recipe)
+    _refuse_equal(workspace, names, recipe)
     reads_runs = not only or bool({*only} - {"transcribe", "extract"})
     for name, model in zip(names, models, strict=True) if reads_runs else ():
         _refuse_other_run(workspace.runs / name, model, recipe)
@@ -218,10 +218,17 @@ def _make_room(workspace: Workspace, recipe: Recipe, model: TrainOptions) -> Tra
     return replace(model, name=f"{recipe.name}-{name}")
 
 
-def _refuse_equal(names: Sequence[str], recipe: Recipe) -> None:
+def _refuse_equal(workspace: Workspace, names: Sequence[str], recipe: Recipe) -> None:
+    """Refuse two runs of one name, and a run with the name of the stacker."""
     if equal := [name for name, number in Counter(names).items() if number > 1]:
         raise ConfigError(
             f"{recipe.path}: several [[models]] have the name '{equal[0]}'. Rename one."
+        )
+    is_run = recipe.name in names or (workspace.runs / recipe.name / "logits").is_dir()
+    if len(names) > 1 and is_run:
+        raise ConfigError(
+            f"{recipe.path}: the run '{recipe.name}' has the name of the recipe, which is that of "
+            f"its stacker. Rename the model or the recipe."
         )
 
 

@@ -181,6 +181,22 @@ def test_two_models_of_one_name_are_refused_before_any_training(
         plan_recipe(project, read_plan(str(recipe), project))
 
 
+def test_a_model_with_the_name_of_the_stacker_is_refused_before_any_training(
+    project: Workspace, tmp_path: Path
+) -> None:
+    recipe, mine = tmp_path / "mine.toml", "[[models]]\nname = 'mine'\nspeech = ['whisper-tiny']\n"
+    recipe.write_text(mine)
+    assert plan_recipe(project, read_plan(str(recipe), project))  # no stacker
+    recipe.write_text(mine + mine.replace("mine", "other"))
+    with pytest.raises(ConfigError, match=r"run 'mine' has the name of the recipe, .* stacker"):
+        plan_recipe(project, read_plan(str(recipe), project))
+    recipe.write_text(mine.replace("mine", "one") + mine.replace("mine", "other"))
+    assert plan_recipe(project, read_plan(str(recipe), project))
+    (project.runs / "mine" / "logits").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="run 'mine' has the name of the recipe"):
+        plan_recipe(project, read_plan(str(recipe), project))
+
+
 def test_layers_that_models_name_are_extracted_in_one_pass(
     project: Workspace, tmp_path: Path
 ) -> None:
