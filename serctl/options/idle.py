@@ -18,9 +18,8 @@ UNBALANCED = (
     "best-single",
     "log-pool",
     "greedy",
-    "auto",
 )
-"""Stackers without balanced subsets, and the choice among stackers, which weights classes."""
+"""Stackers that draw and weight no rows."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,8 @@ IDLE: dict[str, tuple[Idle, ...]] = {
         ),
         Idle(
             ("balance", "draws", "fold"),
-            "stacker",
-            lambda given: given["stacker"] in UNBALANCED and not given["compare"],
+            "stacker",  # auto always weights classes
+            lambda given: given["stacker"] in (*UNBALANCED, "auto") and not given["compare"],
             "random-forest",
             "it has no subsets, weights or forests to choose",
         ),

@@ -23,6 +23,7 @@ from serctl.ensemble.stale import find_stale
 from serctl.ensemble.systems import System, find_systems
 from serctl.errors import LogitsError, UnknownNameError, UsageError
 from serctl.options import StackOptions
+from serctl.pipeline import plan_recipe, read_plan
 from serctl.stages.stack import stack
 
 QUICK = "linear"  # the forest has its own tests
@@ -425,6 +426,18 @@ def test_the_command_of_an_average_in_place_of_another_stacker_is_accepted(tmp_p
         command = stack_command(load_stacker(folder).options, "safe")
         assert command == "serctl stack --stacker mean-probabilities --name safe"
     assert stack(project, StackOptions(fold=4)).name == "mean-probabilities"
+
+
+def test_a_recipe_knows_the_average_in_place_of_its_stacker(tmp_path: Path) -> None:
+    project, recipe = make_one_emotion_project(tmp_path), tmp_path / "safe.toml"
+    recipe.write_text(
+        "[stack]\nstacker = 'linear'\nbalance = 'weights'\n[[models]]\nname = 'first'\n"
+        "speech = ['wavlm-large']\n[[models]]\nname = 'second'\nspeech = ['hubert-xlarge']\n"
+    )
+    plan = read_plan(str(recipe), project)
+    (step,) = plan_recipe(project, plan, only=("stack",))
+    assert stack(project, step.options).kind == "mean-probabilities"
+    assert plan_recipe(project, plan, only=("evaluate",))
 
 
 @pytest.mark.parametrize(("stacker", "told"), [("greedy", 1), ("auto", 1), ("log-pool", 0)])
