@@ -193,10 +193,13 @@ def summarise_course(timeline: Timeline) -> str:
 def embed_sound(samples: NDArray[np.float32]) -> str:
     """Return audio as a data URI in MP3, about 0.25 MB per minute and channel.
 
-    A libsndfile older than 1.1 cannot write MP3. The data is then WAV, eight times as large.
+    MP3 has at most two channels, so the mean of more is played. A libsndfile older than 1.1 cannot
+    write MP3. The data is then WAV, eight times as large.
     """
     import soundfile
 
+    if samples.ndim == 2 and samples.shape[1] > 2:
+        samples = samples.mean(axis=1)
     kind, form = ("mpeg", "MP3") if "MP3" in soundfile.available_formats() else ("wav", "WAV")
     file = io.BytesIO()
     soundfile.write(file, np.clip(samples, -1, 1), SAMPLE_RATE, format=form)

@@ -1,9 +1,13 @@
 """The page of a timeline in a real Chromium: quiet, offline, and its cursor follows the audio."""
 
+import base64
+import io
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from browser_fixtures import eventually, list_requests
 from synthetic_timeline import LABELS, make_page, make_timeline
 
@@ -120,6 +124,16 @@ def test_sound_is_short_and_plays(tmp_path: Path) -> None:
     text = embed_sound(sound)
     assert text.startswith("data:audio/mpeg;base64,")
     assert len(text) < sound.nbytes / 4
+
+
+def test_the_mean_of_more_channels_than_mp3_has_is_played() -> None:
+    tones = np.sin(np.outer(np.arange(16_000), (0.1, 0.2, 0.3))).astype(np.float32)
+    content = base64.b64decode(embed_sound(tones).partition(",")[2])
+    played, _ = soundfile.read(io.BytesIO(content))
+    assert played.ndim == 1
+    middle = slice(4_000, 12_000)  # the encoder's delay and padding are outside
+    best = np.correlate(played, tones.mean(axis=1)[middle]).max()
+    assert best == pytest.approx((tones.mean(axis=1)[middle] ** 2).sum(), rel=0.05)
 
 
 @pytest.mark.posix("only POSIX tells root, whom Chromium refuses a sandbox")
