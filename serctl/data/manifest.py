@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
-from serctl.data.labels import LabelSet
+from serctl.data.labels import LabelSet, parse_emotion
 from serctl.data.values import parse_number
 from serctl.errors import ManifestError
 
@@ -27,6 +27,8 @@ DURATIONS = ("duration", "duration_s")
 FOLD = "fold"
 """Column with the folds of a corpus, such as the sessions of IEMOCAP."""
 KNOWN_COLUMNS = (*COLUMNS, *SEGMENT, CHANNEL, *ATTRIBUTES, FOLD)
+READ_COLUMNS = (*KNOWN_COLUMNS, "gender", *DURATIONS)
+"""Columns with a meaning, also under names in other capitals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,12 @@ class Utterance:
 
     def votes(self) -> dict[str, float]:
         """Return raters' votes per emotion, from the columns ``votes_<emotion>``."""
-        return {
-            name.removeprefix("votes_"): parse_number(value)
-            for name, value in self.extra.items()
-            if name.startswith("votes_") and value
-        }
+        votes: dict[str, float] = {}
+        for name, value in self.extra.items():
+            if name.startswith("votes_") and value:
+                emotion = parse_emotion(name.removeprefix("votes_"))
+                votes[emotion] = votes.get(emotion, 0.0) + parse_number(value)
+        return votes
 
     def attributes(self) -> tuple[float, ...]:
         """Return arousal, valence and dominance; NaN for missing ones."""

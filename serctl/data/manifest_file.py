@@ -15,6 +15,7 @@ from serctl.data.manifest import (
     CHANNEL,
     COLUMNS,
     KNOWN_COLUMNS,
+    READ_COLUMNS,
     SEGMENT,
     Manifest,
     Utterance,
@@ -44,8 +45,8 @@ RESERVED = frozenset(
 LONGEST_SPLIT = 60
 """Maximum characters of a split. Files of logits and reports are named by it."""
 
-COUNTS = {"channels"}
-"""Columns of audio databases that are similar to a known one and mean something else."""
+OTHERS = {"channels", "folder", "folders"}
+"""Columns that are similar to a known one and mean something else."""
 
 
 def read_manifest(path: Path | str) -> Manifest:
@@ -65,7 +66,7 @@ def read_manifest(path: Path | str) -> Manifest:
 @lru_cache(maxsize=1)  # for the parts of a step that a worker does one after the other
 def _parse_manifest(path: Path, content: bytes) -> Manifest:
     table = parse_table(content, path)
-    table = table.rename(match_columns(table.header, KNOWN_COLUMNS))
+    table = table.rename(match_columns(table.header, READ_COLUMNS))
     missing = [name for name in ("utterance_id", "path", "split") if name not in table.header]
     if missing:
         raise ManifestError(
@@ -92,17 +93,24 @@ def check_column_names(table: Table, remedy: str) -> None:
     Raises:
         ManifestError: There is such a column.
     """
-    for name in table.header:
-        absent = [known for known in KNOWN_COLUMNS if known not in table.header]
-        known_or_count = name in KNOWN_COLUMNS or name in COUNTS
-        near = get_close_matches(name, absent, 1, NEARLY)
+    for name, known in find_near_columns(table.header).items():
+        raise ManifestError(
+            f"'{table.source}': column '{name}' is similar to '{known}', which is missing. "
+            + remedy.format(known=known, name=shlex.quote(name))
+        )
+
+
+def find_near_columns(header: Sequence[str]) -> dict[str, str]:
+    """Return the columns that may be misspelt names of missing ones, with these."""
+    absent = [known for known in KNOWN_COLUMNS if known not in header]
+    found = {}
+    for name in header:
+        near = get_close_matches(name.lower(), absent, 1, NEARLY)
         if not near and "speaker" in absent and SPEAKER.fullmatch(name):
             near = ["speaker"]
-        if near and not known_or_count:
-            raise ManifestError(
-                f"'{table.source}': column '{name}' is similar to '{near[0]}', which is missing. "
-                + remedy.format(known=near[0], name=shlex.quote(name))
-            )
+        if near and name not in KNOWN_COLUMNS and name.lower() not in OTHERS:
+            found[name] = near[0]
+    return found
 
 
 def check_manifest(manifest: Manifest, *, lines: Sequence[int] | None = None) -> None:

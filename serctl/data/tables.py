@@ -19,6 +19,8 @@ from serctl.files import read_file
 from serctl.names import explain_url
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+VOTES = "votes_"
+"""Begins the columns of raters' votes."""
 BINARY = {
     b"PK\x03\x04": "a spreadsheet or an archive",
     b"\xd0\xcf\x11\xe0": "an old Excel file",
@@ -111,11 +113,12 @@ def parse_table(content: bytes, path: Path, error: type[SerctlError] = ManifestE
 def match_columns(header: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     """Return columns that differ from a known name only in case, blanks or hyphens.
 
-    They are mapped to the known name. Columns with exactly the known name are not changed.
+    They are mapped to the known name. Columns with exactly the known name are not changed. All
+    names that begin with ``votes_`` are known.
 
     Example:
-        >>> match_columns(["Path", "Utterance ID", "note"], ["path", "utterance_id"])
-        {'Path': 'path', 'Utterance ID': 'utterance_id'}
+        >>> match_columns(["Path", "Utterance ID", "Votes_Sad"], ["path", "utterance_id"])
+        {'Path': 'path', 'Utterance ID': 'utterance_id', 'Votes_Sad': 'votes_sad'}
     """
     header, known = list(header), set(known)
     plain = {name: re.sub(r"[\s-]+", "_", name.lower()) for name in header}
@@ -123,7 +126,9 @@ def match_columns(header: Iterable[str], known: Iterable[str]) -> dict[str, str]
     return {
         name: plain[name]
         for name in header
-        if plain[name] in known and plain[name] not in header and taken[plain[name]] == 1
+        if (plain[name] in known or name.lower().startswith(VOTES))
+        and plain[name] not in header
+        and taken[plain[name]] == 1
     }
 
 

@@ -15,6 +15,7 @@ from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import check_manifest, write_manifest
 from serctl.data.overlaps import describe_overlaps
 from serctl.data.splits import assign_splits
+from serctl.data.values import parse_number
 from serctl.demo.corpus import make_demo, plan_demo
 from serctl.errors import ManifestError, UsageError, first_few, guess
 from serctl.files import write_atomic
@@ -251,7 +252,7 @@ def _rename(
         extra = {name: value for name, value in row.extra.items() if name not in votes}
         for name, value in votes.items():
             emotion = parse_emotion(name.removeprefix("votes_"), mapping) or "other"
-            total = float(extra.get(f"votes_{emotion}") or 0) + float(value or 0)
+            total = float(extra.get(f"votes_{emotion}") or 0) + parse_number(value or "0")
             extra[f"votes_{emotion}"] = f"{total:g}"
         kept.append(replace(row, emotion=parse_emotion(row.emotion, mapping), extra=extra))
     return kept

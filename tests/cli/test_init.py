@@ -44,6 +44,30 @@ def test_a_table_without_a_train_split_has_a_next_command(table: Path, tmp_path:
     assert "serctl predict manifest.csv --model MODEL" in made.stderr
 
 
+def test_a_column_that_is_said_to_be_another_is_so_in_the_manifest(
+    table: Path, tmp_path: Path
+) -> None:
+    head, *rows = table.read_text().split("\n")
+    table.write_text(
+        "\n".join([f"{head},Fold,arousals", *(f"{row},{i},9" for i, row in enumerate(rows))])
+    )
+    words = (*COLUMNS, "--column", "fold=", "--column", "arousal=")
+    made = init(tmp_path / "new", "--manifest", table, *words)
+    assert made.exit_code == 0, made.output
+    row = read_manifest(tmp_path / "new" / "manifest.csv").utterances[3]
+    assert row.extra == {"Note": "kept", "Fold_unused": "3", "arousals_unused": "9"}
+
+
+def test_votes_may_have_decimal_commas(table: Path, tmp_path: Path) -> None:
+    head, *rows = table.read_text().replace(",", ";").split("\n")
+    votes = ["votes_anger;votes_angry;votes_sad", *["0,5;1,25;" for _ in rows]]
+    table.write_text("\n".join(map(";".join, zip([head, *rows], votes, strict=True))))
+    made = init(tmp_path / "new", "--manifest", table, *COLUMNS)
+    assert made.exit_code == 0, made.output
+    row = read_manifest(tmp_path / "new" / "manifest.csv").utterances[0]
+    assert row.votes() == {"angry": 1.75, "sad": 0.0}
+
+
 def test_parts_that_overlap_in_two_splits_are_a_note(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "talk.wav", [0.1, -0.1] * 8000, 8000)
     lines = ["path,start,end,emotion,speaker,split"]

@@ -218,6 +218,45 @@ def test_a_column_of_speakers_under_another_name_is_not_ignored(folder: Path, na
     assert not read_table(folder / "table.csv", {"speaker": ""}).utterances[0].speaker
 
 
+def write_columns(path: Path, header: str, values: str) -> Path:
+    """Write the recordings, emotions and speakers with further columns."""
+    rows = [f"{row[0]},{row[1]},{row[2]},{values}" for row in make_rows()]
+    path.write_text("\n".join([header, *rows]))
+    return path
+
+
+def test_columns_with_a_meaning_may_have_other_capitals(folder: Path) -> None:
+    header = "Path,Emotion,Speaker,Gender,Duration,Votes_Anger,VOTES_sad"
+    path = write_columns(folder / "table.csv", header, "F,0.5,2,1")
+    for row in read_table(path, {}).utterances:
+        assert row.extra["gender"] == "F"
+        assert row.duration() == 0.5
+        assert row.votes() == {"angry": 2.0, "sad": 1.0}
+
+
+def test_a_misspelt_column_in_capitals_is_not_ignored(folder: Path) -> None:
+    path = write_columns(folder / "table.csv", "path,emotion,speaker,Folds", "1")
+    with pytest.raises(ManifestError, match="--column fold=Folds If not: --column fold="):
+        read_table(path, {})
+    path = write_columns(folder / "table.csv", "path,emotion,speaker,Folder", "1")
+    assert read_table(path, {}).utterances[0].extra == {"Folder": "1"}
+
+
+def test_one_column_may_have_two_meanings(folder: Path) -> None:
+    path = write_columns(folder / "table.csv", "path,emotion,Who,note", "x")
+    for columns in ({"speaker": "Who", "fold": "Who"}, {"fold": "Who", "speaker": "Who"}):
+        row = read_table(path, columns).utterances[5]
+        assert (row.speaker, row.extra["fold"]) == ("01", "01")
+
+
+def test_folds_by_speaker_keep_the_speakers(folder: Path) -> None:
+    path = write_columns(folder / "table.csv", "path,emotion,Speaker,note", "x")
+    row = read_table(path, {"fold": "Speaker"}).utterances[5]
+    assert (row.speaker, row.extra["fold"]) == ("01", "01")
+    row = read_table(path, {"fold": "Speaker", "speaker": ""}).utterances[5]
+    assert (row.speaker, row.extra["fold"]) == ("", "01")
+
+
 def test_numbers_of_a_spreadsheet_keep_the_zeros_that_it_shows(tmp_path: Path) -> None:
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()

@@ -11,8 +11,8 @@ from urllib.request import url2pathname
 from serctl.data.audio_file import URL, explain_absence, ignore_case, is_audio_file
 from serctl.data.corpora.scan import AUDIO, Corpus, describe_cases, name_utterances
 from serctl.data.corpora.times import settle_times
-from serctl.data.manifest import KNOWN_COLUMNS, Utterance
-from serctl.data.manifest_file import check_column_names, read_manifest_table
+from serctl.data.manifest import FOLD, KNOWN_COLUMNS, READ_COLUMNS, Utterance
+from serctl.data.manifest_file import check_column_names, find_near_columns, read_manifest_table
 from serctl.data.manifest_rows import note_readings, parse_rows, parse_split
 from serctl.data.tables import Table, match_columns
 from serctl.data.values import MISSING
@@ -188,16 +188,28 @@ def _map_columns(table: Table, columns: Mapping[str, str]) -> tuple[Table, bool]
         if name not in KNOWN_COLUMNS and not name.startswith("votes_"):
             raise UnknownNameError("column", name, [*KNOWN_COLUMNS, "votes_<emotion>"])
     codes = columns.get("emotion", "").lower() == CODED
-    names = {own: name for name, own in columns.items() if own}
+    if (own := columns.get(FOLD, "")).lower() == "speaker":  # a fold for each speaker
+        columns = {"speaker": own} | dict(columns)
+    names: dict[str, str] = {}
+    again = {
+        name: own for name, own in columns.items() if own and names.setdefault(own, name) != name
+    }
     # A mapped column, or one declared missing, is not matched to another name.
     names |= {own: f"{own}_unused" for own in columns if own in table.header and own not in names}
-    table = table.rename(names)
-    table = table.rename(match_columns(table.header, set(KNOWN_COLUMNS) - set(columns)))
+    table = _copy_columns(table.rename(names), {name: names[own] for name, own in again.items()})
+    table = table.rename(match_columns(table.header, set(READ_COLUMNS) - set(columns)))
     absent = replace(table, header=(*table.header, *(name for name in columns)))
     check_column_names(
         absent, "If it is this column: --column {known}={name} If not: --column {known}="
     )
-    return table, codes
+    # Those that were declared to be others would be refused in the manifest.
+    return table.rename({name: f"{name}_unused" for name in find_near_columns(table.header)}), codes
+
+
+def _copy_columns(table: Table, names: Mapping[str, str]) -> Table:
+    """Return a table with columns repeated under other names, new name to present name."""
+    rows = tuple(row | {name: row[own] for name, own in names.items()} for row in table.rows)
+    return replace(table, header=(*table.header, *names), rows=rows)
 
 
 def _expand_home(path: str) -> str:
