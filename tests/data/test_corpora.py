@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -397,6 +398,33 @@ def test_times_in_metadata_of_an_audiofolder_are_not_ignored(tmp_path: Path, end
         (tmp_path / "metadata.jsonl").write_text(json.dumps(row))
     with pytest.raises(ManifestError, match="Rename begin to start, or to begin_unused"):
         read_corpus("audiofolder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("channel", "phone", "row 1: channel is 'phone', expected left, right"),
+        ("arousal", "high", "row 1: arousal is 'high', expected a number"),
+        ("text,sentence", "so,so", "several columns of the transcript (text, sentence)"),
+        ("speakers", "s1", "column 'speakers' is similar to 'speaker'"),
+    ],
+)
+def test_a_column_of_an_audiofolder_that_cannot_be_read_is_one_line(
+    tmp_path: Path, column: str, value: str, told: str
+) -> None:
+    tone(tmp_path / "a.wav")
+    table(tmp_path / "metadata.csv", f"file_name,label,{column}", [f"a.wav,sad,{value}"])
+    with pytest.raises((CorpusError, ManifestError), match=re.escape(told)):
+        read_corpus("audiofolder", tmp_path)
+
+
+def test_columns_of_an_audiofolder_may_have_other_capitals(tmp_path: Path) -> None:
+    tone(tmp_path / "a.wav")
+    rows = ["a.wav,sad,3,s1,f"]
+    table(tmp_path / "metadata.csv", "File_Name,Emotion,label,Speaker_ID,Gender", rows)
+    (row,) = read_corpus("audiofolder", tmp_path).utterances
+    assert (row.emotion, row.speaker) == ("sad", "s1")
+    assert row.extra == {"label": "3", "gender": "f"}
 
 
 def test_audiofolder_reads_metadata_and_split_folders(tmp_path: Path) -> None:

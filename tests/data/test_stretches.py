@@ -137,7 +137,9 @@ def test_times_in_other_columns_are_not_ignored(
     path.write_text(f"utterance_id,path,split,{columns}\na,{recording},train,0.5,1.5\n")
     with pytest.raises(ManifestError, match=told):
         read_table(path, {})
-    with pytest.raises(ManifestError, match=told.split("--column")[0] or "may be the|is similar to"):
+    with pytest.raises(
+        ManifestError, match=told.split("--column")[0] or "may be the|is similar to"
+    ):
         read_manifest(path)
     one, other = columns.split(",")
     if other != "duration":

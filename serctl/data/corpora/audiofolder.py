@@ -9,20 +9,22 @@ classification").
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from serctl.data.corpora.scan import Corpus, describe_cases, find_audio, present_only
 from serctl.data.folders import list_files
 from serctl.data.labels import parse_emotion
-from serctl.data.manifest import Utterance
-from serctl.data.manifest_file import read_manifest_table
+from serctl.data.manifest import READ_COLUMNS, Utterance
+from serctl.data.manifest_file import check_column_names, read_manifest_table
 from serctl.data.manifest_rows import parse_row, parse_split
-from serctl.data.tables import Table
+from serctl.data.tables import Table, match_columns
 from serctl.data.time_columns import check_times
 from serctl.errors import CorpusError
 
+FILE = "file_name"
+"""Column of the file, relative to the folder of the metadata."""
 NAMES = {
-    "file_name": "path",
     "label": "emotion",
     "speaker_id": "speaker",
     "transcription": "transcript",
@@ -30,7 +32,7 @@ NAMES = {
     "sentence": "transcript",
 }
 
-ONE_VALUE = {*NAMES.values(), "utterance_id", "split"}
+ONE_VALUE = {*NAMES.values(), "path", "utterance_id", "split"}
 """Columns that hold one value. Others may be lists."""
 
 
@@ -77,15 +79,44 @@ def _read_metadata(root: Path, table: Path) -> list[Utterance]:
         rows = _read_json_lines(table)
     else:
         rows = list(read_manifest_table(table).rows)
-    for line, row in enumerate(rows, 1):
-        if not row.get("file_name"):
-            raise CorpusError(
-                f"'{table}' row {line} has the columns {', '.join(row)}, expected a file_name."
-            )
     header = tuple(dict.fromkeys(name for row in rows for name in row))
     filled = tuple({name: row.get(name, "") for name in header} for row in rows)
-    check_times(Table(table, header, filled, tuple(range(1, len(rows) + 1))))
-    return [_utterance(root, table.parent / row["file_name"], row) for row in rows]
+    named = _name_columns(Table(table, header, filled, tuple(range(1, len(rows) + 1))))
+    for line, row in zip(named.lines, named.rows, strict=True):
+        if not row.get(FILE):
+            raise CorpusError(
+                f"'{table}' row {line} has the columns {', '.join(row)}, expected a {FILE}."
+            )
+    check_times(named)
+    found = []
+    for line, row in zip(named.lines, named.rows, strict=True):
+        try:
+            found.append(_utterance(root, table.parent / row[FILE], row))
+        except ValueError as error:
+            raise CorpusError(f"'{table}' row {line}: {error}.") from None
+    return found
+
+
+def _name_columns(table: Table) -> Table:
+    """Return metadata with serctl's names. A column of such a name is not replaced by another.
+
+    Raises:
+        CorpusError: Two columns have the same meaning.
+        ManifestError: A column may be a misspelt one, and would be ignored.
+    """
+    table = table.rename(match_columns(table.header, (FILE, *NAMES, *READ_COLUMNS)))
+    names: dict[str, str] = {}
+    for name, ours in NAMES.items():
+        if name in table.header and ours not in table.header:
+            if several := [other for other in names if names[other] == ours]:
+                raise CorpusError(
+                    f"'{table.source}' has several columns of the {ours} ({several[0]}, {name}), "
+                    f"expected one. Rename one of them to {ours}."
+                )
+            names[name] = ours
+    table = table.rename(names)
+    check_column_names(replace(table, header=(*table.header, "path")), "Rename the column.")
+    return table
 
 
 def _read_json_lines(table: Path) -> list[dict[str, str]]:
@@ -112,8 +143,7 @@ def _read_json_lines(table: Path) -> list[dict[str, str]]:
 
 
 def _utterance(root: Path, path: Path, row: dict[str, str]) -> Utterance:
-    values = {name: value for name, value in row.items() if name != "file_name"}
-    values = {NAMES.get(name, name): value for name, value in values.items()}
+    values = {name: value for name, value in row.items() if name != FILE}
     if ".." in path.parts or not path.is_relative_to(root):
         raise CorpusError(f"'{root}': the file_name '{path}' is outside of the folder.")
     relative = path.relative_to(root)
@@ -123,4 +153,5 @@ def _utterance(root: Path, path: Path, row: dict[str, str]) -> Utterance:
         "utterance_id": relative.with_suffix("").as_posix().replace("/", "_"),
         "split": split if known else "",
     }
-    return parse_row(defaults | values | {"path": str(path)}, Path())
+    given = {name: value for name, value in values.items() if value or name not in defaults}
+    return parse_row(defaults | given | {"path": str(path)}, Path())
