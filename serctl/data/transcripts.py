@@ -255,6 +255,13 @@ def _copy_other_source(path: Path, source: str, content: str) -> tuple[str, Path
     return found, copy_beside(path, found)
 
 
+def copy_damaged(path: Path, source: str) -> Path | None:
+    """Copy the CSV file of a source if `read_finished` leaves out rows, such as corrected ones."""
+    if read_source(path) != source or len(_read_table(path)) == len(read_finished(path, source)):
+        return None
+    return copy_beside(path, "replaced")
+
+
 def copy_beside(path: Path, name: str) -> Path:
     """Copy the CSV file and its JSON file under another name; return that of the CSV file."""
     other = name_beside(path, name)

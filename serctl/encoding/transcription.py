@@ -14,7 +14,7 @@ from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.config import Workspace, options_to_dict
 from serctl.data.journal import WHOLE, Journal, read_journals, remove_journals
 from serctl.data.manifest import Manifest, Utterance
-from serctl.data.transcripts import Transcript, read_finished, write_transcripts
+from serctl.data.transcripts import Transcript, copy_damaged, read_finished, write_transcripts
 from serctl.encoding.disk_space import check_disk
 from serctl.encoding.extraction import append_new
 from serctl.encoding.failures import (
@@ -73,11 +73,13 @@ class Written:
         left: Utterances that remain for other parts. The file is written if there are none.
         renamed: The transcripts of another source that were renamed, if there were any.
         unlisted: Transcripts of utterances that are no longer in the manifest.
+        damaged: Copy of the file before, if rows of it could not be read.
     """
 
     left: int = 0
     renamed: tuple[str, Path] | None = None
     unlisted: Sequence[Transcript] = ()
+    damaged: Path | None = None
 
 
 class Transcription:
@@ -207,23 +209,24 @@ class Transcription:
         if self.part != WHOLE and (left := ids_of(rows) - known.keys() - failed.keys()):
             return Written(len(left))  # before the audio of other parts is hashed
         done = self._keep_unchanged(rows, known)
-        left = {
-            row.utterance_id
-            for row in rows
-            if row.utterance_id not in done
-            and failed.get(row.utterance_id) != find_source(self.inputs.hash_of, row)
-        }
+        others = [row for row in rows if row.utterance_id not in done]
+        sources = {row.utterance_id: find_source(self.inputs.hash_of, row) for row in others}
+        # Audio that is missing now, as on a disk that is not mounted, loses no transcript.
+        done |= {name: known[name] for name in sources.keys() & known.keys() if not sources[name]}
+        left = {name for name in sources.keys() - done.keys() if failed.get(name) != sources[name]}
         if self.part != WHOLE and left:
             return Written(len(left))
         # A dry run keeps the transcripts of the other utterances.
-        others = set(manifest.ids) - ids_of(rows)
-        words = {name: known[name] for name in others & known.keys()} | done
+        limited = set(manifest.ids) - ids_of(rows)
+        words = {name: known[name] for name in limited & known.keys()} | done
         ordered = [words[name] for name in manifest.ids if name in words]
         unlisted = find_unlisted(known.values(), manifest)
         written = [*ordered, *unlisted]
-        renamed = write_transcripts(self._workspace.transcripts, written, self._describe())
-        remove_journals(self._workspace.transcripts, self.recognition.source)
-        return Written(0, renamed, unlisted)
+        path, source = self._workspace.transcripts, self.recognition.source
+        damaged = copy_damaged(path, source)
+        renamed = write_transcripts(path, written, self._describe())
+        remove_journals(path, source)
+        return Written(0, renamed, unlisted, damaged)
 
     def _read_known(self) -> dict[str, Transcript]:
         """Return the transcripts of this source, finished or from an interrupted run."""

@@ -14,6 +14,7 @@ from serctl.data.transcripts import (
     FROM_MANIFEST,
     Transcript,
     copy_beside,
+    copy_damaged,
     read_finished,
     read_source,
     transcribe_command,
@@ -121,6 +122,7 @@ def transcribe(
         notes=(
             *_note_renamed(written.renamed),
             *_note_unlisted(written.unlisted),
+            *_note_damaged(written.damaged),
             *transcription.inputs.notes,
         ),
         shard="{}/{}".format(*part) if len(seen) < len(rows) else "",
@@ -163,9 +165,11 @@ def _take_manifest(
     known = read_finished(workspace.transcripts, FROM_MANIFEST)
     present, kept = len(set(rows).intersection(known)), find_unlisted(known, manifest)
     written = [*rows, *kept]
+    damaged = copy_damaged(workspace.transcripts, FROM_MANIFEST)
     replaced = _copy_replaced(workspace.transcripts, rows, known)
     aside = write_transcripts(workspace.transcripts, written, {"source": FROM_MANIFEST})
-    notes = (*replaced, *_note_renamed(aside), *_note_unlisted(kept), *_note_empty(rows))
+    notes = (*replaced, *_note_damaged(damaged), *_note_renamed(aside))
+    notes += (*_note_unlisted(kept), *_note_empty(rows))
     if options.limit:
         notes += ("All transcripts of the manifest were taken: --limit has no effect here.",)
     return TranscribeResult(
@@ -212,6 +216,16 @@ def _note_unlisted(kept: Sequence[Transcript]) -> tuple[str, ...]:
     return (
         f"{count(len(kept), 'transcript')} of utterances that the manifest does not list ({ids}): "
         "kept at the end of the CSV, not used. Delete the rows if you do not need them.",
+    )
+
+
+def _note_damaged(copy: Path | None) -> tuple[str, ...]:
+    """Return a note on rows that could not be read and were replaced."""
+    if copy is None:
+        return ()
+    return (
+        "Rows of the transcripts could not be read (more fields than columns, a number, or two "
+        f"texts of an id) and were made again; the earlier file is {copy.name}.",
     )
 
 

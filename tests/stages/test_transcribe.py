@@ -317,6 +317,40 @@ def test_a_file_that_no_part_can_read_does_not_hold_up_the_last_part(project: Wo
     assert len(read_rows(project.transcripts)) == len(SIZES) - 1
 
 
+@pytest.mark.parametrize("gone", [["u2"], [f"u{i}" for i in range(5)]])
+def test_audio_that_is_missing_for_a_while_loses_no_transcript(
+    project: Workspace, gone: list[str]
+) -> None:
+    transcribe(project, OPTIONS)
+    before = project.transcripts.read_bytes()
+    aside = [(project.root / f"{name}.wav", project.root / f"{name}.aside") for name in gone]
+    for path, other in aside:
+        path.rename(other)
+    done = transcribe(project, replace(OPTIONS, skip_bad=True))
+    assert done.failed == len(gone)
+    assert project.transcripts.read_bytes() == before
+    for path, other in aside:
+        other.rename(path)
+    assert transcribe(project, OPTIONS).transcribed == 0
+
+
+@pytest.mark.parametrize("from_manifest", [True, False])
+def test_a_correction_in_a_row_that_cannot_be_read_is_kept_beside(
+    project: Workspace, from_manifest: bool
+) -> None:
+    options = replace(OPTIONS, from_manifest=from_manifest)
+    transcribe(project, options)
+    right = read_rows(project.transcripts)
+    head, *rows = project.transcripts.read_text().splitlines()
+    rows[1] = rows[1].replace("u1,", "u1,oh, ", 1)  # a comma without quotation marks
+    project.transcripts.write_text("\n".join([head, *rows]) + "\n")
+    (note,) = transcribe(project, options).notes
+    assert "the earlier file is transcripts.replaced.csv" in note
+    assert rows[1] in (project.root / "transcripts.replaced.csv").read_text()
+    assert read_rows(project.transcripts) == right
+    assert transcribe(project, options).notes == ()
+
+
 def test_two_talkers_on_two_channels_are_one_line(project: Workspace) -> None:
     write_call(project.root / "u1.wav")
     (line,) = transcribe(project, OPTIONS).notes
