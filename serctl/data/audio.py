@@ -232,11 +232,16 @@ def _read_blocks(
     size = max(1, min(BLOCK // sound.channels, LONGEST * sound.samplerate + 1))
     if first:
         _skip_samples(sound, first, size)
+    known = 0 <= sound.frames <= LONGEST * sound.samplerate
     position = first
     while last is None or position < last:
         wanted = size if last is None else min(size, last - position)
         block = sound.read(wanted, dtype="float32", always_2d=True)
         if not len(block):
+            if last is not None and not known and position < last - SLACK * sound.samplerate:
+                raise AudioError(
+                    f"Audio file '{name}' ends before its segment to {last / sound.samplerate:g} s."
+                )
             return
         position += len(block)
         if position - first > LONGEST * sound.samplerate:

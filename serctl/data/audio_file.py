@@ -113,6 +113,11 @@ def _check_length(source: bytes | BinaryIO, name: Path | str) -> None:
             f"Audio file '{name}' holds {sound.behind:.1f} s behind the length in its header, as "
             f"if its recorder had stopped (repair it with: {command})."
         )
+    if not sound.held and sound.stated > TOLERATED:
+        raise AudioError(
+            f"Audio file '{name}' is only a header: it holds no samples, but its header states "
+            f"{sound.stated:.2f} s. Copy it again."
+        )
     if sound.stated - sound.held > TOLERATED:
         raise AudioError(
             f"Audio file '{name}' holds {sound.held:.2f} s, but its header states "

@@ -13,6 +13,8 @@ from serctl.errors import SerctlError, first_few
 
 LARGEST_SHEET = 500_000_000
 """Maximum unpacked bytes of a spreadsheet, as a protection from decompression bombs."""
+SHORT_TIME = re.compile(r"(?:\[\$-[^]]+\])?h{1,2}:mm(?:;@)?", re.IGNORECASE)
+"""Formats of times of which hours and minutes are shown."""
 HIDDEN = re.compile(rb"<(?:\w+:)?row\s[^>]*?hidden=\"(?:1|true)\"")
 MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]*?ref=\"([A-Z0-9:$]+)\"")
 
@@ -65,12 +67,30 @@ def read_sheet(
     if dates:
         # Spreadsheets turn names such as 03-01-06 into dates.
         notes.append(f"{len(dates)} cells are dates, read as text: {first_few(dates)}")
+    times = [
+        f"{cell.coordinate} as '{_show_cell(cell)}'"
+        for row in rows
+        for cell in row
+        if _is_short_time(cell)
+    ]
+    if times:
+        notes.append(
+            f"{len(times)} cells are times without seconds, read as they are shown, which is "
+            f"minutes and seconds in start and end: {first_few(times)}"
+        )
     shown = [(line, [_show_cell(cell) for cell in row]) for line, row in enumerate(rows, 1)]
     return source, shown, notes
 
 
 def _is_date(cell: Any) -> bool:
     return isinstance(cell.value, datetime.date)
+
+
+def _is_short_time(cell: Any) -> bool:
+    """Whether a cell is a time that is shown without seconds, such as a typed 0:05."""
+    time = cell.value
+    whole = isinstance(time, datetime.time) and not (time.second or time.microsecond)
+    return whole and SHORT_TIME.fullmatch(cell.number_format or "") is not None
 
 
 def _check_merged(text: bytes, path: Path, error: type[SerctlError]) -> None:
@@ -108,6 +128,8 @@ def _show_cell(cell: Any) -> str:
     value = cell.value
     if value is None:
         return ""
+    if _is_short_time(cell):  # as typed and shown, and as in a CSV file of the same sheet
+        return f"{value.hour}:{value.minute:02d}"
     if not isinstance(value, int | float) or isinstance(value, bool) or value % 1:
         return str(value)
     zeros = cell.number_format if re.fullmatch("0+", cell.number_format or "") else ""

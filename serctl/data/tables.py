@@ -160,8 +160,10 @@ def decode_text(content: bytes, path: Path, error: type[SerctlError]) -> tuple[s
 
 def _find_dialect(text: str) -> type[csv.Dialect]:
     first = text.partition("\n")[0].rstrip("\r")
+    # The sniffer prefers commas, which names such as "age, years" have.
+    separators = "\t" if first.count("\t") > first.count(",") else "".join(SEPARATORS)
     try:
-        return csv.Sniffer().sniff(first, "".join(SEPARATORS))
+        return csv.Sniffer().sniff(first, separators)
     except csv.Error:  # one column
         return csv.excel
 

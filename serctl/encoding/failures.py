@@ -53,7 +53,7 @@ def check_failures(failures: Failures, skip_bad: bool, whole: Sequence[Utterance
     if len(failures) == len(whole) > 1:
         moved = (
             " If the corpus was moved, make the manifest again: serctl init --overwrite --corpus "
-            "NAME --root DIR"
+            "NAME --root DIR (of a table: serctl init --overwrite --manifest CSV --root DIR)"
         )
         absent = not any(row.path.exists() for row in whole)
         raise type(first)(
@@ -128,9 +128,15 @@ def find_source(hash_of: Callable[[Utterance], str], row: Utterance) -> str:
 
 
 def _read(path: Path) -> list[FailedUtterance]:
+    """Return the rows; [] for a file that another program saved in another form.
+
+    Its utterances then have no frames, and `serctl extract` lists them again.
+    """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
+            if not {*COLUMNS} <= {*(rows.fieldnames or ())}:
+                return []
             return [FailedUtterance(*(row.get(name) or "" for name in COLUMNS)) for row in rows]
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError, csv.Error):
         return []

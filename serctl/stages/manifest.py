@@ -218,7 +218,7 @@ def split_manifest(
         overwrite: Replace ``target``.
 
     Returns:
-        The new manifest. Its notes name test utterances that are in train now, and shared speakers.
+        The new manifest, with notes on the table, on test utterances in train and shared speakers.
 
     Raises:
         UsageError: ``target`` exists, or ``all_train`` or ``seed`` contradicts the folds.
@@ -228,13 +228,14 @@ def split_manifest(
         raise UsageError("--all-train excludes --test-fold and --dev-fold. Leave one of them out.")
     if seed and (all_train or test_folds or dev_folds):
         raise UsageError("--seed has no effect on given folds and on --all-train. Leave it out.")
-    rows: Sequence[Utterance] = read_table(Path(source), {}).utterances
+    corpus = read_table(Path(source), {})
+    rows: Sequence[Utterance] = corpus.utterances
     if all_train or test_folds or dev_folds:
         old, rows = rows, split_by_fold(rows, test_folds, dev_folds)
         note = "" if all_train or test_folds else note_moved(old, rows)
     else:
         rows, note = assign_splits(rows, seed)
-    notes = (*filter(None, [note]), *describe_overlaps(rows))
+    notes = (*corpus.notes, *filter(None, [note]), *describe_overlaps(rows))
     return replace(_write(rows, Path(target), overwrite), notes=notes)
 
 
@@ -254,17 +255,9 @@ def merge_manifests(
         raise UsageError(
             f"{len(prefixes)} --prefix, expected one for each of {len(sources)} manifests."
         )
-    parts = [
-        [
-            replace(
-                row,
-                utterance_id=prefix + row.utterance_id,
-                speaker=row.speaker and prefix + row.speaker,
-            )
-            for row in read_manifest(Path(source))
-        ]
-        for source, prefix in zip(sources, prefixes or [""] * len(sources), strict=True)
-    ]
+    given = [read_manifest(Path(source)) for source in sources]
+    pairs = zip(given, prefixes or [""] * len(sources), strict=True)
+    parts = [[_add_prefix(row, prefix) for row in one] for one, prefix in pairs]
     rows = list(chain.from_iterable(parts))
     counts = Counter(row.utterance_id for row in rows)
     if clashes := sorted(name for name in counts if counts[name] > 1):
@@ -273,8 +266,14 @@ def merge_manifests(
             f"ids. Add one --prefix for each manifest."
         )
     merged = _write(rows, Path(target), overwrite)
+    read = [f"{one.path}: {note}" for one in given for note in one.notes]
     notes = describe_joined(list(zip(map(str, sources), parts, strict=True)))
-    return replace(merged, notes=tuple(notes))
+    return replace(merged, notes=(*read, *notes))
+
+
+def _add_prefix(row: Utterance, prefix: str) -> Utterance:
+    speaker = row.speaker and prefix + row.speaker
+    return replace(row, utterance_id=prefix + row.utterance_id, speaker=speaker)
 
 
 def _open(manifest: Manifest | Path | str) -> Manifest:

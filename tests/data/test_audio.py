@@ -148,6 +148,13 @@ def write_wav(path: Path, listed: int, samples: np.ndarray, behind: bytes = b"")
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
 
 
+def test_a_header_without_its_sound_is_not_advised_to_be_used(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", 8000, NOISE)
+    path.write_bytes(path.read_bytes()[:44])
+    with pytest.raises(AudioError, match=r"is only a header: .* states 1\.00 s\. Copy it again"):
+        read_audio(path)
+
+
 @pytest.mark.parametrize("listed", [0, 1000, 4000])
 def test_sound_behind_the_length_of_the_header_is_refused(tmp_path: Path, listed: int) -> None:
     path = write_wav(tmp_path / "a.wav", listed, NOISE)

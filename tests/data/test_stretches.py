@@ -95,6 +95,19 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(
         inputs.read(row)
 
 
+def test_a_segment_behind_the_end_of_a_stream_is_refused(tmp_path: Path) -> None:
+    """A FLAC file that was written to a pipe does not state its length."""
+    soundfile.write(tmp_path / "a.flac", np.full(4 * 8000, 0.1), 8000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] &= 0xF0
+    content[22:42] = bytes(20)  # number of samples and checksum
+    (tmp_path / "stream.flac").write_bytes(content)
+    assert len(read_audio(tmp_path / "stream.flac", 1, 4.05)) == 3 * 16_000
+    for start, end in ((0, 6), (3, 6), (5, 6)):
+        with pytest.raises(AudioError, match="ends before its segment to 6 s"):
+            read_audio(tmp_path / "stream.flac", start, end)
+
+
 def test_the_manifest_keeps_the_times(recording: Path, tmp_path: Path) -> None:
     rows = (
         Utterance("a", recording, "train", "sad", start=0.123456, end=3.9),

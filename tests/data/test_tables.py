@@ -20,6 +20,7 @@ from serctl.data.corpora.table import read_table
 from serctl.data.manifest_file import read_manifest
 from serctl.data.recordings import check_files, read_recordings
 from serctl.data.tables import parse_table, read_table_file
+from serctl.data.values import parse_seconds
 from serctl.errors import AudioError, CorpusError, ManifestError, SerctlError
 from serctl.system.parts import check_model
 
@@ -173,6 +174,28 @@ def test_names_that_a_spreadsheet_made_dates_are_named(tmp_path: Path) -> None:
     book.save(tmp_path / "table.xlsx")
     notes = read_table_file(tmp_path / "table.xlsx").notes
     assert "1 cells are dates, read as text: C2 as '2006-01-03 00:00:00'" in notes
+
+
+def test_times_that_a_spreadsheet_shows_without_seconds_are_read_as_typed(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(("path", "start", "end"))
+    book.active.append(("a.wav", datetime.time(0, 5), datetime.time(1, 30)))  # typed 0:05, 1:30
+    book.active.append(("a.wav", datetime.time(0, 1, 35), datetime.time(0, 2, 0)))
+    for cell, shown in (("B2", "h:mm"), ("C2", "hh:mm"), ("B3", "h:mm"), ("C3", "h:mm:ss")):
+        book.active[cell].number_format = shown
+    book.save(tmp_path / "table.xlsx")
+    table = read_table_file(tmp_path / "table.xlsx")
+    times = [(parse_seconds(row["start"]), parse_seconds(row["end"])) for row in table.rows]
+    assert times == [(5, 90), (95, 120)]
+    assert "2 cells are times without seconds" in " ".join(table.notes)
+    assert "B2 as '0:05', C2 as '1:30'" in " ".join(table.notes)
+
+
+def test_a_comma_in_the_name_of_a_column_separates_no_tabs(folder: Path) -> None:
+    rows = ["\t".join((*row[:3], "x")) for row in make_rows()]
+    (folder / "table.tsv").write_text("\n".join(["path\temotion\tspeaker\tage, years", *rows]))
+    assert read_table(folder / "table.tsv", {}).utterances[0].extra == {"age, years": "x"}
 
 
 @pytest.mark.parametrize(

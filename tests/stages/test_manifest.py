@@ -197,6 +197,17 @@ def test_check_says_how_the_manifest_was_read(manifest: Path) -> None:
     assert "column 'split': 'training' as 'train' (4)" in result.stdout
 
 
+def test_split_and_merge_say_how_the_tables_were_read(manifest: Path) -> None:
+    text = manifest.read_text().replace(",train,angry", ",Training,Anger").replace(",", ";")
+    manifest.write_text(text)
+    split = run("split", manifest, "-o", manifest.parent / "new.csv")
+    merged = run("merge", manifest, "-o", manifest.parent / "both.csv")
+    assert "Note: columns separated by semicolons" in split.stderr
+    assert f"Note: {manifest}: columns separated by semicolons" in merged.stderr
+    for result in (split, merged):
+        assert "column 'emotion': 'anger' as 'angry' (4)" in result.stderr
+
+
 def test_merge_names_speakers_of_several_tables_and_other_scales(tmp_path: Path) -> None:
     def write(name: str, highest: float) -> Path:
         rows = []

@@ -13,7 +13,7 @@ from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import write_manifest
-from serctl.encoding.failures import list_failures, read_failures
+from serctl.encoding.failures import check_failures, list_failures, read_failures
 from serctl.encoding.inputs import AudioInputs
 from serctl.ensemble.logits_file import read_logits
 from serctl.errors import AudioError, LogitsError, MissingFeaturesError
@@ -136,6 +136,33 @@ def test_what_was_not_looked_at_stays_listed(project: Workspace, rows: list[Utte
     assert set(read_failures(path, key.digest)) == set(BAD)
     list_bad(project, rows, bad=())
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "encoder;key;utterance_id;path;source;error\ntiny;k;u1;ä.wav;;silent\n".encode("cp1252"),
+        b"encoder;key;utterance_id;path;source;error\ntiny;k;u1;a.wav;;silent\n",
+    ],
+)
+def test_a_list_that_a_spreadsheet_saved_is_written_again(
+    project: Workspace, rows: list[Utterance], content: bytes
+) -> None:
+    path, key = project.root / "failures.csv", make_key("whisper-tiny")
+    path.write_bytes(content)
+    assert read_failures(path, key.digest) == {}
+    assert list_bad(project, rows) == path
+    with path.open(encoding="utf-8") as file:
+        assert all(row["key"] for row in csv.DictReader(file))
+    assert set(read_failures(path, key.digest)) == set(BAD)
+
+
+def test_the_advice_for_a_moved_corpus_is_for_tables_too(tmp_path: Path) -> None:
+    rows = [Utterance(name, tmp_path / f"{name}.wav", "train") for name in "ab"]
+    failures = {row.utterance_id: AudioError(f"'{row.path}' does not exist.") for row in rows}
+    for command in ("--corpus NAME --root DIR", "--manifest CSV --root DIR"):
+        with pytest.raises(AudioError, match=f"serctl init --overwrite {command}"):
+            check_failures(failures, skip_bad=False, whole=rows)
 
 
 def list_one(path: Path, number: int) -> None:

@@ -84,9 +84,8 @@ def _read_metadata(root: Path, table: Path) -> list[Utterance]:
     named = _name_columns(Table(table, header, filled, tuple(range(1, len(rows) + 1))))
     for line, row in zip(named.lines, named.rows, strict=True):
         if not row.get(FILE):
-            raise CorpusError(
-                f"'{table}' row {line} has the columns {', '.join(row)}, expected a {FILE}."
-            )
+            given = ", ".join(rows[line - 1])
+            raise CorpusError(f"'{table}' row {line} has the columns {given}, expected a {FILE}.")
     check_times(named)
     found = []
     for line, row in zip(named.lines, named.rows, strict=True):
