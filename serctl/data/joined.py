@@ -1,25 +1,41 @@
 """What several tables that become one manifest have in common, and what not."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from serctl.data.manifest import ATTRIBUTES, Utterance
-from serctl.errors import count, first_few
+from serctl.errors import UsageError, count, first_few
 
 OTHER_SCALE = 1.25
 """Least ratio of the largest values of an attribute on two scales, such as 1 to 5 and 1 to 7."""
 
 
-def describe_joined(parts: Sequence[tuple[str, Sequence[Utterance]]]) -> list[str]:
+def check_joined(rows: Iterable[Utterance], what: str, remedy: str) -> None:
+    """Check that no id is in several tables.
+
+    Raises:
+        UsageError: One is. ``what`` and ``remedy`` are for the message.
+    """
+    counts = Counter(row.utterance_id for row in rows)
+    if clashes := sorted(name for name in counts if counts[name] > 1):
+        raise UsageError(
+            f"{len(clashes)} ids are in several {what} ({first_few(clashes)}), expected unique "
+            f"ids. {remedy}"
+        )
+
+
+def describe_joined(parts: Sequence[tuple[str, Sequence[Utterance]]], remedy: str) -> list[str]:
     """Return notes on speakers of several tables, and on attributes of different scales.
 
     Args:
         parts: Name and utterances of each table.
+        remedy: How speakers of the same name are kept apart.
     """
-    return [*_note_speakers(parts), *_note_scales(parts)]
+    return [*_note_speakers(parts, remedy), *_note_scales(parts)]
 
 
-def _note_speakers(parts: Sequence[tuple[str, Sequence[Utterance]]]) -> list[str]:
+def _note_speakers(parts: Sequence[tuple[str, Sequence[Utterance]]], remedy: str) -> list[str]:
     seen: set[str] = set()
     shared: set[str] = set()
     for _, rows in parts:
@@ -31,7 +47,7 @@ def _note_speakers(parts: Sequence[tuple[str, Sequence[Utterance]]]) -> list[str
     return [
         f"Several tables have {count(len(shared), 'speaker')} of the same name "
         f"({first_few(sorted(shared))}), and the result has one person for each name. If they are "
-        f"different people, add one --prefix for each table."
+        f"different people, {remedy}"
     ]
 
 

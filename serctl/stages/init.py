@@ -9,7 +9,7 @@ from serctl import __version__
 from serctl.data.corpora import CORPORA, read_corpus
 from serctl.data.corpora.scan import Corpus
 from serctl.data.corpora.table import read_table
-from serctl.data.joined import describe_joined
+from serctl.data.joined import check_joined, describe_joined
 from serctl.data.labels import ALIASES, CODES, find_slips, parse_emotion
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import check_manifest, write_manifest
@@ -29,6 +29,12 @@ NO_CONSENSUS = frozenset({"o", "x", "xxx"})
 """Codes of MSP-Podcast (other, no agreement) and IEMOCAP that are not labels."""
 MANY = 20
 """Number of labels from which a column with nearly one label per utterance is refused."""
+
+MERGE = (
+    "make a project of each corpus with serctl init -C FOLDER, and merge them: serctl manifest "
+    "merge A/manifest.csv B/manifest.csv --prefix a- --prefix b- -o manifest.csv"
+)
+"""What keeps two corpora of one name apart."""
 
 PROJECT_TEXT = """\
 # Project file of serctl: default options of all commands. Flags override it.
@@ -156,7 +162,10 @@ def _join_corpora(
         found, split_notes = _divide(source, renamed, seed)
         parts.append((_name_of(source), [_prefix(r, prefix) for r in found] if prefix else found))
         notes += [f"{_name_of(source)}: {note}" for note in (*corpus.notes, *split_notes)]
-    return [row for _, found in parts for row in found], [*notes, *describe_joined(parts)]
+    rows = [row for _, found in parts for row in found]
+    if len(parts) > 1:
+        check_joined(rows, "corpora", f"To keep them apart, {MERGE}")
+    return rows, [*notes, *describe_joined(parts, MERGE)]
 
 
 def project_text(sources: Sequence[Source]) -> str:

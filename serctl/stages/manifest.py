@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +15,7 @@ from serctl.data.audio import SAMPLE_RATE, measure_samples, read_audio
 from serctl.data.corpora.table import read_table
 from serctl.data.downmix import KEEP_CHANNEL, DownmixReport, ReportProblem
 from serctl.data.folds import warn_of_shared
-from serctl.data.joined import describe_joined
+from serctl.data.joined import check_joined, describe_joined
 from serctl.data.manifest import DURATIONS, FOLD, Manifest, Utterance
 from serctl.data.manifest_file import (
     check_manifest,
@@ -256,18 +255,14 @@ def merge_manifests(
             f"{len(prefixes)} --prefix, expected one for each of {len(sources)} manifests."
         )
     given = [read_manifest(Path(source)) for source in sources]
-    pairs = zip(given, prefixes or [""] * len(sources), strict=True)
-    parts = [[_add_prefix(row, prefix) for row in one] for one, prefix in pairs]
+    added = zip(given, prefixes or [""] * len(sources), strict=True)
+    parts = [[_add_prefix(row, prefix) for row in one] for one, prefix in added]
     rows = list(chain.from_iterable(parts))
-    counts = Counter(row.utterance_id for row in rows)
-    if clashes := sorted(name for name in counts if counts[name] > 1):
-        raise UsageError(
-            f"{len(clashes)} ids are in several manifests ({first_few(clashes)}), expected unique "
-            f"ids. Add one --prefix for each manifest."
-        )
+    check_joined(rows, "manifests", "Add one --prefix for each manifest.")
     merged = _write(rows, Path(target), overwrite)
     read = [f"{one.path}: {note}" for one in given for note in one.notes]
-    notes = describe_joined(list(zip(map(str, sources), parts, strict=True)))
+    pairs = list(zip(map(str, sources), parts, strict=True))
+    notes = describe_joined(pairs, "add one --prefix for each table.")
     return replace(merged, notes=(*read, *notes))
 
 

@@ -61,13 +61,14 @@ def load_each(
     for (one, text), speaker in _align(_align(audio, texts, "texts"), speakers, "speakers"):
         read = partial(load_sound, one, sample_rate, report)
         utterance = load_utterance(name_sound(one), read)
-        utterance.text, utterance.speaker = text, speaker or ""
+        utterance.text = text
         utterance.error = utterance.error or _find_text_error(text, utterance.utterance_id)
         if not isinstance(speaker, str | None):  # 0 would be unknown, all NaN one speaker
             raise UsageError(
                 f"The speaker of '{utterance.utterance_id}' is {speaker!r:.40} "
                 f"({type(speaker).__name__}), expected a str, '' if it is unknown."
             )
+        utterance.speaker = speaker or ""
         yield utterance
 
 

@@ -248,6 +248,29 @@ def test_the_demo_project_names_a_model_that_its_packages_carry(
     assert options.model == "whisper-tiny"
 
 
+def test_two_folders_of_one_kind_are_told_how_to_keep_them_apart(tmp_path: Path) -> None:
+    words: list[object] = []
+    for folder, name in (("a", "x"), ("b", "y")):
+        (tmp_path / folder).mkdir()
+        for emotion in ("sad", "happy"):
+            soundfile.write(tmp_path / folder / f"{emotion}{name}.wav", [0.1, -0.1] * 200, 8000)
+        rows = [f"sad{name}.wav,sad,1,train", f"happy{name}.wav,happy,2,train"]
+        text = "\n".join(["file_name,label,speaker,split", *rows])
+        (tmp_path / folder / "metadata.csv").write_text(text)
+        words += ["--corpus", "audiofolder", "--root", tmp_path / folder]
+    made = init(tmp_path / "new", *words)
+    told = " ".join(made.stderr.split())
+    assert "2 speakers of the same name (audiofolder-1, audiofolder-2)" in told
+    assert "merge them: serctl manifest merge" in told
+    (tmp_path / "b" / "sady.wav").rename(tmp_path / "b" / "sadx.wav")
+    text = (tmp_path / "b" / "metadata.csv").read_text()
+    (tmp_path / "b" / "metadata.csv").write_text(text.replace("sady", "sadx"))
+    clash = init(tmp_path / "new", *words, "--overwrite")
+    told = " ".join(clash.stderr.split())
+    assert "1 ids are in several corpora (audiofolder-sadx)" in told
+    assert "merge them: serctl manifest merge" in told
+
+
 def test_ravdess_keeps_its_own_label_unless_requested(test_data: Path, tmp_path: Path) -> None:
     root = test_data / "ravdess"
     assert init(tmp_path / "whole", "--corpus", "ravdess", "--root", root).exit_code == 0

@@ -200,3 +200,10 @@ def test_no_array_ends_in_a_traceback(shape: list[int], kind: str, rate: int | N
         return
     assert wave.ndim == 1
     assert np.abs(wave).max() <= 1.5
+
+
+def test_a_missing_speaker_of_pandas_is_one_line() -> None:
+    pandas = pytest.importorskip("pandas")
+    speakers = [pandas.NA]
+    with pytest.raises(UsageError, match=r"The speaker of 'array' is .* expected a str"):
+        list(load_each([WAVE], RATE, None, speakers, lambda name, problem: None))
