@@ -57,7 +57,10 @@ class StoreWriter:
         self._path = path
         self._storage = get_storage(key.storage)
         if self._storage.stride > 1 and frame_rate is None:
-            raise CacheError(f"Storage '{key.storage}' thins frames in time; text has none.")
+            raise CacheError(
+                f"Storage '{key.storage}' thins frames in time; text has none. "
+                f"Use: --storage float16"
+            )
         rate = None if frame_rate is None else frame_rate / self._storage.stride
         self._header = new_header(key, dim, rate, versions or {})
         self._lock = StoreLock(path, shared=shared)

@@ -15,7 +15,7 @@ from pathlib import Path
 from zlib import crc32
 
 from serctl.data.labels import LabelSet, parse_emotion
-from serctl.data.values import parse_number
+from serctl.data.values import parse_number, parse_seconds
 from serctl.errors import ManifestError
 
 COLUMNS = ("utterance_id", "path", "split", "emotion", "speaker", "transcript")
@@ -61,7 +61,7 @@ class Utterance:
         """Return the seconds in the column ``duration`` or ``duration_s``, or None without any."""
         for name in DURATIONS:
             with suppress(KeyError, ValueError):
-                if 0 < (seconds := float(self.extra[name])) < math.inf:
+                if (seconds := parse_seconds(self.extra[name])) > 0:
                     return seconds
         return None
 

@@ -360,6 +360,22 @@ def test_two_tiers_of_one_name_are_refused(recording: Path, tmp_path: Path) -> N
         read_corpus("textgrid", tmp_path)
 
 
+def test_the_speaker_of_a_part_with_several_intervals(recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(recording.read_bytes())
+    tiers = {
+        "Emotion": [(0.0, 2.0, "sad"), (2.0, 4.0, "happy")],
+        "Speaker": [(0.0, 1.0, "A"), (1.0, 2.0, "A"), (2.0, 2.9, "A"), (2.9, 4.0, "B")],
+        "Words": [(0.0, 1.0, "so"), (1.0, 2.0, "so"), (2.0, 4.0, "oh")],
+    }
+    (tmp_path / "a.TextGrid").write_text(format_textgrid(tiers, 4.0))
+    corpus = read_corpus("textgrid", tmp_path)
+    assert [row.speaker for row in corpus.utterances] == ["A", ""]
+    assert [row.transcript for row in corpus.utterances] == ["so so", "oh"]
+    assert corpus.notes == (
+        "1 parts with several speakers, read as unknown: a.TextGrid at 2 s (A and B)",
+    )
+
+
 def test_a_textgrid_without_emotions_names_its_tiers(recording: Path, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(recording.read_bytes())
     (tmp_path / "a.TextGrid").write_text(format_textgrid({"words": []}, 4.0))

@@ -257,6 +257,11 @@ def test_columns_with_a_meaning_may_have_other_capitals(folder: Path) -> None:
         assert row.votes() == {"angry": 2.0, "sad": 1.0}
 
 
+def test_a_duration_may_have_a_decimal_comma(folder: Path) -> None:
+    path = write_columns(folder / "table.csv", "path,emotion,speaker,duration", '"3,25"')
+    assert read_table(path, {}).utterances[0].duration() == 3.25
+
+
 def test_a_misspelt_column_in_capitals_is_not_ignored(folder: Path) -> None:
     path = write_columns(folder / "table.csv", "path,emotion,speaker,Folds", "1")
     with pytest.raises(ManifestError, match="--column fold=Folds If not: --column fold="):

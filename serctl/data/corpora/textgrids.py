@@ -1,7 +1,7 @@
 """A folder of Praat TextGrids and recordings of the same stem, with one utterance per interval.
 
 The tier ``emotion`` defines the intervals and their labels. The tiers ``speaker`` and
-``transcript`` (or ``words``, ``text``) are used if present.
+``transcript`` (or ``words``, ``text``) are used if present. Capitals of names do not matter.
 
 Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
 """
@@ -29,15 +29,21 @@ def read(root: Path) -> Corpus:
     if not grids:
         raise CorpusError(f"'{root}' holds no TextGrid file.")
     alone = [path.name for path in grids if path.with_suffix("") not in recordings]
+    mixed: list[str] = []
     rows = [
         row
         for path in grids
         if path.with_suffix("") in recordings
-        for row in _read_grid(path, recordings[path.with_suffix("")])
+        for row in _read_grid(path, recordings[path.with_suffix("")], mixed)
     ]
     if not rows:
         raise CorpusError(f"'{root}': no TextGrid has a recording of its name and a labelled part.")
-    notes = describe_cases([(alone, "TextGrids without a recording of the same name left out")])
+    notes = describe_cases(
+        [
+            (alone, "TextGrids without a recording of the same name left out"),
+            (mixed, "parts with several speakers, read as unknown"),
+        ]
+    )
     return Corpus(tuple(name_utterances(rows, root)), tuple(notes))
 
 
@@ -49,27 +55,37 @@ def read_grid(path: Path) -> Corpus:
     """
     for ending in AUDIO:
         if is_audio_file(recording := path.with_suffix(ending)):
-            return Corpus(tuple(name_utterances(_read_grid(path, recording), path.parent)), ())
+            rows = _read_grid(path, recording, [])  # a prediction needs no speakers
+            return Corpus(tuple(name_utterances(rows, path.parent)), ())
     raise CorpusError(f"'{path}' has no recording of this name ({', '.join(AUDIO)}) in its folder.")
 
 
-def _read_grid(path: Path, recording: Path) -> list[Utterance]:
+def _read_grid(path: Path, recording: Path, mixed: list[str]) -> list[Utterance]:
+    """Return the utterances of a TextGrid. Those of several speakers are added to ``mixed``."""
     try:
         tiers = parse_textgrid(decode_text(path.read_bytes(), path, CorpusError)[0])
     except (OSError, ValueError) as error:
         raise CorpusError(f"'{path}' is not a readable TextGrid: {error}.") from error
+    tiers = {name.strip().lower(): tier for name, tier in tiers.items()} | tiers
     if "emotion" not in tiers:
         tiers_found = ", ".join(tiers) or "none"
         raise CorpusError(f"'{path}' has the tiers {tiers_found}, expected emotion. Rename a tier.")
     words = next((tiers[name] for name in WORDS if name in tiers), None)
+
+    def find_speaker(start: float, end: float) -> str:
+        found = list(dict.fromkeys(_find_labels(tiers.get("speaker", []), start, end)))
+        if len(found) > 1:
+            mixed.append(f"{path.name} at {start:g} s ({' and '.join(found)})")
+        return found[0] if len(found) == 1 else ""
+
     return [
         Utterance(
             utterance_id="",
             path=recording,
             split="",
             emotion=parse_emotion(label),
-            speaker=_find_labels(tiers.get("speaker", []), start, end),
-            transcript=None if words is None else _find_labels(words, start, end),
+            speaker=find_speaker(start, end),
+            transcript=None if words is None else " ".join(_find_labels(words, start, end)),
             start=start,
             end=end,
         )
@@ -78,7 +94,7 @@ def _read_grid(path: Path, recording: Path) -> list[Utterance]:
     ]
 
 
-def _find_labels(tier: list[Interval], start: float, end: float) -> str:
+def _find_labels(tier: list[Interval], start: float, end: float) -> list[str]:
     """Return the labels of intervals with their centre in the range, or that cover its centre."""
     middle = (start + end) / 2
     found = [
@@ -86,4 +102,4 @@ def _find_labels(tier: list[Interval], start: float, end: float) -> str:
         for low, high, label in tier
         if start <= (low + high) / 2 < end or low <= middle < high
     ]
-    return " ".join(filter(None, found))
+    return list(filter(None, found))
