@@ -144,7 +144,7 @@ class Extraction:
                     progress.task(f"{self.verb} {self.name}", len(own.missing), "utterances")
                 )
                 counts, unread = self._write(own.batches, encoder, writers, workers, advance)
-        per_value = get_storage(self._options.storage).bytes_per_value
+        per_value = get_storage(self.keys[0].storage).bytes_per_value
         return Extracted(
             seen=own.seen,
             missing=own.missing,

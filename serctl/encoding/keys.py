@@ -7,11 +7,15 @@ from typing import Any
 from serctl.cache.key import FeatureKey
 from serctl.cache.locate import split_name
 from serctl.cache.sources import SourceHasher
+from serctl.cache.storage import get_storage
 from serctl.config import Workspace
 from serctl.encoders.load import identify_encoder, window_seconds
 from serctl.encoding.inputs import AudioInputs, Inputs, TextInputs
 from serctl.errors import UsageError
 from serctl.options import ExtractOptions
+
+UNTHINNED = "float16"
+"""Storage of text where the options thin frames in time."""
 
 
 def make_key(workspace: Workspace, options: ExtractOptions) -> FeatureKey:
@@ -42,11 +46,23 @@ def open_inputs(
     ]
     is_text = identities[0].modality == "text"
     inputs: Inputs = TextInputs(workspace.transcripts) if is_text else AudioInputs(hasher)
+    thinned = is_text and get_storage(options.storage).stride > 1
+    storage = UNTHINNED if thinned else options.storage
     keys = (
-        FeatureKey(**asdict(identity), source=inputs.source, storage=options.storage)
+        FeatureKey(**asdict(identity), source=inputs.source, storage=storage)
         for identity in identities
     )
     return tuple(keys), inputs
+
+
+def note_storage(storage: str, key: FeatureKey) -> tuple[str, ...]:
+    """Return a note on a storage that thins frames in time, for text; files set it for all."""
+    if key.storage == storage:
+        return ()
+    return (
+        f"storage {storage} is not used: the frames of '{key.encoder}' are tokens, stored as "
+        f"{key.storage}.",
+    )
 
 
 def note_window(window: int | None, key: FeatureKey) -> tuple[str, ...]:

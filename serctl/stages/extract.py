@@ -13,7 +13,7 @@ from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import read_manifest
 from serctl.encoding.extraction import Extraction
 from serctl.encoding.failures import FAILURES, Failures, list_failures
-from serctl.encoding.keys import note_window
+from serctl.encoding.keys import note_storage, note_window
 from serctl.encoding.shards import parse_shard
 from serctl.encoding.words import find_old_transcripts
 from serctl.options import ExtractOptions
@@ -88,7 +88,7 @@ def extract(
     with SourceHasher(workspace.cache) as hasher:
         extraction = Extraction(workspace, options, hasher)
         key = extraction.keys[0]
-        notes = note_window(options.window, key)
+        notes = (*note_window(options.window, key), *note_storage(options.storage, key))
         if key.modality == "text":
             notes += (*find_old_transcripts(workspace, rows, hasher),)
         result = ExtractResult(

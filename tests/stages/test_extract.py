@@ -413,6 +413,20 @@ def test_a_window_of_files_is_for_whisper_and_a_note_for_others(project: Workspa
     assert plain.notes == ()
 
 
+def test_a_storage_that_thins_in_time_is_a_note_for_text(project: Workspace) -> None:
+    """One storage of a recipe is for speech and text. The dry run accepted what the run refused."""
+    roberta = ExtractOptions(encoder="roberta", device="cpu")
+    plain = extract(project, roberta)
+    options = dataclasses.replace(roberta, storage="float16-stride2")
+    found = extract(project, options)
+    assert (found.store, found.encoded) == (plain.store, 0)
+    assert found.notes == (
+        "storage float16-stride2 is not used: the frames of 'roberta-large' are tokens, stored as "
+        "float16.",
+    )
+    assert make_key(project, options).store_name == plain.store.name
+
+
 def test_a_disk_too_small_is_reported_before_the_first_utterance(
     project: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
