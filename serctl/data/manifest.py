@@ -15,7 +15,7 @@ from pathlib import Path
 from zlib import crc32
 
 from serctl.data.labels import LabelSet, parse_emotion
-from serctl.data.values import parse_number, parse_seconds
+from serctl.data.values import fill_missing, parse_number, parse_seconds
 from serctl.errors import ManifestError
 
 COLUMNS = ("utterance_id", "path", "split", "emotion", "speaker", "transcript")
@@ -52,6 +52,11 @@ class Utterance:
     end: float | None = None
     channel: int = 0
 
+    def __post_init__(self) -> None:
+        """Convert a string to a path."""
+        if isinstance(self.path, str):
+            object.__setattr__(self, "path", Path(self.path))
+
     @property
     def is_segment(self) -> bool:
         """Whether it is a stretch of its file."""
@@ -61,7 +66,7 @@ class Utterance:
         """Return the seconds in the column ``duration`` or ``duration_s``, or None without any."""
         for name in DURATIONS:
             with suppress(KeyError, ValueError):
-                if (seconds := parse_seconds(self.extra[name])) > 0:
+                if (seconds := parse_seconds(str(self.extra[name]))) > 0:
                     return seconds
         return None
 
@@ -69,15 +74,15 @@ class Utterance:
         """Return raters' votes per emotion, from the columns ``votes_<emotion>``."""
         votes: dict[str, float] = {}
         for name, value in self.extra.items():
-            if name.startswith("votes_") and value:
+            if name.startswith("votes_") and (text := fill_missing(str(value))):
                 emotion = parse_emotion(name.removeprefix("votes_"))
-                votes[emotion] = votes.get(emotion, 0.0) + parse_number(value)
+                votes[emotion] = votes.get(emotion, 0.0) + parse_number(text)
         return votes
 
     def attributes(self) -> tuple[float, ...]:
         """Return arousal, valence and dominance; NaN for missing ones."""
-        values = [self.extra.get(name, "") for name in ATTRIBUTES]
-        return tuple(parse_number(value) if value else math.nan for value in values)
+        texts = [fill_missing(str(self.extra.get(name, ""))) for name in ATTRIBUTES]
+        return tuple(parse_number(text) if text else math.nan for text in texts)
 
 
 @dataclass(frozen=True)
@@ -130,9 +135,14 @@ class Manifest:
 
         They are taken in turn from every split and emotion, in the order of a hash of the id. So
         they cover splits, emotions and speakers, and a larger count is a superset.
+
+        Raises:
+            ManifestError: ``count`` is below 1.
         """
         if count is None:
             return self
+        if count < 1:
+            raise ManifestError(f"limit is {count}, expected at least 1 utterance.")
         taken: Counter[tuple[str, str]] = Counter()
         turns = []
         shuffled = sorted(

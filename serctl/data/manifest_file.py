@@ -196,8 +196,17 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
     """Write a manifest atomically. Paths below its folder are written relative to it.
 
     If no utterance has a transcript, the column is left out, because '' means without words.
+
+    Raises:
+        ManifestError: A transcript is no text.
     """
     path, rows = Path(path), list(utterances)
+    for row in rows:
+        if not isinstance(row.transcript, str | None):  # the NaN of pandas would be a word
+            raise ManifestError(
+                f"The transcript of '{row.utterance_id}' is {row.transcript!r:.40} "
+                f"({type(row.transcript).__name__}), expected a str, or None if it is unknown."
+            )
     columns = COLUMNS if any(row.transcript is not None for row in rows) else COLUMNS[:-1]
     segment = SEGMENT if any(row.is_segment for row in rows) else ()
     channel = (CHANNEL,) if any(row.channel for row in rows) else ()

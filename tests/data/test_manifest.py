@@ -59,6 +59,30 @@ def test_paths_below_the_manifest_are_written_relative_to_it(tmp_path: Path) -> 
     assert read_manifest(tmp_path / "m.csv").utterances[0].path == tmp_path / "audio" / "a.wav"
 
 
+def test_utterances_made_in_python(tmp_path: Path) -> None:
+    """Paths as strings, and numbers of pandas, also where a file would have text."""
+    nan = float("nan")
+    extra = {"arousal": 0.0, "valence": nan, "votes_sad": 2, "votes_happy": nan, "duration": 3.5}
+    path = str(tmp_path / "a.wav")
+    row = Utterance("a", path, "train", "sad", extra=extra)  # type: ignore[arg-type]
+    write_manifest(tmp_path / "manifest.csv", [row])
+    (again,) = read_manifest(tmp_path / "manifest.csv")
+    for one in (row, again):
+        assert one.path == tmp_path / "a.wav"
+        assert str(one.attributes()) == "(0.0, nan, nan)"
+        assert (one.votes(), one.duration()) == ({"sad": 2.0}, 3.5)
+    missing = Utterance("a", tmp_path / "a.wav", "train", transcript=nan)  # type: ignore[arg-type]
+    with pytest.raises(ManifestError, match=r"The transcript of 'a' is nan \(float\), expected a"):
+        write_manifest(tmp_path / "manifest.csv", [missing])
+
+
+@pytest.mark.parametrize("number", [0, -3])
+def test_a_limit_keeps_at_least_one(number: int) -> None:
+    rows = tuple(Utterance(name, Path(name), "train") for name in "abcde")
+    with pytest.raises(ManifestError, match=f"limit is {number}, expected at least 1"):
+        Manifest(rows).limit(number)
+
+
 def test_no_transcripts_is_not_empty_transcripts(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     write_manifest(path, [Utterance("a", tmp_path / "a.wav", "train", extra={"note": "x"})])
