@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,14 @@ from serctl.encoding.features import (
 from serctl.errors import ManifestError, MissingFeaturesError, count, first_few
 from serctl.hashes import hash_document
 from serctl.options import TrainOptions
-from serctl.training.dataset import NO_LABEL, FrameReader, UtteranceSet, build_set, make_reader
+from serctl.training.dataset import (
+    NO_LABEL,
+    FrameReader,
+    UtteranceSet,
+    build_set,
+    count_votes,
+    make_reader,
+)
 from serctl.training.speakers import (
     BY_SPEAKER,
     Moments,
@@ -32,6 +40,8 @@ from serctl.training.speakers import (
     measure_corpus,
     pool_readers,
 )
+
+SMALL = "For a corpus of this size: --recipe small"
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +183,7 @@ def _reads_votes(options: TrainOptions) -> bool:
 
 def _has_target(options: TrainOptions, labels: LabelSet) -> Callable[[Utterance], bool]:
     def has_target(row: Utterance) -> bool:
-        voted = _reads_votes(options) and any(row.votes().get(name) for name in labels.names)
-        return bool(row.emotion or voted)
+        return bool(row.emotion or (_reads_votes(options) and count_votes(row, labels).any()))
 
     return has_target
 
@@ -192,7 +201,7 @@ def _select_dev(manifest: Manifest, options: TrainOptions) -> tuple[Utterance, .
     if options.fit_on == "train+dev":
         return ()
     dev = manifest.where(lambda row: row.split == "dev" and bool(row.emotion))
-    if not len(dev) and options.select_by != "last":
+    if not len(dev) and options.select_by != "last" and options.kind != "pooled":
         raise ManifestError(
             "No labelled utterance in the split 'dev', which is needed to select the epoch. "
             "Keep the last epoch instead: --select-by last"
@@ -261,10 +270,22 @@ def _describe(
         notes.append(f"No training utterance is {', '.join(absent)}: class weight 0.")
     if unvoted := int((train.label_ids == NO_LABEL).sum()):
         notes.append(f"{unvoted} utterances without a majority are trained on their votes.")
+    if _reads_votes(options) and not _has_votes(manifest, train, labels):
+        notes.append(
+            "'soft_targets' has no effect: no training utterance has votes, expected columns "
+            "votes_EMOTION in the manifest. The emotions are the targets."
+        )
     steps = -(-len(train) // options.batch_size)
     if options.kind == "fusion" and steps * options.epochs * options.learning_rate < 0.01:
+        is_small = Path(options.recipe).stem == "small"
+        advice = "Raise --epochs or --learning-rate." if is_small else SMALL
         notes.append(
             f"An epoch has only {count(steps, 'step')}. At learning rate {options.learning_rate:g} "
-            "the network will learn little. For a corpus of this size: --recipe small"
+            f"the network will learn little. {advice}"
         )
     return notes
+
+
+def _has_votes(manifest: Manifest, train: UtteranceSet, labels: LabelSet) -> bool:
+    ids = set(train.ids)
+    return any(count_votes(row, labels).any() for row in manifest if row.utterance_id in ids)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.folds import group_by_speaker
-from serctl.data.labels import LabelSet
+from serctl.data.labels import LabelSet, parse_emotion
 from serctl.data.manifest import Utterance
 
 NO_LABEL = -1
@@ -181,15 +181,21 @@ def build_set(
 
 def make_target(row: Utterance, labels: LabelSet, *, soft: bool) -> NDArray[np.float32]:
     """Return the target ``(C,)``: the votes' distribution, or one-hot; zeros without a label."""
-    target = np.zeros(len(labels), dtype=np.float32)
-    if soft:
-        votes = row.votes()
-        target[:] = [votes.get(name, 0.0) for name in labels.names]
+    target = count_votes(row, labels) if soft else np.zeros(len(labels), dtype=np.float32)
     if target.any():
         return target / target.sum()
     if row.emotion:
         target[labels.id_of(row.emotion)] = 1.0
     return target
+
+
+def count_votes(row: Utterance, labels: LabelSet) -> NDArray[np.float32]:
+    """Return the raters' votes for each label ``(C,)``, from columns of any known spelling."""
+    votes = np.zeros(len(labels), dtype=np.float32)
+    for word, number in row.votes().items():
+        if (name := parse_emotion(word)) in labels.names:
+            votes[labels.id_of(name)] += number
+    return votes
 
 
 def measure_frames(data: UtteranceSet, branch: int) -> tuple[NDArray, NDArray]:

@@ -30,6 +30,7 @@ from serctl.options import ExportLogitsOptions, TrainOptions
 from serctl.stages.export_logits import export_logits
 from serctl.stages.train import train
 from serctl.training.checkpoint import load_run
+from serctl.training.dataset import make_target
 from serctl.training.fit import plan_phases
 
 
@@ -493,6 +494,31 @@ def test_what_a_small_corpus_needs_is_reported_once_and_before_the_training(proj
     config = project.runs / "slow" / "config.json"
     told = CliRunner().invoke(app, ["train", "-C", str(project.root), "--config", str(config)])
     assert told.stderr.count("--recipe small") == 1, told.stderr
+    few = replace(options, name="few", recipe="small", hidden=8)
+    assert train(project, few).notes[-1].endswith("Raise --epochs or --learning-rate.")
+
+
+def test_votes_in_another_spelling_count_and_no_votes_are_noted(tmp_path):
+    rows = make_utterances(folder=tmp_path / "audio")
+    project = make_project(tmp_path, rows)
+    options = replace(TINY, name="none", epochs=1, soft_targets=True)
+    assert any("'soft_targets' has no effect" in note for note in train(project, options).notes)
+    spelled = [replace(row, extra={"votes_Anger": "2", "votes_happy": "1"}) for row in rows]
+    write_manifest(project.manifest, spelled)
+    notes = train(project, replace(options, name="voted")).notes
+    assert not any("soft_targets" in note for note in notes)
+    labels = LabelSet.of(row.emotion for row in rows)
+    shares = dict(zip(labels.names, make_target(spelled[0], labels, soft=True), strict=True))
+    assert shares["angry"] == pytest.approx(2 / 3)
+
+
+def test_a_pooled_model_needs_no_dev(tmp_path):
+    rows = [row for row in make_utterances(folder=tmp_path / "audio") if row.split != "dev"]
+    project = make_project(tmp_path, rows)
+    [run] = train(project, TrainOptions(speech=TINY.speech, kind="pooled", device="cpu")).runs
+    assert run.summary.metrics == {}
+    with pytest.raises(ManifestError, match="--select-by last"):
+        train(project, TINY)
 
 
 def test_no_label_is_taken_for_neutral_without_being_named():
