@@ -22,6 +22,7 @@ from serctl.cache.speakers import (
 from serctl.cache.store import FeatureStore
 from serctl.config import Workspace
 from serctl.data.folds import choose_folds, group_by_speaker
+from serctl.data.ids import read_ids
 from serctl.data.manifest import Manifest
 from serctl.documents.logits import LogitsSidecar
 from serctl.documents.run import RunConfig
@@ -34,6 +35,7 @@ from serctl.errors import (
     LogitsError,
     MissingFeaturesError,
     SerctlError,
+    count,
     first_few,
 )
 from serctl.progress import Progress
@@ -132,7 +134,8 @@ def open_stores(workspace: Workspace, systems: Iterable[System]) -> list[Feature
     Raises:
         MissingFeaturesError: There is no store, or one is missing.
     """
-    branches = [branch for run in _read_runs(workspace, systems) for branch in run.branches]
+    runs = _read_runs(workspace, systems).values()
+    branches = [branch for run in runs for branch in run.branches]
     keys = {key.store_name: key for branch in branches for key in branch.keys}
     gone = [key.encoder for name, key in keys.items() if not (workspace.cache / name).is_dir()]
     if gone or not keys:
@@ -144,16 +147,16 @@ def open_stores(workspace: Workspace, systems: Iterable[System]) -> list[Feature
     return [FeatureStore.open(workspace.cache / name) for name in sorted(keys)]
 
 
-def _read_runs(workspace: Workspace, systems: Iterable[System]) -> list[RunConfig]:
-    """Return the runs among these systems and among the base models of the stackers."""
+def _read_runs(workspace: Workspace, systems: Iterable[System]) -> dict[str, RunConfig]:
+    """Return the runs among these systems and among the base models of the stackers, by name."""
     names: dict[str, None] = {}
     for system in systems:
         if system.kind == "run":
             names[system.name] = None
         elif system.kind == "stacker":
             names |= dict.fromkeys(StackerDocument.read(system.path / STACKER_FILE).models)
-    paths = [workspace.runs / name / "config.json" for name in names]
-    return [RunConfig.read(path) for path in paths if path.is_file()]
+    paths = {name: workspace.runs / name / "config.json" for name in names}
+    return {name: RunConfig.read(path) for name, path in paths.items() if path.is_file()}
 
 
 def make_baselines(
@@ -187,7 +190,9 @@ def make_baselines(
         return predict_pooled(stores, fitted, asked, labels, folder, split, speaker_of, progress)
 
     kinds = {MAJORITY: majority, POOLED: pooled}
-    if any(run.model.by_speaker for run in _read_runs(workspace, systems)):  # equal conditions
+    if any(
+        run.model.by_speaker for run in _read_runs(workspace, systems).values()
+    ):  # equal conditions
         speaker_of = {row.utterance_id: row.speaker for row in manifest if row.speaker}
         kinds[POOLED_BY_SPEAKER] = partial(pooled, speaker_of=speaker_of)
     for name, predict in kinds.items():
@@ -197,7 +202,41 @@ def make_baselines(
             )
         except SerctlError as error:
             notes.append(f"Baseline '{name}' is missing: {error}")
-    return found, notes
+    notes += _note_tie(train, labels) if split != "train" else ()
+    return found, notes + _note_untrained(workspace, systems, train)
+
+
+def _note_tie(train: Manifest, labels: Sequence[str]) -> list[str]:
+    """Return a note if several classes are the most frequent ones of train."""
+    counts = Counter(row.emotion for row in train)
+    most = max(counts.values(), default=0)
+    first, *others = [name for name in labels if counts[name] == most]
+    if not (most and others):
+        return []
+    return [
+        f"'{MAJORITY}' predicts {first}, the first of {len(others) + 1} emotions with "
+        f"{counts[first]} utterances of train each: {', '.join((first, *others))}."
+    ]
+
+
+def _note_untrained(workspace: Workspace, systems: Sequence[System], train: Manifest) -> list[str]:
+    """Return a note on utterances that the baselines are fitted on and a run was not trained on."""
+    runs: dict[str, list[str]] = {}
+    with suppress(SerctlError):  # without frames there is no baseline to compare
+        stores = open_stores(workspace, systems)
+        readable = [name for name in train.ids if all(name in store for store in stores)]
+        for run in _read_runs(workspace, systems):
+            with suppress(OSError):
+                known = read_ids(workspace.runs / run / "train_ids.txt")
+                if new := [name for name in readable if name not in known]:
+                    runs[run] = new
+    more = sorted({name for new in runs.values() for name in new})
+    if not more:
+        return []
+    return [
+        f"The baselines are fitted on {count(len(more), 'utterance')} of train ({first_few(more)}) "
+        f"that {first_few(runs)} was not trained on: added since, held out or left out by --limit."
+    ]
 
 
 def _describe_lacking(lacking: Collection[str], size: int) -> str:

@@ -385,6 +385,34 @@ def test_pooled_frames_of_changed_audio_are_computed_again(project: Workspace) -
     assert all(row == after[0] for row in after)
 
 
+def test_baselines_fitted_on_more_than_a_run_was_trained_on_are_noted(tmp_path: Path) -> None:
+    rows = frames.make_utterances(folder=tmp_path / "audio")
+    project = frames.make_project(tmp_path, rows, ["whisper-tiny"])
+    new = next(row.utterance_id for row in rows if row.split == "train")
+    write_manifest(project.manifest, [row for row in rows if row.utterance_id != new])
+    options = TrainOptions(speech=("whisper-tiny",), kind="pooled", name="old", device="cpu")
+    train(project, options)
+    export_logits(project, ExportLogitsOptions(run="old", device="cpu"))
+    told = f"1 utterance of train ({new}) that old was not trained on: added since"
+    assert not any(told in note for note in evaluate(project, EvaluateOptions()).notes)
+    write_manifest(project.manifest, rows)
+    assert sum(told in note for note in evaluate(project, EvaluateOptions()).notes) == 1
+    assert not any(told in note for note in evaluate(project, BARE).notes)
+
+
+@pytest.mark.parametrize("sizes", [(20, 9, 20, 20), (20, 9, 20, 21), (20, 20, 20, 20)])
+def test_a_tie_of_the_majority_class_is_noted(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    rows = make_utterances({"train": sizes, "test": (6, 6, 6, 6)})
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "good", rows)
+    notes = [one for one in evaluate(workspace, EvaluateOptions()).notes if MAJORITY in one]
+    tied = [name for name, size in zip(LABELS, sizes, strict=True) if size == max(sizes)]
+    assert len(notes) == (len(tied) > 1)
+    assert all("predicts angry, the first of" in note for note in notes)
+    told = f"with 20 utterances of train each: {', '.join(tied)}."
+    assert all(note.endswith(told) for note in notes)
+
+
 def test_a_lost_store_leaves_the_baseline_out_with_the_command(project: Workspace) -> None:
     store = add_store(project, list(read_manifest(project.manifest)), ["good"])
     Path(store.path).rename(project.cache / "elsewhere")
