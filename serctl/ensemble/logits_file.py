@@ -7,6 +7,7 @@ Rows are joined on the utterance id. A CSV of another program needs no sidecar; 
 import csv
 import hashlib
 import io
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -42,12 +43,14 @@ def write_logits(path: Path, logits: Logits) -> None:
 def read_logits_sidecar(path: Path, content: bytes) -> LogitsSidecar | None:
     """Return the sidecar of a CSV with this content; None if there is none.
 
+    A JSON file of another program that states no kind of scores is not a sidecar.
+
     Raises:
         LogitsError: The sidecar is damaged or belongs to another CSV: a process was killed between
             writing the two files, or one of them was changed.
     """
     sidecar = path.with_suffix(".json")
-    if not sidecar.is_file():
+    if not (sidecar.is_file() and _states_kind(sidecar)):
         return None
     found = LogitsSidecar.read(sidecar)
     if found.csv_hash not in ("", hash_csv(content)):
@@ -55,6 +58,15 @@ def read_logits_sidecar(path: Path, content: bytes) -> LogitsSidecar | None:
             f"'{path}' differs from the file that '{sidecar.name}' describes. {LogitsSidecar.hint}"
         )
     return found
+
+
+def _states_kind(path: Path) -> bool:
+    """Whether a JSON file may be a sidecar. A damaged one is: `LogitsSidecar` names the damage."""
+    try:
+        document = json.loads(read_file(path))
+    except (OSError, ValueError, RecursionError):
+        return True
+    return isinstance(document, dict) and not document.keys().isdisjoint(("serctl_logits", "kind"))
 
 
 def read_logits(path: Path, name: str = "") -> Logits:

@@ -160,7 +160,8 @@ def test_a_sidecar_that_does_not_fit_its_csv_is_an_error(tmp_path: Path) -> None
     path.with_suffix(".json").write_text(first)  # a writer killed between the two
     with pytest.raises(LogitsError, match=r"differs from the file that 'dev.json' describes"):
         read_logits(path)
-    path.with_suffix(".json").write_text('{"labels": ["sad", "angry", "neutral"]}')
+    stated = '{"kind": "logits", "labels": ["sad", "angry", "neutral"]}'
+    path.with_suffix(".json").write_text(stated)
     with pytest.raises(LogitsError, match="its sidecar has the labels sad, angry, neutral"):
         read_logits(path)
 

@@ -110,6 +110,20 @@ def test_ids_that_would_be_ambiguous_are_not_matched() -> None:
     assert match_ids(["u1.5"], ["u1"]) == {}
 
 
+@pytest.mark.parametrize("content", ['{"model": "theirs", "accuracy": 0.6}', "[1, 2]"])
+def test_a_json_file_of_the_same_name_that_states_no_kind_is_no_sidecar(
+    tmp_path: Path, scores: tuple[np.ndarray, np.ndarray], content: str
+) -> None:
+    path = write(tmp_path / "theirs.csv", softmax(scores[0]), ".6f")
+    alone = read_logits(path)
+    (tmp_path / "theirs.json").write_text(content)
+    beside = read_logits(path)
+    assert (beside.kind, alone.kind) == ("probabilities", "probabilities")
+    assert np.array_equal(beside.values, alone.values)
+    (tmp_path / "theirs.json").write_text('{"kind": "logits"}')
+    assert read_logits(path).kind == "logits"
+
+
 def test_the_ids_of_a_file_are_not_read_again_for_each_utterance() -> None:
     class Counted(list):
         times = 0
