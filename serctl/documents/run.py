@@ -102,7 +102,8 @@ class RunConfig(Document):
     )
     lost_emotions: tuple[str, ...] = Field(
         default=(),
-        description="emotions that a fold model was trained without; the main model then predicts",
+        description="emotions that a fold model of the run was trained without; the main model "
+        "then predicts",
     )
 
 
@@ -194,6 +195,19 @@ def read_fold_hashes(folder: Path) -> tuple[str, ...]:
     found = {path.parent.name: path for path in folder.glob("folds/*/config.json")}
     numbers = sorted((name for name in found if name.isdecimal()), key=int)
     return tuple(RunConfig.read(found[name]).hash for name in numbers)
+
+
+def read_lost(folder: Path) -> tuple[str, ...]:
+    """Return the emotions that a fold model of a run was trained without.
+
+    The configuration of the main model lacks them if it was trained before the fold models.
+
+    Raises:
+        CheckpointError: A configuration is damaged.
+    """
+    paths = (folder / "config.json", folder / "folds" / "0" / "config.json")
+    found = (RunConfig.read(path).lost_emotions for path in paths if path.is_file())
+    return next(filter(None, found), ())
 
 
 def read_epochs(path: Path) -> list[EpochRecord]:

@@ -11,7 +11,7 @@ from serctl.config import Workspace, options_to_dict
 from serctl.data.manifest import Manifest
 from serctl.data.manifest_file import read_manifest
 from serctl.documents.logits import LogitsSidecar
-from serctl.documents.run import RunConfig
+from serctl.documents.run import RunConfig, read_lost
 from serctl.encoding.features import check_features, reopen_branches
 from serctl.ensemble.logits import Logits
 from serctl.ensemble.logits_file import read_logits_sidecar, write_logits
@@ -197,7 +197,7 @@ class _Export:
             stack_on=source,
             predicted_by=self.models.predicted_by,
             by_speaker=self.by_speaker,
-            lost_emotions=config.lost_emotions,
+            lost_emotions=read_lost(self.folder),
             features_hash=hash_features(
                 self.branches, part.ids, self.manifest.utterances, self.by_speaker
             ),

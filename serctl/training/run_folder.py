@@ -13,7 +13,7 @@ from typing import Any
 
 from serctl.config import options_to_dict
 from serctl.data.ids import read_ids, write_ids
-from serctl.documents.run import EpochRecord, PredictedBy, RunConfig, RunSummary
+from serctl.documents.run import EpochRecord, PredictedBy, RunConfig, RunSummary, read_lost
 from serctl.encoders.catalog import is_path, settle_name
 from serctl.errors import CheckpointError, first_few
 from serctl.files import remove_file, write_atomic
@@ -94,7 +94,7 @@ def usual_model(folder: Path) -> PredictedBy:
     fold model was trained without an emotion.
     """
     has_folds = (folder / "folds").is_dir()
-    return "folds" if has_folds and not RunConfig.read(folder / CONFIG).lost_emotions else "main"
+    return "folds" if has_folds and not read_lost(folder) else "main"
 
 
 def list_folds(folder: Path, config: RunConfig) -> list[Path]:

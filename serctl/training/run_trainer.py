@@ -168,7 +168,7 @@ class RunTrainer:
             data=corpus.hash_of(ids),
             environment=environment(),
             processes=self.ranks.shares,
-            lost_emotions=self.lost if fold is None else (),
+            lost_emotions=self.lost,
         )
         return config.model_copy(update={"hash": hash_config(config)})
 

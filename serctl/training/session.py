@@ -61,7 +61,10 @@ class Session:
         chosen = frozenset(corpus.train.ids)
         if options.heldout:
             parts = hold_out(corpus.utterances, HELD_OUT, HELD_OUT_SEED)
-            chosen, self.warning = chosen - parts.ids(0), parts.warning
+            chosen -= parts.ids(0)
+            self.warning = f"{self._describe_lost(chosen)} {parts.warning}".strip()
+            if self.warning and self._ranks.rank == 0:
+                self._trainer.log(f"Note: {self.warning}")
         if not options.folds:
             return chosen, {}
         folds = choose_folds(corpus.utterances, options.folds, options.seed)
@@ -69,6 +72,19 @@ class Session:
         if folds.warning and self._ranks.rank == 0:
             self._trainer.log(f"Note: {folds.warning}")
         return chosen, {str(k): chosen - folds.ids(k) for k in range(options.folds)}
+
+    def _describe_lost(self, chosen: frozenset[str]) -> str:
+        """Return a warning on emotions of train that ``chosen`` lacks; '' if it has all."""
+        train, names = self._corpus.train, self._corpus.labels.names
+        pairs = [pair for pair in zip(train.ids, train.label_ids, strict=True) if pair[1] >= 0]
+        kept = {label for name, label in pairs if name in chosen}
+        lost = [names[label] for label in sorted({label for _, label in pairs} - kept)]
+        if not lost:
+            return ""
+        return (
+            f"The held-out part has all utterances of {', '.join(lost)}. The model is trained "
+            f"without them, so its held-out predictions are wrong. Add speakers, or use --folds."
+        )
 
     def _has_main(self, kept: Mapping[str, frozenset[str]]) -> bool:
         """Whether a main model is trained too; without an emotion no fold model replaces it."""

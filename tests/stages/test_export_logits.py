@@ -9,6 +9,7 @@ import pytest
 import torch
 from synthetic_frames import TINY, make_project, make_utterances
 
+from serctl.config import Workspace
 from serctl.data.labels import LabelSet
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.encoding.features import reopen_branches
@@ -22,6 +23,7 @@ from serctl.stages.train import train
 from serctl.training.checkpoint import load_run
 from serctl.training.dataset import build_set
 from serctl.training.inference import infer
+from serctl.training.run_folder import read_train_ids
 
 EXPORT = ExportLogitsOptions(device="cpu")
 
@@ -60,6 +62,37 @@ def one_angry_speaker(tmp_path_factory):
         train(project, replace(TINY, name=name, folds=3, seed=seed))
         export_logits(project, replace(EXPORT, run=name))
     return project
+
+
+def test_a_main_model_that_was_trained_before_predicts_if_a_fold_lacks_an_emotion(
+    one_angry_speaker, tmp_path
+):
+    project = Workspace(shutil.copytree(one_angry_speaker.root, tmp_path / "copy"))
+    options = replace(TINY, kind="pooled", speech=("whisper-tiny",), text=(), name="later")
+    train(project, options)
+    train(project, replace(options, folds=3, main=True))
+    export_logits(project, replace(EXPORT, run="later"))
+    folder = project.runs / "later" / "logits"
+    assert read_logits(folder / "test.csv").provenance.predicted_by == "main"
+    train_logits = read_logits(folder / "train.csv").provenance
+    assert (train_logits.stack_on, train_logits.lost_emotions) == ("oof", ("angry",))
+
+
+def test_a_held_out_part_with_all_of_an_emotion_is_reported(tmp_path):
+    rows = [
+        replace(row, emotion="happy") if row.emotion == "angry" and row.speaker != "s0" else row
+        for row in make_utterances(folder=tmp_path / "audio")
+    ]
+    project = make_project(tmp_path, rows)
+    lines = []
+    told = "The held-out part has all utterances of angry"
+    options = replace(TINY, name="held", heldout=True, epochs=1)
+    result = train(project, options, log=lines.append)
+    emotion_of = {row.utterance_id: row.emotion for row in rows}
+    learned = {emotion_of[one] for one in read_train_ids(result.runs[0].folder)}
+    assert "angry" not in learned  # the part with most emotions is held out
+    assert any(told in note for note in result.notes)
+    assert any(told in line for line in lines)
 
 
 def test_the_main_model_predicts_if_a_fold_lacks_an_emotion(one_angry_speaker):
