@@ -16,7 +16,7 @@ from serctl.ensemble.logits_file import write_logits
 from serctl.ensemble.stacker_folder import TrainedStacker, save_stacker
 from serctl.ensemble.stacking_set import StackingSet, list_inputs
 from serctl.ensemble.systems import System
-from serctl.errors import LogitsError
+from serctl.errors import LogitsError, first_few
 from serctl.files import write_folder
 
 
@@ -51,7 +51,8 @@ def predict_splits(
         limit: Maximum number of utterances of a split.
 
     Raises:
-        LogitsError: A base model was trained again, or has logits of another kind of its models.
+        LogitsError: A base model was trained again, has logits of another kind of its models, or a
+            table of another program has only some utterances of a split.
     """
     predictions: dict[str, SplitPredictions] = {}
     for split in manifest.splits:
@@ -61,7 +62,8 @@ def predict_splits(
         if split in ("train", rows.split) or not all(parts):
             continue
         found = [part for part in parts if part is not None]
-        for part in found:
+        for system, part in zip(systems, found, strict=True):
+            _check_whole(system, part, split, ids)
             _check_same_training(part, rows, split)
             _check_same_kind(part, rows, split)
         unread = frozenset[str]().union(*(part.unread for part in found)).intersection(ids)
@@ -79,6 +81,16 @@ def collect_cross_fitted(rows: StackingSet, probabilities: NDArray[np.float64]) 
     """Return predictions ``(N, C)`` of the rows of the fit, each by a stacker not fitted on it."""
     in_sample = np.zeros(len(probabilities), dtype=bool)
     return SplitPredictions(rows.joined.ids, probabilities, in_sample, rows.unread, rows.inputs)
+
+
+def _check_whole(system: System, part: Logits, split: str, ids: Sequence[str]) -> None:
+    """Refuse a table of another program with some utterances of a split. A run may lack some."""
+    if system.kind == "outside" and len(part) < len(ids):
+        lacking = sorted(set(ids) - set(part.ids))
+        raise LogitsError(
+            f"'{system.path}' holds {len(part)} of {len(ids)} utterances of {split} and lacks "
+            f"{first_few(lacking)}. Expected all of them or none: add the others or delete these."
+        )
 
 
 def _check_same_kind(part: Logits, rows: StackingSet, split: str) -> None:

@@ -216,6 +216,22 @@ def test_labels_of_another_system_that_never_name_an_emotion_are_stacked(
     assert np.allclose(test.values, (ours.probabilities() + theirs) / 2, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["aaa", "zzz"])
+def test_outside_logits_of_a_part_of_a_split_are_refused(
+    project: Workspace, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / f"{name}.csv"
+    rows = [row for row in make_utterances() if row.split != "train"]
+    lines = [f"{row.utterance_id},-1,2,3,4" for row in rows if row.utterance_id != "test-sad-003"]
+    path.write_text("\n".join(["utterance_id,angry,sad,happy,neutral", *lines]))
+    options = make_options(models=(str(path), "first"), stacker=QUICK, stack_on="dev")
+    with pytest.raises(LogitsError, match="holds 71 of 72 utterances of test and lacks test-sad-0"):
+        stack(project, options)
+    dev = [line for line in lines if line.startswith("dev")]
+    path.write_text("\n".join(["utterance_id,angry,sad,happy,neutral", *dev]))
+    assert stack(project, options).splits == ("dev",)
+
+
 def test_outside_logits_with_an_index_are_refused(project: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "theirs.csv"
     rows = [row for row in make_utterances() if row.split == "dev"]
