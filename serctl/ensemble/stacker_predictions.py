@@ -62,11 +62,12 @@ def predict_splits(
         if split in ("train", rows.split) or not all(parts):
             continue
         found = [part for part in parts if part is not None]
-        for system, part in zip(systems, found, strict=True):
-            _check_whole(system, part, split, ids)
+        for part in found:
             _check_same_training(part, rows, split)
             _check_same_kind(part, rows, split)
         unread = frozenset[str]().union(*(part.unread for part in found)).intersection(ids)
+        for system, part in zip(systems, found, strict=True):
+            _check_whole(system, part, split, set(ids) - unread)
         readable = set(found[0].ids) - unread
         ids = tuple(name for name in ids if name in readable)
         found = [part.select(ids) for part in found]
@@ -83,13 +84,13 @@ def collect_cross_fitted(rows: StackingSet, probabilities: NDArray[np.float64]) 
     return SplitPredictions(rows.joined.ids, probabilities, in_sample, rows.unread, rows.inputs)
 
 
-def _check_whole(system: System, part: Logits, split: str, ids: Sequence[str]) -> None:
+def _check_whole(system: System, part: Logits, split: str, ids: set[str]) -> None:
     """Refuse a table of another program with some utterances of a split. A run may lack some."""
-    if system.kind == "outside" and len(part) < len(ids):
-        lacking = sorted(set(ids) - set(part.ids))
+    if system.kind == "outside" and (lacking := sorted(ids - set(part.ids))):
         raise LogitsError(
-            f"'{system.path}' holds {len(part)} of {len(ids)} utterances of {split} and lacks "
-            f"{first_few(lacking)}. Expected all of them or none: add the others or delete these."
+            f"'{system.path}' holds {len(ids) - len(lacking)} of {len(ids)} utterances of "
+            f"{split} and lacks {first_few(lacking)}. Expected all of them "
+            f"or none: add the others or delete these."
         )
 
 
