@@ -9,10 +9,11 @@ from pathlib import Path
 from serctl.cache.key import FeatureKey
 from serctl.cache.locate import StoreInfo
 from serctl.cache.lock import StoreLock
+from serctl.cache.pooled import find_pooled
 from serctl.cache.store import FeatureStore
 from serctl.cache.writer import remove_stale
 from serctl.errors import CacheError
-from serctl.files import remove_folder
+from serctl.files import remove_file, remove_folder
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def remove_abandoned(cache_dir: Path) -> None:
 
 
 def remove_store(path: Path) -> None:
-    """Delete a store: rename it, then delete its files.
+    """Delete a store and its pooled frames: rename it, then delete its files.
 
     Raises:
         CacheError: The store is being written, or cannot be deleted.
@@ -101,6 +102,7 @@ def remove_store(path: Path) -> None:
     with StoreLock(path) as lock:
         try:
             remove_folder(path)
+            remove_file(find_pooled(path))
         except OSError as error:  # on Windows also while a training reads it
             raise CacheError(f"Cannot delete '{path}': {error.strerror or error}.") from error
         lock.remove()

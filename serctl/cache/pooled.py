@@ -29,8 +29,7 @@ def pool_frames(
     Raises:
         MissingFeaturesError: An utterance has no frames.
     """
-    folder = Path(store.path)
-    kept = folder.parent / "pooled" / f"{folder.stem}.npz"
+    kept = find_pooled(Path(store.path))
     known = _read(kept)
     wanted = [(name, store.source_of(name)) for name in ids]
     missing = [pair for pair in wanted if pair not in known]
@@ -41,6 +40,11 @@ def pool_frames(
                 advance()
         _write(kept, known)
     return np.stack([known[pair] for pair in wanted])
+
+
+def find_pooled(store: Path) -> Path:
+    """Return the file of a store's pooled frames."""
+    return store.parent / "pooled" / f"{store.stem}.npz"
 
 
 def pool_utterance(frames: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -133,10 +133,10 @@ def _read(path: Path) -> list[FailedUtterance]:
     Its utterances then have no frames, and `serctl extract` lists them again.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = csv.DictReader(file)
             if not {*COLUMNS} <= {*(rows.fieldnames or ())}:
                 return []
             return [FailedUtterance(*(row.get(name) or "" for name in COLUMNS)) for row in rows]
-    except (FileNotFoundError, UnicodeDecodeError, csv.Error):
+    except (FileNotFoundError, csv.Error):
         return []

@@ -12,6 +12,8 @@ import tiny
 from typer.testing import CliRunner
 
 from serctl.cache.key import FeatureKey
+from serctl.cache.pooled import pool_frames
+from serctl.cache.sources import SourceHasher
 from serctl.cache.store import FeatureStore, StoreWriter
 from serctl.cli import app
 from serctl.data.manifest import Utterance
@@ -131,6 +133,16 @@ def test_rm_asks_first(store: Path) -> None:
     run("cache", "rm", "wavlm", "--yes")
     assert not list(store.parent.glob("*.zarr"))
     assert not list(store.parent.glob(".*.zarr*"))
+
+
+def test_frames_that_are_made_again_after_rm_are_pooled_again(store: Path) -> None:
+    opened = FeatureStore.open(store)
+    pool_frames(opened, opened.ids)
+    run("cache", "rm", "wavlm", "--yes")
+    with StoreWriter(store, opened.key, opened.dim, opened.frame_rate) as writer:
+        source = SourceHasher(store.parent).hash_file(store.parents[1] / "u0.wav")
+        writer.append(["u0"], [np.ones((3, opened.dim), np.float32)], [source])
+    assert (pool_frames(FeatureStore.open(store), ["u0"])[0, : opened.dim] == 1).all()
 
 
 def test_rm_removes_a_store_that_nothing_can_read(store: Path) -> None:
