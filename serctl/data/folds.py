@@ -4,17 +4,21 @@ The order of the utterances does not matter. Utterances of unknown speakers are 
 recording, so a speaker of several recordings may be in several folds. `Folds.warning` reports that.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from serctl.data.manifest import FOLD, Utterance
 from serctl.errors import ManifestError, count, first_few
 
 NUM_TRIES = 10
 """Number of divisions with different seeds. The one that keeps most emotions is used."""
+DISORDER = 0.5
+"""Standard deviation of the logarithm of the factors that change the order of speakers."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +106,53 @@ def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> 
 def _divide(
     rows: Sequence[Utterance], groups: Sequence[str], num_folds: int, seed: int
 ) -> dict[str, int]:
-    """Return the fold of each utterance, by scikit-learn's stratified groups."""
-    from sklearn.model_selection import StratifiedGroupKFold
+    """Return the fold of each utterance; see `place_groups`."""
+    _, strata = np.unique(_strata(rows, num_folds), return_inverse=True)
+    names, members = np.unique(groups, return_inverse=True)
+    counts = np.zeros((len(names), strata.max() + 1))
+    np.add.at(counts, (members, strata), 1)
+    placed = place_groups(counts, num_folds, seed)[members]
+    return {row.utterance_id: fold for row, fold in zip(rows, placed.tolist(), strict=True)}
 
-    fold_of: dict[str, int] = {}
-    splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # a class with fewer utterances than folds is missing in some
-        warnings.simplefilter("ignore", UserWarning)
-        for fold, (_, members) in enumerate(splitter.split(rows, _strata(rows, num_folds), groups)):
-            fold_of |= {rows[i].utterance_id: fold for i in members}
-    return fold_of
+
+def place_groups(counts: NDArray[np.float64], num_folds: int, seed: int) -> NDArray[np.intp]:
+    """Return the fold of each group, so that folds have similar shares of each class.
+
+    Groups are placed one after the other, in about the order of the standard deviation of their
+    counts, each where the shares differ least over the folds. With seed 0, these are the folds of
+    `StratifiedGroupKFold` in scikit-learn 1.9, whose seed decides only the order of groups of equal
+    deviation. Any other seed moves all groups in the order.
+
+    Args:
+        counts: Utterances of G groups by class ``(G, C)``; no class is empty.
+        num_folds: K.
+        seed: Seed of the order.
+
+    Returns:
+        Folds ``(G,)`` from 0 to K - 1.
+    """
+    random = np.random.RandomState(seed)
+    shuffled = np.arange(len(counts))
+    random.shuffle(shuffled)
+    deviations = counts[shuffled].std(axis=1)
+    if seed:
+        deviations *= random.lognormal(sigma=DISORDER, size=len(counts))
+    totals = counts.sum(axis=0)
+    one_more = np.eye(num_folds)[:, :, None]  # (K, K, 1): the group in each of the folds
+    folds = np.zeros((num_folds, len(totals)))
+    found = np.zeros(len(counts), np.intp)
+    for group in shuffled[np.argsort(-deviations, kind="stable")]:
+        shares = (folds + one_more * counts[group]) / totals
+        uneven, sizes = shares.std(axis=1).mean(axis=1).tolist(), folds.sum(axis=1).tolist()
+        best = 0
+        for fold in range(1, num_folds):
+            more = uneven[fold] - uneven[best]
+            is_equal = abs(more) <= 1e-8 + 1e-5 * uneven[best]
+            if more < 0 or (is_equal and sizes[fold] < sizes[best]):
+                best = fold
+        folds[best] += counts[group]
+        found[group] = best
+    return found
 
 
 def _find_lost(rows: Sequence[Utterance], fold_of: dict[str, int]) -> dict[str, set[int]]:
@@ -178,7 +219,7 @@ def describe_groups(groups: Iterable[str]) -> str:
 
 
 def _strata(rows: Sequence[Utterance], num_folds: int) -> list[str]:
-    """Return the emotions, or one stratum if no class is large enough for scikit-learn."""
+    """Return the emotions, or one stratum if all of them have fewer utterances than folds."""
     emotions = [row.emotion for row in rows]
     return emotions if max(Counter(emotions).values()) >= num_folds else [""] * len(rows)
 

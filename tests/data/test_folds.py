@@ -1,15 +1,22 @@
 """Folds: disjoint in speakers, like in classes, blind to the order of the manifest."""
 
 import random
+import warnings
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
+from sklearn.model_selection import StratifiedGroupKFold
 
-from serctl.data.folds import assign_folds, choose_folds, hold_out
+from serctl.data.folds import assign_folds, choose_folds, hold_out, place_groups
 from serctl.data.labels import EMOTIONS
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_rows import parse_row
@@ -72,6 +79,61 @@ def test_classes_are_spread_evenly_and_the_seed_matters():
         ]
         assert counts == [16] * 5
     assert folds != assign_folds(rows, 5, 1)
+
+
+def make_uneven(speakers: int, rare: Sequence[int] = ()) -> list[Utterance]:
+    """Return utterances of speakers with unequal counts; only some of them are afraid."""
+    pick = np.random.default_rng(speakers)
+    rows = []
+    for speaker in range(speakers):
+        counts = {"angry": pick.integers(3, 40), "neutral": pick.integers(5, 80)}
+        counts |= {"fear": pick.integers(1, 6)} if speaker in rare else {}
+        rows += [(f"s{speaker}", name) for name, count in counts.items() for _ in range(count)]
+    return [utterance(i, *row) for i, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(("speakers", "num_folds"), [(10, 2), (10, 5), (91, 5)])
+def test_every_seed_makes_other_folds_of_speakers_with_unequal_counts(
+    speakers: int, num_folds: int
+) -> None:
+    rows = make_uneven(speakers)
+    made = [assign_folds(rows, num_folds, seed) for seed in range(6)]
+    parts = {frozenset(folds.ids(k) for k in range(num_folds)) for folds in made}
+    assert len(parts) >= 5
+    for folds in made:
+        for emotion in ("angry", "neutral"):
+            ids = {row.utterance_id for row in rows if row.emotion == emotion}
+            shares = [len(ids & folds.ids(k)) / len(ids) for k in range(num_folds)]
+            assert np.std(shares) < 0.13 / num_folds**0.5
+
+
+def test_another_seed_is_tried_where_the_first_division_loses_an_emotion() -> None:
+    rows = make_uneven(6, rare=(1, 3))
+    lone = {row.utterance_id for row in rows if row.speaker == "s1"}
+    for seed in range(10):
+        folds = choose_folds(rows, 2, seed)
+        assert folds.lost == ()
+        assert len({folds.fold_of[name] for name in lone}) == 1
+
+
+@pytest.mark.skipif(
+    Version(version("scikit-learn")) < Version("1.9"), reason="its folds were others before 1.9"
+)
+@given(rows=corpora(), num_folds=st.integers(2, 5))
+def test_the_folds_of_seed_zero_are_those_of_scikit_learn(rows, num_folds) -> None:
+    rows.sort(key=lambda row: row.utterance_id)
+    emotions, speakers = [row.emotion for row in rows], [row.speaker for row in rows]
+    assume(max(Counter(emotions).values()) >= num_folds)
+    names, members = np.unique(speakers, return_inverse=True)
+    classes, labels = np.unique(emotions, return_inverse=True)
+    counts = np.zeros((len(names), len(classes)))
+    np.add.at(counts, (members, labels), 1)
+    made = place_groups(counts, num_folds, 0)[members]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # classes of fewer utterances than folds
+        splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=0)
+        for fold, (_, chosen) in enumerate(splitter.split(rows, emotions, speakers)):
+            assert (made[chosen] == fold).all()
 
 
 def test_the_held_out_tenth_is_a_tenth_of_whole_speakers_with_every_class():
