@@ -24,6 +24,7 @@ from serctl.data.manifest_file import (
     write_manifest,
 )
 from serctl.data.overlaps import describe_overlaps, find_overlaps
+from serctl.data.recordings import is_table
 from serctl.data.splits import assign_splits, note_moved, split_by_fold
 from serctl.errors import AudioError, ManifestError, UsageError, first_few
 from serctl.progress import Advance, Progress, silent
@@ -284,6 +285,11 @@ def _read_header(path: Path) -> tuple[str, ...]:
 
 
 def _write(rows: Sequence[Utterance], target: Path, overwrite: bool) -> Manifest:
+    if is_table(target.name) and target.suffix.lower() != ".csv":
+        raise UsageError(
+            f"'{target}' ends in {target.suffix}, but a manifest is written as CSV. "
+            f"Name a file that ends in .csv."
+        )
     if target.exists() and not overwrite:
         raise UsageError(f"'{target}' exists already. Replace with: --overwrite")
     if target.exists() and not {"utterance_id", "path"} <= {*_read_header(target)}:

@@ -132,6 +132,17 @@ def test_split_notes_utterances_without_a_speaker(manifest: Path, tmp_path: Path
 
 
 @pytest.mark.posix("Windows: links need a privilege")
+@pytest.mark.parametrize("ending", ["xlsx", "tsv"])
+def test_a_manifest_is_not_written_under_the_ending_of_another_table(
+    manifest: Path, ending: str
+) -> None:
+    for words in (["split", manifest], ["merge", manifest]):
+        refused = run(*words, "-o", manifest.parent / f"new.{ending}")
+        assert refused.exit_code == 2
+        assert "Name a file that ends in .csv" in " ".join(refused.stderr.split())
+    assert not (manifest.parent / f"new.{ending}").exists()
+
+
 def test_a_link_to_a_manifest_stays_a_link(manifest: Path) -> None:
     real = manifest.rename(manifest.with_name("table.csv"))
     manifest.symlink_to(real)
