@@ -9,6 +9,11 @@ from serctl.errors import UsageError, count, first_few
 
 OTHER_SCALE = 1.25
 """Least ratio of the largest values of an attribute on two scales, such as 1 to 5 and 1 to 7."""
+MERGE = (
+    "make a project of each corpus with serctl init -C FOLDER, and merge them: serctl manifest "
+    "merge A/manifest.csv B/manifest.csv --prefix a- --prefix b- -o manifest.csv"
+)
+"""What keeps two corpora of one name apart."""
 
 
 def check_joined(rows: Iterable[Utterance], what: str, remedy: str) -> None:

@@ -9,7 +9,7 @@ from serctl import __version__
 from serctl.data.corpora import CORPORA, read_corpus
 from serctl.data.corpora.scan import Corpus
 from serctl.data.corpora.table import read_table
-from serctl.data.joined import check_joined, describe_joined
+from serctl.data.joined import MERGE, check_joined, describe_joined
 from serctl.data.labels import ALIASES, CODES, find_slips, parse_emotion
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import check_manifest, write_manifest
@@ -18,9 +18,13 @@ from serctl.data.splits import assign_splits
 from serctl.data.values import parse_number
 from serctl.demo.corpus import make_demo, plan_demo
 from serctl.errors import ManifestError, UsageError, first_few, guess
-from serctl.files import write_atomic
 from serctl.progress import Progress, silent
-from serctl.stages.init_notes import note_limit, note_unknown_speakers, suggest_column
+from serctl.stages.init_notes import (
+    note_limit,
+    note_unknown_speakers,
+    suggest_column,
+    write_project,
+)
 from serctl.workspace import PATHS, PROJECT_FILE
 
 DEMO = "demo"
@@ -29,12 +33,6 @@ NO_CONSENSUS = frozenset({"o", "x", "xxx"})
 """Codes of MSP-Podcast (other, no agreement) and IEMOCAP that are not labels."""
 MANY = 20
 """Number of labels from which a column with nearly one label per utterance is refused."""
-
-MERGE = (
-    "make a project of each corpus with serctl init -C FOLDER, and merge them: serctl manifest "
-    "merge A/manifest.csv B/manifest.csv --prefix a- --prefix b- -o manifest.csv"
-)
-"""What keeps two corpora of one name apart."""
 
 PROJECT_TEXT = """\
 # Project file of serctl: default options of all commands. Flags override it.
@@ -137,8 +135,7 @@ def init_project(
     for demo in (source.root for source in sources if source.name == DEMO and source.root):
         make_demo(demo, seed, wanted={row.path for row in kept}, progress=progress)
     write_manifest(manifest, kept)
-    with write_atomic(project) as file:
-        file.write(project_text(sources))
+    notes += write_project(project, project_text(sources))
     has_transcripts = any(row.transcript for row in kept)
     return InitResult(project, manifest, kept.counts(), tuple(notes), has_transcripts)
 

@@ -1,11 +1,15 @@
-"""Notes of `serctl init` on speakers that are unknown and classes that a limit leaves out."""
+"""Notes of `serctl init` on unknown speakers, classes that a limit leaves out, and serctl.toml."""
 
 import re
 import shlex
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from serctl.data.manifest import Manifest, Utterance
 from serctl.errors import first_few
+from serctl.files import write_atomic, write_binary
 
 PEOPLE = re.compile(
     r"(actor|actress|talker|participant|subject|person|performer|singer|voice|informant|patient)s?"
@@ -39,6 +43,27 @@ def suggest_column(rows: Sequence[Utterance]) -> str:
     if not likely:
         return "If a column holds speakers: --column speaker=YOURS"
     return f"If '{likely}' holds speakers: --column {shlex.quote(f'speaker={likely}')}"
+
+
+def write_project(path: Path, text: str) -> list[str]:
+    """Write serctl.toml. A replaced one with other settings is kept beside it, with a note."""
+    notes = []
+    if path.is_file() and _read_settings(path.read_bytes()) != _read_settings(text.encode()):
+        kept = path.with_name(f"{path.stem}.replaced{path.suffix}")
+        with write_binary(kept) as copy:
+            copy.write(path.read_bytes())
+        notes = [f"{path.name} had other settings: the earlier file is {kept.name}"]
+    with write_atomic(path) as file:
+        file.write(text)
+    return notes
+
+
+def _read_settings(content: bytes) -> dict[str, Any]:
+    """Return the values of a TOML file; its text if it is none."""
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except ValueError:
+        return {"": content}
 
 
 def note_limit(whole: Manifest, kept: Manifest) -> list[str]:

@@ -188,6 +188,19 @@ def test_a_project_is_not_overwritten_unless_requested(table: Path, tmp_path: Pa
     assert len(read_manifest(tmp_path / "manifest.csv")) == 6
 
 
+def test_settings_that_overwrite_replaces_are_kept_beside(table: Path, tmp_path: Path) -> None:
+    words = ("--manifest", table, *COLUMNS, "--overwrite")
+    for _ in range(2):
+        assert "earlier file" not in init(tmp_path, *words).stderr
+    project = tmp_path / "serctl.toml"
+    edited = project.read_text() + '\n[weights]\nwavlm-large = "/data/wavlm"\n'
+    project.write_text(edited)
+    again = init(tmp_path, *words)
+    assert "the earlier file is serctl.replaced.toml" in " ".join(again.stderr.split())
+    assert (tmp_path / "serctl.replaced.toml").read_text() == edited
+    assert 'wavlm-large = "/data' not in project.read_text()
+
+
 def test_map_drop_and_unlabel(table: Path, tmp_path: Path) -> None:
     words = ("--map", "h=neutral", "--drop", "angry", "--map", "n=")
     assert init(tmp_path, "--manifest", table, *COLUMNS, *words).exit_code == 0
