@@ -99,9 +99,10 @@ def _make_parameter(field: dataclasses.Field[Any], kind: type, repeat: bool) -> 
     help_ += " May be repeated." if several and not found.argument else ""
     about: dict[str, Any] = {"help": help_, "metavar": metavar}
     about["show_default"] = show_default(field) or False
-    if plain in (int, float):
-        about["min"] = found.min if found.above is None else found.above
-        about["max"] = found.max if found.below is None else found.below
+    if found.above is not None or found.below is not None:
+        about["help"] += f" {found.range.capitalize()}."  # typer has no open bounds
+    elif plain in (int, float):
+        about |= {"min": found.min, "max": found.max}
     info = typer.Argument(**about)
     if not found.argument:
         name = (found.flag or field.name).replace("_", "-")

@@ -84,8 +84,7 @@ def assign_folds(utterances: Iterable[Utterance], num_folds: int, seed: int) -> 
     if len(set(groups)) == 1:
         raise ManifestError(
             f"All {len(rows)} utterances are of {describe_groups(groups)}, expected at least two "
-            f"speakers for speaker-disjoint folds. Add speakers. serctl train needs no second one "
-            f"without --folds and --heldout."
+            f"speakers for speaker-disjoint folds. Add speakers, or leave out the folds."
         )
     if num_folds < 2 or len(set(groups)) < num_folds:
         raise ManifestError(

@@ -41,6 +41,8 @@ def test_a_known_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
         ("predict --every x", "--every is 'x', expected a number. See: serctl predict --help"),
         ("extract --limit 0", "--limit is '0', expected at least 1. See: serctl extract --help"),
         ("predict --abstain-below 50", "--abstain-below is '50', expected at most 1. See: serctl"),
+        ("predict a.wav --every 1 --window -1", "--window is -1.0, expected more than 0."),
+        ("predict a.wav --every 1 --window 0", "--window is 0.0, expected more than 0."),
         ("run x --slurm jobs --dry-run --submit", "--dry-run has no effect with --slurm: job fil"),
         ("run x --slurm jobs -j 4 --shard 1/2", "--jobs, --shard have no effect with --slurm: jo"),
         ("run x --dry-run --shard 1/2", "--shard has no effect with --dry-run: the plan of all p"),
