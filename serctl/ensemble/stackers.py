@@ -116,16 +116,19 @@ class Learned:
     def predict_proba(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``(N, C)``: the mean over the classifiers, 0 for classes without rows."""
         features = x.reshape(len(x), -1)
-        chosen = self.estimators if self.fold is None else self.estimators[self.fold :: NUM_FOLDS]
         probabilities = np.zeros((len(x), len(self.labels)))
         probabilities[:, self.classes] = np.mean(
-            [estimator.predict_proba(features) for estimator in chosen], axis=0
+            [estimator.predict_proba(features) for estimator in self._list_chosen()], axis=0
         )
         return probabilities
 
+    def _list_chosen(self) -> list[Any]:
+        """Return the estimators that predict: all, or those of one fold."""
+        return self.estimators if self.fold is None else self.estimators[self.fold :: NUM_FOLDS]
+
     def importances(self) -> NDArray[np.float64]:
         """Return ``(M·C,)`` shares of feature importances, or of absolute coefficients."""
-        found = np.mean([_importances(estimator) for estimator in self.estimators], axis=0)
+        found = np.mean([_importances(estimator) for estimator in self._list_chosen()], axis=0)
         return found / found.sum() if found.sum() > 0 else found
 
     def _check_classes(self, y: NDArray[np.intp]) -> None:

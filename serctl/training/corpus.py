@@ -107,7 +107,7 @@ def prepare_corpus(workspace: Workspace, options: TrainOptions) -> TrainingCorpu
     if not len(utterances):
         raise ManifestError(
             f"No utterance of {options.fit_on} has an emotion. The manifest has the splits "
-            f"{', '.join(manifest.splits)}. See: serctl manifest stats"
+            f"{', '.join(manifest.splits)}. {_advise(options, 'See: serctl manifest stats')}"
         )
     _check_emotions(utterances, options)
     dev = _select_dev(limited, options)
@@ -193,7 +193,7 @@ def _check_emotions(utterances: Manifest, options: TrainOptions) -> None:
     if len(found) == 1 and not _reads_votes(options):
         raise ManifestError(
             f"All utterances of {options.fit_on} have the emotion '{found.pop()}', expected at "
-            f"least two emotions. See: serctl manifest stats"
+            f"least two emotions. {_advise(options, 'See: serctl manifest stats')}"
         )
 
 
@@ -204,9 +204,14 @@ def _select_dev(manifest: Manifest, options: TrainOptions) -> tuple[Utterance, .
     if not len(dev) and options.select_by != "last" and options.kind != "pooled":
         raise ManifestError(
             "No labelled utterance in the split 'dev', which is needed to select the epoch. "
-            "Keep the last epoch instead: --select-by last"
+            + _advise(options, "Keep the last epoch instead: --select-by last")
         )
     return dev.utterances
+
+
+def _advise(options: TrainOptions, usual: str) -> str:
+    """Return what to do without such utterances: with ``--limit`` the manifest may have them."""
+    return usual if options.limit is None else f"Use a larger --limit than {options.limit}."
 
 
 def _leave_out(rows: Iterable[Utterance], unread: frozenset[str]) -> tuple[Utterance, ...]:

@@ -38,6 +38,8 @@ def train_pooled(
     ranks.call_first(lambda: save_tensors(folder / MODEL, model.state_dict()))
     seconds = time.perf_counter() - start
     chosen = "of pooled_c" if options.pooled_c else "by cross-validation over speakers"
+    if not options.pooled_c and len(set(data.groups)) == 1:
+        chosen = "without cross-validation, because the training has one speaker"
     logits = fitted.logits(vectors)
     return RunSummary(
         best_epoch=0,

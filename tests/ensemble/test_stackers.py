@@ -71,6 +71,8 @@ def test_the_default_is_the_forest_of_the_paper() -> None:
     assert np.allclose(stacker.predict_proba(new), np.mean(expected, axis=0))
     alone = replace(stacker, fold=4)
     assert np.allclose(alone.predict_proba(new), expected[4])
+    shares = forest.feature_importances_  # of the last fold
+    assert np.allclose(alone.importances(), shares / shares.sum())
 
 
 def test_averages_are_what_they_are_called() -> None:

@@ -515,10 +515,21 @@ def test_votes_in_another_spelling_count_and_no_votes_are_noted(tmp_path):
 def test_a_pooled_model_needs_no_dev(tmp_path):
     rows = [row for row in make_utterances(folder=tmp_path / "audio") if row.split != "dev"]
     project = make_project(tmp_path, rows)
-    [run] = train(project, TrainOptions(speech=TINY.speech, kind="pooled", device="cpu")).runs
+    options = TrainOptions(speech=TINY.speech, kind="pooled", device="cpu")
+    [run] = train(project, options).runs
     assert run.summary.metrics == {}
     with pytest.raises(ManifestError, match="--select-by last"):
         train(project, TINY)
+    write_manifest(project.manifest, [replace(row, speaker="x") for row in rows])
+    [run] = train(project, replace(options, name="one")).runs
+    assert run.summary.chosen_because.endswith("because the training has one speaker")
+
+
+def test_a_limit_that_leaves_too_little_is_named(project):
+    for limit, kind in ((1, "pooled"), (3, "fusion")):
+        options = TrainOptions(speech=TINY.speech, kind=kind, limit=limit, device="cpu")
+        with pytest.raises(ManifestError, match=f"Use a larger --limit than {limit}"):
+            train(project, options)
 
 
 def test_no_label_is_taken_for_neutral_without_being_named():
