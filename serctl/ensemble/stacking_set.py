@@ -138,6 +138,12 @@ def collect_stacking_set(
             f"{len(unread)} of {len(ids)} utterances are excluded from the fit, because a base "
             f"model could not read them ({first_few(sorted(unread))})."
         )
+    lacking = sorted(set(ids) - {*joined.ids} - unread)
+    if lacking and stack_on in ("oof", "dev") and not any(part.limit for part in parts):
+        notes.append(
+            f"{len(lacking)} of {len(ids)} utterances of {split_of(stack_on)} are not in the fit: "
+            f"they have no {name_source(stack_on)} logits ({first_few(lacking)})."
+        )
     utterances = _match_labels(joined, labelled)
     return StackingSet(
         joined=joined,

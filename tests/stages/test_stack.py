@@ -13,7 +13,7 @@ from synthetic_logits import COUNTS, LABELS, SPEAKERS, make_project, make_run, m
 
 from serctl.config import Workspace
 from serctl.data.folds import assign_folds
-from serctl.data.manifest_file import read_manifest
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.documents.stacker import stack_command
 from serctl.ensemble.choice import Verdict
 from serctl.ensemble.logits_file import read_logits, write_logits
@@ -88,6 +88,23 @@ def test_permuting_manifest_and_logits_changes_nothing(project: Workspace, tmp_p
         a = read_logits(plain.folder / f"{split}.csv")
         b = read_logits(shuffled.folder / f"{split}.csv").select(a.ids)
         assert np.array_equal(a.values, b.values)
+
+
+@pytest.mark.parametrize(("stack_on", "split"), [("oof", "train"), ("dev", "dev")])
+def test_labelled_utterances_without_logits_are_noted(
+    project: Workspace, stack_on: str, split: str
+) -> None:
+    options = make_options(stacker=QUICK, stack_on=stack_on)
+    assert not any("not in the fit" in note for note in stack(project, options).notes)
+    rows = list(read_manifest(project.manifest))
+    first = next(row for row in rows if row.split == split)
+    new = replace(first, utterance_id="new", path=first.path.with_name("new.wav"))
+    write_manifest(project.manifest, [*rows, new])
+    size = sum(row.split == split for row in rows)
+    told = f"1 of {size + 1} utterances of {split} are not in the fit"
+    result = stack(project, options)
+    assert result.num_rows == size
+    assert [note.startswith(told) and "(new)" in note for note in result.notes].count(True) == 1
 
 
 def test_in_sample_logits_are_never_seen_unless_requested(project: Workspace) -> None:
