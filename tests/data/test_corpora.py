@@ -291,6 +291,16 @@ def test_meld_keeps_its_splits_and_finds_clips_turned_into_audio(tmp_path: Path)
     assert Manifest(corpus.utterances).leaking_speakers() == {"Joey": ("dev", "test", "train")}
 
 
+def test_meld_with_a_project_in_its_folder(tmp_path: Path) -> None:
+    table(
+        tmp_path / "train_sent_emo.csv",
+        "Utterance,Emotion,Dialogue_ID,Utterance_ID",
+        ["hi,joy,0,3"],
+    )
+    table(tmp_path / "transcripts.csv", "utterance_id,text", ["train_dia0_utt3,hi"])
+    assert list(by_id(read_corpus("meld", tmp_path))) == ["train_dia0_utt3"]
+
+
 def test_meld_without_speakers_and_with_ids_of_pandas(tmp_path: Path) -> None:
     table(
         tmp_path / "train_sent_emo.csv",

@@ -24,6 +24,7 @@ from serctl.data.corpora.scan import (
 )
 from serctl.data.labels import parse_emotion
 from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest_table
 from serctl.data.manifest_rows import parse_split
 from serctl.data.values import parse_seconds
 from serctl.errors import AudioError, CorpusError
@@ -100,7 +101,9 @@ def _is_too_long(times: dict[str, str], clip: Path) -> bool:
 
 
 def _read_tables(root: Path) -> tuple[list[dict[str, str]], list[str]]:
-    if (whole := find_file(root, "transcripts.csv")) is not None:
+    whole = find_file(root, "transcripts.csv")
+    # A project in the folder of the corpus has transcripts of serctl, of the same name.
+    if whole is not None and "split" in read_manifest_table(whole).header:
         return list(read_rows(whole, "split", *(COLUMNS[name] for name in NEEDED))), []
     tables = {split: find_file(root, f"{split}_sent_emo.csv") for split in SPLITS}
     found = {split: path for split, path in tables.items() if path}
