@@ -1,6 +1,7 @@
 """The file of a manifest: read, checked and written."""
 
 import csv
+import os
 import re
 import shlex
 import unicodedata
@@ -192,6 +193,13 @@ def _is_unprintable(value: str | Path) -> bool:
     return not text.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") for c in text)
 
 
+def _make_absolute(path: Path) -> Path:
+    """Return an absolute path with its links, which tools for versions of data set anew."""
+    plain = os.path.abspath(path)  # noqa: PTH100  (Path.resolve replaces links)
+    # a/../b is not b if a is a link.
+    return Path(plain) if os.path.realpath(plain) == os.path.realpath(path) else path.resolve()
+
+
 def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
     """Write a manifest atomically. Paths below its folder are written relative to it.
 
@@ -211,12 +219,12 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
     segment = SEGMENT if any(row.is_segment for row in rows) else ()
     channel = (CHANNEL,) if any(row.channel for row in rows) else ()
     extra = list(dict.fromkeys(name for row in rows for name in row.extra))
-    folder = path.parent.resolve()
+    folder = _make_absolute(path.parent)
     with write_atomic(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*columns, *segment, *channel, *extra])
         for row in rows:
-            audio = row.path.resolve()
+            audio = _make_absolute(row.path)
             shown = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
             writer.writerow(
                 [row.utterance_id, shown.as_posix(), row.split, row.emotion, row.speaker]

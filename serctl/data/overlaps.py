@@ -22,7 +22,7 @@ def find_overlaps(
     """
     files: dict[str, list[Utterance]] = {}
     for row in rows:
-        files.setdefault(os.path.normpath(row.path), []).append(row)
+        files.setdefault(os.path.realpath(row.path), []).append(row)
     return [
         pair
         for same in files.values()

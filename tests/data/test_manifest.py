@@ -11,6 +11,7 @@ from serctl.data.labels import EMOTIONS, LabelSet, find_slips, parse_emotion, pa
 from serctl.data.manifest import Manifest, Utterance
 from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.manifest_rows import parse_split
+from serctl.data.overlaps import find_overlaps
 from serctl.data.splits import assign_splits
 from serctl.errors import ConfigError, ManifestError, UnknownNameError, UsageError
 
@@ -81,6 +82,29 @@ def test_a_limit_keeps_at_least_one(number: int) -> None:
     rows = tuple(Utterance(name, Path(name), "train") for name in "abcde")
     with pytest.raises(ManifestError, match=f"limit is {number}, expected at least 1"):
         Manifest(rows).limit(number)
+
+
+@pytest.mark.posix("links")
+def test_audio_behind_a_link_is_that_of_the_link(tmp_path: Path) -> None:
+    """Git annex and DVC make links to contents, and set them anew for another version."""
+    (tmp_path / "audio").mkdir()
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text(name)
+    links = [tmp_path / "audio" / "a.wav", tmp_path / "current"]
+    for link, target in zip(links, ("first/a", "first"), strict=True):
+        link.symlink_to(tmp_path / target)
+    rows = [Utterance("a", links[0], "train"), Utterance("b", links[1] / "a", "dev")]
+    write_manifest(tmp_path / "project" / "manifest.csv", rows)
+    for link, target in zip(links, ("second/a", "second"), strict=True):
+        link.unlink()
+        link.symlink_to(tmp_path / target)
+    found = read_manifest(tmp_path / "project" / "manifest.csv")
+    assert [row.path.read_text() for row in found] == ["second", "second"]
+    assert find_overlaps(found)
+    crossed = Utterance("c", links[1] / ".." / "first" / "a", "train")
+    write_manifest(tmp_path / "project" / "manifest.csv", [crossed])
+    assert read_manifest(tmp_path / "project" / "manifest.csv").utterances[0].path.is_file()
 
 
 def test_no_transcripts_is_not_empty_transcripts(tmp_path: Path) -> None:
