@@ -215,7 +215,7 @@ def _note_tie(train: Manifest, labels: Sequence[str]) -> list[str]:
         return []
     return [
         f"'{MAJORITY}' predicts {first}, the first of {len(others) + 1} emotions with "
-        f"{counts[first]} utterances of train each: {', '.join((first, *others))}."
+        f"{count(most, 'utterance')} of train each: {', '.join((first, *others))}."
     ]
 
 

@@ -9,7 +9,7 @@ from serctl.data.overlaps import describe_overlaps
 from serctl.documents.logits import name_source
 from serctl.documents.report import SystemScore
 from serctl.documents.run import RunConfig
-from serctl.errors import first_few
+from serctl.errors import count, first_few
 from serctl.evaluation.trial import Trial
 from serctl.metrics.paired import can_test
 
@@ -57,7 +57,7 @@ def list_warnings(
         effect = (
             "confidence intervals are imprecise" if can_test(size) else "no confidence intervals"
         )
-        found.append(f"Only {size} speakers: {effect}.")
+        found.append(f"Only {count(size, 'speaker')}: {effect}.")
     return found
 
 
@@ -90,8 +90,8 @@ def explain_metrics(scores: Sequence[SystemScore], trial: Trial) -> list[str]:
     absent = [name for i, name in enumerate(trial.labels) if i not in trial.true]
     size = scores[0].bs_f1.per_class
     found = [
-        f"BS-F1: mean of {len(trial.subsets)} balanced subsets, {size} utterances of each class "
-        "without replacement. Its range is not a confidence interval.",
+        f"BS-F1: mean of {len(trial.subsets)} balanced subsets, {count(size, 'utterance')} of each "
+        "class without replacement. Its range is not a confidence interval.",
     ]
     if can_test(speakers := trial.resamples.num_clusters):
         found.append(

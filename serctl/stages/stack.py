@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.config import Workspace, options_to_dict
-from serctl.data.folds import group_by_speaker
+from serctl.data.folds import group_by_speaker, warn_of_unknown
 from serctl.data.manifest import Manifest
 from serctl.data.manifest_file import read_manifest
 from serctl.ensemble.choice import AUTO, AVERAGE, BALANCE, assess_stacker, choose_kind
@@ -91,6 +91,7 @@ def stack(
     )
     notes = (
         *rows.notes,
+        *filter(None, [warn_of_unknown(rows.utterances)]),
         *list_changes(workspace, manifest, systems, manifest.splits),
     )
     notes = notes if options.models else (*notes, *list_unexported(workspace))

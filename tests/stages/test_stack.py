@@ -107,6 +107,16 @@ def test_labelled_utterances_without_logits_are_noted(
     assert [note.startswith(told) and "(new)" in note for note in result.notes].count(True) == 1
 
 
+def test_unknown_speakers_are_noted_because_they_are_in_several_folds(tmp_path: Path) -> None:
+    rows = make_utterances()
+    rows = [replace(row, speaker="") if row.emotion == "sad" else row for row in rows]
+    workspace = make_project(tmp_path, rows)
+    make_run(workspace, "a", rows)
+    for stack_on, told in (("oof", "30 of 180"), ("dev", "14 of 72")):
+        notes = stack(workspace, make_options(stacker=QUICK, stack_on=stack_on)).notes
+        assert any(note.startswith(f"{told} utterances have no speaker") for note in notes)
+
+
 def test_in_sample_logits_are_never_seen_unless_requested(project: Workspace) -> None:
     rows = make_utterances()
     make_run(project, "memoriser", rows, signal=9.0, stack_on="in-sample")
