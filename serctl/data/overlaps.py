@@ -1,8 +1,8 @@
 """Utterances of different splits that are the same stretch of a recording, in whole or in part."""
 
 import math
-import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from serctl.data.manifest import Utterance
 from serctl.errors import count, first_few
@@ -20,9 +20,14 @@ def find_overlaps(
     No file is read, so copies of a file are not found. ``equal`` includes pairs of the same start,
     end and channel.
     """
-    files: dict[str, list[Utterance]] = {}
+    files: dict[Path, list[Utterance]] = {}
+    folders: dict[Path, Path] = {}  # a folder is resolved once, which takes most of the time
     for row in rows:
-        files.setdefault(os.path.realpath(row.path), []).append(row)
+        folder = row.path.parent
+        if folder not in folders:
+            folders[folder] = folder.resolve()
+        file = row.path.resolve() if row.path.is_symlink() else folders[folder] / row.path.name
+        files.setdefault(file, []).append(row)
     return [
         pair
         for same in files.values()
