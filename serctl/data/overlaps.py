@@ -1,8 +1,8 @@
 """Utterances of different splits that are the same stretch of a recording, in whole or in part."""
 
 import math
+import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from serctl.data.manifest import Utterance
 from serctl.errors import count, first_few
@@ -20,13 +20,15 @@ def find_overlaps(
     No file is read, so copies of a file are not found. ``equal`` includes pairs of the same start,
     end and channel.
     """
-    files: dict[Path, list[Utterance]] = {}
-    folders: dict[Path, Path] = {}  # a folder is resolved once, which takes most of the time
+    files: dict[str, list[Utterance]] = {}
+    folders: dict[str, str] = {}  # a folder is resolved once, which takes most of the time
     for row in rows:
-        folder = row.path.parent
+        file = os.fspath(row.path)
+        folder, name = os.path.split(file)
         if folder not in folders:
-            folders[folder] = folder.resolve()
-        file = row.path.resolve() if row.path.is_symlink() else folders[folder] / row.path.name
+            folders[folder] = os.path.realpath(folder)
+        is_link = os.path.islink(file)  # noqa: PTH114  (five times as fast as Path)
+        file = os.path.realpath(file) if is_link else f"{folders[folder]}/{name}"
         files.setdefault(file, []).append(row)
     return [
         pair
