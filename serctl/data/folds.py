@@ -182,7 +182,8 @@ def hold_out(utterances: Iterable[Utterance], fraction: float, seed: int) -> Fol
     """Select a speaker-disjoint, class-stratified part: fold 0 is the part, fold 1 the rest.
 
     With few speakers the size is the nearest that whole speakers allow (one of six is a sixth). Of
-    the possible parts, the one with the most classes and then the nearest size is used.
+    the possible parts, the one that leaves most classes to the rest, then the one with the most
+    classes, then the nearest size is used.
     """
     rows = list(utterances)
     num_folds = min(round(1 / fraction), len(set(group_by_speaker(rows))))
@@ -191,7 +192,9 @@ def hold_out(utterances: Iterable[Utterance], fraction: float, seed: int) -> Fol
 
     def unfitness(fold: int) -> tuple[float, ...]:
         ids = folds.ids(fold)
-        return -len({emotion_of[name] for name in ids}), abs(len(ids) / len(rows) - fraction), fold
+        kept = {emotion for name, emotion in emotion_of.items() if name not in ids}
+        held = {emotion_of[name] for name in ids}
+        return -len(kept), -len(held), abs(len(ids) / len(rows) - fraction), fold
 
     best = folds.ids(min(range(num_folds), key=unfitness))
     return Folds({name: int(name not in best) for name in folds.fold_of}, 2, folds.warning)

@@ -146,6 +146,15 @@ def test_the_held_out_tenth_is_a_tenth_of_whole_speakers_with_every_class():
     )
 
 
+@given(seed=st.integers(0, 9), speaker=st.integers(0, 5))
+@settings(max_examples=10)
+def test_an_emotion_of_one_speaker_is_not_held_out(seed: int, speaker: int) -> None:
+    rows = [utterance(i, f"s{i % 6}", EMOTIONS[i // 6 % 2]) for i in range(60)]
+    rows += [utterance(60 + i, f"s{speaker}", "fear") for i in range(5)]
+    held = hold_out(rows, 0.1, seed).ids(0)
+    assert "fear" in {row.emotion for row in rows if row.utterance_id not in held}
+
+
 def test_few_speakers_make_a_larger_held_out_part_and_few_for_folds_are_refused():
     rows = [utterance(i, f"s{i % 4}", "happy" if i % 3 else "neutral") for i in range(40)]
     assert len(hold_out(rows, 0.1, 0).ids(0)) == 10
