@@ -687,8 +687,8 @@ def test_what_cannot_be_written_is_refused_before_anything_is_loaded(
     shutil.copy(audio[0], twin)
     for arguments, told in (
         ([*audio, "-f", "textgrid"], "--output DIR"),
-        ([*audio, "-f", "textgrid", "-o", str(file)], "is a file"),
-        ([audio[0], "-f", "textgrid", "-o", str(tmp_path / "a.TextGrid")], "is a file"),
+        ([*audio, "-f", "textgrid", "-o", str(file)], "names a file"),
+        ([audio[0], "-f", "textgrid", "-o", str(tmp_path / "a.TextGrid")], "names a file"),
         ([audio[0], str(twin), "-f", "textgrid", "-o", str(tmp_path / "t")], "the same name in"),
         ([audio[0], str(twin), "-f", "rttm", "--every", "1"], "the same name in"),
         ([audio[0], str(twin), "--plot", str(tmp_path), "--every", "1"], "the same name in"),
