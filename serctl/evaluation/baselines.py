@@ -190,9 +190,8 @@ def make_baselines(
         return predict_pooled(stores, fitted, asked, labels, folder, split, speaker_of, progress)
 
     kinds = {MAJORITY: majority, POOLED: pooled}
-    if any(
-        run.model.by_speaker for run in _read_runs(workspace, systems).values()
-    ):  # equal conditions
+    runs = _read_runs(workspace, systems).values()
+    if any(run.model.by_speaker for run in runs):  # equal conditions
         speaker_of = {row.utterance_id: row.speaker for row in manifest if row.speaker}
         kinds[POOLED_BY_SPEAKER] = partial(pooled, speaker_of=speaker_of)
     for name, predict in kinds.items():
