@@ -22,6 +22,8 @@ DARK_SHARE = 0.7
 """Share of the colour scale from which a cell is dark and needs light text."""
 
 ROW_HEIGHT, MARGIN_HEIGHT = 34, 64
+NAMES = {"type": "category"}
+"""Axis of names. Plotly would take names such as ``1`` as numbers."""
 
 Cell = str | int
 

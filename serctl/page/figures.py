@@ -17,6 +17,7 @@ from serctl.page.chart import (
     KIND_COLOURS,
     LINE_COLOURS,
     MARGIN_HEIGHT,
+    NAMES,
     ROW_HEIGHT,
     SEQUENTIAL,
     Cell,
@@ -50,7 +51,7 @@ def show_subsets(systems: Sequence[SystemScore]) -> Chart:
     figure.update_layout(
         height=MARGIN_HEIGHT + ROW_HEIGHT * len(ordered),
         xaxis={"title": "macro-F1 of a balanced subset", "tickformat": ".2f"},
-        yaxis={"automargin": True},
+        yaxis={**NAMES, "automargin": True},
     )
     best = ordered[-1]
     rows = [
@@ -224,7 +225,7 @@ def _draw_importances(
     figure.update_layout(
         height=MARGIN_HEIGHT - 16 + 38 * len(names), bargap=0.45, margin={"t": 36, "b": 8}
     )
-    figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
+    figure.update_yaxes(**NAMES, autorange="reversed", automargin=True, showgrid=False)
     return figure
 
 
@@ -257,7 +258,7 @@ def _add_shares(
         row=1,
         col=1,
     )
-    figure.update_xaxes(side="top", showgrid=False, row=1, col=1)
+    figure.update_xaxes(**NAMES, side="top", showgrid=False, row=1, col=1)
 
 
 def _add_totals(figure: go.Figure, names: Sequence[str], totals: Sequence[float]) -> None:

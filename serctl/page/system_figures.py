@@ -6,7 +6,15 @@ from typing import Any
 import plotly.graph_objects as go
 
 from serctl.documents.report import GroupScore, SystemScore
-from serctl.page.chart import KIND_COLOURS, SEQUENTIAL, Cell, Chart, make_chart, write_in_cells
+from serctl.page.chart import (
+    KIND_COLOURS,
+    NAMES,
+    SEQUENTIAL,
+    Cell,
+    Chart,
+    make_chart,
+    write_in_cells,
+)
 
 
 def draw_system(system: SystemScore, labels: Sequence[str]) -> dict[str, Chart]:
@@ -46,6 +54,8 @@ def show_confusion(system: SystemScore, labels: Sequence[str]) -> Chart:
         yaxis={"title": "true", "autorange": "reversed", "showgrid": False, "automargin": True},
         margin={"t": 64, "b": 8},
     )
+    figure.update_xaxes(NAMES)
+    figure.update_yaxes(NAMES)
     wrong = [
         (cell, i, j)
         for i, row in enumerate(counts)

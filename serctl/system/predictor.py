@@ -214,7 +214,7 @@ class Predictor:
     ) -> list[Prediction | SerctlError]:
         """Predict utterances together; no prediction depends on the other utterances."""
         good = [one for one in utterances if one.error is None]
-        if any(one.text is not None for one in good):
+        if any(one.text for one in good):
             self.note_unused("Transcripts")
         self.encode(good)
         good = [one for one in good if one.error is None]

@@ -72,6 +72,17 @@ def test_a_figure_shows_markup_in_a_name_as_text() -> None:
     assert chart.rows[0][0] == system.name
 
 
+def test_names_and_emotions_that_are_numbers_are_no_positions() -> None:
+    systems = read_evaluation(make_evaluation(60, runs=("5", "1"))).systems
+    shares = [[0.5, 0.2], [0.2, 0.1]]
+    for chart, axes in (
+        (show_subsets(systems), ("yaxis",)),
+        (show_confusion(systems[0], [str(2 * i) for i in range(8)]), ("xaxis", "yaxis")),
+        (show_importances(["5", "1"], ["0", "3"], shares), ("xaxis", "yaxis", "yaxis2")),
+    ):
+        assert {chart.figure["layout"][axis]["type"] for axis in axes} == {"category"}
+
+
 def test_every_figure_has_its_numbers_as_a_table() -> None:
     document = read_evaluation(make_evaluation(200))
     system, labels = document.systems[1], document.labels

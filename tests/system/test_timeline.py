@@ -53,6 +53,11 @@ def test_a_window_as_long_as_the_recording_gives_its_prediction(predictor, alone
     assert found.seconds == 3
 
 
+def test_no_transcript_is_reported_as_unused_where_none_was_given(predictor) -> None:
+    predict_timeline(predictor, make_noise(2), TimelineSettings())
+    assert not [note for note in predictor.notes if note.startswith("Transcripts not used")]
+
+
 def test_windows_alone_are_predicted_like_files_of_their_own(predictor) -> None:
     wave = make_noise(5)
     found = predict_timeline(predictor, wave, TimelineSettings(window=2, alone=True))
