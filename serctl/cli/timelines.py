@@ -95,7 +95,7 @@ def check_plot(plot: Path, paths: Sequence[Path]) -> None:
     Raises:
         UsageError: The suffix belongs to no format, one file is given for several recordings, or
             two recordings have the same name.
-        SerctlError: A package for plots is not installed.
+        SerctlError: A package for plots, or the browser for a PNG, is not installed.
     """
     if plot.suffix not in (".html", ".png", ""):
         raise UsageError(f"--plot '{plot}': expected FILE.html, FILE.png, or a folder.")
@@ -103,8 +103,11 @@ def check_plot(plot: Path, paths: Sequence[Path]) -> None:
         raise UsageError(f"{len(paths)} recordings need a folder: --plot {plot.with_suffix('')}")
     check_names("html", paths)
     from serctl.page.packages import check_report_packages
+    from serctl.page.picture import find_browser
 
     check_report_packages()
+    if plot.suffix == ".png":
+        find_browser(plot)
 
 
 def name_plot(plot: Path, recording: "RecordingTimelines") -> Path:

@@ -14,11 +14,11 @@ SECONDS = 120
 """Maximum seconds of the browser. A page takes about two."""
 
 
-def take_picture(html: str, path: Path, *, width: int = 1280, height: int = 900) -> None:
-    """Write a screenshot of a page, in a window of ``width`` by ``height`` pixels.
+def find_browser(path: Path) -> str:
+    """Return the browser that draws a PNG file.
 
     Raises:
-        ReportError: There is no Chromium, or it writes no image.
+        ReportError: There is no Chromium.
     """
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
@@ -26,6 +26,16 @@ def take_picture(html: str, path: Path, *, width: int = 1280, height: int = 900)
             f"'{path}': a PNG needs Chromium or Chrome on the PATH. Install one, or write the page "
             f"itself: --plot {path.with_suffix('.html')}"
         )
+    return browser
+
+
+def take_picture(html: str, path: Path, *, width: int = 1280, height: int = 900) -> None:
+    """Write a screenshot of a page, in a window of ``width`` by ``height`` pixels.
+
+    Raises:
+        ReportError: There is no Chromium, or it writes no image.
+    """
+    browser = find_browser(path)
     with tempfile.TemporaryDirectory() as folder:
         page, made = Path(folder) / "page.html", Path(folder) / "page.png"
         page.write_text(html, encoding="utf-8")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,7 +13,7 @@ from threading import Lock
 from typing import Any
 
 from serctl.config import Workspace
-from serctl.errors import UsageError
+from serctl.errors import SerctlError, UsageError
 from serctl.options.idle import refuse_idle
 from serctl.pipeline.parts import can_cut, connect, run_in_parts
 from serctl.pipeline.recipe import RecipeStep
@@ -125,7 +126,14 @@ def _open_pool(execution: Execution) -> Iterator[Executor | None]:
         threads = max(1, (os.cpu_count() or 1) // execution.jobs)
         context = get_context("spawn")
         with ProcessPoolExecutor(execution.jobs, context, _limit_threads, (threads,)) as pool:
-            yield pool
+            try:
+                yield pool
+            except BrokenProcessPool:
+                raise SerctlError(
+                    f"A process of --jobs {execution.jobs} was killed, perhaps because the memory "
+                    f"was full. Expected memory for {execution.jobs} trainings at once. Run the "
+                    f"same command again with a smaller --jobs; it continues."
+                ) from None
     else:
         yield None
 

@@ -120,8 +120,9 @@ def write_jobs(
         own = [step for step in steps if step.stage in stages]
         if not own:
             continue
+        named = list(dict.fromkeys(step.stage for step in own))
         size = _count_tasks(name, own, options)
-        command = _make_command(workspace, recipe, stages, size, flags)
+        command = _make_command(workspace, recipe, named, size, flags)
         script = _write_script(workspace, inputs, folder, name, command, size, options)
         there = _read_jobs(folder / f"{name}.jobs", queued)
         tasks = tuple(_find_task(folder, name, i, there) for i in range(1, size + 1))

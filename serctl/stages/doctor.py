@@ -8,10 +8,12 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+from urllib.error import HTTPError
 
 from serctl.cache.locate import list_stores
 from serctl.cache.sources import SourceHasher
@@ -154,11 +156,13 @@ def _check_hub(address: str) -> Check:
     answers: list[str] = []
 
     def ask() -> None:
-        request = urllib.request.Request(address, method="HEAD")
         try:
-            with urllib.request.urlopen(request, timeout=HUB_SECONDS) as answer:
-                answers.append("" if answer.status < 500 else f"status {answer.status}")
-        except OSError as error:
+            request = urllib.request.Request(address, method="HEAD")
+            with urllib.request.urlopen(request, timeout=HUB_SECONDS):
+                answers.append("")
+        except HTTPError as error:
+            answers.append("" if error.code < 500 else f"status {error.code}")
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: no https://
             answers.append(str(getattr(error, "reason", error)))
 
     thread = threading.Thread(target=ask, daemon=True)

@@ -46,7 +46,7 @@ def serve(
     check_page_packages()
     listening = listen(options.host, options.port)
     predictor = load_predictor(workspace, options)
-    address = "http://{}:{}".format(*listening.getsockname()[:2])
+    address = name_address(listening)
     if options.host not in ("127.0.0.1", "localhost", "::1"):
         log(f"--host {options.host}: every host that reaches this machine can use the model.")
     predictor.note_without_speakers()
@@ -115,6 +115,12 @@ def listen(host: str, port: int) -> socket.socket:
             f"--port 0 takes a free one."
         ) from error
     return listening
+
+
+def name_address(listening: socket.socket) -> str:
+    """Return the URL of a socket. One of IPv6 has its address in brackets."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def find_examples(folder: str) -> list[Path]:

@@ -1,6 +1,7 @@
 """`serctl run`: the paper's twelve models from six encoders, and what a plan says of itself."""
 
 import json
+import os
 import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,13 @@ from serctl.cli import app
 from serctl.config import Workspace, open_workspace
 from serctl.data.manifest import Utterance
 from serctl.data.manifest_file import write_manifest
-from serctl.errors import ConfigError, ManifestError, UnknownNameError, UsageError
+from serctl.errors import (
+    ConfigError,
+    ManifestError,
+    SerctlError,
+    UnknownNameError,
+    UsageError,
+)
 from serctl.options import TrainOptions
 from serctl.options.files import find_recipe
 from serctl.pipeline import RecipeStep, execute, parts, plan_recipe, read_plan
@@ -191,6 +198,17 @@ def test_an_error_of_one_training_is_reported_while_others_are_under_way(
     with pytest.raises(ConfigError, match="no such encoder"):
         run_steps(Workspace(Path()), steps, Execution(jobs=2, log=log))
     assert told.is_set()
+
+
+def end_process(workspace: Workspace, step: RecipeStep) -> None:
+    os._exit(9)
+
+
+def test_a_killed_process_of_jobs_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execute, "call_stage", end_process)
+    steps = [RecipeStep("train", name, None) for name in ("a", "b")]
+    with pytest.raises(SerctlError, match=r"^A process of --jobs 2 was killed.* it continues\.$"):
+        run_steps(Workspace(Path()), steps, Execution(jobs=2))
 
 
 def test_no_dask_scheduler_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,6 +118,11 @@ def run(*flags: str) -> tuple[list[str], str]:
     return [" ".join(line.split()) for line in done.stdout.splitlines()[1:]], done.stderr
 
 
+def test_a_job_runs_only_the_stages_that_were_named(cluster: Path) -> None:
+    run("--only", "stack")
+    assert "--only evaluate" not in (cluster / "jobs" / "evaluate.sbatch").read_text()
+
+
 def test_failed_parts_are_named_and_submitted_alone(cluster: Path) -> None:
     assert run()[0] == [
         "transcribe 0 0 0 1", "extract 0 0 0 3", "train 0 0 0 2",

@@ -134,7 +134,7 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
 def server() -> Iterator[str]:
     class Front(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            self.send_response(200)
+            self.send_response(403 if self.path == "/forbidden" else 200)
             self.end_headers()
 
         def log_message(self, *args: object) -> None:
@@ -160,6 +160,22 @@ def test_a_hub_that_is_silent_or_absent_is_a_note() -> None:
         check = doctor._check_hub(f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert (check.status, bool(check.fix)) == ("note", True)
     assert doctor._check_hub("http://127.0.0.1:1").status == "note"
+
+
+@pytest.mark.usefixtures("online")
+@pytest.mark.parametrize("address", ["hf-mirror.com", "http://[::1", "http://a b"])
+def test_an_address_of_the_hub_that_is_none_is_a_note_with_the_reason(address: str) -> None:
+    check = doctor._check_hub(address)
+    assert check.status == "note"
+    assert "no response" not in check.found
+
+
+@pytest.mark.usefixtures("online")
+def test_a_mirror_that_refuses_its_front_page_can_be_reached(
+    monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    monkeypatch.setattr(doctor, "HUB_SECONDS", 20.0)
+    assert doctor._check_hub(f"{server}/forbidden").status == "ok"
 
 
 def test_exit_code_1_only_if_something_is_broken(project: Path) -> None:

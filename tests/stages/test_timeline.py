@@ -156,6 +156,15 @@ def test_what_does_not_fit_together_is_reported(
     assert told in done.stderr
 
 
+def test_a_picture_without_a_browser_is_refused_before_the_prediction(
+    run, call: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = run(call, "--every", 1, "--plot", tmp_path / "x.png")
+    assert "a PNG needs Chromium or Chrome on the PATH" in done.stderr
+    assert (done.exit_code, done.stdout) == (1, "")
+
+
 def test_options_of_a_timeline_are_not_ignored_in_python(call: Path) -> None:
     import serctl
 

@@ -22,7 +22,7 @@ from serctl.stages.predict import predict
 from serctl.web.hosts import HostCheck
 from serctl.web.limits import Limits
 from serctl.web.page import show_recording
-from serctl.web.server import find_examples, listen, load_predictor, make_server
+from serctl.web.server import find_examples, listen, load_predictor, make_server, name_address
 from serctl.web.worker import Worker
 
 BAD = list_bad_uploads()
@@ -302,6 +302,17 @@ def test_a_broken_form_is_reported(served, kind: str) -> None:
     status, found = served.get("/predict", b"--x\r\nnonsense", **{"Content-Type": kind})
     assert status == 400
     assert "form" in found["error"]
+
+
+def test_an_address_of_ipv6_has_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listen("127.0.0.1", 0) as listening:
+        assert name_address(listening).startswith("http://127.0.0.1:")
+
+    class Socket:
+        def getsockname(self) -> tuple[str, int, int, int]:
+            return "::1", 7860, 0, 0
+
+    assert name_address(Socket()) == "http://[::1]:7860"
 
 
 def test_a_port_that_is_taken_and_examples_that_are_not_there_are_reported(tmp_path: Path) -> None:
