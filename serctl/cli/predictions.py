@@ -179,6 +179,7 @@ def _open_textgrids(output: Path | None, per_model: bool) -> Iterator[Write]:
         if not held:
             return
         name = held[0].audio
+        held.sort(key=lambda one: one.start)  # --speaker-per file predicts one channel first
         write_textgrid(_to_textgrid(name, held, per_model), Path(name), output)
         held.clear()
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from serctl.cli import console
-from serctl.cli.predictions import _join_csv, _to_textgrid, to_row
+from serctl.cli.predictions import _join_csv, _to_textgrid, open_output, to_row
 from serctl.data.textgrid import parse_textgrid
 from serctl.errors import UsageError, escape_controls
 from serctl.names import guard_cell, guard_path
@@ -103,3 +103,14 @@ def test_a_model_named_like_a_tier_replaces_no_tier(tmp_path: Path) -> None:
     tiers = parse_textgrid(_to_textgrid(str(path), [found], True))
     assert tiers["emotion"] == [(0.0, 1.0, "sad")]
     assert tiers["emotion (model)"] == [(0.0, 1.0, "sad 0.90")]
+
+
+def test_turns_predicted_by_channel_are_intervals_in_the_order_of_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, [0.1] * 32000, 8000)
+    turns = [Prediction(str(path), start, start + 1.0, "sad", {"sad": 1.0}) for start in (0, 2, 1)]
+    with open_output("textgrid", [path], tmp_path, per_model=False) as write:
+        for turn in turns:
+            write(turn)
+    emotions = parse_textgrid((tmp_path / "a.TextGrid").read_text())["emotion"]
+    assert [interval[:2] for interval in emotions] == [(0, 1), (1, 2), (2, 3), (3, 4)]
