@@ -1,6 +1,7 @@
 """A run on disk: configuration (``config.json``), epochs, and summary (``summary.json``)."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -195,6 +196,12 @@ def read_fold_hashes(folder: Path) -> tuple[str, ...]:
     found = {path.parent.name: path for path in folder.glob("folds/*/config.json")}
     numbers = sorted((name for name in found if name.isdecimal()), key=int)
     return tuple(RunConfig.read(found[name]).hash for name in numbers)
+
+
+def retrain_command(folders: Sequence[Path]) -> str:
+    """Return the command that trains the first of some runs again with its options."""
+    command = f"serctl train --config {shlex.quote(str(folders[0] / 'config.json'))} --overwrite"
+    return command if len(folders) == 1 else f"{command} (and likewise for the others)"
 
 
 def read_lost(folder: Path) -> tuple[str, ...]:

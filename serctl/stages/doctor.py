@@ -22,6 +22,7 @@ from serctl.config import PROJECT_FILE, Workspace, find_workspace, resolve_optio
 from serctl.data.audio_file import is_audio_file
 from serctl.data.manifest_file import read_manifest
 from serctl.data.transcripts import read_transcripts, transcribe_command
+from serctl.documents.run import retrain_command
 from serctl.encoders.catalog import ENCODERS, get_spec
 from serctl.encoders.weights import have_weights
 from serctl.encoding.disk_space import estimate_bytes, estimate_seconds, measure_free_space
@@ -240,9 +241,7 @@ def _check_runs(workspace: Workspace) -> Iterator[Check]:
         try:
             check_run(folder)
         except SerctlError as error:
-            yield Check(
-                "runs", "broken", str(error), f"serctl train --name {folder.name} --overwrite"
-            )
+            yield Check("runs", "broken", str(error), retrain_command([folder]))
 
 
 def _check_disk(workspace: Workspace) -> Iterator[Check]:

@@ -8,7 +8,7 @@ from serctl.config import Workspace
 from serctl.data.ids import hash_emotions, hash_speakers
 from serctl.data.manifest import Manifest, Utterance
 from serctl.documents.logits import LogitsSidecar
-from serctl.documents.run import RunConfig
+from serctl.documents.run import RunConfig, retrain_command
 from serctl.documents.stacker import STACKER_FILE, StackerDocument
 from serctl.encoding.features import (
     FeatureBranch,
@@ -69,7 +69,8 @@ def find_outdated(
             for what in _list_outdated(workspace, rows, workspace.runs / name):
                 found.setdefault(what, []).append(name)
     return [
-        f"Since {first_few(found[what])} was trained, {what}. Run: serctl train --overwrite"
+        f"Since {first_few(found[what])} was trained, {what}. "
+        f"Run: {retrain_command([workspace.runs / name for name in found[what]])}"
         for what in OUTDATED
         if what in found
     ]
@@ -233,7 +234,8 @@ def find_shared(
     return [
         f"By the manifest of now, {count(len(shared), 'speaker')} ({first_few(sorted(shared))}) of "
         f"the held-out parts of {first_few(names)} were trained on: out-of-fold and held-out "
-        f"results are optimistic. Correct speakers and folds there, or: serctl train --overwrite"
+        f"results are optimistic. Correct speakers and folds there, or: "
+        f"{retrain_command([workspace.runs / name for name in names])}"
     ]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Utterance
 from serctl.documents.logits import name_source
-from serctl.documents.run import PredictedBy, RunConfig
+from serctl.documents.run import PredictedBy, RunConfig, retrain_command
 from serctl.errors import CheckpointError, LogitsError, first_few
 from serctl.options import ExportLogitsOptions
 from serctl.training.checkpoint import Run, load_run
@@ -107,7 +107,7 @@ class RunModels:
         if seen := self.trained_on.intersection(names):
             raise CheckpointError(
                 f"Run '{self.folder.name}': every fold model was trained on "
-                f"{first_few(sorted(seen))}. Train it again with: serctl train --overwrite"
+                f"{first_few(sorted(seen))}. Run: {retrain_command([self.folder])}"
             )
         return fold_of
 

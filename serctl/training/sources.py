@@ -7,7 +7,7 @@ from pathlib import Path
 from serctl.cache.sources import SourceHasher
 from serctl.config import Workspace
 from serctl.data.manifest import Utterance
-from serctl.documents.run import RunConfig
+from serctl.documents.run import RunConfig, retrain_command
 from serctl.encoding.features import SourceCheck, check_sources, reopen_branches
 from serctl.encoding.words import find_old_transcripts
 from serctl.errors import SerctlError, count, first_few
@@ -44,7 +44,7 @@ def find_unextracted(
         if _reads_text(workspace.runs / name / CONFIG):
             read |= tested | ids | dev
     words = find_old_transcripts(workspace, (r for r in rows if r.utterance_id in read), hasher)
-    return words + [_describe(kind, by_run) for kind, by_run in found.items() if by_run]
+    return words + [_describe(workspace, kind, by_run) for kind, by_run in found.items() if by_run]
 
 
 def _reads_text(config: Path) -> bool:
@@ -76,7 +76,7 @@ def _check_run(
     return made
 
 
-def _describe(kind: str, by_run: dict[str, set[str]]) -> str:
+def _describe(workspace: Workspace, kind: str, by_run: dict[str, set[str]]) -> str:
     """Return the warning of one kind: changed and tested, changed and trained on, or unknown."""
     ids = sorted(set[str]().union(*by_run.values()))
     runs, first = first_few(list(by_run)), next(iter(by_run))
@@ -89,5 +89,6 @@ def _describe(kind: str, by_run: dict[str, set[str]]) -> str:
         )
     what = f"Audio (its size or time) or transcripts of {which} have changed"
     if kind == "trained":
-        return f"{what} since {runs} was trained on them. Run: serctl train --overwrite"
+        command = retrain_command([workspace.runs / name for name in by_run])
+        return f"{what} since {runs} was trained on them. Run: {command}"
     return f"{what} since they were encoded for {runs}. Run: serctl export-logits {first}"

@@ -376,6 +376,18 @@ def test_the_speaker_of_a_part_with_several_intervals(recording: Path, tmp_path:
     )
 
 
+@pytest.mark.parametrize(("turn", "speaker"), [(2.6, ""), (2.1, "B")])
+def test_a_speaker_of_a_tenth_of_a_part_is_one_of_its_speakers(
+    recording: Path, tmp_path: Path, turn: float, speaker: str
+) -> None:
+    (tmp_path / "a.wav").write_bytes(recording.read_bytes())
+    tiers = {"emotion": [(2.0, 4.0, "happy")], "speaker": [(0.0, turn, "A"), (turn, 4.0, "B")]}
+    (tmp_path / "a.TextGrid").write_text(format_textgrid(tiers, 4.0))
+    corpus = read_corpus("textgrid", tmp_path)
+    assert [row.speaker for row in corpus.utterances] == [speaker]
+    assert bool(corpus.notes) is not bool(speaker)
+
+
 def test_a_textgrid_without_emotions_names_its_tiers(recording: Path, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(recording.read_bytes())
     (tmp_path / "a.TextGrid").write_text(format_textgrid({"words": []}, 4.0))

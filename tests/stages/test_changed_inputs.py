@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,6 @@ from serctl.system.load import load
 from serctl.system.parts import EncoderKey
 
 CHANGED = "have changed in the manifest: other emotions, or some are missing"
-AGAIN = "Run: serctl train --overwrite"
 EXPORT = ExportLogitsOptions(run=SPEECH, device="cpu")
 
 
@@ -327,8 +327,14 @@ def test_a_submission_of_old_predictions_is_reported(project: Workspace, monkeyp
 def test_dev_utterances_that_changed_after_they_selected_the_epoch_are_reported(
     project: Workspace,
 ) -> None:
-    told = f"Since {{}} was trained, the dev utterances that selected its epoch {{}}. {AGAIN}"
-    labels = told.format(f"{BOTH}, {SPEECH}", CHANGED)
+    def warn(what: str) -> str:
+        command = f"serctl train --config {project.runs / BOTH / 'config.json'} --overwrite"
+        return (
+            f"Since {BOTH}, {SPEECH} was trained, the dev utterances that selected its epoch "
+            f"{what}. Run: {command} (and likewise for the others)"
+        )
+
+    labels = warn(CHANGED)
     options = EvaluateOptions(systems=("linear",), baselines=False)
     change_emotions(project, {"u30"})  # of test
     assert labels not in evaluate(project, options).warnings
@@ -345,8 +351,23 @@ def test_dev_utterances_that_changed_after_they_selected_the_epoch_are_reported(
     extract(project, ExtractOptions(encoder="wavlm-large", device="cpu"))
     for run in (BOTH, SPEECH):
         export_logits(project, replace(EXPORT, run=run))
-    audio = told.format(f"{BOTH}, {SPEECH}", "were encoded again from other audio or transcripts")
+    audio = warn("were encoded again from other audio or transcripts")
     assert audio in evaluate(project, options).warnings
+
+
+def test_the_command_that_a_warning_names_trains_the_run_again(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = EvaluateOptions(systems=(BOTH,), baselines=False)
+    change_emotions(project, {"u25"})
+    found = [
+        text.partition("Run: serctl train ")[2] for text in evaluate(project, options).warnings
+    ]
+    (words,) = filter(None, found)
+    monkeypatch.chdir(project.root)
+    assert CliRunner().invoke(app, ["train", *shlex.split(words)]).exit_code == 0
+    export_logits(project, replace(EXPORT, run=BOTH))
+    assert not any("serctl train" in text for text in evaluate(project, options).warnings)
     os.utime(project.root / "u25.wav", (2e9, 2e9))
     own = evaluate(project, replace(options, systems=(SPEECH,))).warnings
     assert any(f"(u25) have changed since they were encoded for {SPEECH}" in text for text in own)

@@ -6,6 +6,7 @@ The tier ``emotion`` defines the intervals and their labels. The tiers ``speaker
 Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
 """
 
+from math import inf
 from pathlib import Path
 
 from serctl.data.audio_file import is_audio_file
@@ -18,6 +19,8 @@ from serctl.data.textgrid import Interval, parse_textgrid
 from serctl.errors import CorpusError
 
 WORDS = ("transcript", "words", "text")
+TURN = 0.1
+"""Least share of an utterance that another speaker has to be in it."""
 
 
 def read(root: Path) -> Corpus:
@@ -73,7 +76,8 @@ def _read_grid(path: Path, recording: Path, mixed: list[str]) -> list[Utterance]
     words = next((tiers[name] for name in WORDS if name in tiers), None)
 
     def find_speaker(start: float, end: float) -> str:
-        found = list(dict.fromkeys(_find_labels(tiers.get("speaker", []), start, end)))
+        turns = _find_labels(tiers.get("speaker", []), start, end, least=(end - start) * TURN)
+        found = list(dict.fromkeys(turns))
         if len(found) > 1:
             mixed.append(f"{path.name} at {start:g} s ({' and '.join(found)})")
         return found[0] if len(found) == 1 else ""
@@ -94,12 +98,17 @@ def _read_grid(path: Path, recording: Path, mixed: list[str]) -> list[Utterance]
     ]
 
 
-def _find_labels(tier: list[Interval], start: float, end: float) -> list[str]:
-    """Return the labels of intervals with their centre in the range, or that cover its centre."""
+def _find_labels(tier: list[Interval], start: float, end: float, least: float = inf) -> list[str]:
+    """Return the labels of intervals with their centre in the range, or that cover its centre.
+
+    Intervals that share at least ``least`` seconds with the range are added.
+    """
     middle = (start + end) / 2
     found = [
         label.strip()
         for low, high, label in tier
-        if start <= (low + high) / 2 < end or low <= middle < high
+        if start <= (low + high) / 2 < end
+        or low <= middle < high
+        or min(high, end) - max(low, start) >= least
     ]
     return list(filter(None, found))
