@@ -138,6 +138,9 @@ def show_course(timeline: Timeline) -> Chart:
             row=1,
             col=1,
         )
+    if not timeline.segments:  # Plotly draws the axis of seconds only for a trace
+        nothing = {"x": [0], "y": [""], "hoverinfo": "skip", "showlegend": False}
+        figure.add_bar(**nothing, orientation="h", row=2, col=1)
     for segment in timeline.segments:
         name = segment.emotion or "no emotion above the threshold"
         figure.add_bar(

@@ -60,6 +60,26 @@ def test_the_cursor_and_the_transcript_follow_the_audio(shown) -> None:
     assert [line.find_element("css selector", "time").text for line in current] == ["0:09"] * 2
 
 
+def test_a_channel_without_speech_has_an_axis_and_a_cursor(open_page, tmp_path: Path) -> None:
+    made = make_page(10)
+    silent = replace(
+        made.timelines[0],
+        probabilities=np.full((10, len(LABELS)), np.nan),
+        emotions=(None,) * 10,
+        segments=(),
+    )
+    path = tmp_path / "silent.html"
+    path.write_text(render_timeline(replace(made, timelines=[silent, made.timelines[1]])), "utf-8")
+    driver = open_page(path)
+    eventually(driver, lambda: driver.execute_script("return audio.readyState >= 1"))
+    driver.execute_script("audio.currentTime = 2.5")
+    shown = "return figures.map(({ cursor }) => cursor.hidden || cursor.style.left === '')"
+    eventually(driver, lambda: driver.execute_script(shown) == [False, False])
+    assert driver.get_log("browser") == []
+    names = "return [...document.querySelectorAll('.plot')[0].querySelectorAll('.legendtext')]"
+    assert len(driver.execute_script(names)) == len(LABELS)
+
+
 def test_a_click_into_the_figure_or_the_transcript_goes_there(shown) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
