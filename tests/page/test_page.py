@@ -63,6 +63,17 @@ def test_names_and_words_of_a_corpus_stay_text(tmp_path: Path) -> None:
     assert json.loads(data[1])["utterances"]["words"][3] == EVIL
 
 
+def test_differences_that_cannot_be_tested_are_not_called_insignificant(tmp_path: Path) -> None:
+    document = make_evaluation(60)
+    verdict = "2 speakers: differences cannot be tested."
+    document["paired"] = 3 * [make_verdict(verdict, is_real=False).model_dump()]
+    for system in document["systems"]:
+        system["intervals"] = None
+    text = render(tmp_path, document)
+    assert (text.count(verdict), text.count(">not tested<")) == (1, 1)
+    assert ">not significant<" not in text
+
+
 def test_a_figure_shows_markup_in_a_name_as_text() -> None:
     document = make_evaluation(60)
     document["systems"][0]["name"] = "<b>x</b><a href='javascript:1'>"
