@@ -1,7 +1,10 @@
 """Names that are valid on every system, in spreadsheets and in shells."""
 
+import csv
+import io
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from serctl.errors import UsageError, guess
@@ -101,6 +104,21 @@ def guard_cell(value: object) -> object:
     except ValueError:
         return f"'{value}"
     return value
+
+
+def join_cells(cells: Iterable[object]) -> str:
+    r"""Return cells as a row of a CSV file, without its end.
+
+    Before Python 3.13, ``csv.writer`` quotes only the line breaks that end its own rows, but a
+    reader ends a row at any of them.
+
+    Example:
+        >>> join_cells(["a", "one, two", "so\roh"])
+        'a,"one, two","so\roh"'
+    """
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n")
 
 
 def guard_path(path: str) -> str:

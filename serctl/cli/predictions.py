@@ -4,8 +4,6 @@ A table, CSV and JSON lines grow line by line. A Praat TextGrid is written when 
 finished.
 """
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +16,7 @@ from serctl.data.audio import SAMPLE_RATE, measure_samples
 from serctl.data.manifest_file import check_labels
 from serctl.data.textgrid import Interval, format_textgrid
 from serctl.files import write_atomic, write_lines
-from serctl.names import guard_cell, guard_path
+from serctl.names import guard_cell, guard_path, join_cells
 
 if TYPE_CHECKING:
     from serctl.system.prediction import Prediction
@@ -63,8 +61,8 @@ def _csv_lines(write_line: Callable[[str], None], paths: Sequence[Path], per_mod
         row = to_row(found, per_model)
         if not header:
             header.extend(row)
-            write_line(_join_csv(header))
-        write_line(_join_csv(list(row.values())))
+            write_line(join_cells(map(guard_cell, header)))
+        write_line(join_cells(map(guard_cell, row.values())))
 
     return write
 
@@ -85,12 +83,6 @@ def to_row(found: "Prediction", per_model: bool) -> dict[str, Any]:
         for model, shares in found.per_model.items():
             row |= {f"{model}:{name}": f"{share:.6f}" for name, share in shares.items()}
     return row | {"text": found.text or "", "suspect": found.suspect}
-
-
-def _join_csv(fields: Sequence[Any]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(map(guard_cell, fields))
-    return line.getvalue()
 
 
 def _table_lines(

@@ -1,6 +1,5 @@
 """The file of a manifest: read, checked and written."""
 
-import csv
 import os
 import re
 import shlex
@@ -26,7 +25,7 @@ from serctl.data.tables import Table, match_columns, parse_table, read_table_byt
 from serctl.data.time_columns import check_times
 from serctl.errors import ManifestError, UsageError, first_few
 from serctl.files import write_atomic
-from serctl.names import is_portable_name
+from serctl.names import is_portable_name, join_cells
 
 HINT = "Make a manifest with: serctl init --corpus NAME --root DIR"
 
@@ -221,15 +220,16 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
     extra = list(dict.fromkeys(name for row in rows for name in row.extra))
     folder = _make_absolute(path.parent)
     with write_atomic(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns, *segment, *channel, *extra])
+        header = [*columns, *segment, *channel, *extra]
+        file.write(f"{join_cells(header)}\n")
         for row in rows:
             audio = _make_absolute(row.path)
             shown = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
-            writer.writerow(
+            cells = (
                 [row.utterance_id, shown.as_posix(), row.split, row.emotion, row.speaker]
                 + [row.transcript or ""] * (len(columns) - 5)
                 + [f"{row.start:.9g}", "" if row.end is None else f"{row.end:.9g}"][: len(segment)]
                 + [row.channel or ""] * len(channel)
                 + [row.extra.get(name, "") for name in extra]
             )
+            file.write(f"{join_cells(cells)}\n")

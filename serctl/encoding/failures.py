@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from serctl.data.manifest import Utterance
@@ -10,6 +10,7 @@ from serctl.encoding.pipeline import capture
 from serctl.errors import SerctlError
 from serctl.files import remove_file, write_atomic
 from serctl.locks import hold
+from serctl.names import join_cells
 
 FAILURES = "failures.csv"
 """File in the project folder with the utterances that the last run of each key skipped."""
@@ -110,9 +111,8 @@ def list_failures(
             remove_file(path)
         elif listed != before:
             with write_atomic(path) as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(map(asdict, listed))
+                lines = (join_cells(one) for one in (COLUMNS, *map(astuple, listed)))
+                file.writelines(f"{line}\n" for line in lines)
     return path if failures else None
 
 

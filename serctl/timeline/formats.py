@@ -1,7 +1,5 @@
 """Timelines as CSV, JSON lines, Praat TextGrids, RTTM and a table for the terminal."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -11,7 +9,7 @@ from typing import Any
 
 from serctl.data.manifest_file import check_labels
 from serctl.data.textgrid import format_textgrid
-from serctl.names import guard_cell
+from serctl.names import guard_cell, join_cells
 from serctl.timeline.course import Timeline
 
 CHANNELS = {"": "1", "left": "1", "right": "2"}
@@ -23,8 +21,7 @@ NO_EMOTION = "-"
 
 def to_csv(timelines: Sequence[Timeline], *, header: bool = True) -> str:
     """Return one CSV row for each step. Probabilities are empty without speech."""
-    file = io.StringIO()
-    writer: csv.DictWriter | None = None
+    lines: list[str] = []
     for row in (row for timeline in timelines for row in list_steps(timeline)):
         shares = row.pop("probabilities") or {}
         check_labels(labels := timelines[0].labels)
@@ -32,12 +29,10 @@ def to_csv(timelines: Sequence[Timeline], *, header: bool = True) -> str:
         flat |= {name: f"{row[name]:.3f}" for name in ("start", "end")}
         flat["confidence"] = "" if row["confidence"] is None else f"{row['confidence']:.4f}"
         flat["emotion"] = row["emotion"] or ""
-        if writer is None:
-            writer = csv.DictWriter(file, list(flat), lineterminator="\n")
-            if header:
-                writer.writeheader()
-        writer.writerow({name: guard_cell(value) for name, value in flat.items()})
-    return file.getvalue()
+        if header and not lines:
+            lines.append(join_cells(flat))
+        lines.append(join_cells(map(guard_cell, flat.values())))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def to_jsonl(timelines: Sequence[Timeline]) -> str:

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from serctl.cli import console
-from serctl.cli.predictions import _join_csv, _to_textgrid, open_output, to_row
+from serctl.cli.predictions import _to_textgrid, open_output, to_row
+from serctl.data.manifest import Utterance
+from serctl.data.manifest_file import read_manifest, write_manifest
 from serctl.data.textgrid import parse_textgrid
 from serctl.errors import UsageError, escape_controls
-from serctl.names import guard_cell, guard_path
+from serctl.names import guard_cell, guard_path, join_cells
 from serctl.system.prediction import Prediction
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 [red]bold[/red] [/nothing] \x9b31m \u202etxt.wav \udcff"
@@ -70,7 +72,7 @@ def test_no_cell_is_a_formula(text: str) -> None:
     assert not guard_path(text).startswith(("=", "+", "-", "@"))
 
 
-def test_a_predicted_transcript_is_no_formula() -> None:
+def test_a_predicted_transcript_is_no_formula(tmp_path: Path) -> None:
     found = Prediction(
         audio="=cmd|' /C calc'!A0.wav",
         start=0.0,
@@ -81,9 +83,34 @@ def test_a_predicted_transcript_is_no_formula() -> None:
         text='=HYPERLINK("http://x")',
         suspect="",
     )
-    (row,) = csv.reader([_join_csv(list(to_row(found, False).values()))])
+    path = tmp_path / "p.csv"
+    with open_output("csv", [], path, False) as write:
+        write(found)
+    _, row = csv.reader(io.StringIO(path.read_text(), newline=""))
     assert row[0].startswith("./=cmd")
     assert '\'=HYPERLINK("http://x")' in row
+
+
+@given(st.lists(st.text(max_size=5), min_size=1, max_size=4))
+def test_any_text_is_one_cell_of_one_row(cells: list[str]) -> None:
+    content = f"{join_cells(cells)}\n{join_cells(cells)}\n"
+    assert list(csv.reader(io.StringIO(content, newline=""))) == [cells, cells]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_line_break_in_a_name_or_text_tears_no_row(end: str, tmp_path: Path) -> None:
+    shares = {"sad": 0.9, "happy": 0.1}
+    found = Prediction(f"a{end}b.wav", 0.0, 1.0, "sad", shares, text=f"so{end}oh")
+    path = tmp_path / "p.csv"
+    with open_output("csv", [], path, False) as write:
+        write(found)
+        write(found)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["audio"], row["text"]) for row in rows] == [(found.audio, found.text)] * 2
+    row = Utterance("u1", tmp_path / "a.wav", "train", "sad", "s", transcript=f"so{end}oh")
+    write_manifest(tmp_path / "m.csv", [row])
+    assert read_manifest(tmp_path / "m.csv").utterances == (row,)
 
 
 def test_a_label_that_is_another_column_replaces_no_column() -> None:
