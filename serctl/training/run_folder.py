@@ -173,7 +173,8 @@ def open_folder(
             return _is_finished(folder)
         raise CheckpointError(
             f"'{folder}' holds a run of other {_difference(found, config)}. "
-            f"Choose another name with --name, or replace it with --overwrite."
+            f"Choose another name with --name, or replace it with --overwrite. In a recipe, add "
+            f"to [train]: overwrite = true"
         )
     folder.mkdir(parents=True, exist_ok=True)
     remove_file(folder / SUMMARY)  # of a run whose configuration is gone
