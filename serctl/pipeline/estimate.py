@@ -19,7 +19,7 @@ from serctl.encoding.keys import open_inputs
 from serctl.encoding.recognition import settle_recognition
 from serctl.errors import SerctlError, count
 from serctl.options import TrainOptions
-from serctl.pipeline.recipe import RecipeStep
+from serctl.pipeline.recipe import RecipeStep, list_other_stacking
 from serctl.training.run_folder import SUMMARY, read_summary
 
 NO_WEIGHTS = "weights missing"
@@ -115,7 +115,8 @@ def _say_exported(workspace: Workspace, step: RecipeStep, manifest: Manifest) ->
 
 
 def _say_stacked(workspace: Workspace, step: RecipeStep, manifest: Manifest) -> str:
-    if (workspace.stackers / step.what / STACKER_FILE).is_file():
+    is_fitted = (workspace.stackers / step.what / STACKER_FILE).is_file()
+    if is_fitted and not list_other_stacking(workspace, step.options):
         return "done"
     return f"{step.options.stacker} on {name_source(step.options.stack_on)} logits"
 

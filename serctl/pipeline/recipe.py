@@ -158,14 +158,15 @@ def plan_recipe(
         RecipeStep("export-logits", name, options(ExportLogitsOptions, "export-logits", run=name))
         for name in names
     ]
-    stack = options(StackOptions, "stack", models=tuple(names), name=recipe.name)
+    # A dry run replaces neither the stacker nor the report of all utterances.
+    name = f"{recipe.name}-limit{limit}" if limit else recipe.name
+    stack = options(StackOptions, "stack", models=tuple(names), name=name)
     if "evaluate" in only and "stack" not in only:
         _refuse_other_stacker(workspace, recipe, stack)
-    systems = (*names, recipe.name) if len(names) > 1 else tuple(names)
-    report = f"{recipe.name}-limit{limit}" if limit else recipe.name  # evaluate's name of a dry run
-    evaluate = options(EvaluateOptions, "evaluate", systems=systems, name=report, limit=limit)
-    steps += [RecipeStep("stack", recipe.name, stack)] * (len(names) > 1)
-    steps += [RecipeStep("evaluate", recipe.name, evaluate)]
+    systems = (*names, name) if len(names) > 1 else tuple(names)
+    evaluate = options(EvaluateOptions, "evaluate", systems=systems, name=name, limit=limit)
+    steps += [RecipeStep("stack", name, stack)] * (len(names) > 1)
+    steps += [RecipeStep("evaluate", name, evaluate)]
     return [step for step in steps if not only or step.stage in only]
 
 
@@ -245,25 +246,29 @@ def _refuse_other_run(folder: Path, model: TrainOptions, recipe: Recipe) -> None
 
 def _refuse_other_stacker(workspace: Workspace, recipe: Recipe, wanted: StackOptions) -> None:
     """Refuse to evaluate a stacker of other options, which the recipe would take for its own."""
-    path = workspace.stackers / recipe.name / STACKER_FILE
+    if other := list_other_stacking(workspace, wanted):
+        raise CheckpointError(
+            f"Stacker '{wanted.name}' was fitted with other options ({first_few(other)}). Run: "
+            f"serctl run {shlex.quote(str(recipe.path))} --only stack --only evaluate"
+        )
+
+
+def list_other_stacking(workspace: Workspace, wanted: StackOptions) -> list[str]:
+    """Return the options of a fitted stacker that differ from ``wanted``; [] without a stacker."""
+    path = workspace.stackers / wanted.name / STACKER_FILE
     if not path.is_file():
-        return
+        return []
     made = StackerDocument.read(path).options
     settled = {"name", "compare"}
     if wanted.stacker == AUTO:
         settled |= {"stacker", "balance"}
     if made.get("stacker") == AVERAGE:  # it replaces any stacker if folds are broken
         settled |= {"stacker", "balance", "draws", "fold"}
-    other = [
+    return [
         f"{name} {made[name]}, now {value}"
         for name, value in json.loads(json.dumps(options_to_dict(wanted))).items()
         if name not in settled and made.get(name, value) != value
     ]
-    if other:
-        raise CheckpointError(
-            f"Stacker '{recipe.name}' was fitted with other options ({first_few(other)}). Run: "
-            f"serctl run {shlex.quote(str(recipe.path))} --only stack --only evaluate"
-        )
 
 
 def _keep_own_words(workspace: Workspace, recipe: Recipe) -> bool:

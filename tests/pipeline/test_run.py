@@ -274,3 +274,5 @@ def test_a_limit_holds_for_every_step_that_reads_the_manifest() -> None:
     limited = {step.stage for step in steps if getattr(step.options, "limit", None) == 100}
     assert limited == {"transcribe", "extract", "train", "evaluate"}  # the others follow the runs
     assert steps[-1].options.name == "paper-limit100"
+    assert steps[-1].options.systems[-1] == "paper-limit100"
+    assert (steps[-2].what, steps[-2].options.name) == ("paper-limit100", "paper-limit100")

@@ -32,6 +32,8 @@ from serctl.options import (
     TrainOptions,
     TranscribeOptions,
 )
+from serctl.pipeline import plan_recipe, read_plan
+from serctl.pipeline.estimate import estimate_steps
 from serctl.pipeline.run import run as run_recipe
 from serctl.stages.bundle import make_bundle
 from serctl.stages.doctor import examine
@@ -549,7 +551,12 @@ def test_a_stacker_of_another_recipe_is_not_evaluated_for_that_of_now(project: W
     path.write_text(RECIPE.replace("mean-logits", "majority-vote"))
     with pytest.raises(CheckpointError, match=r"other options \(stacker mean-logits, now major"):
         run_recipe(project, path, only=("evaluate",))
+    plan = plan_recipe(project, read_plan(str(path), project), only=("stack",))
+    assert [one.state for one in estimate_steps(project, plan)] == [
+        "majority-vote on out-of-fold logits"
+    ]
     run_recipe(project, path, only=("stack", "evaluate"))
+    assert [one.state for one in estimate_steps(project, plan)] == ["done"]
     path.write_text(RECIPE + '[[models]]\nspeech = ["wavlm-large"]\nname = "c"\n')
     with pytest.raises(CheckpointError, match=r"\['a', 'b', 'c'\],.*--only stack"):
         run_recipe(project, path, only=("evaluate",))
