@@ -110,7 +110,10 @@ def write_header(document: BundleDocument) -> str:
         datasets=corpora or None,
         library_name="serctl",
         pipeline_tag="audio-classification",
-        tags=["speech-emotion-recognition", "emotion", "speech", *map(_slug, document.labels)],
+        tags=[
+            *("speech-emotion-recognition", "emotion", "speech"),
+            *filter(None, map(_slug, document.labels)),  # the hub refuses empty ones
+        ],
     )
     return header.to_yaml()
 
@@ -127,7 +130,7 @@ def list_results(document: BundleDocument) -> "list[EvalResult]":
         EvalResult(
             task_type="audio-classification",
             task_name="Speech emotion recognition",
-            dataset_type=_slug(corpora),
+            dataset_type=_slug(corpora) or "speech",
             dataset_name=f"{corpora} ({', '.join(filter(None, (split, way)))})",
             dataset_config=_slug(way) or None,
             dataset_split=split,

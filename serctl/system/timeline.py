@@ -122,7 +122,9 @@ def predict_timeline(
     if not decoded:
         waveform = load_sound(waveform, SAMPLE_RATE, predictor.downmixed)
     steps = plan_windows(len(waveform), settings.every, settings.window)
-    _note_settings(predictor, settings)
+    for note in list_setting_notes(predictor, settings):
+        predictor.note(note)
+    predictor.note_without_speakers()
     speech = find_speech(predictor, waveform, name, predicted)
     predict = _predict_alone if settings.alone else _predict_shared
     probabilities = _predict_steps(predict, predictor, waveform, steps, speech, advance)
@@ -152,17 +154,17 @@ def predict_timeline(
     )
 
 
-def _note_settings(predictor: Predictor, settings: TimelineSettings) -> None:
-    for note in settings.notes:
-        predictor.note(note)
-    predictor.note_without_speakers()
+def list_setting_notes(predictor: Predictor, settings: TimelineSettings) -> tuple[str, ...]:
+    """Return notes on settings that have another effect than their numbers say."""
     # Whisper's frames depend on the whole stretch; those of other encoders hardly do.
     whispers = [key.encoder for key in predictor.keys if key.window.endswith("s")]
-    if whispers and not settings.alone and settings.window < RELIABLE_SECONDS:
-        predictor.note(
-            f"--window {settings.window:g}: windows of less than {RELIABLE_SECONDS:g} s with "
-            f"shared frames of {whispers[0]} are less accurate. Encode each alone: --windows-alone"
-        )
+    if not whispers or settings.alone or settings.window >= RELIABLE_SECONDS:
+        return settings.notes
+    return (
+        *settings.notes,
+        f"--window {settings.window:g}: windows of less than {RELIABLE_SECONDS:g} s with "
+        f"shared frames of {whispers[0]} are less accurate. Encode each alone: --windows-alone",
+    )
 
 
 def _predict_steps(

@@ -10,7 +10,7 @@ from serctl.data.audio import SAMPLE_RATE
 from serctl.data.downmix import PREDICT_CHANNELS, DownmixReport
 from serctl.errors import SerctlError, UsageError
 from serctl.system.loading import split_recording
-from serctl.system.timeline import TimelineSettings, predict_timeline
+from serctl.system.timeline import TimelineSettings, list_setting_notes, predict_timeline
 from serctl.timeline.formats import to_dict
 from serctl.web.limits import Limits, TooLargeError
 from serctl.web.worker import BusyError, Worker
@@ -147,7 +147,7 @@ def answer(
         made = worker.run(
             lambda it: predict_timeline(it, waveform, settings, name=name, decoded=True)
         )
-        about["notes"] += settings.notes
+        about["notes"] += list_setting_notes(worker.predictor, settings)
         return about | to_dict(made)
     found = worker.predict(split_recording(name, waveform, worker.predictor.options))
     return about | {"predictions": [one.to_dict() for one in found]}

@@ -17,12 +17,12 @@ from local_hub import LocalHub, Repository, point_at, serve_hub
 from typer.testing import CliRunner
 
 from serctl.cli import app
-from serctl.documents.bundle import BundleDocument
+from serctl.documents.bundle import BundleDocument, CorpusRecord
 from serctl.errors import CheckpointError, HubError, UsageError
 from serctl.options import PushOptions
 from serctl.stages.push import push_bundle
 from serctl.system.bundle_folder import BUNDLE_FILE, open_bundle, seal_bundle
-from serctl.system.card import write_bundle_readme
+from serctl.system.card import write_bundle_readme, write_header
 from serctl.system.hub import fetch_bundle, parse_hub_name
 
 NAME = "me/tones"
@@ -217,6 +217,16 @@ def test_the_card_is_a_valid_card_of_the_hub(hub: LocalHub, folder: Path) -> Non
     assert {"speech-emotion-recognition", "angry"} <= set(found.tags)
     results = {(r.dataset_split, r.metric_type): r.metric_value for r in found.eval_results}
     assert results == {("test", "f1"): 0.5, ("test", "recall"): 0.6, ("test", "accuracy"): 0.7}
+
+
+def test_labels_and_corpora_without_latin_letters_leave_no_empty_names_in_the_header() -> None:
+    labels = ("愤怒", "sad")
+    corpora = (CorpusRecord(name="情感语料", terms="CC0"),)
+    document = DOCUMENT.model_copy(update={"labels": labels, "corpora": corpora})
+    found = ModelCard(f"---\n{write_header(document)}\n---\n").data
+    assert "sad" in found.tags
+    assert all(found.tags)
+    assert {result.dataset_type for result in found.eval_results} == {"speech"}
 
 
 def test_metrics_with_and_without_speakers_are_two_entries_of_the_model_index(

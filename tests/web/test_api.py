@@ -6,11 +6,13 @@ import json
 import re
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
 from bad_uploads import list_bad_uploads
+from synthetic_timeline import make_timeline
 from trained_project import SPEECH
 from two_talkers import write_call
 
@@ -19,6 +21,7 @@ from serctl.data.segments import SpeechSegment
 from serctl.errors import ConfigError, UsageError
 from serctl.options import PredictOptions, ServeOptions
 from serctl.stages.predict import predict
+from serctl.web.api import answer
 from serctl.web.hosts import HostCheck
 from serctl.web.limits import Limits
 from serctl.web.page import show_recording
@@ -204,6 +207,15 @@ def test_a_number_of_averaged_steps_that_is_rounded_is_noted(served) -> None:
     status, found = served.get("/predict?every=1&smooth=2", content)
     assert status == 200
     assert found["notes"][0].startswith("--smooth 2 averages 3 steps")
+
+
+def test_short_windows_of_whisper_are_noted_in_the_response(trained: Path) -> None:
+    whisper = SimpleNamespace(encoder="whisper-base", window="30s")
+    predictor = SimpleNamespace(keys=[whisper], parts=SimpleNamespace(name="tones"))
+    worker = SimpleNamespace(predictor=predictor, run=lambda work: make_timeline(10))
+    content, query = (trained / "u05.wav").read_bytes(), {"every": "1", "window": "2"}
+    (note,) = answer(worker, Limits(1, 60), content, "a.wav", query)["notes"]  # type: ignore[arg-type]
+    assert note.startswith("--window 2: windows of less than 4 s with shared frames of whisper-b")
 
 
 def test_a_setting_in_the_form_is_not_ignored(served) -> None:
