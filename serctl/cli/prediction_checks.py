@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from serctl.data.recordings import Recording
 
 
+STARTS = {"csv": b"audio,", "jsonl": b'{"audio": ', "rttm": b"SPEAKER ", "table": b"audio"}
+"""First bytes of the files that `serctl predict` writes, by form."""
+BEGUN = 16
+
+
 def check_output(
     form: str,
     recordings: Sequence["Recording"],
@@ -31,7 +36,7 @@ def check_output(
     Raises:
         UsageError: Several TextGrids have no folder, two have the same name, rows of a table are
             not in order, ``output`` is a folder where a file is needed, or it would replace a file
-            that is read, or a TextGrid of another program or one that was edited.
+            that is read, a file of another program, or a TextGrid that was edited.
     """
     paths = list(dict.fromkeys(one.path for one in recordings))
     if form in ("rttm", "textgrid"):
@@ -41,6 +46,11 @@ def check_output(
             raise UsageError(f"--output '{output}' is a folder, expected a file.")
         if output and any(is_same_file(output, path) for path in (*paths, *files)):
             raise UsageError(f"--output '{output}' would replace an input. Name another file.")
+        if output and output.is_file() and not _begins_like(form, output):
+            raise UsageError(
+                f"--output '{output}' would replace a file that predict did not write as {form}. "
+                f"Name another file, or delete it."
+            )
         return
     if output is None and len(paths) > 1:
         raise UsageError(f"{len(paths)} TextGrids need a folder: --output DIR")
@@ -85,6 +95,16 @@ def is_same_file(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except (OSError, ValueError):
         return False
+
+
+def _begins_like(form: str, path: Path) -> bool:
+    """Return whether a file is empty or begins like predictions of a form."""
+    try:
+        with path.open("rb") as file:
+            begun = file.read(BEGUN)
+    except OSError:
+        return True  # writing it names the reason
+    return not begun or begun.startswith(STARTS[form])
 
 
 def _is_predicted(path: Path) -> bool:

@@ -177,7 +177,7 @@ def make_stacker(
         UsageError: ``fold`` is out of range, or the stacker has no folds.
     """
     if kind not in STACKERS:
-        raise UnknownNameError("stacker", kind, STACKERS)
+        raise UnknownNameError("stacker", kind, (*STACKERS, "auto"))
     if fold is not None and (not _ESTIMATORS.get(kind, (None, False))[1] or fold >= NUM_FOLDS):
         raise UsageError(
             f"--fold is {fold} with stacker '{kind}', expected random-forest and 0 to 4."

@@ -664,10 +664,11 @@ def test_what_was_predicted_before_an_error_stays_in_the_file(
     project: Workspace, audio: list[str], bad: dict[str, str], tmp_path: Path, form: str
 ) -> None:
     output = tmp_path / "out"
-    output.write_text("of an earlier run")
+    earlier = {"csv": "audio,start", "jsonl": '{"audio": 1}', "table": "audio  seconds"}[form]
+    output.write_text(earlier)
     arguments = ("-m", SPEECH, "-f", form, "-o", str(output), "-C", str(project.root))
     call(str(tmp_path / "nowhere.wav"), *arguments, code=1)
-    assert output.read_text() == "of an earlier run"
+    assert output.read_text() == earlier
     call(*audio, str(tmp_path / "bad"), *arguments, code=1)
     kept = output.read_text().split()
     lines = output.read_text().splitlines()
@@ -682,6 +683,8 @@ def test_what_cannot_be_written_is_refused_before_anything_is_loaded(
     monkeypatch.setattr("serctl.stages.predict.find_parts", lambda *_: pytest.fail("loaded"))
     file = tmp_path / "file"
     file.touch()
+    own = tmp_path / "labels.csv"
+    own.write_text("utterance_id,emotion\nu0,angry\n")
     twin = tmp_path / "twin" / Path(audio[0]).name
     twin.parent.mkdir()
     shutil.copy(audio[0], twin)
@@ -693,8 +696,24 @@ def test_what_cannot_be_written_is_refused_before_anything_is_loaded(
         ([audio[0], str(twin), "-f", "rttm", "--every", "1"], "the same name in"),
         ([audio[0], str(twin), "--plot", str(tmp_path), "--every", "1"], "the same name in"),
         ([*audio, "-f", "csv", "-o", str(tmp_path)], "is a folder"),
+        ([*audio, "-o", str(own)], "did not write as csv. Name another file, or delete it."),
     ):
         assert told in call(*arguments, "-m", SPEECH, "-C", str(project.root), code=2).stderr
+    assert own.read_text() == "utterance_id,emotion\nu0,angry\n"
+
+
+@pytest.mark.parametrize("more", [(), ("--every", "0.5")])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "txt"])
+def test_the_same_command_replaces_its_output(
+    project: Workspace, audio: list[str], tmp_path: Path, suffix: str, more: tuple[str, ...]
+) -> None:
+    path = tmp_path / f"p.{suffix}"
+    command = (audio[0], "-m", SPEECH, "-C", str(project.root), "-o", str(path), *more)
+    call(*command)
+    made = path.read_bytes()
+    assert made
+    call(*command)
+    assert path.read_bytes() == made
 
 
 def test_two_talkers_on_two_channels_are_one_line(
