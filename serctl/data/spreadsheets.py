@@ -59,8 +59,15 @@ def read_sheet(
         raise error(f"'{path}' is not a readable spreadsheet: {cause}. Save it as CSV.") from cause
     hidden = ", hidden rows included" if HIDDEN.search(text) else ""
     sheet, *others = book.sheetnames
-    notes = [f"sheet '{sheet}' of {len(book.sheetnames)} read{hidden}"]
+    notes = [f"sheet '{sheet}' of {len(book.sheetnames)} read{hidden}", *_note_times(rows)]
     source = Path(f"{path}, sheet {sheet} (the first of {1 + len(others)})") if others else path
+    shown = [(line, [_show_cell(cell) for cell in row]) for line, row in enumerate(rows, 1)]
+    return source, shown, notes
+
+
+def _note_times(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Return notes on cells that the spreadsheet holds as dates or as times without seconds."""
+    notes = []
     dates = [
         f"{cell.coordinate} as '{cell.value}'" for row in rows for cell in row if _is_date(cell)
     ]
@@ -78,8 +85,7 @@ def read_sheet(
             f"{len(times)} cells are times without seconds, read as they are shown, which is "
             f"minutes and seconds in start and end: {first_few(times)}"
         )
-    shown = [(line, [_show_cell(cell) for cell in row]) for line, row in enumerate(rows, 1)]
-    return source, shown, notes
+    return notes
 
 
 def _is_date(cell: Any) -> bool:

@@ -8,7 +8,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -133,17 +133,7 @@ def collect_stacking_set(
         notes += copies
     joined = join_logits(parts)
     unread = frozenset[str]().union(*(part.unread for part in parts)).intersection(ids)
-    if unread:
-        notes.append(
-            f"{len(unread)} of {len(ids)} utterances are excluded from the fit, because a base "
-            f"model could not read them ({first_few(sorted(unread))})."
-        )
-    lacking = sorted(set(ids) - {*joined.ids} - unread)
-    if lacking and stack_on in ("oof", "dev") and not any(part.limit for part in parts):
-        notes.append(
-            f"{len(lacking)} of {len(ids)} utterances of {split_of(stack_on)} are not in the fit: "
-            f"they have no {name_source(stack_on)} logits ({first_few(lacking)})."
-        )
+    notes += _note_excluded(ids, joined.ids, unread, stack_on, parts)
     utterances = _match_labels(joined, labelled)
     return StackingSet(
         joined=joined,
@@ -160,6 +150,29 @@ def collect_stacking_set(
         inputs=list_inputs(parts),
         limit=min(filter(None, [limit, *(part.limit for part in parts)]), default=None),
     )
+
+
+def _note_excluded(
+    ids: Collection[str],
+    fitted: Iterable[str],
+    unread: frozenset[str],
+    stack_on: StackOn,
+    parts: Sequence[Logits],
+) -> list[str]:
+    """Return notes on labelled utterances that are not in the fit."""
+    notes = []
+    if unread:
+        notes.append(
+            f"{len(unread)} of {len(ids)} utterances are excluded from the fit, because a base "
+            f"model could not read them ({first_few(sorted(unread))})."
+        )
+    lacking = sorted({*ids} - {*fitted} - unread)
+    if lacking and stack_on in ("oof", "dev") and not any(part.limit for part in parts):
+        notes.append(
+            f"{len(lacking)} of {len(ids)} utterances of {split_of(stack_on)} are not in the fit: "
+            f"they have no {name_source(stack_on)} logits ({first_few(lacking)})."
+        )
+    return notes
 
 
 def _match_labels(joined: JoinedLogits, labelled: Manifest) -> tuple[Utterance, ...]:

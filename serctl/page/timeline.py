@@ -6,7 +6,7 @@ its own audio.
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,29 @@ def show_course(timeline: Timeline) -> Chart:
             row=1,
             col=1,
         )
+    _add_segments(figure, timeline, colours)
+    figure.update_layout(
+        height=HEIGHT,
+        barmode="overlay",
+        bargap=0,
+        hovermode="x unified",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+        margin={"t": 56},
+    )
+    figure.update_xaxes(range=[0, timeline.seconds], title="seconds", row=2, col=1)
+    figure.update_xaxes(range=[0, timeline.seconds], row=1, col=1)
+    figure.update_yaxes(range=[0, 1], title="probability", tickformat=".1f", row=1, col=1)
+    figure.update_yaxes(showticklabels=False, showgrid=False, row=2, col=1)
+    rows = [
+        [f"{s.start:.1f}–{s.end:.1f} s", s.emotion or "–", f"{s.confidence:.2f}"]
+        for s in timeline.segments
+    ]
+    columns = ("segment", "emotion", "mean probability")
+    return make_chart(figure, summarise_course(timeline), columns, rows)
+
+
+def _add_segments(figure: go.Figure, timeline: Timeline, colours: Mapping[str, str]) -> None:
+    """Add the segments as bars below the probabilities."""
     if not timeline.segments:  # Plotly draws the axis of seconds only for a trace
         nothing = {"x": [0], "y": [""], "hoverinfo": "skip", "showlegend": False}
         figure.add_bar(**nothing, orientation="h", row=2, col=1)
@@ -160,24 +183,6 @@ def show_course(timeline: Timeline) -> Chart:
             row=2,
             col=1,
         )
-    figure.update_layout(
-        height=HEIGHT,
-        barmode="overlay",
-        bargap=0,
-        hovermode="x unified",
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
-        margin={"t": 56},
-    )
-    figure.update_xaxes(range=[0, timeline.seconds], title="seconds", row=2, col=1)
-    figure.update_xaxes(range=[0, timeline.seconds], row=1, col=1)
-    figure.update_yaxes(range=[0, 1], title="probability", tickformat=".1f", row=1, col=1)
-    figure.update_yaxes(showticklabels=False, showgrid=False, row=2, col=1)
-    rows = [
-        [f"{s.start:.1f}–{s.end:.1f} s", s.emotion or "–", f"{s.confidence:.2f}"]
-        for s in timeline.segments
-    ]
-    columns = ("segment", "emotion", "mean probability")
-    return make_chart(figure, summarise_course(timeline), columns, rows)
 
 
 def summarise_course(timeline: Timeline) -> str:

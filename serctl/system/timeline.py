@@ -133,8 +133,7 @@ def predict_timeline(
     course = settle_course(probabilities, round(settings.shortest * SAMPLE_RATE), lengths)
     threshold = predictor.options.abstain_below
     emotions = name_emotions(course, probabilities, predictor.labels, threshold)
-    starts = np.array([step.start / SAMPLE_RATE for step in steps])
-    ends = np.array([step.stop / SAMPLE_RATE for step in steps])
+    starts, ends = np.array([(step.start, step.stop) for step in steps]).T / SAMPLE_RATE
     return Timeline(
         audio=name,
         channel=channel,
