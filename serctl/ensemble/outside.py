@@ -56,7 +56,8 @@ def parse_scores(content: bytes, path: Path, name: str) -> Logits:
     key = next((known for known in IDS if known in table.header), None)
     if key is None:
         raise LogitsError(
-            f"'{path}' has the columns {', '.join(table.header)}, expected utterance_id."
+            f"'{path}' has the columns {', '.join(table.header)}, expected utterance_id. Give the "
+            f"column of the ids or file names this name."
         )
     ids = tuple(row[key].strip() for row in table.rows)
     if twice := [name for name, count in Counter(ids).items() if count > 1]:
