@@ -200,6 +200,13 @@ def _tidy(
             f"'{path}': {len(ragged)} rows do not have {width} fields: line {first_few(ragged)}."
             f"{comment}"
         )
+    names = list(records[0][1])
+    again = [line for line, fields in records[1:] if list(fields) == names and width > 1]
+    if again:
+        raise error(
+            f"'{path}' line {first_few(again)} is the header again, as in tables that were joined. "
+            f"Delete it."
+        )
     return Table(
         path,
         tuple(header[i] for i in kept),

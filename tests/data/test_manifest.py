@@ -163,7 +163,8 @@ def test_a_bad_manifest_is_refused_with_row_and_value(
 def test_other_encodings_and_missing_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_bytes("utterance_id,path,split\nÁ,b,dev\n".encode("cp1250"))
     assert read_manifest(tmp_path / "m.csv").ids == ("Á",)  # and said to be Windows-1252
-    (tmp_path / "m.csv").write_bytes("utterance_id,path,split\nА,b,dev\n".encode("cp866") * 2)
+    rows = "А,b,dev\n" * 2
+    (tmp_path / "m.csv").write_bytes(f"utterance_id,path,split\n{rows}".encode("cp866"))
     with pytest.raises(ManifestError, match=r"given twice|not UTF-8"):
         read_manifest(tmp_path / "m.csv")
     with pytest.raises(ManifestError, match="serctl init"):

@@ -154,6 +154,14 @@ def test_a_table_without_a_header_is_named(folder: Path, text: str) -> None:
         read_table(folder / "labels.tsv", {})
 
 
+def test_the_header_of_a_second_table_is_no_row(folder: Path) -> None:
+    path = folder / "joined.csv"
+    part = "path,emotion,speaker\na.wav,sad,s1\n"
+    path.write_text(part + part)
+    with pytest.raises(ManifestError, match=r"line 3 is the header again, as in tables.*Delete it"):
+        read_table(path, {}, None)
+
+
 def test_the_first_of_several_sheets_is_named_in_errors(tmp_path: Path) -> None:
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
