@@ -138,10 +138,11 @@ class Learned:
         small = (counts < least) & ((counts > 0) | (self.balance == "subset"))
         if small.any() or (counts > 0).sum() < 2:
             shown = [f"{self.labels[i]} {counts[i]}" for i in np.flatnonzero(small)]
+            other = "--balance weights if a class is missing, or " * (self.balance == "subset")
             raise LogitsError(
                 f"Stacker '{self.kind}' with --balance {self.balance} needs {least} utterances "
-                f"of each class; too few of: {first_few(shown) or 'all but one'}. Use --balance "
-                "weights if a class is missing, or --stacker mean-probabilities."
+                f"of each class to be fitted or cross-fitted; too few of: "
+                f"{first_few(shown) or 'all but one'}. Use {other}--stacker mean-probabilities."
             )
 
 

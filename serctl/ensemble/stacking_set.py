@@ -244,7 +244,11 @@ def _permitted_rows(system: System, ids: Sequence[str], stack_on: StackOn) -> Lo
     logits = system.load(split_of(stack_on), ids)
     remedy = REMEDIES[stack_on]
     if logits is None:
-        raise LogitsError(f"'{system.name}' has no logits for {split_of(stack_on)}. {remedy}")
+        export = f"Run: serctl export-logits {system.name}, or: " if system.kind == "run" else ""
+        raise LogitsError(
+            f"'{system.name}' has no logits for the utterances of {split_of(stack_on)}. "
+            f"{export}{remedy}"
+        )
     if stack_on == "dev":
         if logits.in_sample.any():
             raise LogitsError(f"'{system.name}' was trained on utterances of dev. {remedy}")
