@@ -77,6 +77,8 @@ def export_logits(
     manifest = export.manifest.limit(export.run.config.options.limit)
     splits = [manifest.select(split) for split in options.splits or manifest.splits]
     rows = [row for part in splits for row in part]
+    stores = [store for branch in export.branches for store in branch.stores]
+    export.models.check_renamed(rows, export.manifest.ids, stores)
     notes = export.models.check_folds(rows)
     own, everyone = [System(folder.name, "run", folder)], export.manifest.utterances
     notes += find_outdated(workspace, everyone, own) + find_shared(workspace, everyone, own)

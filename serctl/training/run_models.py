@@ -1,6 +1,6 @@
 """The main model and the fold models of a run, and the choice of a model for an utterance."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from serctl.cache.store import FeatureStore
 from serctl.data.labels import LabelSet
 from serctl.data.manifest import Utterance
 from serctl.documents.logits import name_source
 from serctl.documents.run import PredictedBy, RunConfig, retrain_command
-from serctl.errors import CheckpointError, LogitsError, first_few
+from serctl.errors import CheckpointError, LogitsError, count, first_few
 from serctl.options import ExportLogitsOptions
 from serctl.training.checkpoint import Run, load_run
 from serctl.training.dataset import FrameReader, build_set
@@ -67,6 +68,34 @@ class RunModels:
                 f"{state}. Repeat its training, which continues, or choose a split: --split dev"
             )
         return [f"{state}. It is needed for the logits of train."]
+
+    def check_renamed(
+        self, rows: Iterable[Utterance], known: Collection[str], stores: Iterable[FeatureStore]
+    ) -> None:
+        """Check that rows are no recordings of the training under other ids.
+
+        Args:
+            rows: Utterances to predict.
+            known: All ids of the manifest. An utterance of the training that it has is not renamed.
+            stores: Stores of the run, which keep the hashes of audio of former ids. Equal texts are
+                no equal utterances.
+
+        Raises:
+            CheckpointError: Some are: their logits would be called out-of-fold.
+        """
+        gone = self.trained_on.difference(known)
+        new = [row.utterance_id for row in rows if row.utterance_id not in self.trained_on]
+        for store in stores if gone else ():
+            if store.key.modality == "text":
+                continue
+            learned = set(store.sources_of([name for name in gone if name in store]))
+            renamed = [name for name in new if name in store and store.source_of(name) in learned]
+            if renamed:
+                raise CheckpointError(
+                    f"Run '{self.folder.name}' was trained on {count(len(renamed), 'utterance')} "
+                    f"under other ids (now {first_few(renamed)}). Restore the ids in the manifest, "
+                    f"or run: {retrain_command([self.folder])}"
+                )
 
     def predict(
         self, rows: Sequence[Utterance], readers: Sequence[FrameReader], source: str

@@ -576,3 +576,18 @@ def test_a_bundle_records_the_hash_of_the_weights_that_encoded(
     monkeypatch.setattr(bundle_facts, "resolve_weights", lambda spec: here)
     found = bundle_facts.describe_encoder(EncoderKey(key, "wavlm-large"), project)
     assert found.content.startswith("sha256:") == (newest == "a")
+
+
+def test_utterances_of_the_training_under_other_ids_are_not_predicted(project: Workspace) -> None:
+    """`manifest merge` with a prefix renames all of them."""
+    rows = read_manifest(project.manifest).utterances
+    renamed = [replace(row, utterance_id=f"a-{row.utterance_id}") for row in rows]
+    write_manifest(project.manifest, renamed)
+    extract(project, ExtractOptions(encoder="wavlm-large", device="cpu"))
+    told = r"was trained on 24 utterances under other ids \(now a-u00, .*--overwrite"
+    for run in (BOTH, SPEECH):
+        with pytest.raises(CheckpointError, match=told):
+            export_logits(project, replace(EXPORT, run=run))
+    export_logits(project, replace(EXPORT, splits=("test",)))
+    write_manifest(project.manifest, [row for row in renamed if row.split != "train"])
+    export_logits(project, EXPORT)
