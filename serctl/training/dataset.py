@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serctl.data.folds import group_by_speaker
-from serctl.data.labels import LabelSet, parse_emotion
+from serctl.data.labels import LabelSet
 from serctl.data.manifest import Utterance
 
 NO_LABEL = -1
@@ -190,12 +190,9 @@ def make_target(row: Utterance, labels: LabelSet, *, soft: bool) -> NDArray[np.f
 
 
 def count_votes(row: Utterance, labels: LabelSet) -> NDArray[np.float32]:
-    """Return the raters' votes for each label ``(C,)``, from columns of any known spelling."""
-    votes = np.zeros(len(labels), dtype=np.float32)
-    for word, number in row.votes().items():
-        if (name := parse_emotion(word)) in labels.names:
-            votes[labels.id_of(name)] += number
-    return votes
+    """Return the raters' votes for each label ``(C,)``."""
+    votes = row.votes()
+    return np.array([votes.get(name, 0.0) for name in labels.names], dtype=np.float32)
 
 
 def measure_frames(data: UtteranceSet, branch: int) -> tuple[NDArray, NDArray]:
