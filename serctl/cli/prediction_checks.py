@@ -13,10 +13,8 @@ from serctl.timeline.formats import name_in_rttm
 if TYPE_CHECKING:
     from serctl.data.recordings import Recording
 
-
 STARTS = {"csv": b"audio,", "jsonl": b'{"audio": ', "rttm": b"SPEAKER ", "table": b"audio"}
 """First bytes of the files that `serctl predict` writes, by form."""
-BEGUN = 16
 
 
 def check_output(
@@ -101,10 +99,10 @@ def _begins_like(form: str, path: Path) -> bool:
     """Return whether a file is empty or begins like predictions of a form."""
     try:
         with path.open("rb") as file:
-            begun = file.read(BEGUN)
+            begun = file.read(len(STARTS[form]))
     except OSError:
         return True  # writing it names the reason
-    return not begun or begun.startswith(STARTS[form])
+    return not begun or begun == STARTS[form]
 
 
 def _is_predicted(path: Path) -> bool:
