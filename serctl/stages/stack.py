@@ -109,8 +109,8 @@ def stack(
     options, note = _settle_stacker(rows, problem, options, progress)
     notes += (note,) if note else ()
     # A choice and the bootstrap samples of greedy selection depend on who is whose speaker.
-    divided = kept.stacker in (AUTO, "greedy")
-    trained, probabilities = _fit(rows, options, progress, divided=divided)
+    reads_speakers = kept.stacker in (AUTO, "greedy")
+    trained, probabilities = _fit(rows, options, progress, reads_speakers=reads_speakers)
     predictions = predict_splits(trained, systems, manifest, rows, options.limit)
     if probabilities is not None:
         predictions[rows.split] = collect_cross_fitted(rows, probabilities)
@@ -225,11 +225,11 @@ def default_name(options: StackOptions) -> str:
 
 
 def _fit(
-    rows: StackingSet, options: StackOptions, progress: Progress, *, divided: bool
+    rows: StackingSet, options: StackOptions, progress: Progress, *, reads_speakers: bool
 ) -> tuple[TrainedStacker, NDArray[np.float64] | None]:
     """Return the stacker and, if fitted on dev, cross-fitted probabilities for dev.
 
-    ``divided`` says that the fit depends on the division of the rows by speaker.
+    ``reads_speakers`` says that the fit depends on who the speakers of the rows are.
     """
     labels = rows.joined.labels
     make = partial(_make, options, labels)
@@ -238,7 +238,7 @@ def _fit(
         stacker.fit(rows.joined.values, rows.targets, group_by_speaker(rows.utterances))
         advance()
     fitted_on = rows.describe()
-    if divided:
+    if reads_speakers:
         fitted_on = fitted_on.model_copy(update={"reads_speakers": True})
     probabilities = None
     if options.stack_on == "dev":

@@ -290,7 +290,7 @@ class Predictor:
                 end=one.start + len(one.waveform) / SAMPLE_RATE,
                 emotion=self.labels[best] if sure else None,
                 probabilities=self._by_label(predicted[row]),
-                per_model={name: self._by_label(rows[row]) for name, rows in single.items()},
+                per_model={name: self._by_label(values[row]) for name, values in single.items()},
                 text=one.text if self.parts.needs_transcripts else None,
                 suspect=one.suspect,
                 channel=one.channel,
