@@ -240,7 +240,8 @@ def _read_blocks(
         if not len(block):
             if last is not None and not known and position < last - SLACK * sound.samplerate:
                 raise AudioError(
-                    f"Audio file '{name}' ends before its segment to {last / sound.samplerate:g} s."
+                    f"Audio file '{name}' ends before its segment to "
+                    f"{last / sound.samplerate:g} s. Correct the end in the table."
                 )
             return
         position += len(block)
