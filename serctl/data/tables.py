@@ -19,8 +19,6 @@ from serctl.files import read_file
 from serctl.names import explain_url
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-VOTES = "votes_"
-"""Begins the columns of raters' votes."""
 BINARY = {
     b"PK\x03\x04": "a spreadsheet or an archive",
     b"\xd0\xcf\x11\xe0": "an old Excel file",
@@ -126,7 +124,7 @@ def match_columns(header: Iterable[str], known: Iterable[str]) -> dict[str, str]
     return {
         name: plain[name]
         for name in header
-        if (plain[name] in known or name.lower().startswith(VOTES))
+        if (plain[name] in known or name.lower().startswith("votes_"))
         and plain[name] not in header
         and taken[plain[name]] == 1
     }
